@@ -1,0 +1,120 @@
+# Every target works from a fresh clone: it finds Python 3.13, makes .venv and installs what it
+# needs from the lock. `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+RIDES ?= 5000
+TLC_DATA ?=
+PIPENV_VERSION := 2026.10.3
+PY := .venv/bin/python
+DATA := $(if $(TLC_DATA),--data $(TLC_DATA))
+
+# A pyenv shim answers to python3.13 even where it cannot run, hence -c.
+FIND_PYTHON = for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python3.13" \
+	"$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 \
+	"$$(uv python find 3.13 2>/dev/null)"; do \
+	"$$python" -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 13))' >/dev/null 2>&1 \
+	&& echo "$$python" && exit; done; \
+	echo "No Python 3.13 found. Install it (apt install python3.13-venv, pyenv install 3.13," \
+	"or uv python install 3.13) and run make again." >&2; exit 1
+
+PIPENV = env PIPENV_IGNORE_VIRTUALENVS=1 PIPENV_VENV_IN_PROJECT=1 PIPENV_NOSPIN=1 \
+	PIPENV_PIPFILE=$(abspath $(1)) $(abspath .pipenv/bin/pipenv)
+# Where pip's own settings name an index, pipenv would write it into the lock.
+PLAIN_PIP = env -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null
+
+.PHONY: help
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# --- environments ---------------------------------------------------------------------------
+
+.pipenv/installed: Makefile
+	@python="$$($(FIND_PYTHON))"; echo "Using $$("$$python" --version) for .venv"; \
+	rm -rf .pipenv .venv; "$$python" -m venv .pipenv; "$$python" -m venv .venv
+	@.pipenv/bin/python -m pip install --quiet --disable-pip-version-check pipenv==$(PIPENV_VERSION)
+	@touch $@
+
+# Two stamps, so that `make demo` need not wait for what only contributors need.
+.venv/run-installed: .pipenv/installed Pipfile.lock
+	@echo "Installing from Pipfile.lock (a minute or two, once) ..."
+	@$(call PIPENV,Pipfile) sync --categories "packages pyfunc training local" >.pipenv/run.log 2>&1 \
+	|| { tail -30 .pipenv/run.log; exit 1; }
+	@touch $@
+
+.venv/dev-installed: .venv/run-installed
+	@echo "Installing the tools of contributors ..."
+	@$(call PIPENV,Pipfile) sync --categories "dev" >.pipenv/dev.log 2>&1 \
+	|| { tail -30 .pipenv/dev.log; exit 1; }
+	@touch $@
+
+sam/.venv/installed: .pipenv/installed sam/Pipfile.lock
+	@echo "Installing the SAM command line ..."
+	@$(call PIPENV,sam/Pipfile) sync >.pipenv/sam.log 2>&1 || { tail -30 .pipenv/sam.log; exit 1; }
+	@touch $@
+
+node_modules/installed: package-lock.json
+	@npm ci --no-audit --no-fund --loglevel=error && touch $@
+
+.PHONY: install
+install: .venv/dev-installed  ## make .venv with everything
+
+# --- what users run -------------------------------------------------------------------------
+
+.PHONY: demo
+demo: .venv/run-installed  ## train, stream RIDES rides (TLC_DATA=dir for real ones), report
+	$(PY) -m local.demo --rides $(RIDES) $(DATA)
+
+.PHONY: model
+model: .venv/run-installed  ## a small trained model of each target into build/
+	$(PY) -m training train $(DATA) --target duration --output build/model
+	$(PY) -m training train $(DATA) --target cost --output build/cost-model
+
+.PHONY: mlflow-ui
+mlflow-ui: .venv/run-installed  ## the training runs, on http://127.0.0.1:5000
+	.venv/bin/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///build/mlflow.db
+
+.PHONY: bench
+bench: .venv/run-installed  ## benchmarks into build/bench/results.json
+	$(PY) -m benchmarks.handler
+
+# --- what contributors run ------------------------------------------------------------------
+
+.PHONY: test
+test: .venv/dev-installed  ## the tests that need Python alone
+	$(PY) -m pytest -m "not slow"
+
+.PHONY: test-all
+test-all: .venv/dev-installed sam/.venv/installed node_modules/installed  ## all tests
+	$(PY) -m pytest
+
+.PHONY: check
+check: .venv/dev-installed  ## format, lint, types, schemas, tests
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	$(PY) -m model_service.schemas --check docs/events
+	$(MAKE) test
+
+.PHONY: format
+format: .venv/dev-installed  ## format and sort imports
+	.venv/bin/ruff check --fix --select I .
+	.venv/bin/ruff format .
+
+.PHONY: schemas
+schemas: .venv/run-installed  ## write docs/events/ from the code's own types
+	$(PY) -m model_service.schemas docs/events
+
+.PHONY: lock
+lock: .pipenv/installed  ## resolve the Pipfiles anew
+	$(PLAIN_PIP) $(call PIPENV,Pipfile) lock --categories "packages pyfunc training local dev"
+	$(PLAIN_PIP) $(call PIPENV,sam/Pipfile) lock
+	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock
+	$(PLAIN_PIP) $(call PIPENV,Pipfile) verify
+
+.PHONY: clean
+clean:  ## remove what was built, but not the environments
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis

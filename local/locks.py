@@ -1,0 +1,44 @@
+"""Finish lock files: no index in them, and one version of each package in all categories.
+
+Pipenv resolves each category by itself; they are installed into one environment, so two that
+disagree would overwrite each other.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def disagreements(lock: dict[str, dict[str, Any]]) -> list[str]:
+    """Packages that two categories pin to different versions.
+
+    >>> disagreements({"_meta": {}, "a": {"x": {"version": "==1"}}, "b": {"x": {"version": "==2"}}})
+    ['x: a ==1, b ==2']
+    """
+    pins: dict[str, dict[str, str]] = {}
+    for category, packages in lock.items():
+        for name, pin in packages.items() if category != "_meta" else ():
+            pins.setdefault(name, {})[category] = pin.get("version", "")
+    return [
+        f"{name}: {', '.join(f'{category} {version}' for category, version in pin.items())}"
+        for name, pin in pins.items()
+        if len(set(pin.values())) > 1
+    ]
+
+
+def main(paths: list[str]) -> int:
+    found = []
+    for path in map(Path, paths):
+        lock = json.loads(path.read_text())
+        lock["_meta"]["sources"] = []
+        path.write_text(json.dumps(lock, indent=4) + "\n")
+        found += [f"{path}: {disagreement}" for disagreement in disagreements(lock)]
+    print("\n".join(found), file=sys.stderr, end="\n" if found else "")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
