@@ -1,0 +1,65 @@
+"""AWS Lambda entry point of the stream scorer: wires once at init, then runs batches."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, Protocol
+
+from model_service import model as models
+from model_service import publisher, rejects, stream, telemetry
+from model_service.scoring import Target
+from model_service.settings import NO_REJECTS, Settings
+
+UNBOUNDED_SECONDS = 900.0  # for a caller without a context; Lambda itself allows no more
+
+
+class Context(Protocol):
+    """What the handler needs of Lambda's context."""
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+settings = Settings.from_env(os.environ)
+logging.getLogger().setLevel(settings.log_level)
+target = Target(
+    settings.model_name,
+    settings.prediction_field,
+    settings.prediction_min,
+    settings.prediction_max,
+)
+model = models.load(
+    settings.model_path,
+    sha256=settings.model_sha256,
+    allow_pickled=settings.allow_pickled_models,
+    run_id=settings.run_id,
+)
+publish: publisher.Publish = publisher.discard
+keep: rejects.Keep = rejects.discard
+if not settings.test_run:
+    publish = publisher.connect(
+        settings.predictions_stream_name, endpoint_url=settings.kinesis_endpoint_url
+    )
+    if settings.rejects_location != NO_REJECTS:
+        keep = rejects.connect(settings.rejects_location, model_name=settings.model_name)
+cold_start = iter([True])
+
+
+def lambda_handler(event: dict[str, Any], context: Context | None) -> dict[str, Any]:
+    """Score one batch of Kinesis records, and tell Lambda where to go on."""
+
+    def time_left() -> float:
+        return context.get_remaining_time_in_millis() / 1000 if context else UNBOUNDED_SECONDS
+
+    report = stream.process(
+        event, model=model, target=target, publish=publish, keep=keep, time_left=time_left
+    )
+    print(
+        telemetry.log_line(
+            report,
+            target=target,
+            version=model.version,
+            cold_start=next(cold_start, False),
+        )
+    )
+    return report.response(with_predictions=settings.return_predictions)

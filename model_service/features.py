@@ -1,0 +1,103 @@
+"""Features of a ride: the one definition that training and every door share.
+
+A model asks for features by name, each in the type it was trained on.  What it may ask for is
+the table `FEATURES`; a new feature is a new line there.  Rides become columns first, so that a
+batch of events and a month of Parquet go the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from msgspec import UNSET
+from numpy.typing import NDArray
+
+from .rides import Ride, new_york
+
+Array = NDArray[Any]
+Inputs = Mapping[str, "np.dtype[Any]"]
+"""What a model asks for: the type of each feature by name; `TEXT` means Python strings."""
+
+TEXT = np.dtype(object)
+
+
+@dataclass(frozen=True, slots=True)
+class RideColumns:
+    """Rides side by side: five arrays of the same length, shape (n,)."""
+
+    pickup: NDArray[np.int64]
+    """TLC zone, 1 to 265."""
+    dropoff: NDArray[np.int64]
+    """TLC zone, 1 to 265."""
+    distance: NDArray[np.float64]
+    """Miles."""
+    hour: NDArray[np.float64]
+    """Hour of the pick-up in New York, 0 to 23; NaN where the time is not known."""
+    weekday: NDArray[np.float64]
+    """Day of the pick-up in New York, Monday is 0; NaN where the time is not known."""
+
+
+FEATURES: Mapping[str, Callable[[RideColumns], Array]] = {
+    "PU_DO": lambda rides: np.array(
+        [
+            f"{pu}_{do}"
+            for pu, do in zip(rides.pickup.tolist(), rides.dropoff.tolist(), strict=True)
+        ],
+        dtype=TEXT,
+    ),
+    "PULocationID": lambda rides: rides.pickup,
+    "DOLocationID": lambda rides: rides.dropoff,
+    "trip_distance": lambda rides: rides.distance,
+    "hour": lambda rides: rides.hour,
+    "weekday": lambda rides: rides.weekday,
+}
+
+
+def columns(rides: Sequence[Ride]) -> RideColumns:
+    """Rides as columns, in order."""
+    clocks = [_clock(ride) for ride in rides]
+    return RideColumns(
+        pickup=np.array([ride.pickup for ride in rides], dtype=np.int64),
+        dropoff=np.array([ride.dropoff for ride in rides], dtype=np.int64),
+        distance=np.array([ride.distance for ride in rides], dtype=np.float64),
+        hour=np.array([hour for hour, _ in clocks], dtype=np.float64),
+        weekday=np.array([weekday for _, weekday in clocks], dtype=np.float64),
+    )
+
+
+def table(rides: RideColumns, inputs: Inputs) -> dict[str, Array]:
+    """The features that *inputs* names, shape (n,) each, in the types it names.
+
+    >>> table(columns([Ride(130, 205, 3.66)]), {"PU_DO": TEXT, "trip_distance": np.dtype("f8")})
+    {'PU_DO': array(['130_205'], dtype=object), 'trip_distance': array([3.66])}
+    """
+    return {name: _as(FEATURES[name](rides), dtype) for name, dtype in inputs.items()}
+
+
+def rows(rides: RideColumns) -> list[dict[str, str | float]]:
+    """One dict a ride: what a model that names no columns is given.
+
+    >>> rows(columns([Ride(130, 205, 3.66)]))
+    [{'PU_DO': '130_205', 'trip_distance': 3.66}]
+    """
+    routes = FEATURES["PU_DO"](rides).tolist()
+    return [
+        {"PU_DO": route, "trip_distance": miles}
+        for route, miles in zip(routes, rides.distance.tolist(), strict=True)
+    ]
+
+
+def _clock(ride: Ride) -> tuple[float, float]:
+    if ride.pickup_datetime is UNSET:
+        return np.nan, np.nan
+    local = new_york(ride.pickup_datetime)
+    return local.hour, local.weekday()
+
+
+def _as(values: Array, dtype: np.dtype[Any]) -> Array:
+    if dtype == TEXT and values.dtype != TEXT:
+        return np.array([str(value) for value in values.tolist()], dtype=TEXT)
+    return values.astype(dtype, copy=False)

@@ -1,0 +1,140 @@
+"""Loads an MLflow model as a `scoring.Model`, by the cheapest of its flavours.
+
+An ONNX model needs onnxruntime and nothing of MLflow, scikit-learn or pandas.  Any other goes
+through `mlflow.pyfunc`, which takes seconds to import and is imported only then.
+
+What is downloaded is not trusted.  A pickle, a custom `python_model` and `code_paths` are code,
+and refused unless allowed.  A skops file names the types that it needs; they are compared with
+the list below before MLflow opens it, since MLflow itself believes the list beside the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import artifacts, flavours
+from .artifacts import plain_name
+from .errors import ModelError
+from .features import RideColumns
+from .flavours import Ask
+from .scoring import Answers, warm_up
+
+TRUSTED_TYPES = frozenset(
+    {
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.tree._tree.Tree",
+    }
+)
+"""What a skops file may hold beyond what skops itself trusts."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A `scoring.Model` that has answered the warm-up ride."""
+
+    version: str
+    """The run id that predictions carry."""
+    flavour: str
+    sha256: str
+    ask: Ask
+
+    def predict(self, rides: RideColumns, /) -> Answers:
+        return self.ask(rides)
+
+
+def load(
+    location: str, *, sha256: str = "", allow_pickled: bool = False, run_id: str = ""
+) -> LoadedModel:
+    """The model at *location* (``s3://bucket/prefix`` or a path), warmed up.
+
+    *sha256* is that of ``MLmodel`` and the served flavour's data file, concatenated.
+    Raises `ModelError` where the model cannot be read, differs from *sha256*, is not trusted, or
+    cannot score the warm-up ride.
+    """
+    files = artifacts.at(location)
+    text = files.read("MLmodel")
+    mlmodel = _parse(text)
+    flavour, name = _served(mlmodel)
+    if flavour != "onnx" and not allow_pickled:
+        _refuse_code(mlmodel, flavour)
+
+    path = None if flavour == "onnx" else files.directory(["MLmodel", name] if name else None)
+    data = files.read(name) if path is None else _data(path, name)
+    digest = hashlib.sha256(text + data).hexdigest()
+    if sha256 and digest != sha256.lower():
+        raise ModelError(
+            f"the model at {location} is another than asked for: its SHA-256 is {digest}"
+        )
+    if flavour == "sklearn" and path is not None and not allow_pickled:
+        _refuse_types(path / name)
+
+    version = run_id or mlmodel.get("run_id") or mlmodel.get("model_id") or mlmodel["model_uuid"]
+    ask = flavours.onnx(data) if path is None else flavours.pyfunc(path)
+    model = LoadedModel(version, flavour, digest, ask)
+    warm_up(model)
+    return model
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    try:
+        mlmodel = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        mlmodel = None
+    if not isinstance(mlmodel, dict) or not isinstance(mlmodel.get("flavors"), dict):
+        raise ModelError("MLmodel is not the description of an MLflow model")
+    return mlmodel
+
+
+def _served(mlmodel: dict[str, Any]) -> tuple[str, str]:
+    """The flavour to serve, and the name of its data file where it is a single one."""
+    found = mlmodel["flavors"]
+    if "onnx" in found:
+        return "onnx", plain_name(found["onnx"].get("data"))
+    if "python_function" not in found:
+        raise ModelError(f"no flavour of this model can be served: it has {', '.join(found)}")
+    if "sklearn" in found and found["python_function"].get("loader_module") == "mlflow.sklearn":
+        return "sklearn", plain_name(found["sklearn"].get("pickled_model"))
+    return "python_function", ""
+
+
+def _data(path: Path, name: str) -> bytes:
+    """The data file, or where MLflow names none all files but MLmodel, by name."""
+    if name:
+        return (path / name).read_bytes()
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != "MLmodel")
+    return b"".join(file.read_bytes() for file in files)
+
+
+def _refuse_code(mlmodel: dict[str, Any], flavour: str) -> None:
+    sklearn = mlmodel["flavors"].get("sklearn", {})
+    loader = mlmodel["flavors"]["python_function"]
+    if flavour != "sklearn":
+        what = f"its loader is {loader.get('loader_module')}"
+    elif sklearn.get("serialization_format") != "skops":
+        what = "it is a pickle"
+    elif sklearn.get("code") or loader.get("code"):
+        what = "it brings code_paths"
+    elif loader.get("data") or loader.get("model_path") != sklearn["pickled_model"]:
+        what = "its flavours name different files"
+    else:
+        return
+    raise ModelError(
+        f"the model may run code of its own ({what}): log it as ONNX or skops, or set"
+        " ALLOW_PICKLED_MODELS=true if you trust whoever made it"
+    )
+
+
+def _refuse_types(file: Path) -> None:
+    import skops.io
+
+    unknown = set(skops.io.get_untrusted_types(file=file)) - TRUSTED_TYPES
+    if unknown:
+        raise ModelError(
+            f"the model holds types that are not trusted: {', '.join(sorted(unknown))}; log it as"
+            " ONNX, or set ALLOW_PICKLED_MODELS=true if you trust whoever made it"
+        )

@@ -1,0 +1,180 @@
+"""What comes in and what goes out, and the only code that reads or writes either.
+
+A ride event is parsed once, by its type: whoever holds a `RideEvent` holds a valid one.
+Every fault is a `RideRejected` whose message has the path and the rule, never the value.
+
+Times are New York's where they carry no offset.  An hour that occurs twice in autumn means
+the first; one that does not exist in spring is taken an hour later.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from .errors import RideRejected
+
+MAX_INTEGER = 2**53 - 1  # the largest that every JSON reader keeps exact (RFC 8259, 6)
+NEW_YORK = ZoneInfo("America/New_York")
+
+Zone = Annotated[int, Meta(ge=1, le=265, description="TLC taxi zone")]
+Miles = Annotated[float, Meta(ge=0, lt=1000, description="miles")]
+RideId = (
+    Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+    | Annotated[str, Meta(min_length=1, max_length=128)]
+)
+Moment = Annotated[
+    datetime, Meta(description="RFC 3339; New York local time where it has no offset")
+]
+
+
+class Ride(Struct, frozen=True):
+    """A ride as it is known when it begins."""
+
+    pickup: Zone = field(name="PULocationID")
+    dropoff: Zone = field(name="DOLocationID")
+    distance: Miles = field(name="trip_distance")
+    pickup_datetime: Moment | UnsetType = UNSET
+
+
+class RideEvent(Struct, frozen=True):
+    """The payload of a record on the input stream."""
+
+    ride: Ride
+    ride_id: RideId
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which record a prediction answers: its event id, and when it arrived on the stream."""
+
+    event_id: str
+    arrived_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A model's answer to one ride, in the unit of its target (minutes, dollars)."""
+
+    model: str
+    version: str
+    field: str
+    value: float
+    interval: tuple[float, float] | None
+    ride_id: int | str
+    source: Source
+
+
+_decoder = msgspec.json.Decoder(RideEvent)
+_encoder = msgspec.json.Encoder()
+
+
+def decode(data: bytes, arrived_at: datetime | None = None) -> RideEvent:
+    """Read one JSON ride event; *arrived_at* stands for a pick-up time that is absent.
+
+    >>> decode(b'{"ride": {"PULocationID": 130, "DOLocationID": 205}, "ride_id": 7}')
+    Traceback (most recent call last):
+    model_service.errors.RideRejected: Object missing required field `trip_distance` - at `$.ride`
+
+    Raises `RideRejected`.
+    """
+    try:
+        event = _decoder.decode(data)
+    except (ValueError, RecursionError) as exc:
+        # RecursionError: nesting in a field we ignore. ValueError is also bytes that are not UTF-8.
+        reason = "JSON is nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+        raise RideRejected(reason) from None
+    moment = event.ride.pickup_datetime
+    if moment is UNSET:
+        return event if arrived_at is None else _at(event, arrived_at)
+    if not 1 < moment.year < 9999:  # no room to change the time zone
+        raise RideRejected("Expected a year from 2 to 9998 - at `$.ride.pickup_datetime`")
+    return event
+
+
+def _at(event: RideEvent, moment: datetime) -> RideEvent:
+    ride = event.ride
+    return RideEvent(Ride(ride.pickup, ride.dropoff, ride.distance, moment), event.ride_id)
+
+
+def new_york(moment: datetime) -> datetime:
+    """*moment* on New York's clocks.
+
+    >>> new_york(datetime(2021, 3, 1, 13, 15, tzinfo=UTC)).hour
+    8
+    >>> new_york(datetime(2021, 3, 14, 2, 30)).hour  # the clocks went from 2 to 3
+    3
+    """
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=NEW_YORK, fold=0).astimezone(UTC)
+    return moment.astimezone(NEW_YORK)
+
+
+def event_of(prediction: Prediction) -> dict[str, Any]:
+    """The prediction event, as plain JSON types."""
+    answer: dict[str, Any] = {prediction.field: prediction.value, "ride_id": prediction.ride_id}
+    if prediction.interval is not None:
+        answer["interval"] = list(prediction.interval)
+    return {
+        "model": prediction.model,
+        "version": prediction.version,
+        "prediction": answer,
+        "source": {
+            "event_id": prediction.source.event_id,
+            "arrived_at": _timestamp(prediction.source.arrived_at),
+        },
+    }
+
+
+def encode(event: dict[str, Any]) -> bytes:
+    """A prediction event as the bytes of a record."""
+    return _encoder.encode(event)
+
+
+def _timestamp(moment: datetime) -> str:
+    """
+    >>> _timestamp(datetime(2022, 6, 2, 8, 5, 14, 132000, tzinfo=UTC))
+    '2022-06-02T08:05:14.132Z'
+    """
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _events(text: bytes) -> Iterator[bytes]:
+    """The events of a file: one that is one JSON value, or one a line."""
+    try:
+        yield msgspec.json.decode(text, type=msgspec.Raw)
+    except (ValueError, RecursionError):
+        yield from filter(None, map(bytes.strip, text.splitlines()))
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m model_service.rides check FILE``: what the service would say of each event."""
+    if len(arguments) != 2 or arguments[0] != "check":
+        print("usage: python -m model_service.rides check FILE", file=sys.stderr)
+        return 2
+    try:
+        text = Path(arguments[1]).read_bytes()
+    except OSError as exc:
+        print(f"cannot read {arguments[1]}: {exc.strerror}", file=sys.stderr)
+        return 2
+    number = rejected = 0
+    for number, data in enumerate(_events(text), start=1):
+        try:
+            decode(data)
+        except RideRejected as exc:
+            rejected += 1
+            print(f"event {number}: rejected: {exc}")
+    print(f"{number - rejected} good, {rejected} rejected")
+    return 1 if rejected or not number else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

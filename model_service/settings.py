@@ -1,0 +1,127 @@
+"""Settings: the environment as one frozen value, or one error that names every fault.
+
+Every field is the environment variable of the same name in capitals; unset and empty mean the
+default.  Only entry points read the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from math import isfinite
+from typing import Any
+
+from .errors import SettingsError
+
+NO_REJECTS = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the stream scorer is told from outside."""
+
+    model_location: str = ""
+    model_bucket: str = ""
+    mlflow_experiment_id: str = "1"
+    run_id: str = ""
+    model_sha256: str = ""
+    allow_pickled_models: bool = False
+    model_name: str = "ride_duration_prediction_model"
+    prediction_field: str = "ride_duration"
+    prediction_min: float = 0.0
+    prediction_max: float = 1440.0
+    predictions_stream_name: str = "ride_predictions"
+    rejects_location: str = ""
+    test_run: bool = False
+    return_predictions: bool = True
+    kinesis_endpoint_url: str = ""
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """
+        >>> Settings.from_env({"MODEL_LOCATION": "build/model", "TEST_RUN": "yes"})
+        Traceback (most recent call last):
+        model_service.errors.SettingsError: TEST_RUN must be True or False
+
+        Raises `SettingsError`.
+        """
+        found: dict[str, Any] = {}
+        faults: dict[str, str] = {}
+        for field in fields(cls):
+            name = field.name.upper()
+            if not (text := environ.get(name, "").strip()):
+                continue
+            try:
+                found[field.name] = _PARSERS.get(field.name, str)(text)
+            except ValueError as exc:
+                faults[name] = str(exc)
+        settings = cls(**found)
+        faults = _contradictions(settings) | faults
+        if "TEST_RUN" in faults:  # whether rejects have to go anywhere depends on it
+            faults.pop("REJECTS_LOCATION", None)
+        if faults:
+            raise SettingsError("; ".join(f"{name} {fault}" for name, fault in faults.items()))
+        return settings
+
+    @property
+    def model_path(self) -> str:
+        """Where the model lies, however that was said."""
+        older = (
+            f"s3://{self.model_bucket}/{self.mlflow_experiment_id}/{self.run_id}/artifacts/model"
+        )
+        return self.model_location or older
+
+
+def _contradictions(settings: Settings) -> dict[str, str]:
+    found = {}
+    if not settings.model_location and not (settings.model_bucket and settings.run_id):
+        found["MODEL_LOCATION"] = "is not set (nor MODEL_BUCKET together with RUN_ID)"
+    if not settings.rejects_location and not settings.test_run:
+        found["REJECTS_LOCATION"] = (
+            "is not set: s3://bucket/prefix, or none where losing rejected records is accepted"
+        )
+    if settings.prediction_min >= settings.prediction_max:
+        found["PREDICTION_MIN"] = "must be less than PREDICTION_MAX"
+    return found
+
+
+def _flag(text: str) -> bool:
+    flags = {"true": True, "false": False}
+    if text.lower() not in flags:
+        raise ValueError("must be True or False")
+    return flags[text.lower()]
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not isfinite(number):
+        raise ValueError("must be a number")
+    return number
+
+
+def _matching(pattern: str, rule: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {rule}")
+        return text
+
+    return parse
+
+
+_PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "model_sha256": _matching("[0-9a-fA-F]{64}", "64 hexadecimal digits"),
+    "allow_pickled_models": _flag,
+    "prediction_field": _matching("(?!ride_id$|interval$).+", "neither ride_id nor interval"),
+    "prediction_min": _number,
+    "prediction_max": _number,
+    "rejects_location": _matching(f"s3://[^/]+(/.*)?|{NO_REJECTS}", "s3://bucket/prefix, or none"),
+    "test_run": _flag,
+    "return_predictions": _flag,
+    "kinesis_endpoint_url": _matching("https?://.+", "a URL"),
+    "log_level": _matching("DEBUG|INFO|WARNING|ERROR|CRITICAL", "a level such as INFO"),
+}

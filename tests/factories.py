@@ -1,0 +1,111 @@
+"""Values and fakes for tests. The fakes keep the contracts that the real things keep."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from model_service.features import RideColumns
+from model_service.publisher import Published
+from model_service.rejects import Rejection
+from model_service.rides import Prediction
+from model_service.scoring import Answers, TimeLeft
+
+STREAM_ARN = "arn:aws:kinesis:eu-west-1:000000000000:stream/ride_events"
+SHARD = "shardId-000000000000"
+ARRIVED = 1654161514.132  # 2022-06-02T09:18:34.132Z
+
+
+def ride_event(ride_id: int | str = 256, **changes: Any) -> dict[str, Any]:
+    """A ride event as a producer makes it."""
+    ride = {"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66, **changes}
+    return {"ride": ride, "ride_id": ride_id}
+
+
+def payload(ride_id: int | str = 256, **changes: Any) -> bytes:
+    """The bytes of a ride event."""
+    return json.dumps(ride_event(ride_id, **changes)).encode()
+
+
+def kinesis_record(data: bytes | str, number: int = 1, arrived: float = ARRIVED) -> dict[str, Any]:
+    """A record as Lambda delivers it; *data* as str is taken for the base64 itself."""
+    sequence_number = f"4963008166608487929058118{number:031d}"
+    return {
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": "1",
+            "sequenceNumber": sequence_number,
+            "data": data if isinstance(data, str) else base64.b64encode(data).decode(),
+            "approximateArrivalTimestamp": arrived,
+        },
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": f"{SHARD}:{sequence_number}",
+        "eventName": "aws:kinesis:record",
+        "invokeIdentityArn": "arn:aws:iam::000000000000:role/lambda-kinesis-role",
+        "awsRegion": "eu-west-1",
+        "eventSourceARN": STREAM_ARN,
+    }
+
+
+def kinesis_event(*payloads: bytes | str) -> dict[str, Any]:
+    """A batch, its records numbered from 1."""
+    return {"Records": [kinesis_record(data, n) for n, data in enumerate(payloads, start=1)]}
+
+
+def sequence_number(event: dict[str, Any], position: int) -> str:
+    """Of the record at *position*, from 0."""
+    number: str = event["Records"][position]["kinesis"]["sequenceNumber"]
+    return number
+
+
+def by_distance(rides: RideColumns) -> Answers:
+    """Five minutes a mile, and two."""
+    return Answers(2 + 5 * rides.distance)
+
+
+@dataclass
+class FakeModel:
+    """A model of a function; it refuses what *cannot* says, and remembers its calls."""
+
+    ask: Callable[[RideColumns], Answers] = by_distance
+    cannot: Callable[[RideColumns], Any] = lambda rides: np.zeros(len(rides.pickup), dtype=bool)
+    version: str = "Test123"
+    calls: list[int] = field(default_factory=list)
+
+    def predict(self, rides: RideColumns, /) -> Answers:
+        self.calls.append(len(rides.pickup))
+        if np.any(self.cannot(rides)):
+            raise KeyError("a ride that this model cannot score")
+        return self.ask(rides)
+
+
+@dataclass
+class MemoryPublisher:
+    """A `Publish` that refuses the rides of some ids."""
+
+    refuse: frozenset[int | str] = frozenset()
+    sent: list[Prediction] = field(default_factory=list)
+
+    def __call__(self, predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
+        refused = frozenset(n for n, p in enumerate(predictions) if p.ride_id in self.refuse)
+        self.sent += [p for n, p in enumerate(predictions) if n not in refused]
+        return Published(refused)
+
+
+@dataclass
+class MemoryRejects:
+    """A `Keep` that loses the rejections of some event ids."""
+
+    lose: frozenset[str] = frozenset()
+    kept: list[Rejection] = field(default_factory=list)
+
+    def __call__(self, rejections: Sequence[Rejection]) -> frozenset[int]:
+        lost = frozenset(n for n, r in enumerate(rejections) if r.event_id in self.lose)
+        self.kept += [r for n, r in enumerate(rejections) if n not in lost]
+        return lost

@@ -1,0 +1,91 @@
+"""Imports point one way: doors to core, and nothing of ours that does I/O into the core."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "settings": {"errors"},
+    "rides": {"errors"},
+    "features": {"rides"},
+    "scoring": {"errors", "features", "rides"},
+    "records": {"errors"},
+    "publisher": {"rides", "scoring"},
+    "rejects": {"records"},
+    "stream": {"errors", "publisher", "records", "rejects", "rides", "scoring"},
+    "telemetry": {"scoring", "stream"},
+    "artifacts": {"errors"},
+    "flavours": {"errors", "features", "scoring"},
+    "model": {"artifacts", "errors", "features", "flavours", "scoring"},
+    "schemas": {"rides", "scoring"},
+}
+FREE_OF_AWS_AND_MLFLOW = {"errors", "settings", "rides", "features", "scoring", "records"}
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
+    """Dotted names that a file imports; relative ones begin with a dot."""
+    tree = ast.parse(path.read_text())
+    found: set[str] = set()
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            names = {alias.name for alias in node.names}
+            found |= {f".{name}" for name in names} if base == "." else {base}
+    return found
+
+
+def modules() -> list[str]:
+    found = [path.stem for path in (ROOT / "model_service").glob("*.py") if path.stem != "__init__"]
+    assert len(found) > 10
+    return sorted(found)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_imports_what_the_table_says(module: str) -> None:
+    ours = {name[1:] for name in imports(ROOT / "model_service" / f"{module}.py") if name[0] == "."}
+
+    assert ours <= MAY_IMPORT[module], "the table in this file says what may import what"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_nothing_served_imports_training_or_tools(module: str) -> None:
+    roots = {name.partition(".")[0] for name in imports(ROOT / "model_service" / f"{module}.py")}
+
+    assert not roots & {"training", "local", "operate", "tests", "benchmarks", "lambda_function"}
+
+
+@pytest.mark.parametrize("module", sorted(FREE_OF_AWS_AND_MLFLOW))
+def test_the_pure_core_does_no_input_or_output(module: str) -> None:
+    roots = {name.partition(".")[0] for name in imports(ROOT / "model_service" / f"{module}.py")}
+
+    assert not roots & {"boto3", "botocore", "mlflow", "onnxruntime", "os", "socket", "urllib"}
+
+
+@pytest.mark.parametrize("module", modules())
+def test_what_is_slow_to_import_is_imported_where_it_is_needed(module: str) -> None:
+    path = ROOT / "model_service" / f"{module}.py"
+    roots = {name.partition(".")[0] for name in imports(path, top_level_only=True)}
+
+    assert not roots & {"boto3", "mlflow", "onnxruntime", "pandas", "sklearn", "skops"}
+
+
+def test_only_entry_points_read_the_environment() -> None:
+    readers = {
+        path.name
+        for path in [*(ROOT / "model_service").glob("*.py"), ROOT / "lambda_function.py"]
+        if "environ" in ast.dump(ast.parse(path.read_text())) and "os" in imports(path)
+    }
+
+    assert readers == {"lambda_function.py"}
+
+
+def test_the_table_names_no_module_that_is_gone() -> None:
+    assert set(MAY_IMPORT) == set(modules())

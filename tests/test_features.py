@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_service.features import FEATURES, TEXT, columns, rows, table
+from model_service.rides import Ride
+
+RIDES = st.lists(
+    st.builds(
+        Ride,
+        pickup=st.integers(1, 265),
+        dropoff=st.integers(1, 265),
+        distance=st.floats(0, 999),
+        pickup_datetime=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)),
+    ),
+    max_size=20,
+)
+EVERYTHING = {name: TEXT if name == "PU_DO" else np.dtype("f4") for name in FEATURES}
+
+
+@given(RIDES)
+def test_every_feature_has_a_value_a_ride(rides: list[Ride]) -> None:
+    for column in table(columns(rides), EVERYTHING).values():
+        assert column.shape == (len(rides),)
+
+
+@given(RIDES, st.randoms())
+def test_a_ride_has_the_same_features_in_any_company(rides: list[Ride], random: object) -> None:
+    together = table(columns(rides), EVERYTHING)
+
+    for place, ride in enumerate(rides):
+        alone = table(columns([ride]), EVERYTHING)
+        assert {name: column[place] for name, column in together.items()} == {
+            name: column[0] for name, column in alone.items()
+        }
+
+
+def test_a_ride_has_the_features_that_a_model_names() -> None:
+    ride = Ride(130, 205, 3.66, datetime(2021, 3, 1, 8, 15))
+
+    found = table(columns([ride]), EVERYTHING)
+
+    assert {name: column.tolist() for name, column in found.items()} == {
+        "PU_DO": ["130_205"],
+        "PULocationID": [130.0],
+        "DOLocationID": [205.0],
+        "trip_distance": [pytest.approx(3.66)],
+        "hour": [8.0],
+        "weekday": [0.0],
+    }
+
+
+def test_a_feature_comes_in_the_type_that_a_model_names() -> None:
+    rides = columns([Ride(130, 205, 3.66)])
+
+    found = table(rides, {"PULocationID": TEXT, "DOLocationID": np.dtype("i4")})
+
+    assert found["PULocationID"].tolist() == ["130"]
+    assert found["DOLocationID"].dtype == np.int32
+
+
+def test_a_ride_without_a_time_has_no_hour() -> None:
+    rides = columns([Ride(130, 205, 3.66)])
+
+    assert np.isnan(rides.hour).all()
+    assert np.isnan(rides.weekday).all()
+
+
+def test_a_quarter_to_nine_is_still_eight() -> None:
+    start = datetime(2021, 3, 1)
+    rides = columns([Ride(1, 1, 1.0, start + timedelta(minutes=15 * n)) for n in range(96)])
+
+    assert rides.hour.tolist() == [n // 4 for n in range(96)]
+
+
+def test_a_model_that_names_nothing_gets_the_route_and_the_distance() -> None:
+    assert rows(columns([Ride(1, 2, 0.5), Ride(3, 4, 1)])) == [
+        {"PU_DO": "1_2", "trip_distance": 0.5},
+        {"PU_DO": "3_4", "trip_distance": 1.0},
+    ]

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_service import records, rejects
+from model_service.rejects import Keep, Rejection, S3Rejects
+
+from .factories import SHARD, STREAM_ARN, MemoryRejects, kinesis_record
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@dataclass
+class FakeBucket:
+    """An S3 client that refuses keys with *refuse* in them."""
+
+    refuse: str = "\0"
+    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
+        if self.refuse in Key:
+            raise ClientError({"Error": {"Code": "SlowDown"}}, "PutObject")
+        self.objects[f"{Bucket}/{Key}"] = json.loads(Body)
+
+
+def rejection(number: int = 1, shard: str = SHARD, user_record: str = "") -> Rejection:
+    raw = kinesis_record(f"broken {number}", number)
+    raw["eventID"] = raw["eventID"].replace(SHARD, shard)
+    [record] = records.read({"Records": [raw]})
+    return Rejection(record, record.event_id + user_record, "data is not base64")
+
+
+def keeper(bucket: FakeBucket, location: str = "s3://bucket/rejects") -> S3Rejects:
+    return S3Rejects(bucket, location, "a_model")  # type: ignore[arg-type]
+
+
+def in_memory(lost: str) -> Keep:
+    return MemoryRejects(lose=frozenset({rejection(2, lost).event_id}))
+
+
+def on_s3(lost: str) -> Keep:
+    return keeper(FakeBucket(refuse=lost))
+
+
+@pytest.mark.parametrize("make", [in_memory, on_s3])
+def test_the_fake_and_the_real_keeper_say_which_positions_are_lost(
+    make: Callable[[str], Keep],
+) -> None:
+    keep = make("shardId-000000000001")
+
+    assert keep([]) == set()
+    assert keep([rejection(1)]) == set()
+    assert keep([rejection(1), rejection(2, "shardId-000000000001"), rejection(3)]) == {1}
+
+
+def test_an_object_is_what_lambda_itself_writes_with_reasons() -> None:
+    bucket = FakeBucket()
+    first, last = rejection(1), rejection(3)
+
+    keeper(bucket)([first, last])
+
+    [(key, body)] = bucket.objects.items()
+    numbers = [r.record.sequence_number for r in (first, last)]
+    assert key == f"bucket/rejects/a_model/ride_events/{SHARD}/{numbers[0]}-{numbers[1]}"
+    assert json.loads(body["payload"]) == {"Records": [first.record.raw, last.record.raw]}
+    assert body["reasons"] == {r.event_id: "data is not base64" for r in (first, last)}
+    assert body["KinesisBatchInfo"] == {
+        "shardId": SHARD,
+        "startSequenceNumber": numbers[0],
+        "endSequenceNumber": numbers[1],
+        "approximateArrivalOfFirstRecord": "2022-06-02T09:18:34.132000+00:00",
+        "approximateArrivalOfLastRecord": "2022-06-02T09:18:34.132000+00:00",
+        "batchSize": 2,
+        "streamArn": STREAM_ARN,
+    }
+
+
+@pytest.mark.parametrize("location", ["s3://bucket", "s3://bucket/"])
+def test_a_bucket_needs_no_prefix(location: str) -> None:
+    bucket = FakeBucket()
+
+    keeper(bucket, location)([rejection()])
+
+    assert [key.split("/")[:2] for key in bucket.objects] == [["bucket", "a_model"]]
+
+
+def test_user_records_of_one_record_keep_it_once() -> None:
+    first = rejection(1, user_record="#0")
+    second = Rejection(first.record, first.record.event_id + "#4", "another reason")
+
+    kept = rejects.failure([first, second], now=NOW)
+
+    assert len(json.loads(kept["payload"])["Records"]) == 1
+    assert list(kept["reasons"].values()) == ["data is not base64", "another reason"]
+
+
+@given(st.lists(st.sampled_from(["shardId-0", "shardId-1"]), max_size=12))
+def test_every_rejection_is_kept_once(shards: list[str]) -> None:
+    bucket = FakeBucket()
+    rejections = [rejection(n, shard) for n, shard in enumerate(shards)]
+
+    assert keeper(bucket)(rejections) == set()
+
+    kept = [event_id for body in bucket.objects.values() for event_id in body["reasons"]]
+    assert sorted(kept) == sorted(r.event_id for r in rejections)
+
+
+def test_keeping_twice_is_keeping_once() -> None:
+    bucket = FakeBucket()
+
+    for _ in range(2):
+        keeper(bucket)([rejection(1), rejection(2)])
+
+    assert len(bucket.objects) == 1
