@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+import skops.io
+from moto.server import ThreadedMotoServer
+
+from model_service import flavours, model
+from model_service.features import columns
+from model_service.rides import Ride
+from tests.training_factories import ride, write_month
+from training import __main__ as command
+from training import data, run, simulation, tracking
+from training.data import DataError
+from training.run import Plan, Result
+from training.tracking import TrackingError
+
+RIDES = columns([Ride(130, 205, 3.66), Ride(1, 2, 0.0)])
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("run")
+    simulation.write(directory / "rides", ["2021-01", "2021-02"], 2_000, seed=0)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def plan(directory: Path) -> Plan:
+    return Plan(
+        data=directory / "rides",
+        train=("2021-01",),
+        test="2021-02",
+        target="duration",
+        tracking_uri=f"sqlite:///{directory / 'new' / 'mlflow.db'}",
+        artifacts=str(directory / "artifacts"),
+    )
+
+
+@pytest.fixture(scope="module")
+def steps() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def result(plan: Plan, steps: list[str]) -> Result:
+    return run.train(plan, step=steps.append)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    boto3.client("s3").create_bucket(Bucket="models")
+    yield "s3://models/runs"
+    server.stop()
+
+
+def test_each_long_step_is_announced(result: Result, steps: list[str]) -> None:
+    assert steps[:2] == ["reading 2021-01", "reading 2021-02"]
+    assert len(steps) == 7
+
+
+def test_the_model_is_where_the_service_looks(result: Result) -> None:
+    served = model.load(result.model_location, sha256=result.model_sha256)
+
+    assert served.flavour == "onnx"
+    assert served.version == result.run_id
+    assert np.isfinite(served.predict(RIDES).values).all()
+
+
+def test_mlflow_itself_gives_the_same_answers(result: Result) -> None:
+    through_mlflow = flavours.pyfunc(Path(result.model_location))(RIDES)
+
+    served = model.load(result.model_location).predict(RIDES)
+
+    assert np.allclose(through_mlflow.values, served.values, atol=1e-3)
+
+
+def test_mlflow_reads_both_flavours(result: Result) -> None:
+    import mlflow.models
+
+    info = mlflow.models.get_model_info(result.model_location)
+
+    assert set(info.flavors) == {"onnx", "sklearn", "python_function"}
+    assert info.run_id == result.run_id
+
+
+def test_the_skops_file_asks_for_no_more_trust_than_the_service_gives(result: Result) -> None:
+    file = Path(result.model_location) / "model.skops"
+
+    assert set(skops.io.get_untrusted_types(file=file)) <= model.TRUSTED_TYPES
+
+
+def test_the_run_has_parameters_and_metrics(result: Result, plan: Plan) -> None:
+    import mlflow
+
+    logged = mlflow.MlflowClient(plan.tracking_uri).get_run(result.run_id)
+
+    assert logged.info.status == "FINISHED"
+    assert logged.data.params["train"] == "2021-01"
+    assert logged.data.params["target"] == "duration"
+    test = result.metrics["test"]
+    assert logged.data.metrics["test_rmse_minutes"] == pytest.approx(test["rmse_minutes"])
+    assert "baseline_linear_mae_minutes" in logged.data.metrics
+
+
+def test_the_result_carries_the_test_month(result: Result, plan: Plan) -> None:
+    month = data.read(plan.data, plan.test, plan.target)
+
+    assert np.array_equal(result.true, month.target)
+    assert np.array_equal(result.hour, month.columns.hour)
+    assert result.metrics["test"]["rides"] == len(result.predicted) == len(month)
+
+
+def test_a_copy_is_the_same_model(result: Result, directory: Path) -> None:
+    target = directory / "copied" / "model"
+
+    tracking.copy(result.model_location, target)
+    tracking.copy(result.model_location, target)  # over what was there
+
+    assert model.load(str(target), sha256=result.model_sha256).version == result.run_id
+
+
+def test_a_directory_with_something_else_is_left_alone(result: Result, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(TrackingError, match="left alone"):
+        tracking.copy(result.model_location, tmp_path)
+
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_model_of_cost_is_logged_to_s3(plan: Plan, s3: str, tmp_path: Path) -> None:
+    to_s3 = replace(plan, target="cost", artifacts=s3, experiment="cost")
+
+    result = run.train(to_s3, step=lambda _: None)
+    tracking.copy(result.model_location, tmp_path / "model")
+
+    assert result.model_location.startswith("s3://models/runs/")
+    assert set(result.metrics["test"]) == {"rmse_dollars", "mae_dollars", "rides"}
+    assert model.load(str(tmp_path / "model"), sha256=result.model_sha256)
+
+
+def test_a_bucket_that_is_not_there_is_said(plan: Plan, s3: str) -> None:
+    lost = replace(plan, artifacts="s3://nowhere/runs", experiment="lost")
+
+    with pytest.raises(TrackingError, match="MLflow cannot use"):
+        run.train(lost, step=lambda _: None)
+
+
+def test_an_experiment_does_not_move(result: Result, plan: Plan, tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="keeps its artifacts at"):
+        run.train(replace(plan, artifacts=str(tmp_path)), step=lambda _: None)
+
+
+def test_artifacts_that_the_service_could_not_read_are_refused(plan: Plan) -> None:
+    unreadable = replace(plan, artifacts="mlflow-artifacts:/", experiment="unreadable")
+
+    with pytest.raises(TrackingError, match="cannot read models from mlflow-artifacts"):
+        run.train(unreadable, step=lambda _: None)
+
+
+def test_bad_data_leaves_no_trace_in_mlflow(plan: Plan, tmp_path: Path) -> None:
+    database = tmp_path / "mlflow.db"
+
+    with pytest.raises(DataError):
+        run.train(
+            replace(plan, test="2021-09", tracking_uri=f"sqlite:///{database}"),
+            step=lambda _: None,
+        )
+
+    assert not database.exists()
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """The command line in an empty directory: exit code, output, errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def training(*arguments: str) -> tuple[int, str, str]:
+        code = command.main(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return training
+
+
+def test_without_data_rides_are_simulated(training: Run, tmp_path: Path) -> None:
+    code, out, err = training(
+        "train", "--rides", "1500", "--json", "out/summary.json", "--output", "build/model"
+    )
+
+    summary: dict[str, Any] = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert code == 0
+    assert json.loads(out) == summary
+    assert set(summary) == {"run_id", "model_location", "model_sha256", "metrics"}
+    assert set(summary["metrics"]) == {"test", "baseline_linear"}
+    assert "fitting a model" in err
+    assert model.load("build/model", sha256=summary["model_sha256"])
+
+
+def test_months_can_be_simulated_by_themselves(training: Run, tmp_path: Path) -> None:
+    code, _, _ = training(
+        "simulate", "--output", "rides", "--months", "2023-01", "2023-02", "--rides", "50"
+    )
+
+    assert code == 0
+    assert data.months(tmp_path / "rides") == ["2023-01", "2023-02"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--data", "nowhere"], "There is no directory nowhere."),
+        (["train", "--data", "."], "There is no month 2021-01 in .: it has 2021-03."),
+        (["train", "--test", "February"], "'February' is no month: write YYYY-MM."),
+        (
+            ["train", "--data", ".", "--train", "2021-03", "--test", "2021-03"],
+            "There are 1 rides to train on; it takes 100.",
+        ),
+        (
+            ["simulate", "--output", "x", "--months", "2021-13"],
+            "'2021-13' is no month: write YYYY-MM.",
+        ),
+        (["simulate", "--output", "a-file", "--months", "2021-01"], "a-file: File exists."),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    training: Run, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    write_month(tmp_path, ride())
+    (tmp_path / "a-file").touch()
+
+    code, out, err = training(*arguments)
+
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == message
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("argument", ["--rides=0", "--rides=many", "--seed=-1"])
+def test_numbers_are_checked(training: Run, argument: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        training("train", argument)

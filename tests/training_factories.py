@@ -1,0 +1,39 @@
+"""Months of rides for the tests of training: small, simulated, or the TLC's own."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+TLC_DATA = Path(os.environ.get("TLC_DATA") or Path(__file__).parents[2] / "shared" / "data" / "tlc")
+needs_tlc_data = pytest.mark.skipif(
+    not (TLC_DATA / "green_tripdata_2021-01.parquet").exists(),
+    reason="needs the TLC's green rides: set TLC_DATA to their directory",
+)
+
+RIDE: dict[str, Any] = {
+    "lpep_pickup_datetime": datetime(2021, 3, 1, 8, 15),
+    "lpep_dropoff_datetime": datetime(2021, 3, 1, 8, 30),
+    "PULocationID": 130,
+    "DOLocationID": 205,
+    "trip_distance": 3.66,
+    "total_amount": 20.0,
+    "tip_amount": 2.0,
+}
+MONTH = "2021-03"
+
+
+def ride(**changes: Any) -> dict[str, Any]:
+    """A ride as the TLC writes it: 15 minutes, 18 dollars without the tip."""
+    return RIDE | changes
+
+
+def write_month(directory: Path, *rides: dict[str, Any], month: str = MONTH) -> Path:
+    """Writes rides as the TLC's file of a month; returns the directory."""
+    pl.DataFrame(rides).write_parquet(directory / f"green_tripdata_{month}.parquet")
+    return directory

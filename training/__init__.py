@@ -1,0 +1,7 @@
+"""Turn rides into a model.
+
+Read it in the order of the work: ``data`` (rides of a month) or ``simulation`` (where there is
+no data), ``fit``, ``export``, ``tracking``, and ``run``, which puts them in sequence.  Features
+come from ``model_service.features``, so a model is trained on what it will be asked; ``schema``
+is what is known of the TLC's files.
+"""

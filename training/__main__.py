@@ -1,0 +1,119 @@
+"""The command line: ``python -m training train`` and ``python -m training simulate``.
+
+What it makes goes to files and standard output; progress and faults go to standard error.  A
+fault of the caller's is one sentence and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from model_service.errors import ServiceError
+
+from . import simulation
+
+SIMULATED = Path("build/simulated")
+TRACKING = "sqlite:///build/mlflow.db"
+ARTIFACTS = "build/mlflow"
+SUMMARY = ("run_id", "model_location", "model_sha256", "metrics")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    console = Console(stderr=True)
+    try:
+        if options.command == "simulate":
+            simulation.write(options.output, options.months, options.rides, options.seed)
+            print(options.output)
+        else:
+            _train(options, console)
+        return 0
+    except ServiceError as exc:
+        fault = str(exc)
+    except OSError as exc:  # a place to write to that is none
+        fault = f"{exc.filename}: {exc.strerror}."
+    console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
+    return 2
+
+
+def _train(options: argparse.Namespace, console: Console) -> None:
+    from . import tracking  # with run, the heavy ones: not for --help
+    from .run import Plan, train
+
+    plan = Plan(
+        data=options.data or SIMULATED,
+        train=tuple(options.train),
+        test=options.test,
+        target=options.target,
+        tracking_uri=options.tracking_uri or TRACKING,
+        artifacts=options.artifacts or (None if options.tracking_uri else ARTIFACTS),
+        experiment=options.experiment,
+        seed=options.seed,
+    )
+    with console.status("starting") as status:
+
+        def step(text: str) -> None:
+            status.update(text)
+            if not console.is_terminal:  # where a spinner is not shown
+                console.print(text, highlight=False)
+
+        if options.data is None:
+            step(f"simulating {options.rides:,} rides a month")
+            simulation.write(SIMULATED, [*plan.train, plan.test], options.rides, options.seed)
+        result = train(plan, step=step)
+    text = json.dumps({name: getattr(result, name) for name in SUMMARY}, indent=2)
+    print(text)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(text + "\n")
+    if options.output:
+        tracking.copy(result.model_location, options.output)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Rides to a model.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="train a model, log it to MLflow, and try it")
+    train.add_argument("--data", type=Path, help="a directory of green_tripdata_YYYY-MM.parquet")
+    train.add_argument("--train", nargs="+", default=["2021-01"], metavar="YYYY-MM")
+    train.add_argument("--test", default="2021-02", metavar="YYYY-MM")
+    train.add_argument("--target", choices=["duration", "cost"], default="duration")
+    train.add_argument("--tracking-uri", help=f"MLflow's (default: {TRACKING})")
+    train.add_argument("--artifacts", help="s3://bucket/prefix or a directory")
+    train.add_argument("--experiment", default="ride-predictions")
+    train.add_argument("--json", type=Path, metavar="FILE", help="write the summary there as well")
+    train.add_argument("--output", type=Path, metavar="DIR", help="copy the model's files there")
+
+    simulate = commands.add_parser("simulate", help="write months of simulated rides")
+    simulate.add_argument("--output", type=Path, required=True, metavar="DIR")
+    simulate.add_argument("--months", nargs="+", required=True, metavar="YYYY-MM")
+
+    for command in (train, simulate):
+        command.add_argument("--rides", type=_positive, default=20_000, help="simulated, a month")
+        command.add_argument("--seed", type=_not_negative, default=0)
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

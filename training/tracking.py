@@ -1,0 +1,156 @@
+"""Log a trained model to MLflow, as one directory with two flavours.
+
+``onnx`` is what the service reads, with nothing but onnxruntime; ``sklearn``, saved by skops,
+is what MLflow's own tools read.  MLflow is told where to log by a setting of the whole process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from model_service.errors import ServiceError
+from model_service.features import TEXT
+
+from .fit import INPUTS
+
+DATA_FILE = "model.onnx"
+TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
+"""What the pipeline holds beyond what skops itself trusts."""
+REQUIREMENTS = ("mlflow", "scikit-learn", "skops", "pandas", "numpy", "onnxruntime")
+
+
+class TrackingError(ServiceError):
+    """MLflow cannot keep the run, or keeps it where the service could not read the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """A model in its two forms.
+
+    A class because MLflow asks a flavour for a method of this name.
+    """
+
+    pipeline: Pipeline
+    graph: bytes
+
+    def save_model(self, path: str, mlflow_model: Any) -> None:
+        import mlflow.sklearn
+
+        mlflow.sklearn.save_model(
+            self.pipeline,
+            path,
+            mlflow_model=mlflow_model,
+            serialization_format="skops",
+            skops_trusted_types=TRUSTED,
+            signature=_signature(),
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        )
+        (Path(path) / DATA_FILE).write_bytes(self.graph)
+        mlflow_model.add_flavor("onnx", data=DATA_FILE, onnx_version=version("onnx"))
+        mlflow_model.save(str(Path(path) / "MLmodel"))
+
+
+def log(
+    champion: Champion,
+    parameters: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    *,
+    tracking_uri: str,
+    experiment: str,
+    artifacts: str | None,
+) -> tuple[str, str]:
+    """One run of *experiment*; gives its id, and the model's location as the service takes it."""
+    with _mlflow(tracking_uri) as mlflow:
+        if tracking_uri.startswith("sqlite:///"):
+            Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(tracking_uri)
+        with mlflow.start_run(experiment_id=_experiment(mlflow, experiment, artifacts)) as run:
+            mlflow.log_params(parameters)
+            mlflow.log_metrics(metrics)
+            model = mlflow.models.Model.log(
+                artifact_path=None, name="model", flavor=champion, flavor_name="sklearn"
+            )
+    return run.info.run_id, _location(model.artifact_path)
+
+
+def copy(location: str, directory: Path) -> None:
+    """A logged model's files into *directory*, in the place of a model that lies there."""
+    if directory.exists() and any(directory.iterdir()) and not (directory / "MLmodel").exists():
+        raise TrackingError(f"{directory} holds something other than a model; it was left alone.")
+    with TemporaryDirectory() as scratch, _mlflow(location) as mlflow:
+        files = mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=scratch)
+        shutil.rmtree(directory, ignore_errors=True)
+        shutil.copytree(files, directory)
+
+
+def _experiment(mlflow: Any, name: str, artifacts: str | None) -> str:
+    wanted = None if artifacts is None else _location(artifacts)
+    found = mlflow.get_experiment_by_name(name) or mlflow.get_experiment(
+        mlflow.create_experiment(name, artifact_location=wanted)
+    )
+    actual = _location(found.artifact_location)
+    if wanted not in (None, actual):
+        raise TrackingError(
+            f"The experiment {name} keeps its artifacts at {actual}, not at {wanted}: "
+            "leave out --artifacts, or name another --experiment."
+        )
+    return str(found.experiment_id)
+
+
+def _location(uri: str) -> str:
+    if uri.startswith("s3://"):
+        return uri.rstrip("/")
+    if uri.startswith("file:"):
+        return str(Path.from_uri(uri))
+    if ":/" in uri:
+        raise TrackingError(
+            f"The service cannot read models from {uri}: give --artifacts s3://… or a directory."
+        )
+    return str(Path(uri).resolve())
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    inputs = [
+        ColSpec("string" if dtype == TEXT else "float", name) for name, dtype in INPUTS.items()
+    ]
+    return ModelSignature(Schema(inputs), Schema([TensorSpec(np.dtype(np.float64), (-1,))]))
+
+
+@contextmanager
+def _mlflow(place: str) -> Iterator[Any]:
+    """MLflow, with its talk turned off and its errors named."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about what MLflow uses, and nobody here can change
+        import mlflow  # seconds, and of no use before something is to be logged
+        import mlflow.artifacts
+        import mlflow.models
+        import mlflow.sklearn
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield mlflow
+        except ServiceError:
+            raise
+        except Exception as exc:  # MLflow raises whatever its stores raise
+            reason = str(exc).partition("\n")[0] or type(exc).__name__
+            raise TrackingError(f"MLflow cannot use {place}: {reason}") from exc
