@@ -1,0 +1,189 @@
+"""Kinesis and S3 in a process of their own, on a free port of 127.0.0.1.
+
+`embedded` starts moto's server, and stops it at the end of the block.  The server also ends
+by itself when its standard input closes, which happens however the parent dies.
+
+By hand, ``python -m local.aws`` serves until it is interrupted; the first line that it prints
+is its address.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_s3 import S3Client
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+KEY = "embedded"  # the server takes any
+START_SECONDS = 60  # a cold disk reads all of moto first
+STOP_SECONDS = 5
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A running server: where it is, and what a program's environment needs to find it."""
+
+    endpoint: str
+    environ: Mapping[str, str]
+    pid: int
+
+    def kinesis(self) -> KinesisClient:
+        client: KinesisClient = self._client("kinesis")
+        return client
+
+    def s3(self) -> S3Client:
+        client: S3Client = self._client("s3")
+        return client
+
+    def _client(self, service: str) -> Any:
+        import boto3  # not needed by the server's process
+        from botocore.config import Config
+
+        return boto3.session.Session().client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=KEY,
+            config=Config(proxies={}),
+        )
+
+
+@contextmanager
+def embedded() -> Iterator[Embedded]:
+    """A fresh server for the length of the block.
+
+    Raises `RuntimeError` if it does not come up.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-m", "local.aws", "--while-stdin-is-open"],
+        cwd=Path(__file__).resolve().parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for the parent, which still needs the server to end
+    ) as server:
+        try:
+            endpoint = _address(server.stdout)
+            yield Embedded(endpoint, environment(endpoint), server.pid)
+        finally:
+            _stop(server)
+
+
+def environment(endpoint: str, bypass: str = "") -> dict[str, str]:
+    """Variables that send the AWS SDKs, and MLflow, to *endpoint* and nowhere else.
+
+    *bypass* is the list of hosts that already need no proxy.
+    """
+    direct = ",".join(filter(None, [bypass, HOST, "localhost"]))
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ENDPOINT_URL_KINESIS": endpoint,
+        "AWS_ENDPOINT_URL_S3": endpoint,
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
+        "MLFLOW_S3_ENDPOINT_URL": endpoint,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": KEY,
+        "AWS_SESSION_TOKEN": "",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+    }
+
+
+def one_at_a_time(application: Application) -> Application:
+    """*application*, answering one request after another.
+
+    Moto numbers a shard's records without a lock, so two PutRecords calls at once could give
+    two records one number, and one of them would be gone.
+    """
+    turn = threading.Lock()
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        with turn:
+            return application(environ, start_response)
+
+    return serve
+
+
+def _address(output: IO[str] | None) -> str:
+    assert output is not None
+    ready, _, _ = select.select([output], [], [], START_SECONDS)
+    endpoint = output.readline().strip() if ready else ""
+    if not endpoint:
+        raise RuntimeError("the embedded AWS did not start; its standard error says why")
+    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=START_SECONDS)
+    try:
+        connection.request("GET", "/moto-api/data.json")
+        connection.getresponse().read()
+    finally:
+        connection.close()
+    return endpoint
+
+
+def _stop(server: subprocess.Popen[str]) -> None:
+    server.terminate()
+    try:
+        server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+def _serve(end: Callable[[], object]) -> None:
+    """Serve until *end* returns."""
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server(
+        HOST,
+        0,
+        one_at_a_time(DomainDispatcherApplication(create_backend_app)),
+        threaded=True,
+        request_handler=MotoRequestHandler,
+    )
+    print(f"http://{HOST}:{server.port}", flush=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    end()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m local.aws", description=__doc__)
+    parser.add_argument("--while-stdin-is-open", action="store_true")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        _serve(sys.stdin.read if options.while_stdin_is_open else signal.pause)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""What a person sees while the demo runs: live on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from . import tally
+from .source import Trip
+from .streaming import Progress as Streaming
+
+ROWS = 12  # of the live table
+QUARTERS = 4  # lines that a run leaves where there is no terminal
+NEAR, FAR = 3.0, 8.0  # minutes off that are good, and that are bad
+
+Step = Callable[[str], None]
+
+
+class Screen:
+    """A class because it holds the console, which stays where it was made to write."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def steps(self) -> Iterator[Step]:
+        """A bar for each step of something long; a step lasts until the next one."""
+        if not self._console.is_terminal:
+            yield lambda text: self._console.print(f"- {text}", highlight=False)
+            return
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TimeElapsedColumn(),
+            console=self._console,
+            redirect_stdout=False,
+        ) as bars:
+
+            def done() -> None:
+                for task in bars.tasks:
+                    bars.update(task.id, total=1, completed=1)
+
+            def step(text: str) -> None:
+                done()
+                bars.add_task(text, total=None)
+
+            yield step
+            done()
+
+    @contextmanager
+    def streaming(
+        self, trips: Mapping[str, Trip], bad: int
+    ) -> Iterator[Callable[[Streaming], None]]:
+        """Bars for what was sent, predicted and rejected, and the latest rides."""
+        if not self._console.is_terminal:
+            yield self._quarters(len(trips))
+            return
+        bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+        )
+        sent = bars.add_task("records sent", total=len(trips) + bad)
+        predicted = bars.add_task("rides predicted", total=len(trips))
+        rejected = bars.add_task("broken records rejected", total=bad)
+        with Live(bars, console=self._console, redirect_stdout=False) as live:
+
+            def show(streaming: Streaming) -> None:
+                bars.update(sent, completed=len(streaming.sent))
+                bars.update(predicted, completed=len(streaming.published))
+                bars.update(rejected, completed=len(streaming.rejected))
+                live.update(Group(bars, latest(streaming.published[-ROWS:], trips)))
+
+            yield show
+
+    def end(self, summary: Mapping[str, Any], faults: Sequence[str], files: Sequence[Path]) -> None:
+        table = Table(show_header=False, title="Ride predictions", title_justify="left")
+        table.add_column()
+        table.add_column(justify="right")
+        for name, value in flat(summary):
+            table.add_row(name, value)
+        self._console.print(table)
+        for fault in faults:
+            self._console.print(fault, style="bold red")
+        for file in files:
+            self._console.print(str(file), soft_wrap=True, highlight=False)
+
+    def _quarters(self, rides: int) -> Callable[[Streaming], None]:
+        reached = 0
+
+        def show(streaming: Streaming) -> None:
+            nonlocal reached
+            quarter = QUARTERS * len(streaming.published) // rides
+            if quarter > reached:
+                reached = quarter
+                self._console.print(
+                    f"- {len(streaming.published):,} of {rides:,} rides predicted,"
+                    f" {len(streaming.rejected):,} records rejected",
+                    highlight=False,
+                )
+
+        return show
+
+
+def latest(published: Sequence[tally.Published], trips: Mapping[str, Trip]) -> Table:
+    """The rides, the last one at the bottom."""
+    table = Table("ride", "pick-up", "zones", header_style="dim")
+    for name in ("miles", "took", "predicted", "off by"):
+        table.add_column(name, justify="right")
+    for each in published:
+        trip = trips.get(each.ride_id)
+        if trip is not None:
+            off = tally.minutes(each) - trip.minutes
+            table.add_row(
+                each.ride_id,
+                trip.begins.replace("T", " "),
+                f"{trip.pickup} → {trip.dropoff}",
+                f"{trip.distance:.1f}",
+                f"{trip.minutes:.1f} min",
+                f"{tally.minutes(each):.1f} min",
+                Text(f"{off:+.1f}", style=colour(off)),
+            )
+    return table
+
+
+def colour(off: float) -> str:
+    """
+    >>> colour(-1.5), colour(12)
+    ('green', 'red')
+    """
+    return "green" if abs(off) <= NEAR else "yellow" if abs(off) <= FAR else "red"
+
+
+def flat(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """
+    >>> flat({"lost": 0, "latency_ms": {"p50": 81.5}})
+    [('lost', '0'), ('latency_ms p50', '81.5')]
+    """
+    rows: list[tuple[str, str]] = []
+    for name, value in summary.items():
+        if isinstance(value, Mapping):
+            rows += [(f"{name} {part}", text) for part, text in flat(value)]
+        else:
+            rows.append((name, f"{value:,}" if isinstance(value, int | float) else str(value)))
+    return rows

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from training.run import Result
+
+from . import golden
+
+OURS = ("AWS_", "MODEL_", "PREDICTION", "KINESIS_", "MLFLOW_", "REJECTS_")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test meets the settings, or the AWS account, of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(OURS) and not name.endswith("_CA_BUNDLE"):
+            monkeypatch.delenv(name)
+    for name in ("RUN_ID", "TEST_RUN", "RETURN_PREDICTIONS", "ALLOW_PICKLED_MODELS", "LOG_LEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session")
+def golden_model(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The model of the golden vectors: trained, tracked and logged as any other."""
+    return golden.train(tmp_path_factory.mktemp("golden"))
+
+
+@pytest.fixture
+def golden_location(golden_model: Result) -> str:
+    assert Path(golden_model.model_location, "model.onnx").exists()
+    return golden_model.model_location

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skops.io
+
+from model_service import model
+from training import fit
+from training.run import Result
+
+from . import golden
+from .factories import kinesis_event
+
+
+def test_the_vectors_are_of_the_rides_in_the_code() -> None:
+    assert json.loads(golden.FILE.read_text())["rides"] == golden.RIDES
+
+
+def test_training_predicts_the_golden_durations(golden_model: Result) -> None:
+    file = Path(golden_model.model_location) / "model.skops"
+    pipeline = skops.io.load(file, trusted=sorted(model.TRUSTED_TYPES))
+
+    predicted = fit.predict(pipeline, golden.ride_columns())
+
+    assert predicted == pytest.approx(golden.expected(), abs=golden.TOLERANCE)
+
+
+def test_the_served_model_predicts_the_golden_durations(golden_model: Result) -> None:
+    served = model.load(golden_model.model_location, sha256=golden_model.model_sha256)
+
+    assert served.predict(golden.ride_columns()).values == pytest.approx(
+        golden.expected(), abs=golden.TOLERANCE
+    )
+
+
+def test_the_handler_predicts_the_golden_durations(
+    golden_model: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
+    monkeypatch.setenv("TEST_RUN", "True")
+    monkeypatch.delitem(sys.modules, "lambda_function", raising=False)
+    handler = importlib.import_module("lambda_function").lambda_handler
+
+    response = handler(kinesis_event(*golden.payloads()), None)
+
+    found = [event["prediction"] for event in response["predictions"]]
+    assert [prediction["ride_id"] for prediction in found] == [r["ride_id"] for r in golden.RIDES]
+    assert [prediction["ride_duration"] for prediction in found] == pytest.approx(
+        golden.expected(), abs=golden.TOLERANCE
+    )
+
+
+def test_a_ride_has_the_same_bits_alone_as_in_company(golden_model: Result) -> None:
+    served = model.load(golden_model.model_location)
+    rides = golden.ride_columns()
+
+    together = served.predict(rides).values
+
+    for place in range(len(together)):
+        alone = type(rides)(*(getattr(rides, name)[[place]] for name in type(rides).__slots__))
+        assert np.array_equal(served.predict(alone).values, together[[place]])
+
+
+def test_the_vectors_tell_rides_apart() -> None:
+    """Vectors that were all alike would pass with a model that looks at nothing."""
+    first, same_moment, *_ = golden.expected()
+
+    assert first == same_moment
+    assert len(set(golden.expected())) >= 6

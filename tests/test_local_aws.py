@@ -1,0 +1,114 @@
+"""The embedded AWS: it comes up, holds what it is given, and goes away however its user ends."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from local.aws import Embedded, embedded, environment, one_at_a_time
+
+USER = """
+import os, time
+from local.aws import embedded
+with embedded() as aws:
+    print(aws.pid, flush=True)
+    time.sleep(60)
+"""
+PLAIN_CLIENTS = """
+import boto3
+print(boto3.client("kinesis").list_streams()["StreamNames"])
+print([bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]])
+"""
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Embedded]:
+    with embedded() as running:
+        yield running
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def ends(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not alive(pid)
+
+
+def test_it_listens_on_loopback_only(aws: Embedded) -> None:
+    assert aws.endpoint.startswith("http://127.0.0.1:")
+
+
+def test_two_have_ports_and_contents_of_their_own(aws: Embedded) -> None:
+    aws.s3().create_bucket(Bucket="of-the-first")
+
+    with embedded() as other:
+        assert other.endpoint != aws.endpoint
+        assert other.s3().list_buckets()["Buckets"] == []
+
+
+def test_its_environment_is_all_that_a_plain_client_needs(aws: Embedded) -> None:
+    aws.kinesis().create_stream(StreamName="of-a-plain-client", ShardCount=1)
+    aws.s3().create_bucket(Bucket="of-a-plain-client")
+    elsewhere = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
+
+    run = subprocess.run(
+        [sys.executable, "-c", PLAIN_CLIENTS],
+        env={**os.environ, **elsewhere, **aws.environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert run.stdout.count("of-a-plain-client") == 2
+
+
+def test_hosts_that_need_no_proxy_stay_so() -> None:
+    assert environment("http://127.0.0.1:1", "intranet")["NO_PROXY"].split(",")[0] == "intranet"
+
+
+def test_requests_at_the_same_time_are_answered_one_after_another() -> None:
+    inside: list[str] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> bool:
+        inside.append("a request")
+        time.sleep(0.002)
+        alone = len(inside) == 1
+        inside.clear()
+        return alone
+
+    serve = one_at_a_time(application)
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: serve({}, print), range(40)))
+
+    assert all(answers)
+
+
+def test_it_is_gone_after_the_block_also_when_the_block_fails() -> None:
+    with pytest.raises(ZeroDivisionError), embedded() as running:
+        assert alive(running.pid)
+        _ = 1 / 0
+
+    assert not alive(running.pid)
+
+
+def test_it_ends_when_its_user_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", USER], stdout=subprocess.PIPE, text=True) as user:
+        assert user.stdout is not None
+        pid = int(user.stdout.readline())
+        user.kill()
+
+    assert ends(pid)

@@ -1,0 +1,150 @@
+"""What the producer sends: every ride once, and broken records that are really broken."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local import producer
+from local.poller import event
+from local.producer import BROKEN, Message, chunks, messages, ride_event, send
+from local.streams import Record
+from model_service import records, rides
+from model_service.errors import RideRejected
+from model_service.rides import RideEvent
+
+ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/ride_events"
+
+
+def read(data: bytes) -> RideEvent:
+    """*data* as the service reads it from a record."""
+    batch = event([Record("1", "key", data, datetime.now(UTC))], "shardId-000000000000", ARN)
+    [record] = records.read(batch)
+    [payload] = records.payloads(record)
+    return rides.decode(records.plain(payload.data))
+
+
+def events(count: int) -> list[dict[str, object]]:
+    return [ride_event(n, 130, 205, 3.66, "2021-03-01T08:15:00") for n in range(1, count + 1)]
+
+
+class FakeStream:
+    """Takes messages, but refuses each of *refused* the given number of times."""
+
+    def __init__(self, refused: dict[str, int]) -> None:
+        self.refusals = Counter(refused)
+        self.taken: list[str] = []
+
+    def put(self, sent: Sequence[Message]) -> list[str | None]:
+        return [self.take(message) for message in sent]
+
+    def take(self, message: Message) -> str | None:
+        if self.refusals[message.key]:
+            self.refusals[message.key] -= 1
+            return None
+        self.taken.append(message.key)
+        return f"shardId-000000000000:{len(self.taken)}"
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_the_service_rejects_each_kind_of_broken_record(kind: str) -> None:
+    with pytest.raises(RideRejected):
+        read(BROKEN[kind]())
+
+
+def test_the_service_reads_every_ride_as_it_was_also_a_gzipped_one() -> None:
+    sent = [message for message in messages(events(100)) if not message.broken]
+
+    assert [read(message.data).ride_id for message in sent] == list(range(1, 101))
+    assert any(message.data.startswith(b"\x1f\x8b") for message in sent)
+
+
+def test_rides_are_partitioned_by_their_ids() -> None:
+    sent = [message for message in messages(events(3)) if not message.broken]
+
+    assert [message.key for message in sent] == ["1", "2", "3"]
+
+
+def test_broken_records_are_few_and_always_the_same() -> None:
+    once, again = (list(messages(events(1000))) for _ in range(2))
+
+    assert once == again
+    assert sum(message.broken is not None for message in once) == 17
+    assert {message.broken for message in once} - {None} == set(BROKEN)
+
+
+def test_even_one_ride_comes_with_a_broken_record() -> None:
+    assert [message.broken is None for message in messages(events(1))] == [True, False]
+
+
+@given(st.lists(st.integers(0, 3 * 1024 * 1024), max_size=8), st.integers(1, 1000))
+@settings(max_examples=30, deadline=None)
+def test_calls_have_all_messages_in_order_and_within_the_limits(
+    sizes: list[int], most: int
+) -> None:
+    sent = [Message(str(number), bytes(size)) for number, size in enumerate(sizes)]
+
+    pieces = list(chunks(sent, most))
+
+    assert [message for piece in pieces for message in piece] == sent
+    assert all(len(piece) <= min(most, producer.MOST_RECORDS) for piece in pieces)
+    assert all(sum(len(m.data) + len(m.key) for m in p) <= producer.MOST_BYTES for p in pieces)
+
+
+@given(st.dictionaries(st.integers(1, 12).map(str), st.integers(1, 2), max_size=4))
+@settings(max_examples=8, deadline=None)
+def test_what_the_stream_refuses_is_sent_again_and_nothing_else_is(refused: dict[str, int]) -> None:
+    stream = FakeStream(refused)
+    known: dict[str, Message] = {}
+    sent = list(messages(events(12)))
+
+    send(sent, stream.put, per_second=1e6, sent=known.update)
+
+    assert sorted(stream.taken) == sorted(message.key for message in sent)
+    assert {name: stream.taken[int(name.split(":")[1]) - 1] for name in known} == {
+        name: message.key for name, message in known.items()
+    }
+
+
+def test_a_stream_that_goes_on_refusing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer, "ATTEMPTS", 2)
+
+    with pytest.raises(RuntimeError, match="refused 1 records 2 times"):
+        send([Message("1", b"")], FakeStream({"1": 9}).put, per_second=1e6, sent=lambda _: None)
+
+
+def test_the_rate_is_kept() -> None:
+    began = datetime.now(UTC)
+
+    send(
+        [Message(str(number), b"") for number in range(30)],
+        FakeStream({}).put,
+        per_second=100,
+        sent=lambda _: None,
+    )
+
+    assert 0.2 <= (datetime.now(UTC) - began).total_seconds() < 2
+
+
+def test_sending_can_be_stopped() -> None:
+    stream = FakeStream({})
+
+    send([Message("1", b"")], stream.put, per_second=1, sent=lambda _: None, stopped=lambda: True)
+
+    assert stream.taken == []
+
+
+def test_a_ride_event_is_in_the_wire_format() -> None:
+    assert json.loads(json.dumps(events(1)[0])) == {
+        "ride": {
+            "PULocationID": 130,
+            "DOLocationID": 205,
+            "trip_distance": 3.66,
+            "pickup_datetime": "2021-03-01T08:15:00",
+        },
+        "ride_id": 1,
+    }

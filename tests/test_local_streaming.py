@@ -1,0 +1,108 @@
+"""A run on the embedded AWS with a function of a few lines: what it answers is what is seen."""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local import streaming
+from local.aws import Embedded, embedded
+from local.producer import Message
+from local.source import InputError, consecutive, tlc
+from local.tally import tally
+
+
+@pytest.fixture
+def aws() -> Iterator[Embedded]:
+    with embedded() as running:
+        streaming.make(running)
+        yield running
+
+
+class Function:
+    """Predicts ten minutes for what is JSON, and keeps the rest; fails at first, half done."""
+
+    def __init__(self, aws: Embedded, failures: int) -> None:
+        self.kinesis, self.s3 = aws.kinesis(), aws.s3()
+        self.failures = failures
+
+    def __call__(self, event: dict[str, Any], context: Any) -> Any:
+        records = event["Records"]
+        failed = None
+        if self.failures:
+            self.failures -= 1
+            failed = records[len(records) // 2]
+            records = records[: len(records) // 2]
+        for record in records:
+            self.answer(record)
+        number = failed and failed["kinesis"]["sequenceNumber"]
+        return {"batchItemFailures": [{"itemIdentifier": number}] if number else []}
+
+    def answer(self, record: dict[str, Any]) -> None:
+        name = record["eventID"]
+        data = base64.b64decode(record["kinesis"]["data"])
+        if not data:
+            body = json.dumps({"reasons": {name: "empty"}})
+            self.s3.put_object(Bucket=streaming.REJECTS, Key=name, Body=body.encode())
+            return
+        prediction = {
+            "model": "m",
+            "version": "v",
+            "prediction": {"ride_duration": 10.0, "ride_id": json.loads(data)["ride_id"]},
+            "source": {"event_id": name},
+        }
+        self.kinesis.put_record(
+            StreamName=streaming.PREDICTIONS, Data=json.dumps(prediction), PartitionKey="1"
+        )
+
+
+def messages() -> list[Message]:
+    rides = [Message(str(n), json.dumps({"ride_id": n}).encode()) for n in range(60)]
+    return [*rides[:40], Message("broken", b"", "empty"), *rides[40:]]
+
+
+def test_everything_comes_through_once_although_batches_fail_half_way(aws: Embedded) -> None:
+    glances: list[int] = []
+
+    seen = streaming.run(
+        aws,
+        Function(aws, failures=3),
+        messages(),
+        watch=lambda progress: glances.append(len(progress.published)),
+        per_second=400,
+    )
+
+    counts = tally(
+        sent=seen.sent,
+        arrived=streaming.arrivals(aws),
+        published=seen.published,
+        rejected=seen.rejected,
+        true={str(n): 10.0 for n in range(60)},
+    )
+    assert (counts.rides_sent, counts.rides_predicted, counts.rejected) == (60, 60, 1)
+    assert (counts.lost, counts.duplicates, counts.stray) == (0, 0, 0)
+    assert glances == sorted(glances)
+
+
+def test_a_function_that_never_answers_ends_a_run_with_losses(aws: Embedded) -> None:
+    def function(event: dict[str, Any], context: Any) -> Any:
+        raise ValueError("no")
+
+    seen = streaming.run(aws, function, messages(), watch=lambda _: None, patience=1)
+
+    assert len(seen.sent) == 61
+    assert not seen.published
+
+
+def test_the_first_months_that_follow_each_other_are_taken() -> None:
+    assert consecutive(["2020-05", "2022-01", "2021-12"]) == ("2021-12", "2022-01")
+    assert consecutive(["2021-01", "2021-03", "2021-00", "2021-13"]) is None
+
+
+def test_data_that_is_not_there_is_said_in_a_sentence(tmp_path: Any) -> None:
+    with pytest.raises(InputError, match=r"^There is no directory .*nowhere\.$"):
+        tlc(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="it has no green_tripdata"):
+        tlc(tmp_path)
