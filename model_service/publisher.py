@@ -83,6 +83,7 @@ def connect(stream: str, *, endpoint_url: str = "") -> KinesisPublisher:
         retries={"total_max_attempts": 1},
         max_pool_connections=IN_FLIGHT,
         tcp_keepalive=True,
+        parameter_validation=False,  # of no use for entries that we make ourselves
     )
     client = boto3.client("kinesis", endpoint_url=endpoint_url or None, config=once)
     return KinesisPublisher(client, stream)

@@ -11,7 +11,6 @@ import hashlib
 import zlib
 from binascii import a2b_base64
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -48,8 +47,7 @@ class _Batch(Struct):
     Records: list[_Envelope]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One Kinesis record, and the dict it came in."""
 
     sequence_number: str

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,16 +51,14 @@ class RideEvent(Struct, frozen=True):
     ride_id: RideId
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Which record a prediction answers: its event id, and when it arrived on the stream."""
 
     event_id: str
     arrived_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Struct, frozen=True):
     """A model's answer to one ride, in the unit of its target (minutes, dollars)."""
 
     model: str
@@ -88,10 +85,12 @@ def decode(data: bytes, arrived_at: datetime | None = None) -> RideEvent:
     """
     try:
         event = _decoder.decode(data)
-    except (ValueError, RecursionError) as exc:
-        # RecursionError: nesting in a field we ignore. ValueError is also bytes that are not UTF-8.
-        reason = "JSON is nested too deeply" if isinstance(exc, RecursionError) else str(exc)
-        raise RideRejected(reason) from None
+    except msgspec.DecodeError as exc:
+        raise RideRejected(str(exc)) from None
+    except UnicodeDecodeError:
+        raise RideRejected("JSON is not UTF-8") from None
+    except RecursionError:  # in a field that is ignored, too
+        raise RideRejected("JSON is nested too deeply") from None
     moment = event.ride.pickup_datetime
     if moment is UNSET:
         return event if arrived_at is None else _at(event, arrived_at)
@@ -134,8 +133,8 @@ def event_of(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def encode(event: dict[str, Any]) -> bytes:
-    """A prediction event as the bytes of a record."""
+def encode(event: dict[str, Any] | list[dict[str, Any]]) -> bytes:
+    """A prediction event as the bytes of a record; or several as a JSON list."""
     return _encoder.encode(event)
 
 

@@ -113,6 +113,13 @@ def test_a_rejection_never_repeats_what_was_sent(secret: str) -> None:
     assert f"<{secret}>" not in str(exc.value)
 
 
+def test_bytes_that_are_no_text_are_rejected_without_quoting_them() -> None:
+    with pytest.raises(RideRejected) as exc:
+        decode(payload().replace(b"256", b'"\xff\xfe"'))
+
+    assert str(exc.value) == "JSON is not UTF-8"
+
+
 def test_unknown_fields_are_ignored() -> None:
     assert decode(payload(color="green")) == decode(payload())
 
