@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from typing import Any, Protocol
@@ -43,6 +44,7 @@ if not settings.test_run:
     if settings.rejects_location != NO_REJECTS:
         keep = rejects.connect(settings.rejects_location, model_name=settings.model_name)
 cold_start = iter([True])
+gc.freeze()  # what init has made lives as long as the function: no collection need walk it
 
 
 def lambda_handler(event: dict[str, Any], context: Context | None) -> dict[str, Any]:

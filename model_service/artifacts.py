@@ -6,6 +6,8 @@ listing; only a model whose files nobody can name in advance is listed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
@@ -34,7 +36,8 @@ def at(location: str) -> Artifacts:
 
         bucket, _, prefix = location.removeprefix("s3://").partition("/")
         quick = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard"})
-        return S3Artifacts(boto3.client("s3", config=quick), bucket, prefix.strip("/"))
+        below = f"{prefix.strip('/')}/".lstrip("/")
+        return S3Artifacts(boto3.client("s3", config=quick), bucket, below)
     if ":/" in location:
         raise ModelError(
             f"{location} is no place that files lie at: give s3://bucket/prefix or a path"
@@ -74,15 +77,12 @@ class S3Artifacts:
     client: S3Client
     bucket: str
     prefix: str
+    """Ends in a slash, or is empty."""
 
     def read(self, name: str) -> bytes:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        key = f"{self.prefix}/{name}"
-        try:
+        key = f"{self.prefix}{name}"
+        with _model_errors(f"cannot read s3://{self.bucket}/{key}"):
             return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        except (ClientError, BotoCoreError) as exc:
-            raise ModelError(f"cannot read s3://{self.bucket}/{key}: {exc}") from exc
 
     def directory(self, names: list[str] | None) -> Path:
         from tempfile import mkdtemp
@@ -96,7 +96,19 @@ class S3Artifacts:
 
     def _list(self) -> list[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=f"{self.prefix}/"
+            Bucket=self.bucket, Prefix=self.prefix
         )
-        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-        return [key.removeprefix(f"{self.prefix}/") for key in keys if not key.endswith("/")]
+        with _model_errors(f"cannot list s3://{self.bucket}/{self.prefix}"):
+            keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        return [key.removeprefix(self.prefix) for key in keys if not key.endswith("/")]
+
+
+@contextmanager
+def _model_errors(what: str) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (ClientError, BotoCoreError) as exc:
+        reason = " ".join(str(exc).split())  # some have several lines
+        raise ModelError(f"{what}: {reason}") from exc

@@ -50,7 +50,7 @@ def onnx(data: bytes) -> Ask:
         table = features.table(rides, inputs)
         feed = {name: column.reshape(-1, 1) for name, column in table.items()}
         values, *interval = session.run(wanted, feed)
-        return Answers(_flat(values), interval[0].astype(np.float64) if interval else None)
+        return Answers(_flat(values), _pairs(interval[0]) if interval else None)
 
     return ask
 
@@ -98,7 +98,10 @@ def _dict_vectorised(model: Any) -> Any | None:
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.pipeline import Pipeline
 
-    inside = model.get_raw_model()
+    try:
+        inside = model.get_raw_model()
+    except NotImplementedError:  # a custom model need not have anything inside
+        return None
     takes_dicts = isinstance(inside, Pipeline) and isinstance(inside[0], DictVectorizer)
     return inside if takes_dicts else None
 
@@ -113,3 +116,10 @@ def _numpy_type(type_: Any) -> np.dtype[Any] | None:
 def _flat(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     array = np.asarray(values, dtype=np.float64)
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def _pairs(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 2:  # else each ride would be blamed for it
+        raise ModelError(f"the model's intervals have shape {array.shape}, not (n, 2)")
+    return array

@@ -13,12 +13,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from . import artifacts, flavours
-from .artifacts import plain_name
+from .artifacts import LocalArtifacts, plain_name
 from .errors import ModelError
 from .features import RideColumns
 from .flavours import Ask
@@ -63,8 +63,8 @@ def load(
     if flavour != "onnx" and not allow_pickled:
         _refuse_code(mlmodel, flavour)
 
-    path = None if flavour == "onnx" else files.directory(["MLmodel", name] if name else None)
-    data = files.read(name) if path is None else _data(path, name)
+    path = None if flavour == "onnx" else files.directory(_needed(mlmodel, name))
+    data = files.read(name) if path is None else _data(path, name, text)
     digest = hashlib.sha256(text + data).hexdigest()
     if sha256 and digest != sha256.lower():
         raise ModelError(
@@ -73,7 +73,7 @@ def load(
     if flavour == "sklearn" and path is not None and not allow_pickled:
         _refuse_types(path / name)
 
-    version = run_id or mlmodel.get("run_id") or mlmodel.get("model_id") or mlmodel["model_uuid"]
+    version = run_id or _version(mlmodel)
     ask = flavours.onnx(data) if path is None else flavours.pyfunc(path)
     model = LoadedModel(version, flavour, digest, ask)
     warm_up(model)
@@ -82,12 +82,13 @@ def load(
 
 def _parse(text: bytes) -> dict[str, Any]:
     try:
-        mlmodel = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError:
+        mlmodel = yaml.safe_load(text)  # the C loader crashes where nesting is deep
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
         mlmodel = None
-    if not isinstance(mlmodel, dict) or not isinstance(mlmodel.get("flavors"), dict):
+    found = mlmodel.get("flavors") if isinstance(mlmodel, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(f, dict) for f in found.values()):
         raise ModelError("MLmodel is not the description of an MLflow model")
-    return mlmodel
+    return cast(dict[str, Any], mlmodel)
 
 
 def _served(mlmodel: dict[str, Any]) -> tuple[str, str]:
@@ -96,16 +97,34 @@ def _served(mlmodel: dict[str, Any]) -> tuple[str, str]:
     if "onnx" in found:
         return "onnx", plain_name(found["onnx"].get("data"))
     if "python_function" not in found:
-        raise ModelError(f"no flavour of this model can be served: it has {', '.join(found)}")
-    if "sklearn" in found and found["python_function"].get("loader_module") == "mlflow.sklearn":
-        return "sklearn", plain_name(found["sklearn"].get("pickled_model"))
+        names = ", ".join(map(str, found)) or "none"
+        raise ModelError(f"no flavour of this model can be served: it has {names}")
+    loader = found["python_function"]
+    if "sklearn" in found and loader.get("loader_module") == "mlflow.sklearn":
+        return "sklearn", plain_name(loader.get("data") or loader.get("model_path"))
     return "python_function", ""
 
 
-def _data(path: Path, name: str) -> bytes:
+def _version(mlmodel: dict[str, Any]) -> str:
+    for name in ("run_id", "model_id", "model_uuid"):
+        if mlmodel.get(name):
+            return str(mlmodel[name])
+    raise ModelError("MLmodel names neither run nor model: set RUN_ID to the model's version")
+
+
+def _needed(mlmodel: dict[str, Any], name: str) -> list[str] | None:
+    """The files that MLflow opens; None where nobody can name them all."""
+    brings_code = any(flavour.get("code") for flavour in mlmodel["flavors"].values())
+    return ["MLmodel", name] if name and not brings_code else None
+
+
+def _data(path: Path, name: str, text: bytes) -> bytes:
     """The data file, or where MLflow names none all files but MLmodel, by name."""
+    copy = LocalArtifacts(path)
+    if copy.read("MLmodel") != text:  # MLflow reads it again, and has to see what was checked
+        raise ModelError("the model changed while it was read")
     if name:
-        return (path / name).read_bytes()
+        return copy.read(name)
     files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != "MLmodel")
     return b"".join(file.read_bytes() for file in files)
 
@@ -119,7 +138,7 @@ def _refuse_code(mlmodel: dict[str, Any], flavour: str) -> None:
         what = "it is a pickle"
     elif sklearn.get("code") or loader.get("code"):
         what = "it brings code_paths"
-    elif loader.get("data") or loader.get("model_path") != sklearn["pickled_model"]:
+    elif loader.get("data") or loader.get("model_path") != sklearn.get("pickled_model"):
         what = "its flavours name different files"
     else:
         return
@@ -132,7 +151,10 @@ def _refuse_code(mlmodel: dict[str, Any], flavour: str) -> None:
 def _refuse_types(file: Path) -> None:
     import skops.io
 
-    unknown = set(skops.io.get_untrusted_types(file=file)) - TRUSTED_TYPES
+    try:
+        unknown = set(skops.io.get_untrusted_types(file=file)) - TRUSTED_TYPES
+    except Exception as exc:  # skops raises whatever it stumbles over
+        raise ModelError(f"skops cannot read the model: {exc}") from exc
     if unknown:
         raise ModelError(
             f"the model holds types that are not trusted: {', '.join(sorted(unknown))}; log it as"

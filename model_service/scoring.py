@@ -92,6 +92,8 @@ def warm_up(model: Model, *, because: Exception | None = None) -> None:
     """Score the warm-up ride; raises `ModelError` where that is beyond the model."""
     try:
         values = model.predict(columns([WARM_UP])).values
+    except ModelError:
+        raise
     except Exception as exc:  # a model may raise anything
         raise ModelError(f"the model cannot score the warm-up ride: {_name(exc)}") from exc
     if values.shape != (1,) or not np.isfinite(values).all():
