@@ -32,14 +32,16 @@ help:  ## list the targets
 
 # --- environments ---------------------------------------------------------------------------
 
-.pipenv/installed: Makefile
-	@python="$$($(FIND_PYTHON))"; echo "Using $$("$$python" --version) for .venv"; \
-	rm -rf .pipenv .venv; "$$python" -m venv .pipenv; "$$python" -m venv .venv
-	@.pipenv/bin/python -m pip install --quiet --disable-pip-version-check pipenv==$(PIPENV_VERSION)
+.venv/bin/python:
+	@python="$$($(FIND_PYTHON))"; "$$python" --version; "$$python" -m venv .venv
+
+.pipenv/installed-$(PIPENV_VERSION): | .venv/bin/python
+	@rm -rf .pipenv; .venv/bin/python -m venv .pipenv
+	@.pipenv/bin/python -m pip install -qq --disable-pip-version-check pipenv==$(PIPENV_VERSION)
 	@touch $@
 
 # Two stamps, so that `make demo` need not wait for what only contributors need.
-.venv/run-installed: .pipenv/installed Pipfile.lock
+.venv/run-installed: .pipenv/installed-$(PIPENV_VERSION) Pipfile.lock
 	@echo "Installing from Pipfile.lock (a minute or two, once) ..."
 	@$(call PIPENV,Pipfile) sync --categories "packages pyfunc training local" >.pipenv/run.log 2>&1 \
 	|| { tail -30 .pipenv/run.log; exit 1; }
@@ -51,7 +53,7 @@ help:  ## list the targets
 	|| { tail -30 .pipenv/dev.log; exit 1; }
 	@touch $@
 
-sam/.venv/installed: .pipenv/installed sam/Pipfile.lock
+sam/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) sam/Pipfile.lock
 	@echo "Installing the SAM command line ..."
 	@$(call PIPENV,sam/Pipfile) sync >.pipenv/sam.log 2>&1 || { tail -30 .pipenv/sam.log; exit 1; }
 	@touch $@
@@ -78,7 +80,8 @@ mlflow-ui: .venv/run-installed  ## the training runs, on http://127.0.0.1:5000
 	.venv/bin/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///build/mlflow.db
 
 .PHONY: bench
-bench: .venv/run-installed  ## benchmarks into build/bench/results.json
+bench: .venv/run-installed  ## the handler beside the usual loop, into build/bench/results.json
+	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m benchmarks.handler
 
 # --- what contributors run ------------------------------------------------------------------
@@ -109,7 +112,7 @@ schemas: .venv/run-installed  ## write docs/events/ from the code's own types
 	$(PY) -m model_service.schemas docs/events
 
 .PHONY: lock
-lock: .pipenv/installed  ## resolve the Pipfiles anew
+lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) lock --categories "packages pyfunc training local dev"
 	$(PLAIN_PIP) $(call PIPENV,sam/Pipfile) lock
 	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock

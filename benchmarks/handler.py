@@ -1,0 +1,242 @@
+"""The handler beside the usual loop: ``python -m benchmarks.handler``.
+
+The same champion, and a sink that answers at once, so that what is measured is our own work and
+the SDK's:
+
+* the handler: `lambda_function.lambda_handler`, whole, with ONNX and PutRecords, over batches of
+  a thousand rides;
+* the usual loop, as tutorials have it: a ride at a time, `mlflow.pyfunc` and PutRecord.
+
+They take turns, each in new processes.  Writes build/bench/results.json, and a table to standard
+output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from local import poller
+from local.streams import Record
+
+RIDES = 1000
+OUTPUT = Path("build/bench")
+ROUNDS = 5
+STREAM = "arn:aws:kinesis:eu-west-1:000000000000:stream/ride_events"
+
+ENVIRONMENT = {
+    "REJECTS_LOCATION": "none",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_ACCESS_KEY_ID": "none",
+    "AWS_SECRET_ACCESS_KEY": "none",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # In favour of the usual loop: for a single ride, scikit-learn's threads cost more than trees.
+    "OMP_NUM_THREADS": "1",
+}
+STARTS = {
+    "handler": "import lambda_function",
+    "usual": "import boto3, mlflow.pyfunc, os;"
+    " mlflow.pyfunc.load_model(os.environ['MODEL_LOCATION'], suppress_warnings=True);"
+    " boto3.client('kinesis')",
+}
+
+
+def batch(number: int) -> dict[str, Any]:
+    """A batch of *number* rides, the same in every run."""
+    random = np.random.default_rng(0)
+    arrived_at = datetime(2021, 3, 1, 13, 15, tzinfo=UTC)
+    records = [
+        Record(str(n), str(n), json.dumps(_ride_event(n, random)).encode(), arrived_at)
+        for n in range(number)
+    ]
+    return poller.event(records, "shardId-000000000000", STREAM)
+
+
+def _ride_event(ride_id: int, random: np.random.Generator) -> dict[str, Any]:
+    ride = {
+        "PULocationID": int(random.integers(1, 266)),
+        "DOLocationID": int(random.integers(1, 266)),
+        "trip_distance": round(float(random.gamma(2, 1.5)), 2),
+        "pickup_datetime": f"2021-03-{random.integers(1, 29):02d}T{random.integers(24):02d}:15:00",
+    }
+    return {"ride": ride, "ride_id": ride_id}
+
+
+def answer_at_once(client: Any) -> None:
+    """Let the SDK do all of its work, but for the way over the network."""
+    from botocore.awsrequest import AWSResponse
+    from botocore.compat import HTTPHeaders
+
+    class Raw(io.BytesIO):
+        def stream(self, **_: Any) -> Any:
+            yield self.read()
+
+    def answer(request: Any, **_: Any) -> Any:
+        entry = {"SequenceNumber": "1", "ShardId": "shardId-000000000000"}
+        entries = json.loads(request.body).get("Records")
+        body = entry if entries is None else {"Records": [entry] * len(entries)}
+        headers = HTTPHeaders.from_dict({"Content-Type": "application/x-amz-json-1.1"})
+        return AWSResponse(request.url, 200, headers, Raw(json.dumps(body).encode()))
+
+    client.meta.events.register("before-send.kinesis", answer)
+
+
+def handler(event: dict[str, Any]) -> Callable[[], int]:
+    """Our handler over *event*, as a function that says how many predictions were published."""
+    import lambda_function
+
+    answer_at_once(lambda_function.publish.client)  # type: ignore[attr-defined]
+
+    def run() -> int:
+        with redirect_stdout(io.StringIO()):
+            response = lambda_function.lambda_handler(event, None)
+        return len(response["predictions"])
+
+    return run
+
+
+def usual(event: dict[str, Any], location: str) -> Callable[[], int]:
+    """The loop of tutorials over *event*."""
+    import boto3
+    import mlflow.pyfunc
+    import pandas as pd
+
+    model = mlflow.pyfunc.load_model(location, suppress_warnings=True)
+    client = boto3.client("kinesis")
+    answer_at_once(client)
+
+    def features(ride: dict[str, Any]) -> pd.DataFrame:
+        moment = pd.Timestamp(ride["pickup_datetime"])
+        row = {
+            "PU_DO": f"{ride['PULocationID']}_{ride['DOLocationID']}",
+            "PULocationID": str(ride["PULocationID"]),
+            "DOLocationID": str(ride["DOLocationID"]),
+            "trip_distance": np.float32(ride["trip_distance"]),
+            "hour": np.float32(moment.hour),
+            "weekday": np.float32(moment.weekday()),
+        }
+        return pd.DataFrame([row])
+
+    def run() -> int:
+        predictions = []
+        for record in event["Records"]:
+            ride_event = json.loads(base64.b64decode(record["kinesis"]["data"]))
+            prediction = {
+                "model": "ride_duration_prediction_model",
+                "version": "a run",
+                "prediction": {
+                    "ride_duration": float(model.predict(features(ride_event["ride"]))[0]),
+                    "ride_id": ride_event["ride_id"],
+                },
+            }
+            client.put_record(
+                StreamName="ride_predictions",
+                Data=json.dumps(prediction),
+                PartitionKey=str(ride_event["ride_id"]),
+            )
+            predictions.append(prediction)
+        return len(predictions)
+
+    return run
+
+
+def milliseconds(run: Callable[[], int], rides: int) -> float:
+    """How long a thousand rides take, by one run of *rides*; it has to answer every one."""
+    started = time.perf_counter()
+    answered = run()
+    took = time.perf_counter() - started
+    if answered != rides:
+        raise SystemExit(f"{answered} of {rides} rides were answered: there is nothing to compare")
+    return took * 1000 * RIDES / rides
+
+
+def turn(way: str) -> list[float]:
+    """One way's turn, in this process: milliseconds for a thousand rides, run by run."""
+    if way == "handler":
+        run, rides, runs = handler(batch(RIDES)), RIDES, 30
+    else:
+        # The usual loop takes too long for a thousand in each turn.
+        run, rides, runs = usual(batch(100), os.environ["MODEL_LOCATION"]), 100, 1
+    milliseconds(run, rides)
+    return [milliseconds(run, rides) for _ in range(runs)]
+
+
+def start(way: str) -> float:
+    """Milliseconds until a new Python has done what a function does before its first batch."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", STARTS[way]], check=True)
+    return (time.perf_counter() - started) * 1000
+
+
+def measure() -> dict[str, dict[str, float]]:
+    """Both ways in turn: medians, by name."""
+    took: dict[str, list[float]] = {way: [] for way in STARTS}
+    starts: dict[str, list[float]] = {way: [] for way in STARTS}
+    for way in STARTS:
+        start(way)  # reads the disk
+    for _ in track(range(ROUNDS), "taking turns"):
+        for way in STARTS:
+            starts[way].append(start(way))
+            command = [sys.executable, "-m", "benchmarks.handler", "--turn", way]
+            took[way] += json.loads(subprocess.check_output(command))
+    return {
+        way: {
+            "thousand_rides_ms": round(median(took[way]), 1),
+            "rides_per_second": round(RIDES / median(took[way]) * 1000),
+            "start_ms": round(median(starts[way])),
+        }
+        for way in STARTS
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.handler")
+    parser.add_argument("--model", type=Path, default=Path("build/model"))
+    parser.add_argument("--turn", choices=list(STARTS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.turn:
+        print(json.dumps(turn(options.turn)))
+        return 0
+    location = options.model.resolve()
+    if not (location / "MLmodel").exists():
+        print(f"there is no model in {location}: run make model", file=sys.stderr)
+        return 2
+    os.environ.update(ENVIRONMENT, MODEL_LOCATION=str(location))
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an image has its bytecode
+    results = measure()
+    times = results["usual"]["thousand_rides_ms"] / results["handler"]["thousand_rides_ms"]
+    document = {
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        **results,
+        "times_faster": round(times),
+    }
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    (OUTPUT / "results.json").write_text(json.dumps(document, indent=2) + "\n")
+    print("| | 1,000 rides | rides a second | start |\n|---|---|---|---|")
+    for name, title in (("handler", "this handler"), ("usual", "a ride at a time")):
+        milliseconds, rate, starting = results[name].values()
+        print(f"| {title} | {milliseconds:,.1f} ms | {rate:,} | {starting / 1000:.2f} s |")
+    print(f"\n{times:,.0f} times faster. {OUTPUT / 'results.json'} has the figures.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
