@@ -1,0 +1,88 @@
+"""The documentation is tested: its commands run, its tables are complete, its links lead on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_service import schemas
+from model_service.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
+    (ROOT / "docs").rglob("*.md")
+)
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_what_the_readme_says_of_a_ride_is_so() -> None:
+    [script] = [block for block in blocks(ROOT / "README.md", "sh") if "rides check" in block]
+
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "1 good, 0 rejected\n"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
+    named = set(re.findall(r"\bmake ([a-z-]+)\b", " ".join(commands(page))))
+
+    assert named <= set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.MULTILINE))
+
+
+def commands(page: Path) -> list[str]:
+    return [*blocks(page, "sh"), *re.findall(r"`([^`\n]+)`", page.read_text())]
+
+
+def test_ci_runs_what_the_readme_tells_users_to_run() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+
+    for command in ("make check", "make test-all", "make demo"):
+        assert command in script
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)\)", page.read_text())
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
+def test_every_setting_is_documented_with_its_default(field: Field[Any]) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    [shown] = re.findall(rf"^\| `{field.name.upper()}` \| (.*?) \|", page, re.MULTILINE)
+
+    assert shown.strip("`") == default_text(field.default)
+
+
+def default_text(default: object) -> str:
+    if default == "":
+        return "\N{EN DASH}"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def test_every_page_is_found_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+
+    for page in PAGES[1:]:
+        assert str(page.relative_to(ROOT)) in readme
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    [newest, *_] = re.findall(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    assert (newest, schemas.VERSION) == (project, project)
