@@ -16,7 +16,7 @@ DATA := $(if $(TLC_DATA),--data $(TLC_DATA))
 FIND_PYTHON = for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python3.13" \
 	"$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 \
 	"$$(uv python find 3.13 2>/dev/null)"; do \
-	"$$python" -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 13))' >/dev/null 2>&1 \
+	"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 13))' >/dev/null 2>&1 \
 	&& echo "$$python" && exit; done; \
 	echo "No Python 3.13 found. Install it (apt install python3.13-venv, pyenv install 3.13," \
 	"or uv python install 3.13) and run make again." >&2; exit 1

@@ -23,6 +23,8 @@ class Context(Protocol):
 
 settings = Settings.from_env(os.environ)
 logging.getLogger().setLevel(settings.log_level)
+for library in ("boto3", "botocore", "urllib3"):  # at DEBUG they log what is sent
+    logging.getLogger(library).setLevel(logging.INFO)
 target = Target(
     settings.model_name,
     settings.prediction_field,

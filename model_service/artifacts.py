@@ -49,7 +49,7 @@ def at(location: str) -> Artifacts:
 def plain_name(name: object) -> str:
     """*name*, as a model's own description gives it; refused where it leads elsewhere."""
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
-    if not parts or ".." in parts or parts[0] == "/":
+    if not parts or ".." in parts or parts[0] == "/" or "\0" in parts[-1]:
         raise ModelError("MLmodel names a file outside the model's directory, or none")
     return "/".join(parts)
 

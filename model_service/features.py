@@ -56,6 +56,17 @@ FEATURES: Mapping[str, Callable[[RideColumns], Array]] = {
 }
 
 
+TYPES: Mapping[str, str] = {
+    "PU_DO": "O",
+    "PULocationID": "Oif",
+    "DOLocationID": "Oif",
+    "trip_distance": "f",
+    "hour": "f",
+    "weekday": "f",
+}
+"""The kinds of type (`numpy.dtype.kind`) that hold every value of a feature, NaN included."""
+
+
 def columns(rides: Sequence[Ride]) -> RideColumns:
     """Rides as columns, in order."""
     clocks = [_clock(ride) for ride in rides]

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import features
 from .errors import ModelError
-from .features import FEATURES, TEXT, Inputs, RideColumns
+from .features import TEXT, Inputs, RideColumns
 from .scoring import Answers
 
 Ask = Callable[[RideColumns], Answers]
@@ -81,11 +81,16 @@ def pyfunc(path: Path) -> Ask:
 
 def known(asked: Mapping[str, np.dtype[Any] | None]) -> Inputs:
     """What a model asks for, once it is clear that a ride has it all; else `ModelError`."""
-    unknown = sorted(name for name, dtype in asked.items() if dtype is None or name not in FEATURES)
+    unknown = sorted(
+        name
+        for name, dtype in asked.items()
+        if dtype is None or dtype.kind not in features.TYPES.get(name, "")
+    )
     if unknown:
         raise ModelError(
-            f"the model asks for {', '.join(unknown)}; the features of a ride are"
-            f" {', '.join(FEATURES)}, as text or numbers"
+            f"the model asks for {', '.join(unknown)}; the features of a ride are PU_DO as text,"
+            " PULocationID and DOLocationID as text or numbers, and trip_distance, hour and weekday"
+            " as floating point"
         )
     return {name: dtype for name, dtype in asked.items() if dtype is not None}
 

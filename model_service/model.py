@@ -107,8 +107,8 @@ def _served(mlmodel: dict[str, Any]) -> tuple[str, str]:
 
 def _version(mlmodel: dict[str, Any]) -> str:
     for name in ("run_id", "model_id", "model_uuid"):
-        if mlmodel.get(name):
-            return str(mlmodel[name])
+        if isinstance(found := mlmodel.get(name), str | int) and found:
+            return str(found)
     raise ModelError("MLmodel names neither run nor model: set RUN_ID to the model's version")
 
 
@@ -119,21 +119,22 @@ def _needed(mlmodel: dict[str, Any], name: str) -> list[str] | None:
 
 
 def _data(path: Path, name: str, text: bytes) -> bytes:
-    """The data file, or where MLflow names none all files but MLmodel, by name."""
+    """The data file; where MLflow names none, all files but MLmodel, with names and lengths."""
     copy = LocalArtifacts(path)
     if copy.read("MLmodel") != text:  # MLflow reads it again, and has to see what was checked
         raise ModelError("the model changed while it was read")
     if name:
         return copy.read(name)
-    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != "MLmodel")
-    return b"".join(file.read_bytes() for file in files)
+    names = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+    contents = {name: copy.read(name) for name in names if name != "MLmodel"}
+    return b"".join(b"%s\0%d\0%s" % (n.encode(), len(c), c) for n, c in contents.items())
 
 
 def _refuse_code(mlmodel: dict[str, Any], flavour: str) -> None:
     sklearn = mlmodel["flavors"].get("sklearn", {})
     loader = mlmodel["flavors"]["python_function"]
     if flavour != "sklearn":
-        what = f"its loader is {loader.get('loader_module')}"
+        what = f"its loader is {str(loader.get('loader_module'))[:80]}"
     elif sklearn.get("serialization_format") != "skops":
         what = "it is a pickle"
     elif sklearn.get("code") or loader.get("code"):

@@ -12,11 +12,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import SystemRandom
 from typing import TYPE_CHECKING, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
 from .rides import Prediction, encode, event_of
 from .scoring import TimeLeft
@@ -91,21 +91,30 @@ def connect(stream: str, *, endpoint_url: str = "") -> KinesisPublisher:
 
 @dataclass(frozen=True, slots=True)
 class KinesisPublisher:
-    """A `Publish`; a class because it holds a client and the threads that call it."""
+    """A `Publish`; a class because it holds a client."""
 
     client: KinesisClient
     stream: str
-    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(IN_FLIGHT))
+    in_flight: int = IN_FLIGHT
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = SystemRandom().uniform
 
     def __call__(self, predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
         """Publish *predictions*, stopping when *time_left* allows no more."""
         entries = [_Entry(str(p.ride_id), encode(event_of(p))) for p in predictions]
+        threads = ThreadPoolExecutor(self.in_flight)
+        try:
+            return self._publish(entries, threads, time_left)
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)  # a call may be stuck
+
+    def _publish(
+        self, entries: Sequence[_Entry], threads: ThreadPoolExecutor, time_left: TimeLeft
+    ) -> Published:
         refused = _Refused(set(range(len(entries))), set())
         pause, retries = PAUSE_SECONDS, 0
         while refused.passing and time_left() > 0:
-            again = self._send(entries, sorted(refused.passing), time_left)
+            again = self._send(entries, sorted(refused.passing), threads, time_left)
             refused = _Refused(again.passing, refused.for_good | again.for_good)
             delay = self.uniform(0, pause)
             if not refused.passing or delay >= time_left():
@@ -115,24 +124,27 @@ class KinesisPublisher:
             retries += len(refused.passing)
         return Published(frozenset(refused.passing | refused.for_good), retries)
 
-    def _send(self, entries: list[_Entry], positions: list[int], time_left: TimeLeft) -> _Refused:
-        chunks = list(_chunks(entries, positions))
+    def _send(
+        self,
+        entries: Sequence[_Entry],
+        positions: Sequence[int],
+        threads: ThreadPoolExecutor,
+        time_left: TimeLeft,
+    ) -> _Refused:
         calls = {
-            self.pool.submit(self._put, [entries[n] for n in chunk]): chunk for chunk in chunks
+            threads.submit(self._put, [entries[n] for n in chunk]): chunk
+            for chunk in _chunks(entries, positions)
         }
-        wait(calls, timeout=max(0.0, time_left()))
-        refused = _Refused(set(), set())
-        for call, chunk in calls.items():
-            if not call.done():  # it may still arrive; nobody knows, so it counts as refused
-                call.cancel()
-                refused.passing.update(chunk)
-                continue
-            for position, code in zip(chunk, call.result(), strict=True):
+        done, late = wait(calls, timeout=max(0.0, time_left()))
+        # What is late may still arrive. Nobody knows, so it counts as refused.
+        refused = _Refused({position for call in late for position in calls[call]}, set())
+        for call in done:
+            for position, code in zip(calls[call], call.result(), strict=True):
                 if code is not None:
                     (refused.passing if code in PASSING else refused.for_good).add(position)
         return refused
 
-    def _put(self, entries: list[_Entry]) -> list[str | None]:
+    def _put(self, entries: Sequence[_Entry]) -> list[str | None]:
         """The error code of each entry, None where it was accepted."""
         try:
             reply = self.client.put_records(
@@ -143,12 +155,18 @@ class KinesisPublisher:
             code = exc.response["Error"]["Code"]
             if exc.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
                 code = "InternalFailure"
-            logger.warning("PutRecords failed: %s", code)
-            return [code] * len(entries)
-        except BotoCoreError as exc:  # no answer: time-outs, connections refused or lost
+        except (HTTPClientError, ConnectionError) as exc:
             logger.warning("PutRecords got no answer: %s", type(exc).__name__)
-            return ["ServiceUnavailable"] * len(entries)
-        return [entry.get("ErrorCode") for entry in reply["Records"]]
+            code = "ServiceUnavailable"
+        except BotoCoreError as exc:  # no credentials, no region: no pause will mend it
+            code = type(exc).__name__
+        else:
+            codes = [entry.get("ErrorCode") for entry in reply.get("Records", [])]
+            if len(codes) == len(entries):
+                return codes
+            code = "ServiceUnavailable"  # whoever answered was not Kinesis
+        logger.warning("PutRecords failed: %s", code)
+        return [code] * len(entries)
 
 
 def _chunks(entries: Sequence[_Entry], positions: Sequence[int]) -> Iterator[list[int]]:

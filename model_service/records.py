@@ -20,7 +20,13 @@ from msgspec import Meta, Struct
 from .errors import EventError, RideRejected
 
 MAX_PAYLOAD = 1024 * 1024
-"""Bytes a gzipped payload may grow to: what a stream takes unzipped unless it is told otherwise."""
+"""Bytes that a gzip may grow to: what a stream takes unzipped by default."""
+
+MAX_UNZIPPED = 10 * MAX_PAYLOAD
+"""Bytes that all the gzips of one record may grow to."""
+
+MAX_USER_RECORDS = 20_000
+"""User records of one record: more than a default record can hold of the shortest ride events."""
 
 GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, 2.3.1
 KPL_MAGIC = b"\xf3\x89\x9a\xc2"  # amazon-kinesis-producer, aggregation-format.md
@@ -114,20 +120,23 @@ def payloads(record: Record) -> list[Payload]:
     ]
 
 
-def plain(data: bytes) -> bytes:
+def plain(data: bytes, budget: int = MAX_UNZIPPED) -> bytes:
     """A payload's bytes, unzipped where they are a gzip.
 
-    Raises `RideRejected` where that fails or would pass `MAX_PAYLOAD`.
+    Raises `RideRejected` where that fails, or would pass `MAX_PAYLOAD` or *budget* bytes.
     """
     if not data.startswith(GZIP_MAGIC):
         return data
+    limit = min(MAX_PAYLOAD, budget)
     member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: a gzip header and checksum
     try:
-        unzipped = member.decompress(data, MAX_PAYLOAD + 1)
+        unzipped = member.decompress(data, limit + 1)
     except zlib.error:
         raise RideRejected("gzip is damaged") from None
     if len(unzipped) > MAX_PAYLOAD:
         raise RideRejected(f"gzip holds more than {MAX_PAYLOAD} bytes")
+    if len(unzipped) > limit:
+        raise RideRejected(f"the record's gzips hold more than {MAX_UNZIPPED} bytes")
     if not member.eof:
         raise RideRejected("gzip ends too early")
     if member.unused_data:
@@ -149,6 +158,8 @@ def _user_records(data: bytes) -> list[bytes]:
         raise RideRejected("KPL record is damaged") from None
     if not users:
         raise RideRejected("KPL record holds no user records")
+    if len(users) > MAX_USER_RECORDS:
+        raise RideRejected(f"KPL record holds more than {MAX_USER_RECORDS} user records")
     return users
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -19,11 +20,14 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from .records import Record
+from .rides import timestamp
+from .scoring import TimeLeft
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CONDITION = "RidesRejected"
+IN_FLIGHT = 4  # writes at once; a batch of one shard needs one
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +41,11 @@ class Rejection:
     reason: str
 
 
-Keep = Callable[[Sequence[Rejection]], frozenset[int]]
-"""Keeps rejections; returns the positions of those that it could not keep."""
+Keep = Callable[[Sequence[Rejection], TimeLeft], frozenset[int]]
+"""Keeps rejections; returns the positions of those that are not known to be kept."""
 
 
-def discard(rejections: Sequence[Rejection]) -> frozenset[int]:
+def discard(rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
     """Keeps nothing: for test runs, and where losing rejected records is accepted."""
     return frozenset()
 
@@ -66,13 +70,17 @@ class S3Rejects:
     """s3://bucket/prefix"""
     model_name: str
 
-    def __call__(self, rejections: Sequence[Rejection]) -> frozenset[int]:
-        lost: set[int] = set()
+    def __call__(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
+        """Keep *rejections*, an object a shard, stopping when *time_left* allows no more."""
+        threads = ThreadPoolExecutor(IN_FLIGHT)
+        writes = {}
         for _, shard in groupby(enumerate(rejections), lambda r: _shard(r[1])):
             positions, together = zip(*shard, strict=True)
-            if not self._put(together):
-                lost.update(positions)
-        return frozenset(lost)
+            writes[threads.submit(self._put, together)] = positions
+        done, late = wait(writes, timeout=max(0.0, time_left()))
+        threads.shutdown(wait=False, cancel_futures=True)  # a write may be stuck
+        failed = late | {write for write in done if not write.result()}
+        return frozenset(position for write in failed for position in writes[write])
 
     def _put(self, rejections: Sequence[Rejection]) -> bool:
         bucket, _, prefix = self.location.removeprefix("s3://").partition("/")
@@ -95,13 +103,13 @@ def failure(rejections: Sequence[Rejection], *, now: datetime) -> dict[str, Any]
     return {
         "requestContext": {"condition": CONDITION, "approximateInvokeCount": 1},
         "version": "1.0",
-        "timestamp": now.isoformat(),
+        "timestamp": timestamp(now),
         "KinesisBatchInfo": {
             "shardId": first.shard,
             "startSequenceNumber": first.sequence_number,
             "endSequenceNumber": last.sequence_number,
-            "approximateArrivalOfFirstRecord": first.arrived_at.isoformat(),
-            "approximateArrivalOfLastRecord": last.arrived_at.isoformat(),
+            "approximateArrivalOfFirstRecord": timestamp(first.arrived_at),
+            "approximateArrivalOfLastRecord": timestamp(last.arrived_at),
             "batchSize": len(records),
             "streamArn": first.stream_arn,
         },

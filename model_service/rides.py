@@ -10,7 +10,6 @@ the first; one that does not exist in spring is taken an hour later.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -128,7 +127,7 @@ def event_of(prediction: Prediction) -> dict[str, Any]:
         "prediction": answer,
         "source": {
             "event_id": prediction.source.event_id,
-            "arrived_at": _timestamp(prediction.source.arrived_at),
+            "arrived_at": timestamp(prediction.source.arrived_at),
         },
     }
 
@@ -138,20 +137,20 @@ def encode(event: dict[str, Any] | list[dict[str, Any]]) -> bytes:
     return _encoder.encode(event)
 
 
-def _timestamp(moment: datetime) -> str:
-    """
-    >>> _timestamp(datetime(2022, 6, 2, 8, 5, 14, 132000, tzinfo=UTC))
+def timestamp(moment: datetime) -> str:
+    """*moment* as it is written in events.
+
+    >>> timestamp(datetime(2022, 6, 2, 8, 5, 14, 132000, tzinfo=UTC))
     '2022-06-02T08:05:14.132Z'
     """
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def _events(text: bytes) -> Iterator[bytes]:
-    """The events of a file: one that is one JSON value, or one a line."""
-    try:
-        yield msgspec.json.decode(text, type=msgspec.Raw)
-    except (ValueError, RecursionError):
-        yield from filter(None, map(bytes.strip, text.splitlines()))
+def _events(text: bytes) -> list[bytes]:
+    """The events of a file: one a line, or a single one over several lines."""
+    lines = [line for line in map(bytes.strip, text.splitlines()) if line]
+    one_a_line = any(line.startswith(b"{") and line.endswith(b"}") for line in lines)
+    return lines if one_a_line or len(lines) < 2 else [text]
 
 
 def main(arguments: list[str]) -> int:
@@ -164,15 +163,16 @@ def main(arguments: list[str]) -> int:
     except OSError as exc:
         print(f"cannot read {arguments[1]}: {exc.strerror}", file=sys.stderr)
         return 2
-    number = rejected = 0
-    for number, data in enumerate(_events(text), start=1):
+    events = _events(text)
+    rejected = 0
+    for number, data in enumerate(events, start=1):
         try:
             decode(data)
         except RideRejected as exc:
             rejected += 1
             print(f"event {number}: rejected: {exc}")
-    print(f"{number - rejected} good, {rejected} rejected")
-    return 1 if rejected or not number else 0
+    print(f"{len(events) - rejected} good, {rejected} rejected")
+    return 1 if rejected or not events else 0
 
 
 if __name__ == "__main__":

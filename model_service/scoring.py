@@ -1,8 +1,8 @@
 """Rides to answers, in one call to the model and in order.  Pure, given a model.
 
 Rule 1: a batch is one call, whatever its size.
-Rule 2: where that call fails, the batch is halved until the rides at fault stand alone, and
-        those are rejected; the others are answered as if they had come by themselves.
+Rule 2: where that call raises or miscounts, the batch is halved until the rides at fault stand
+        alone, and those are rejected; the others are answered as if they had come by themselves.
 Rule 3: nobody is rejected on the word of a broken model: it is asked for the warm-up ride, and
         where it cannot answer that one either, the fault is the model's and the batch fails.
 Rule 4: an answer that is not finite or outside its range is a rejection, never a default.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +79,6 @@ def score(
         return []
     try:
         return _ask(model, target, rides)
-    except ModelError:
-        raise
     except Exception as exc:  # a model may raise anything
         warm_up(model, because=exc)
         outcomes = _halve(model, target, rides, time_left)
@@ -100,10 +98,14 @@ def warm_up(model: Model, *, because: Exception | None = None) -> None:
         raise ModelError("the model's answer to the warm-up ride is no number") from because
 
 
+class _Miscounted(Exception):
+    """As good as a raise: the rides at fault are searched for in the same way."""
+
+
 def _ask(model: Model, target: Target, rides: Sequence[Ride]) -> list[Outcome]:
     values, intervals = model.predict(columns(rides))
     if values.shape != (len(rides),):
-        raise ModelError(f"the model gave {values.shape} answers to {len(rides)} rides")
+        raise _Miscounted
     inside = np.isfinite(values) & (values >= target.minimum) & (values <= target.maximum)
     if intervals is None:
         answers = [Answer(value, None) for value in values.tolist()]
@@ -127,8 +129,6 @@ def _halve(
         return [None] * len(rides)
     try:
         return _ask(model, target, rides)
-    except ModelError:
-        raise
     except Exception as exc:  # a model may raise anything
         if len(rides) == 1:
             return [RideRejected(f"the model cannot score this ride: {_name(exc)}")]
@@ -137,5 +137,5 @@ def _halve(
     return first + _halve(model, target, rides[middle:], time_left)
 
 
-def _name(exc: Any) -> str:
-    return type(exc).__name__  # its message may quote a customer's data
+def _name(exc: Exception) -> str:
+    return type(exc).__name__.lstrip("_")  # its message may quote a customer's data

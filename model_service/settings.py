@@ -114,9 +114,12 @@ def _matching(pattern: str, rule: str) -> Callable[[str], str]:
 
 
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "model_location": _matching("(?!s3:)[^\0]+|s3://[^/]+(/.*)?", "s3://bucket/prefix, or a path"),
     "model_sha256": _matching("[0-9a-fA-F]{64}", "64 hexadecimal digits"),
     "allow_pickled_models": _flag,
-    "prediction_field": _matching("(?!ride_id$|interval$).+", "neither ride_id nor interval"),
+    "prediction_field": _matching(
+        r"(?!ride_id$|interval$)[A-Za-z_]\w*", "a name, and neither ride_id nor interval"
+    ),
     "prediction_min": _number,
     "prediction_max": _number,
     "rejects_location": _matching(f"s3://[^/]+(/.*)?|{NO_REJECTS}", "s3://bucket/prefix, or none"),

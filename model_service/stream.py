@@ -28,6 +28,7 @@ from .scoring import Answer, Model, Target, TimeLeft, score
 
 KEEP_SECONDS = 5.0  # what writing rejects may take, or a quarter of what is left if that is less
 ANSWER_SECONDS = 0.5  # what answering Lambda may take, or a tenth
+SEARCH_SHARE = 0.5  # of what is left: for finding rides at fault, so that the others get out
 MAX_RESPONSE = 5_000_000  # bytes of predictions; past 6 MB Lambda would retry the whole batch
 
 
@@ -63,7 +64,8 @@ class _Arrival(NamedTuple):
     position: int
     record: Record
     event_id: str
-    found: RideEvent | RideRejected
+    found: RideEvent | RideRejected | None
+    """None: there was no time left to read it."""
 
 
 Fate = Prediction | RideRejected | None
@@ -84,16 +86,20 @@ def process(
     Raises `EventError` where *event* is no batch, `ModelError` where the model is at fault.
     """
     batch = records.read(event)
-    arrivals = [a for position, record in enumerate(batch) for a in _decode(position, record)]
     answer_seconds = min(ANSWER_SECONDS, time_left() / 10)
 
     def work_left() -> float:
         return time_left() - answer_seconds
 
+    arrivals = [
+        arrival
+        for position, record in enumerate(batch)
+        for arrival in _decode(position, record, work_left)
+    ]
     fates, model_ms = _timed(lambda: _score(arrivals, model, target, work_left))
     (fates, retries), publish_ms = _timed(lambda: _publish(fates, publish, work_left))
     published_at = datetime.now(UTC)
-    fates = _keep(arrivals, fates, keep)
+    fates = _keep(arrivals, fates, keep, work_left)
 
     checkpoint = _checkpoint(arrivals, fates)
     return Report(
@@ -108,15 +114,22 @@ def process(
     )
 
 
-def _decode(position: int, record: Record) -> Iterator[_Arrival]:
+def _decode(position: int, record: Record, work_left: TimeLeft) -> Iterator[_Arrival]:
+    if work_left() <= 0:
+        yield _Arrival(position, record, record.event_id, None)
+        return
     try:
         payloads = records.payloads(record)
     except RideRejected as exc:
         yield _Arrival(position, record, record.event_id, exc)
         return
+    unzipped = 0
     for event_id, data in payloads:
+        found: RideEvent | RideRejected
         try:
-            found: RideEvent | RideRejected = rides.decode(records.plain(data), record.arrived_at)
+            text = records.plain(data, records.MAX_UNZIPPED - unzipped)
+            unzipped += len(text) if text is not data else 0
+            found = rides.decode(text, record.arrived_at)
         except RideRejected as exc:
             found = exc
         yield _Arrival(position, record, event_id, found)
@@ -125,21 +138,22 @@ def _decode(position: int, record: Record) -> Iterator[_Arrival]:
 def _score(
     arrivals: Sequence[_Arrival], model: Model, target: Target, work_left: TimeLeft
 ) -> list[Fate]:
+    rest = (1 - SEARCH_SHARE) * work_left()
     events = [a.found.ride for a in arrivals if isinstance(a.found, RideEvent)]
-    outcomes = iter(score(model, target, events, time_left=work_left))
+    outcomes = iter(score(model, target, events, time_left=lambda: work_left() - rest))
 
     def fate(arrival: _Arrival) -> Fate:
-        if isinstance(arrival.found, RideRejected):
+        if not isinstance(arrival.found, RideEvent):
             return arrival.found
-        answer = next(outcomes)
-        if not isinstance(answer, Answer):
-            return answer
+        outcome = next(outcomes)
+        if not isinstance(outcome, Answer):
+            return outcome
         return Prediction(
             model=target.model_name,
             version=model.version,
             field=target.field,
-            value=answer.value,
-            interval=answer.interval,
+            value=outcome.value,
+            interval=outcome.interval,
             ride_id=arrival.found.ride_id,
             source=Source(arrival.event_id, arrival.record.arrived_at),
         )
@@ -160,10 +174,12 @@ def _publish(
     return [None if n in refused else fate for n, fate in enumerate(fates)], sent.retries
 
 
-def _keep(arrivals: Sequence[_Arrival], fates: Sequence[Fate], keep: Keep) -> list[Fate]:
+def _keep(
+    arrivals: Sequence[_Arrival], fates: Sequence[Fate], keep: Keep, work_left: TimeLeft
+) -> list[Fate]:
     before = _retry_behind(arrivals, fates)
     rejections = _rejections(arrivals, before)
-    lost = keep([rejection for _, rejection in rejections])
+    lost = keep([rejection for _, rejection in rejections], work_left)
     if not lost:
         return before
     to_retry = {rejections[position][0] for position in lost}

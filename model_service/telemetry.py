@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
 
 import msgspec
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
@@ -83,7 +82,7 @@ def _predictions(report: Report) -> dict[str, float]:
         return {}
     return {
         "prediction_min": min(values),
-        "prediction_mean": fmean(values),
+        "prediction_mean": sum(values) / len(values),
         "prediction_max": max(values),
     }
 

@@ -105,7 +105,7 @@ class MemoryRejects:
     lose: frozenset[str] = frozenset()
     kept: list[Rejection] = field(default_factory=list)
 
-    def __call__(self, rejections: Sequence[Rejection]) -> frozenset[int]:
+    def __call__(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
         lost = frozenset(n for n, r in enumerate(rejections) if r.event_id in self.lose)
         self.kept += [r for n, r in enumerate(rejections) if n not in lost]
         return lost

@@ -7,6 +7,7 @@ simulation or the training was meant to change, and never to make a test pass.
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +20,7 @@ from training import simulation
 from training.run import Plan, Result
 from training.run import train as run
 
-from .factories import ride_event
+from .factories import ARRIVED, ride_event
 
 FILE = Path(__file__).parent / "golden.json"
 TOLERANCE = 1e-3  # minutes; training refuses to log a model whose forms differ by more
@@ -36,6 +37,7 @@ RIDES: list[dict[str, Any]] = [
     ride_event(7, PULocationID=42, DOLocationID=42, trip_distance=0,
                pickup_datetime="2021-11-07T01:30:00"),
     ride_event("eight", trip_distance=12, pickup_datetime="2021-07-04T03:00:00+02:00"),
+    ride_event(9, PULocationID=42, DOLocationID=42, trip_distance=2.5),
 ]  # fmt: skip
 
 
@@ -45,8 +47,9 @@ def payloads() -> list[bytes]:
 
 
 def ride_columns() -> Any:
-    """The rides as columns."""
-    return columns([rides.decode(data).ride for data in payloads()])
+    """The rides as columns; a ride without a time has that of its arrival."""
+    arrived_at = datetime.fromtimestamp(ARRIVED, UTC)
+    return columns([rides.decode(data, arrived_at).ride for data in payloads()])
 
 
 def expected() -> list[float]:

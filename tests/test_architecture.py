@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scoring": {"errors", "features", "rides"},
     "records": {"errors"},
     "publisher": {"rides", "scoring"},
-    "rejects": {"records"},
+    "rejects": {"records", "rides", "scoring"},
     "stream": {"errors", "publisher", "records", "rejects", "rides", "scoring"},
     "telemetry": {"scoring", "stream"},
     "artifacts": {"errors"},

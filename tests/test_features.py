@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service.features import FEATURES, TEXT, columns, rows, table
+from model_service.features import FEATURES, TEXT, TYPES, columns, rows, table
 from model_service.rides import Ride
 
 RIDES = st.lists(
@@ -83,3 +83,17 @@ def test_a_model_that_names_nothing_gets_the_route_and_the_distance() -> None:
         {"PU_DO": "1_2", "trip_distance": 0.5},
         {"PU_DO": "3_4", "trip_distance": 1.0},
     ]
+
+
+def test_every_feature_says_which_types_hold_it() -> None:
+    assert TYPES.keys() == FEATURES.keys()
+
+
+@given(RIDES)
+def test_a_type_that_holds_a_feature_changes_no_ride(rides: list[Ride]) -> None:
+    found = columns(rides)
+
+    for name, kinds in TYPES.items():
+        for dtype in (np.dtype("f8"), np.dtype("i8")):
+            if dtype.kind in kinds:
+                assert np.array_equal(table(found, {name: dtype})[name], FEATURES[name](found))

@@ -445,3 +445,17 @@ def assert_kept(outside: Outside, record: dict[str, Any], reason: str) -> None:
 def assert_counted(capsys: pytest.CaptureFixture[str], **counts: int) -> None:
     metrics = json.loads(capsys.readouterr().out)
     assert {name: metrics[name] for name in counts} == {n: [c] for n, c in counts.items()}
+
+
+def test_at_no_log_level_is_a_customer_s_data_logged(
+    start: Start, aws: Embedded, outside: Outside, line: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    function = start(
+        **aws.environ, MODEL_LOCATION=str(line), REJECTS_LOCATION=REJECTS, LOG_LEVEL="DEBUG"
+    )
+
+    function.lambda_handler(kinesis_event(payload("a customer"), b'{"ride": "a secret"}'), None)
+
+    assert len(outside.predictions()) == len(outside.kept()) == 1
+    assert "customer" not in caplog.text
+    assert "secret" not in caplog.text

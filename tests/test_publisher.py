@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,10 +85,7 @@ def publish(
 ) -> publisher.Published:
     clock = clock or Clock(60)
     send = KinesisPublisher(client, "out", sleep=clock.sleep, uniform=lambda low, high: high)
-    try:
-        return send(batch, clock.time_left)
-    finally:
-        send.pool.shutdown()
+    return send(batch, clock.time_left)
 
 
 def in_memory(refuse: frozenset[int], number: int) -> Iterator[Publish]:
@@ -106,9 +103,7 @@ def kinesis(refuse: frozenset[int], number: int) -> Iterator[Publish]:
                 for n in range(start, min(start + MAX_RECORDS, number))
             ]
             stubber.add_response("put_records", {"Records": entries})
-        send = KinesisPublisher(client, "out", pool=ThreadPoolExecutor(1))
-        yield send
-        send.pool.shutdown()
+        yield KinesisPublisher(client, "out", in_flight=1)
 
 
 @pytest.mark.parametrize("make", [in_memory, kinesis])
@@ -182,12 +177,12 @@ def test_without_time_nothing_is_sent() -> None:
 
 
 def test_pauses_are_drawn_anew_in_every_publisher() -> None:
-    draws = {
-        tuple(KinesisPublisher(FakeStream(), "out").uniform(0, 1) for _ in range(3))  # type: ignore[arg-type]
-        for _ in range(50)
-    }
+    send = KinesisPublisher(FakeStream(), "out")  # type: ignore[arg-type]
+    random.seed(0)
+    first = send.uniform(0, 1)
+    random.seed(0)  # as in two clones of one process
 
-    assert len(draws) == 50
+    assert send.uniform(0, 1) != first
 
 
 def failing(error: Exception, times: int) -> Any:
@@ -242,10 +237,72 @@ def test_a_call_without_an_answer_at_the_deadline_counts_as_refused() -> None:
     send = KinesisPublisher(Stuck(), "out")  # type: ignore[arg-type]
     left = iter([0.05, 0.05])
     published = send(predictions(3), lambda: next(left, 0.0))
-    release.set()
-    send.pool.shutdown()
 
     assert published.refused == {0, 1, 2}
+    healthy = KinesisPublisher(FakeStream(), "out")  # type: ignore[arg-type]
+    assert healthy(predictions(3), lambda: 1.0).refused == set()
+    release.set()
+
+
+def test_calls_that_are_stuck_do_not_hold_up_the_next_batch() -> None:
+    release = threading.Event()
+    stuck = iter([True] * 4)
+
+    class Recovering(FakeStream):
+        def put_records(self, *, StreamName: str, Records: Sequence[Any]) -> dict[str, Any]:
+            if next(stuck, False):
+                release.wait(10)
+            return super().put_records(StreamName=StreamName, Records=Records)
+
+    send = KinesisPublisher(Recovering(), "out")  # type: ignore[arg-type]
+    left = iter([0.05, 0.05])
+    assert len(send(predictions(2000), lambda: next(left, 0.0)).refused) == 2000
+
+    assert send(predictions(3), lambda: 1.0).refused == set()
+    release.set()
+
+
+@pytest.mark.parametrize("body", [{}, {"Records": []}, {"Records": [{}, {}]}])
+def test_an_answer_that_is_not_kinesis_s_counts_as_none(body: dict[str, Any]) -> None:
+    class Proxy:
+        def put_records(self, **_: Any) -> dict[str, Any]:
+            return body
+
+    assert publish(Proxy(), predictions(3), Clock(0.1)).refused == {0, 1, 2}
+
+
+def test_without_credentials_nothing_is_tried_again() -> None:
+    stream = failing(NoCredentialsError(), times=1)
+    clock = Clock(60)
+
+    assert publish(stream, predictions(3), clock).refused == {0, 1, 2}
+    assert clock.pauses == []
+
+
+def test_the_client_itself_tries_once_and_not_for_long() -> None:
+    config: Any = publisher.connect("out", endpoint_url="http://127.0.0.1:1").client.meta.config
+
+    assert config.retries["total_max_attempts"] == 1
+    assert (config.connect_timeout, config.read_timeout) == (1, 5)
+
+
+def test_an_endpoint_that_was_named_is_the_one_that_is_used() -> None:
+    assert publisher.connect("out", endpoint_url="http://127.0.0.1:1").client.meta.endpoint_url == (
+        "http://127.0.0.1:1"
+    )
+    assert "amazonaws.com" in publisher.connect("out").client.meta.endpoint_url
+
+
+def test_aws_s_own_limits_are_kept() -> None:
+    """PutRecords: 500 records; 10 MiB at AWS, of which 5 are safe everywhere."""
+    assert (publisher.MAX_RECORDS, publisher.MAX_BYTES) == (500, 5 * 2**20)
+
+
+@pytest.mark.parametrize("code", sorted(publisher.PASSING))
+def test_every_passing_error_is_tried_again(code: str) -> None:
+    stream = FakeStream(lambda ride, nth: code if nth == 0 else None)
+
+    assert publish(stream, predictions(2)) == publisher.Published(frozenset(), retries=2)
 
 
 @given(st.lists(st.integers(0, 3_000_000), max_size=20))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -164,5 +165,25 @@ def test_any_message_in_an_aggregate_is_payloads_or_a_rejection(message: bytes) 
 def test_a_gzip_bomb_costs_no_more_memory_than_its_bound() -> None:
     bomb = zlib.compress(bytes(200_000_000), wbits=31)
 
-    with pytest.raises(RideRejected, match="gzip holds more"):
-        records.plain(bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RideRejected, match="gzip holds more"):
+            records.plain(bomb)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 4 * records.MAX_PAYLOAD
+
+
+def test_what_a_record_s_gzips_may_hold_together_is_bounded() -> None:
+    with pytest.raises(RideRejected, match="the record's gzips hold more than 10485760 bytes"):
+        records.plain(gzip.compress(b"{}" * 100), budget=50)
+
+
+def test_an_aggregate_of_countless_user_records_is_rejected_as_one() -> None:
+    tiny = bytes.fromhex("1a021a00")
+
+    assert len(records.payloads(read_one(kpl(tiny * records.MAX_USER_RECORDS)))) == 20_000
+    with pytest.raises(RideRejected, match="more than 20000 user records"):
+        records.payloads(read_one(kpl(tiny * (records.MAX_USER_RECORDS + 1))))

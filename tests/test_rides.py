@@ -193,6 +193,16 @@ def test_a_producer_is_told_what_the_service_would_say(
     )
 
 
+def test_one_event_over_several_lines_is_one_even_when_it_is_broken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "ride.json"
+    file.write_text(json.dumps(ride_event(trip_distance=float("nan")), indent=2))
+
+    assert rides.main(["check", str(file)]) == 1
+    assert capsys.readouterr().out.endswith("0 good, 1 rejected\n")
+
+
 def test_a_file_may_be_one_event_over_several_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

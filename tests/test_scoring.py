@@ -135,12 +135,32 @@ def test_an_interval_is_finite_and_has_its_value(interval: tuple[float, float], 
     assert isinstance(outcome, RideRejected) is not good
 
 
-@pytest.mark.parametrize("answers", [[1.0], [[1.0, 2.0]], 1.0])
-def test_a_model_that_miscounts_is_at_fault(answers: object) -> None:
+@pytest.mark.parametrize("answers", [[1.0, 2.0, 3.0], [[1.0, 2.0]], 1.0])
+def test_a_model_that_always_miscounts_is_at_fault(answers: object) -> None:
     model = FakeModel(lambda rides: Answers(np.array(answers)))
 
-    with pytest.raises(ModelError, match="answers to 2 rides"):
+    with pytest.raises(ModelError, match="warm-up"):
         score(model, TARGET, rides(1, 2))
+
+
+def test_a_ride_that_the_model_drops_is_rejected_and_the_others_are_not() -> None:
+    model = FakeModel(lambda rides: Answers(rides.distance[rides.distance != 7]))
+
+    outcomes = score(model, TARGET, rides(1, 7, 3))
+
+    assert [str(outcome) for outcome in outcomes[1:2]] == [
+        "the model cannot score this ride: Miscounted"
+    ]
+    assert (outcomes[0], outcomes[2]) == (Answer(1.0, None), Answer(3.0, None))
+
+
+def test_a_broken_model_is_found_out_before_the_search() -> None:
+    model = FakeModel(cannot=lambda rides: True)
+
+    with pytest.raises(ModelError):
+        score(model, TARGET, rides(*range(100)))
+
+    assert model.calls == [100, 1]
 
 
 @pytest.mark.parametrize("values", [[nan], [1.0, 2.0], []])

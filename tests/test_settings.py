@@ -7,6 +7,8 @@ from model_service.settings import Settings
 
 GOOD = {"MODEL_LOCATION": "build/model", "TEST_RUN": "True"}
 
+FIELD_RULE = "PREDICTION_FIELD must be a name, and neither ride_id nor interval"
+
 
 def test_unset_and_empty_mean_the_default() -> None:
     settings = Settings.from_env({**GOOD, "LOG_LEVEL": "", "PREDICTION_MAX": " "})
@@ -41,7 +43,23 @@ def test_the_newer_way_to_name_a_model_wins() -> None:
         ("PREDICTION_MIN", "low", "PREDICTION_MIN must be a number"),
         ("PREDICTION_MAX", "inf", "PREDICTION_MAX must be a number"),
         ("PREDICTION_MAX", "-1", "PREDICTION_MIN must be less than PREDICTION_MAX"),
-        ("PREDICTION_FIELD", "ride_id", "PREDICTION_FIELD must be neither ride_id nor interval"),
+        (
+            "PREDICTION_FIELD",
+            "ride_id",
+            "PREDICTION_FIELD must be a name, and neither ride_id nor interval",
+        ),
+        (
+            "PREDICTION_FIELD",
+            "interval",
+            "PREDICTION_FIELD must be a name, and neither ride_id nor interval",
+        ),
+        (
+            "PREDICTION_FIELD",
+            "a b",
+            "PREDICTION_FIELD must be a name, and neither ride_id nor interval",
+        ),
+        ("MODEL_LOCATION", "s3://", "MODEL_LOCATION must be s3://bucket/prefix, or a path"),
+        ("PREDICTION_MAX", "0", "PREDICTION_MIN must be less than PREDICTION_MAX"),
         ("MODEL_SHA256", "abc", "MODEL_SHA256 must be 64 hexadecimal digits"),
         ("REJECTS_LOCATION", "bucket", "REJECTS_LOCATION must be s3://bucket/prefix, or none"),
         ("KINESIS_ENDPOINT_URL", "here", "KINESIS_ENDPOINT_URL must be a URL"),
@@ -53,6 +71,15 @@ def test_a_malformed_setting_is_named_with_its_rule(variable: str, text: str, fa
         Settings.from_env({**GOOD, variable: text})
 
     assert str(exc.value) == fault
+
+
+def test_a_bucket_without_a_run_names_no_model() -> None:
+    with pytest.raises(SettingsError, match="MODEL_LOCATION is not set"):
+        Settings.from_env({"MODEL_BUCKET": "models", "TEST_RUN": "True"})
+
+
+def test_digests_may_be_in_capitals() -> None:
+    assert Settings.from_env({**GOOD, "MODEL_SHA256": "AB" * 32}).model_sha256 == "AB" * 32
 
 
 def test_all_faults_are_named_at_once() -> None:

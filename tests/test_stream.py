@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +11,11 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service import stream
+from model_service import records, stream
 from model_service.errors import EventError, ModelError
 from model_service.features import RideColumns
 from model_service.publisher import Publish, Published
-from model_service.rejects import Keep
+from model_service.rejects import Keep, Rejection
 from model_service.rides import Prediction, encode, event_of
 from model_service.scoring import Answers, Target, TimeLeft
 from model_service.stream import Report
@@ -223,93 +224,223 @@ def test_a_response_that_lambda_would_refuse_leaves_the_predictions_out() -> Non
     assert report.response(with_predictions=True) == {"batchItemFailures": []}
 
 
-# What becomes of a ride event, as a letter: Good, Refused by the stream, Bad bytes, Hopeless for
-# the model; rejections of bad bytes with an odd number are Lost.
-FATES = st.lists(st.sampled_from("GRBHL"), max_size=25)
+def test_the_arrival_on_the_stream_stands_for_a_pickup_time_that_is_absent() -> None:
+    model = FakeModel(lambda rides: Answers(rides.hour * 10 + rides.weekday))
+
+    report = process(
+        kinesis_event(payload(1), payload(2, pickup_datetime="2021-03-01T08:15:00")), model=model
+    )
+
+    five_on_a_thursday, eight_on_a_monday = 53.0, 80.0
+    assert [p.value for p in report.published] == [five_on_a_thursday, eight_on_a_monday]
+
+
+class Clock:
+    """Seconds that are left; time passes where somebody works."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def work(self, seconds: float) -> None:
+        self.seconds -= seconds
+
+
+@pytest.mark.parametrize("seconds", [2.0, 5.0, 60.0])
+def test_a_search_for_rides_at_fault_lets_the_others_out_in_time(seconds: float) -> None:
+    """Every second ride makes a slow model raise: more than an invocation can find out."""
+    clock = Clock(seconds)
+    published: list[Prediction] = []
+
+    def ask(rides: RideColumns) -> Answers:
+        return Answers(rides.distance)
+
+    def cannot(rides: RideColumns) -> Any:
+        clock.work(0.05)
+        return rides.distance == HOPELESS
+
+    def publish(predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
+        assert time_left() > 0
+        published.extend(predictions)
+        return Published()
+
+    distances = [HOPELESS if n % 2 else 1.0 for n in range(10_000)]
+    report = stream.process(
+        kinesis_event(*(payload(n, trip_distance=d) for n, d in enumerate(distances))),
+        model=FakeModel(ask, cannot),
+        target=Target(),
+        publish=publish,
+        keep=MemoryRejects(),
+        time_left=clock,
+    )
+
+    assert clock() > 0
+    assert report.checkpoint is not None
+    assert report.published or report.rejected, "or the shard would stand still"
+
+
+def test_rejects_are_kept_within_the_time_that_is_left() -> None:
+    found: list[float] = []
+
+    def keep(rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
+        found.append(time_left())
+        return frozenset()
+
+    process(kinesis_event(BAD), keep=keep, seconds=60.0)
+
+    assert found == [59.5]
+
+
+def test_records_that_the_time_does_not_reach_are_not_even_read() -> None:
+    clock = Clock(0.0)
+    event = kinesis_event(BAD, payload(2))
+
+    report = stream.process(
+        event,
+        model=FakeModel(),
+        target=Target(),
+        publish=MemoryPublisher(),
+        keep=MemoryRejects(),
+        time_left=clock,
+    )
+
+    assert failures(report) == [{"itemIdentifier": sequence_number(event, 0)}]
+    assert (report.published, report.rejected) == ((), ())
+
+
+def test_gzips_of_one_record_share_a_budget() -> None:
+    wide = gzip.compress(payload(1, note="x" * 1_000_000))
+    event = kinesis_event(aggregate(*[wide] * 12))
+
+    report = process(event)
+
+    assert len(report.published) == 10
+    assert {str(r.reason) for r in report.rejected} == {
+        "the record's gzips hold more than 10485760 bytes"
+    }
+
+
+# What becomes of a ride event, as a letter: Good, Refused by the stream at first, Bad bytes,
+# Hopeless for the model, Lost (bad, and not kept at first); small letters are gzipped, and what
+# stands between brackets comes as one aggregated record.
+LETTERS = st.text("GRBHLgrbhl", min_size=1, max_size=4)
+FATES = st.lists(LETTERS | LETTERS.map(lambda fates: f"[{fates}]"), max_size=10)
 
 
 def data_of(fate: str, number: int) -> bytes:
-    if fate in "BL":
-        return f"{fate}{number}".encode()
-    return payload(number, trip_distance=HOPELESS if fate == "H" else float(number))
+    distance = HOPELESS if fate in "Hh" else float(number)
+    data = b"?" if fate in "BLbl" else payload(f"{fate}{number}", trip_distance=distance)
+    return gzip.compress(data, mtime=0) if fate.islower() else data
 
 
-def run(
-    fates: str, first: int = 1
-) -> tuple[dict[str, Any], Report, MemoryPublisher, MemoryRejects]:
-    event = {
-        "Records": [kinesis_record(data_of(f, n), n) for n, f in enumerate(fates, start=first)]
-    }
-    publish = MemoryPublisher(
-        refuse=frozenset(n for n, f in enumerate(fates, start=first) if f == "R")
-    )
-    keep = MemoryRejects(
-        lose=frozenset(
-            r["eventID"] for r, f in zip(event["Records"], fates, strict=True) if f == "L"
+def kinesis_records(fates: list[str]) -> list[dict[str, Any]]:
+    data: list[bytes] = []
+    for group in fates:
+        users = [data_of(fate, len(data)) for fate in group.strip("[]")]
+        data += [aggregate(*users)] if group[0] == "[" else users
+    return [kinesis_record(each, number) for number, each in enumerate(data, start=1)]
+
+
+class World:
+    """What is outside: an output stream and a bucket that fail as often as they are told."""
+
+    def __init__(self, failing: int) -> None:
+        self.failing = failing
+        self.sent: dict[str, set[bytes]] = {}
+        self.kept: dict[str, tuple[str, str]] = {}
+
+    def publish(self, predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
+        refused = frozenset(
+            n for n, p in enumerate(predictions) if self.failing > 0 and str(p.ride_id)[0] in "Rr"
         )
-    )
-    return event, process(event, publish=publish, keep=keep), publish, keep
+        for n, prediction in enumerate(predictions):
+            if n not in refused:
+                data = encode(event_of(prediction))
+                self.sent.setdefault(prediction.source.event_id, set()).add(data)
+        return Published(refused)
+
+    def keep(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
+        if self.failing > 1:
+            return frozenset(range(len(rejections)))
+        for rejection in rejections:
+            self.kept[rejection.event_id] = (rejection.reason, json.dumps(rejection.record.raw))
+        return frozenset()
 
 
-@given(FATES.map("".join))
-def test_every_record_has_exactly_one_fate(fates: str) -> None:
-    event, report, _, _ = run(fates)
+def deliver(batch: list[dict[str, Any]], world: World) -> list[Report]:
+    """As Lambda does it: from the checkpoint on, again and again."""
+    reports: list[Report] = []
+    while batch:
+        reports.append(process({"Records": batch}, publish=world.publish, keep=world.keep))
+        world.failing -= 1
+        numbers = [record["kinesis"]["sequenceNumber"] for record in batch]
+        checkpoint = reports[-1].checkpoint
+        batch = batch[numbers.index(checkpoint) :] if checkpoint else []
+    return reports
+
+
+def identities(event: dict[str, Any]) -> list[str]:
+    return [
+        payload.event_id for record in records.read(event) for payload in records.payloads(record)
+    ]
+
+
+@given(FATES, st.integers(0, 2))
+def test_every_ride_event_has_exactly_one_fate(fates: list[str], failing: int) -> None:
+    event, world = {"Records": kinesis_records(fates)}, World(failing)
+
+    report = process(event, publish=world.publish, keep=world.keep)
 
     accounted = [
         *(prediction.source.event_id for prediction in report.published),
         *(rejection.event_id for rejection in report.rejected),
         *report.to_retry,
     ]
-    assert sorted(accounted) == [record["eventID"] for record in event["Records"]]
+    assert sorted(accounted) == sorted(identities(event))
 
 
-@given(FATES.map("".join))
-def test_nothing_before_the_checkpoint_is_missing(fates: str) -> None:
-    event, report, publish, keep = run(fates)
+@given(FATES, st.integers(0, 2))
+def test_nothing_before_the_checkpoint_is_missing(fates: list[str], failing: int) -> None:
+    event, world = {"Records": kinesis_records(fates)}, World(failing)
+
+    report = process(event, publish=world.publish, keep=world.keep)
 
     numbers = [record["kinesis"]["sequenceNumber"] for record in event["Records"]]
     checkpoint = numbers.index(report.checkpoint) if report.checkpoint else len(numbers)
-    there = {p.source.event_id for p in publish.sent} | {r.event_id for r in keep.kept}
-    assert {record["eventID"] for record in event["Records"][:checkpoint]} <= there
+    dealt_with = identities({"Records": event["Records"][:checkpoint]})
+    assert set(dealt_with) <= world.sent.keys() | world.kept.keys()
     assert (checkpoint < len(numbers)) == bool(report.to_retry)
 
 
-@given(FATES.map(lambda fates: "".join(fates).replace("R", "G").replace("L", "B")), st.data())
-def test_how_records_were_batched_changes_nothing(fates: str, data: st.DataObject) -> None:
-    cuts = data.draw(st.lists(st.integers(1, 5), min_size=1))
-    together = run(fates)
+@given(FATES, st.lists(st.integers(1, 5), min_size=1), st.integers(0, 3))
+def test_how_records_are_batched_and_retried_changes_nothing(
+    fates: list[str], sizes: list[int], failing: int
+) -> None:
+    batch = kinesis_records(fates)
+    at_once, in_parts = World(failing=0), World(failing)
 
-    batches, start = [], 0
-    for size in [*cuts, len(fates)]:
-        batches.append(run(fates[start : start + size], first=start + 1))
+    deliver(batch, at_once)
+    start = 0
+    for size in [*sizes, len(batch)]:
+        deliver(batch[start : start + size], in_parts)
         start += size
 
-    assert outputs(batches) == outputs([together])
+    assert in_parts.sent == at_once.sent
+    assert in_parts.kept == at_once.kept
+    assert all(len(versions) == 1 for versions in in_parts.sent.values())
 
 
-def outputs(batches: list[Any]) -> list[Any]:
-    published = [encode(event_of(p)) for _, _, publish, _ in batches for p in publish.sent]
-    kept = [(r.event_id, r.reason, r.record.raw) for *_, keep in batches for r in keep.kept]
-    return [published, kept]
+@given(FATES, st.integers(0, 3))
+def test_retries_end_and_lose_nothing(fates: list[str], failing: int) -> None:
+    batch, world = kinesis_records(fates), World(failing)
 
+    reports = deliver(batch, world)
 
-@given(FATES.map("".join))
-def test_retries_end_and_lose_nothing(fates: str) -> None:
-    """The stream and the bucket recover after the first try, as after an outage."""
-    event, report, publish, keep = run(fates)
-    published, kept = list(publish.sent), list(keep.kept)
-
-    if report.checkpoint:
-        numbers = [record["kinesis"]["sequenceNumber"] for record in event["Records"]]
-        again = {"Records": event["Records"][numbers.index(report.checkpoint) :]}
-        retried = process(again, publish=publish.__class__(sent=published),
-                          keep=keep.__class__(kept=kept))  # fmt: skip
-        assert retried.checkpoint is None
-
-    answered = {p.source.event_id for p in published}
-    rejected = {r.event_id for r in kept}
-    assert not answered & rejected
-    assert answered | rejected == {record["eventID"] for record in event["Records"]}
+    assert len(reports) <= failing + 1
+    assert not world.sent.keys() & world.kept.keys()
+    assert sorted(world.sent.keys() | world.kept.keys()) == sorted(identities({"Records": batch}))
 
 
 def test_a_response_is_plain_json_whatever_numbers_the_model_gives() -> None:

@@ -229,10 +229,10 @@ def test_months_can_be_simulated_by_themselves(training: Run, tmp_path: Path) ->
     ("arguments", "message"),
     [
         (["train", "--data", "nowhere"], "There is no directory nowhere."),
-        (["train", "--data", "."], "There is no month 2021-01 in .: it has 2021-03."),
+        (["train", "--data", "."], "There is no month 2021-01 in .: it has 2021-03, 2021-04."),
         (["train", "--test", "February"], "'February' is no month: write YYYY-MM."),
         (
-            ["train", "--data", ".", "--train", "2021-03", "--test", "2021-03"],
+            ["train", "--data", ".", "--train", "2021-03", "--test", "2021-04"],
             "There are 1 rides to train on; it takes 100.",
         ),
         (
@@ -246,6 +246,7 @@ def test_bad_input_is_one_sentence(
     training: Run, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     write_month(tmp_path, ride())
+    write_month(tmp_path, ride(), month="2021-04")
     (tmp_path / "a-file").touch()
 
     code, out, err = training(*arguments)
@@ -259,3 +260,29 @@ def test_bad_input_is_one_sentence(
 def test_numbers_are_checked(training: Run, argument: str) -> None:
     with pytest.raises(SystemExit, match="2"):
         training("train", argument)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--rides", "0"], "it takes a whole number, 1 or more"),
+        (["train", "--seed", "x"], "it takes a whole number, 0 or more"),
+        (["train", "--target", "speed"], "invalid choice: 'speed'"),
+        (["simulate"], "--output, --months"),
+    ],
+)
+def test_a_wrong_option_gets_one_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit:
+        command.main(arguments)
+
+    assert exit.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_month_that_is_trained_on_cannot_test(plan: Plan) -> None:
+    with pytest.raises(DataError, match="2021-01 is trained on"):
+        run.train(replace(plan, test="2021-01"), step=lambda what: None)

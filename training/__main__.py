@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -76,8 +77,15 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         tracking.copy(result.model_location, options.output)
 
 
+class _OneSentence(argparse.ArgumentParser):
+    """Says what is wrong without repeating how everything is called; a class to override that."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; --help says more\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training", description="Rides to a model.")
+    parser = _OneSentence(prog="python -m training", description="Rides to a model.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train a model, log it to MLflow, and try it")
@@ -96,23 +104,18 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--months", nargs="+", required=True, metavar="YYYY-MM")
 
     for command in (train, simulate):
-        command.add_argument("--rides", type=_positive, default=20_000, help="simulated, a month")
-        command.add_argument("--seed", type=_not_negative, default=0)
+        command.add_argument("--rides", type=_whole(1), default=20_000, help="simulated, a month")
+        command.add_argument("--seed", type=_whole(0), default=0)
     return parser
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"it takes a whole number, {least} or more")
+        return int(text)
 
-
-def _not_negative(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    return parse
 
 
 if __name__ == "__main__":
