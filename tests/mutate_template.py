@@ -80,7 +80,7 @@ def without(stack: Stack, path: Path) -> Stack:
     for key in path[:-1]:
         node = node[key]
     del node[path[-1]]
-    return Stack(resources, stack.outputs)
+    return Stack(resources, stack.rules)
 
 
 def laws() -> dict[str, Callable[[Stack], None]]:

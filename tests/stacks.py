@@ -39,7 +39,7 @@ class Stack:
     """Resources by logical id.  What AWS alone can know reads ``<Id>`` or ``<Id.Attribute>``."""
 
     resources: dict[str, Resource]
-    outputs: dict[str, Any]
+    rules: dict[str, Any]
 
     def of_type(self, kind: str) -> dict[str, Any]:
         """The properties of each resource of a type."""
@@ -71,7 +71,7 @@ def stack(**parameters: str) -> Stack:
         for name, resource in template["Resources"].items()
         if "Condition" not in resource or resolve.condition(resource["Condition"])
     }
-    return Stack(resolve(there), resolve(template["Outputs"]))
+    return Stack(resolve(there), template["Rules"])
 
 
 @cache

@@ -567,6 +567,14 @@ def test_another_release_publishes_other_versions(stack: Stack) -> None:
     assert not versions & set(other.of_type("AWS::Lambda::Version"))
 
 
+def test_a_deployment_without_a_name_is_refused(stack: Stack) -> None:
+    [rule] = stack.rules.values()
+    [assertion] = rule["Assertions"]
+
+    unnamed = {"Fn::Equals": [{"Ref": "Release"}, "0000000000"]}
+    assert assertion["Assert"] == {"Fn::Not": [unnamed]}
+
+
 @pytest.mark.slow
 def test_a_model_inside_the_image_needs_no_bucket() -> None:
     baked = stacks.stack(ModelBucket="")
