@@ -12,6 +12,10 @@ PIPENV_VERSION := 2026.10.3
 PY := .venv/bin/python
 DATA := $(if $(TLC_DATA),--data $(TLC_DATA))
 
+# Sent nowhere; and the loops of template.yaml are read.
+export SAM_CLI_TELEMETRY := 0
+export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS := 1
+
 # A pyenv shim answers to python3.13 even where it cannot run, hence -c.
 FIND_PYTHON = for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python3.13" \
 	"$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 \
@@ -95,12 +99,18 @@ test-all: .venv/dev-installed sam/.venv/installed node_modules/installed  ## all
 	$(PY) -m pytest
 
 .PHONY: check
-check: .venv/dev-installed  ## format, lint, types, schemas, tests
+check: .venv/dev-installed  ## format, lint, types, schemas, template, tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	$(PY) -m model_service.schemas --check docs/events
+	$(MAKE) template
 	$(MAKE) test
+
+.PHONY: template
+template: sam/.venv/installed  ## lint the template of what runs on AWS
+	sam/.venv/bin/cfn-lint --include-checks I --regions us-east-1 -- template.yaml
+	sam/.venv/bin/sam validate --lint --region us-east-1
 
 .PHONY: format
 format: .venv/dev-installed  ## format and sort imports

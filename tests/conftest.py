@@ -9,6 +9,8 @@ from training.run import Result
 
 from . import golden
 
+collect_ignore = ["sam_transform.py"]  # runs in the environment of the SAM CLI
+
 OURS = ("AWS_", "MODEL_", "PREDICTION", "KINESIS_", "MLFLOW_", "REJECTS_")
 
 
