@@ -95,11 +95,12 @@ test-all: .venv/dev-installed sam/.venv/installed node_modules/installed  ## all
 	$(PY) -m pytest
 
 .PHONY: check
-check: .venv/dev-installed  ## format, lint, types, schemas, tests
+check: .venv/dev-installed  ## format, lint, types, schemas, events, tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	$(PY) -m model_service.schemas --check docs/events
+	$(PY) -m local.events --check events
 	$(MAKE) test
 
 .PHONY: format
@@ -110,6 +111,10 @@ format: .venv/dev-installed  ## format and sort imports
 .PHONY: schemas
 schemas: .venv/run-installed  ## write docs/events/ from the code's own types
 	$(PY) -m model_service.schemas docs/events
+
+.PHONY: events
+events: .venv/run-installed  ## write events/ to invoke the function with
+	$(PY) -m local.events events
 
 .PHONY: lock
 lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew
