@@ -8,6 +8,7 @@ SHELL := /bin/bash
 
 RIDES ?= 5000
 TLC_DATA ?=
+STACK ?=
 PIPENV_VERSION := 2026.10.3
 PY := .venv/bin/python
 DATA := $(if $(TLC_DATA),--data $(TLC_DATA))
@@ -83,6 +84,11 @@ mlflow-ui: .venv/run-installed  ## the training runs, on http://127.0.0.1:5000
 bench: .venv/run-installed  ## the handler beside the usual loop, into build/bench/results.json
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m benchmarks.handler
+
+.PHONY: smoke
+smoke: .venv/run-installed  ## ten rides and a broken record through the deployed stack STACK=name
+	@test -n "$(STACK)" || { echo "Name the stack: make smoke STACK=name" >&2; exit 2; }
+	$(PY) -m operate.smoke --stack "$(STACK)"
 
 # --- what contributors run ------------------------------------------------------------------
 
