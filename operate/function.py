@@ -150,8 +150,8 @@ def rejected(log: bytes) -> int | None:
     >>> rejected(b'{"_aws":{},"received":[4.0],"rejected":[3.0]}')
     3
     """
-    found = re.findall(rb'"rejected": ?\[([0-9.]+)\]', log)
-    return int(float(found[-1])) if found else None
+    found = re.search(rb'"rejected": ?\[([0-9.]+)\]', log)
+    return int(float(found[1])) if found else None
 
 
 def _status(exc: ClientError) -> int:

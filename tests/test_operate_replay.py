@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -151,12 +151,21 @@ def test_both_kinds_of_object_are_counted_by_reason(either: Any) -> None:
 def test_first_and_last_arrival_are_those_of_a_reasons_own_rides() -> None:
     bucket = MemoryS3()
     early, late = kinesis_record(payload(1), 1, 1000.0), kinesis_record(payload(2), 2, 2000.0)
-    reject(bucket, [early, late])
-    reject(bucket, [kinesis_record(payload(3), 3, 9000.0)], "another")
+    reject(bucket, [late])
+    reject(bucket, [early], model="a_model")
+    reject(bucket, [kinesis_record(payload(3), 3, 1500.0), kinesis_record(payload(4), 4, 500.0)])
+    reject(bucket, [kinesis_record(payload(5), 5, 9000.0)], "another")
 
-    span = look(shelf(bucket)).reasons[REASON, MODEL]
+    reasons = look(shelf(bucket)).reasons
 
-    assert (span.first.timestamp(), span.last.timestamp()) == (1000.0, 2000.0)
+    times = {
+        name: (span.first.timestamp(), span.last.timestamp()) for name, span in reasons.items()
+    }
+    assert times == {
+        (REASON, MODEL): (500.0, 2000.0),
+        (REASON, "a_model"): (1000.0, 1000.0),
+        ("another", MODEL): (9000.0, 9000.0),
+    }
 
 
 def test_user_records_of_a_record_are_counted_each() -> None:
@@ -267,6 +276,19 @@ def test_records_of_a_shard_are_replayed_in_their_order() -> None:
     assert len(numbers) == 8
 
 
+def test_sequence_numbers_are_ordered_as_numbers() -> None:
+    bucket = MemoryS3()
+    for number in ("9", "10", "11"):
+        [raw] = raws(1)
+        raw["kinesis"]["sequenceNumber"] = number
+        reject(bucket, [raw | {"eventID": f"{SHARD}:{number}"}])
+    lambda_ = FakeLambda(fine)
+
+    run(bucket, lambda_)
+
+    assert lambda_.event_ids == [f"{SHARD}:{number}" for number in ("9", "10", "11")]
+
+
 def test_after_a_failure_that_is_reported_it_goes_on_from_there() -> None:
     bucket = MemoryS3()
     reject(bucket, raws(5))
@@ -332,6 +354,39 @@ def test_it_stops_where_nothing_gets_on() -> None:
     assert len(lambda_.batches) == delivery.GIVE_UP * delivery.ATTEMPTS
     assert sorted(outcome.remains) == sorted(listed)
     assert outcome.remains[listed[0]] == "1 records remain: ValueError"
+
+
+def test_it_does_not_stop_while_some_objects_get_on() -> None:
+    bucket = MemoryS3()
+    for n in range(1, 13):
+        reject(bucket, raws(1, first=n))
+    bad = {record["eventID"] for n in (1, 2, 4, 5, 7, 8) for record in raws(1, first=n)}
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        if event["Records"][0]["eventID"] in bad:
+            raise ValueError
+        return fine(event, context)
+
+    outcome = run(bucket, FakeLambda(handler))
+
+    assert (outcome.objects, len(outcome.remains)) == (6, 6)
+
+
+def test_it_does_not_stop_while_objects_get_on_in_part() -> None:
+    bucket = MemoryS3()
+    for n in range(0, 40, 10):
+        reject(bucket, raws(2, first=n))
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        if len(event["Records"]) == 1:
+            raise ValueError
+        second = event["Records"][1]["kinesis"]["sequenceNumber"]
+        return {"batchItemFailures": [{"itemIdentifier": second}]}
+
+    outcome = run(bucket, FakeLambda(handler))
+
+    assert outcome.records == 4
+    assert set(outcome.remains.values()) == {"1 records remain: ValueError"}
 
 
 @pytest.mark.parametrize(
@@ -425,6 +480,8 @@ def test_the_sdk_tries_a_throttled_invocation_again(monkeypatch: pytest.MonkeyPa
 
 
 @given(st.lists(st.integers(0, 4_000_000), max_size=12), st.integers(1, 5))
+@example([2_500_000] * 5, 5)
+@example([7_000_000, 1, 1], 5)
 @settings(max_examples=40, deadline=None)
 def test_batches_hold_every_record_once_in_order_within_their_bounds(
     sizes: list[int], most: int
@@ -617,6 +674,16 @@ def test_what_remains_is_named_and_is_exit_code_1(s3: Any, capsys: Any) -> None:
 
     assert command("--function", "f", "--yes", lambda_=FakeLambda(handler)) == 1
     assert f"remains: {key}: 3 records remain: ValueError" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_is_left_alone_and_is_exit_code_1(s3: Any, capsys: Any) -> None:
+    reject(s3, raws(3))
+    s3.put_object(Bucket=BUCKET, Key="of-a-test/notes.txt", Body=b"mind the gap")
+    lambda_ = FakeLambda(fine)
+
+    assert command("--function", "f", "--yes", lambda_=lambda_) == 1
+    assert "3 records of 1 objects were replayed; 1 objects remain" in capsys.readouterr().out
+    assert len(lambda_.event_ids) == 3
 
 
 def test_rides_that_are_rejected_again_are_exit_code_1(s3: Any, capsys: Any) -> None:
