@@ -8,6 +8,7 @@ SHELL := /bin/bash
 
 RIDES ?= 5000
 TLC_DATA ?=
+STACK ?=
 PIPENV_VERSION := 2026.10.3
 PY := .venv/bin/python
 DATA := $(if $(TLC_DATA),--data $(TLC_DATA))
@@ -88,6 +89,11 @@ bench: .venv/run-installed  ## the handler beside the usual loop, into build/ben
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m benchmarks.handler
 
+.PHONY: smoke
+smoke: .venv/run-installed  ## ten rides and a broken record through the deployed stack STACK=name
+	@test -n "$(STACK)" || { echo "Name the stack: make smoke STACK=name" >&2; exit 2; }
+	$(PY) -m operate.smoke --stack "$(STACK)"
+
 # --- what contributors run ------------------------------------------------------------------
 
 .PHONY: test
@@ -99,11 +105,12 @@ test-all: .venv/dev-installed sam/.venv/installed node_modules/installed  ## all
 	$(PY) -m pytest
 
 .PHONY: check
-check: .venv/dev-installed  ## format, lint, types, schemas, template, tests
+check: .venv/dev-installed  ## format, lint, types, schemas, events, template, tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	$(PY) -m model_service.schemas --check docs/events
+	$(PY) -m local.events --check events
 	$(MAKE) template
 	$(MAKE) test
 
@@ -120,6 +127,10 @@ format: .venv/dev-installed  ## format and sort imports
 .PHONY: schemas
 schemas: .venv/run-installed  ## write docs/events/ from the code's own types
 	$(PY) -m model_service.schemas docs/events
+
+.PHONY: events
+events: .venv/run-installed  ## write events/ to invoke the function with
+	$(PY) -m local.events events
 
 .PHONY: lock
 lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import replace
 from importlib import import_module
 from inspect import signature
 from typing import Any
@@ -80,7 +81,7 @@ def without(stack: Stack, path: Path) -> Stack:
     for key in path[:-1]:
         node = node[key]
     del node[path[-1]]
-    return Stack(resources, stack.rules)
+    return replace(stack, resources=resources)
 
 
 def laws() -> dict[str, Callable[[Stack], None]]:

@@ -40,6 +40,8 @@ class Stack:
 
     resources: dict[str, Resource]
     rules: dict[str, Any]
+    outputs: frozenset[str]
+    """The names of what the stack gives out."""
 
     def of_type(self, kind: str) -> dict[str, Any]:
         """The properties of each resource of a type."""
@@ -71,7 +73,7 @@ def stack(**parameters: str) -> Stack:
         for name, resource in template["Resources"].items()
         if "Condition" not in resource or resolve.condition(resource["Condition"])
     }
-    return Stack(resolve(there), template["Rules"])
+    return Stack(resolve(there), template["Rules"], frozenset(template["Outputs"]))
 
 
 @cache

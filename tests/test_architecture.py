@@ -62,6 +62,20 @@ def test_nothing_served_imports_training_or_tools(module: str) -> None:
     assert not roots & {"training", "local", "operate", "tests", "benchmarks", "lambda_function"}
 
 
+@pytest.mark.parametrize("folder", ["model_service", "training", "local"])
+def test_nobody_imports_tools_for_a_running_system(folder: str) -> None:
+    found = {name for path in (ROOT / folder).glob("*.py") for name in imports(path)}
+
+    assert "operate" not in {name.partition(".")[0] for name in found}
+
+
+def test_tools_for_a_running_system_need_no_training_and_no_emulator() -> None:
+    found = {name for path in (ROOT / "operate").glob("*.py") for name in imports(path)}
+    ours = {name.partition(".")[0] for name in found} - {""}
+
+    assert not ours & {"training", "local", "tests", "benchmarks", "lambda_function"}
+
+
 @pytest.mark.parametrize("module", sorted(FREE_OF_AWS_AND_MLFLOW))
 def test_the_pure_core_does_no_input_or_output(module: str) -> None:
     roots = {name.partition(".")[0] for name in imports(ROOT / "model_service" / f"{module}.py")}

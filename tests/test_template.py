@@ -17,6 +17,7 @@ import pytest
 from model_service import stream, telemetry
 from model_service.scoring import Target
 from model_service.settings import Settings
+from operate.stack import OUTPUTS
 
 from . import mutate_template, stacks
 from .factories import FakeModel, MemoryPublisher, MemoryRejects, kinesis_event, payload
@@ -604,3 +605,7 @@ def test_taking_anything_away_is_noticed() -> None:
     survivors = [what for what, law in mutate_template.tried() if law is None]
 
     assert survivors == []
+
+
+def test_a_smoke_test_finds_its_streams_and_bucket_in_the_outputs(stack: Stack) -> None:
+    assert set(OUTPUTS) <= stack.outputs

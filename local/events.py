@@ -1,0 +1,142 @@
+"""Events to invoke the function with, as Lambda makes them: ``python -m local.events DIR``.
+
+``--check DIR`` writes nothing, and fails where a file there is not what would be written.  What is
+written is a pure function of this module: the same bytes on any machine.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from model_service.records import KPL_DATA, KPL_MAGIC, KPL_RECORDS
+from model_service.rides import Ride, RideEvent
+
+from . import poller
+from .streams import Record
+
+STREAM_ARN = "arn:aws:kinesis:eu-west-1:123456789012:stream/ride_events"
+SHARD = "shardId-000000000000"
+FIRST_NUMBER = 49657340123456789012345678901234567890123456789012345678
+BEGINS = datetime(2026, 11, 20, 13, 15, 0, tzinfo=UTC)  # a Friday morning in New York
+RIDES_A_SECOND = 4
+ZONES = (7, 24, 33, 41, 42, 43, 49, 65, 66, 74, 75, 82, 95, 97, 116, 129, 130, 166, 181, 205, 244)
+FUNCTION = "DurationScorer"  # as the template calls it
+ENVIRONMENT = {"TEST_RUN": "True", "MODEL_LOCATION": "/opt/model"}
+
+
+def rides(count: int) -> list[RideEvent]:
+    """Rides that begin one after another, the same ones for ever."""
+    draw = Random(20261120).random  # of which Python promises that it stays as it is
+    return [
+        RideEvent(
+            Ride(
+                pickup=ZONES[int(draw() * len(ZONES))],
+                dropoff=ZONES[int(draw() * len(ZONES))],
+                distance=round(0.5 + 12 * draw() * draw(), 2),
+                pickup_datetime=BEGINS + timedelta(seconds=number // RIDES_A_SECOND),
+            ),
+            ride_id=256 + number,
+        )
+        for number in range(count)
+    ]
+
+
+def documents() -> dict[str, str]:
+    """The files, by name."""
+    plain = [_encode(ride) for ride in rides(1000)]
+    without_distance = json.loads(plain[1])
+    del without_distance["ride"]["trip_distance"]
+    events = {
+        "one-ride": plain[:1],
+        "thousand-rides": plain,
+        "bad-among-good": [plain[0], json.dumps(without_distance).encode(), *plain[2:5]],
+        "kpl": [aggregated(plain[:3]), aggregated([plain[3], _zip(plain[4])])],
+        "gzip": [_zip(data) for data in plain[:3]],
+    }
+    files = {f"{name}.json": _lines(_event(payloads)) for name, payloads in events.items()}
+    return {**files, "env.json": json.dumps({FUNCTION: ENVIRONMENT}, indent=2) + "\n"}
+
+
+def aggregated(payloads: Sequence[bytes]) -> bytes:
+    """What the Kinesis Producer Library makes of several user records, all of one key."""
+    record = b"".join(
+        _field(KPL_RECORDS, b"\x08\x00" + _field(KPL_DATA, data))  # 1: the key's place in the table
+        for data in payloads
+    )
+    message = _field(1, b"a") + record
+    return KPL_MAGIC + message + hashlib.md5(message, usedforsecurity=False).digest()
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(data)) + data
+
+
+def _varint(value: int) -> bytes:
+    """
+    >>> _varint(300).hex()
+    'ac02'
+    """
+    low, rest = value & 0x7F, value >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
+
+
+def _encode(ride: RideEvent) -> bytes:
+    return msgspec.json.encode(ride)
+
+
+def _zip(data: bytes) -> bytes:
+    # Stored, not deflated: implementations of zlib differ in what they make of the same bytes.
+    return gzip.compress(data, compresslevel=0, mtime=0)
+
+
+def _event(payloads: Sequence[bytes]) -> dict[str, Any]:
+    records = [
+        Record(
+            sequence_number=str(FIRST_NUMBER + 1_000_003 * number),
+            partition_key=str(256 + number),
+            data=data,
+            arrived_at=BEGINS + timedelta(seconds=number // RIDES_A_SECOND, milliseconds=132),
+        )
+        for number, data in enumerate(payloads)
+    ]
+    return poller.event(records, SHARD, STREAM_ARN)
+
+
+def _lines(event: dict[str, Any]) -> str:
+    """Compact, with a line for each record."""
+    records = ",\n".join(json.dumps(r, separators=(",", ":")) for r in event["Records"])
+    return f'{{"Records":[\n{records}\n]}}\n'
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, or compare them."""
+    *options, directory = arguments or [""]
+    if options not in ([], ["--check"]) or not directory or directory.startswith("-"):
+        print("usage: python -m local.events [--check] DIR", file=sys.stderr)
+        return 2
+    texts = {Path(directory) / name: text for name, text in documents().items()}
+    if not options:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            path.write_text(text)
+        return 0
+    stale = [
+        str(path) for path, text in texts.items() if not path.exists() or path.read_text() != text
+    ]
+    if stale:
+        print(f"not what the code says: {', '.join(stale)}; run make events", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
