@@ -11,7 +11,7 @@ TLC_DATA ?=
 STACK ?=
 PIPENV_VERSION := 2026.10.3
 PY := .venv/bin/python
-DATA := $(if $(TLC_DATA),--data $(TLC_DATA))
+DATA := $(if $(TLC_DATA),--data "$(TLC_DATA)")
 
 # Sent nowhere; and the loops of template.yaml are read.
 export SAM_CLI_TELEMETRY := 0
@@ -73,7 +73,7 @@ install: .venv/dev-installed  ## make .venv with everything
 
 .PHONY: demo
 demo: .venv/run-installed  ## train, stream RIDES rides (TLC_DATA=dir for real ones), report
-	$(PY) -m local.demo --rides $(RIDES) $(DATA)
+	$(PY) -m local.demo --rides "$(RIDES)" $(DATA)
 
 .PHONY: model
 model: .venv/run-installed  ## a small trained model of each target into build/
@@ -81,8 +81,9 @@ model: .venv/run-installed  ## a small trained model of each target into build/
 	$(PY) -m training train $(DATA) --target cost --output build/cost-model
 
 .PHONY: mlflow-ui
-mlflow-ui: .venv/run-installed  ## the training runs, on http://127.0.0.1:5000
-	.venv/bin/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///build/mlflow.db
+mlflow-ui: .venv/run-installed  ## the training runs of make model, on http://127.0.0.1:5000
+	@test -e build/mlflow.db || $(MAKE) model
+	MLFLOW_DISABLE_TELEMETRY=true .venv/bin/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///build/mlflow.db
 
 .PHONY: bench
 bench: .venv/run-installed  ## the handler beside the usual loop, into build/bench/results.json

@@ -40,7 +40,7 @@ def at(location: str) -> Artifacts:
         return S3Artifacts(boto3.client("s3", config=quick), bucket, below)
     if ":/" in location:
         raise ModelError(
-            f"{location} is no place that files lie at: give s3://bucket/prefix or a path"
+            f"{location} is not a place for files: give s3://bucket/prefix or a path"
             " (an MLflow model's own location, not an alias of it)"
         )
     return LocalArtifacts(Path(location))

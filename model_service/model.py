@@ -68,7 +68,7 @@ def load(
     digest = hashlib.sha256(text + data).hexdigest()
     if sha256 and digest != sha256.lower():
         raise ModelError(
-            f"the model at {location} is another than asked for: its SHA-256 is {digest}"
+            f"the model at {location} is not the one asked for: its SHA-256 is {digest}"
         )
     if flavour == "sklearn" and path is not None and not allow_pickled:
         _refuse_types(path / name)
@@ -145,7 +145,7 @@ def _refuse_code(mlmodel: dict[str, Any], flavour: str) -> None:
         return
     raise ModelError(
         f"the model may run code of its own ({what}): log it as ONNX or skops, or set"
-        " ALLOW_PICKLED_MODELS=true if you trust whoever made it"
+        " ALLOW_PICKLED_MODELS=True if you trust whoever made it"
     )
 
 
@@ -159,5 +159,5 @@ def _refuse_types(file: Path) -> None:
     if unknown:
         raise ModelError(
             f"the model holds types that are not trusted: {', '.join(sorted(unknown))}; log it as"
-            " ONNX, or set ALLOW_PICKLED_MODELS=true if you trust whoever made it"
+            " ONNX, or set ALLOW_PICKLED_MODELS=True if you trust whoever made it"
         )

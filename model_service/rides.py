@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from . import records
 from .errors import RideRejected
 
 MAX_INTEGER = 2**53 - 1  # the largest that every JSON reader keeps exact (RFC 8259, 6)
@@ -146,11 +147,14 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def _events(text: bytes) -> list[bytes]:
-    """The events of a file: one a line, or a single one over several lines."""
-    lines = [line for line in map(bytes.strip, text.splitlines()) if line]
-    one_a_line = any(line.startswith(b"{") and line.endswith(b"}") for line in lines)
-    return lines if one_a_line or len(lines) < 2 else [text]
+def _events(text: bytes) -> list[tuple[str, bytes]]:
+    """The events of a file and where they stand: one a line, or a single one over all of it."""
+    lines = [(f"line {n}", line.strip()) for n, line in enumerate(text.splitlines(), start=1)]
+    lines = [(where, line) for where, line in lines if line]
+    one_a_line = any(line.startswith(b"{") and line.endswith(b"}") for _, line in lines)
+    if text.startswith(records.GZIP_MAGIC) or (not one_a_line and len(lines) > 1):
+        return [("the event", text)]
+    return lines
 
 
 def main(arguments: list[str]) -> int:
@@ -159,20 +163,22 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m model_service.rides check FILE", file=sys.stderr)
         return 2
     try:
-        text = Path(arguments[1]).read_bytes()
+        events = _events(Path(arguments[1]).read_bytes())
     except OSError as exc:
         print(f"cannot read {arguments[1]}: {exc.strerror}", file=sys.stderr)
         return 2
-    events = _events(text)
+    if not events:
+        print(f"there is no event in {arguments[1]}", file=sys.stderr)
+        return 1
     rejected = 0
-    for number, data in enumerate(events, start=1):
+    for where, data in events:
         try:
-            decode(data)
+            decode(records.plain(data))
         except RideRejected as exc:
             rejected += 1
-            print(f"event {number}: rejected: {exc}")
+            print(f"{where}: rejected: {exc}")
     print(f"{len(events) - rejected} good, {rejected} rejected")
-    return 1 if rejected or not events else 0
+    return 1 if rejected else 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "settings": {"errors"},
-    "rides": {"errors"},
+    "rides": {"errors", "records"},
     "features": {"rides"},
     "scoring": {"errors", "features", "rides"},
     "records": {"errors"},

@@ -220,7 +220,7 @@ def test_an_alias_is_refused_with_what_to_give_instead(alias: str) -> None:
     with pytest.raises(ModelError) as refusal:
         model.load(alias)
 
-    assert str(refusal.value).startswith(f"{alias} is no place that files lie at: give s3://")
+    assert str(refusal.value).startswith(f"{alias} is not a place for files: give s3://")
 
 
 @pytest.mark.parametrize(

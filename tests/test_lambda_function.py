@@ -255,14 +255,14 @@ def test_a_missing_setting_stops_the_start(start: Start) -> None:
 
 
 def test_a_model_that_differs_from_its_digest_stops_the_start(start: Start, line: Path) -> None:
-    with pytest.raises(ModelError, match="is another than asked for"):
+    with pytest.raises(ModelError, match="is not the one asked for"):
         start(MODEL_LOCATION=str(line), MODEL_SHA256="0" * 64, TEST_RUN="True")
 
 
 def test_a_model_that_may_be_code_stops_the_start(start: Start, tmp_path: Path) -> None:
     path = models.save_python(tmp_path / "model", minutes_unless_unlucky)
 
-    with pytest.raises(ModelError, match="ALLOW_PICKLED_MODELS=true"):
+    with pytest.raises(ModelError, match="ALLOW_PICKLED_MODELS=True"):
         start(MODEL_LOCATION=str(path), TEST_RUN="True")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -189,7 +190,7 @@ def test_a_producer_is_told_what_the_service_would_say(
     assert rides.main(["check", str(file)]) == 1
 
     assert capsys.readouterr().out == (
-        "event 2: rejected: Expected `int` >= 1 - at `$.ride.PULocationID`\n2 good, 1 rejected\n"
+        "line 3: rejected: Expected `int` >= 1 - at `$.ride.PULocationID`\n2 good, 1 rejected\n"
     )
 
 
@@ -221,7 +222,19 @@ def test_a_wrong_call_gets_a_sentence(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_file_without_events_is_not_called_good(tmp_path: Path) -> None:
+def test_a_file_without_events_is_not_called_good(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "empty").touch()
 
     assert rides.main(["check", str(tmp_path / "empty")]) == 1
+    assert capsys.readouterr().err.startswith("there is no event in ")
+
+
+def test_a_gzipped_event_is_unzipped_as_on_the_stream(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ride.json.gz").write_bytes(gzip.compress(payload()))
+
+    assert rides.main(["check", str(tmp_path / "ride.json.gz")]) == 0
+    assert capsys.readouterr().out == "1 good, 0 rejected\n"

@@ -57,8 +57,10 @@ class Result:
 
 def train(plan: Plan, *, step: Step) -> Result:
     """Train and log one model.  Raises a `ServiceError` where that is not to be."""
-    if plan.test in plan.train:
-        raise data.DataError(f"{plan.test} is trained on, so it cannot test: name another --test.")
+    if plan.test <= max(plan.train):
+        raise data.DataError(
+            f"{plan.test} cannot test what is trained on {max(plan.train)}: name a later --test."
+        )
     rides = data.join(list(_read(plan, plan.train, step)))
     [test] = _read(plan, [plan.test], step)
 
