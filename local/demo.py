@@ -30,13 +30,14 @@ from model_service.settings import Settings
 from . import producer, report, streaming, tally
 from .aws import Embedded, embedded
 from .screen import Screen
-from .source import InputError, Source, Trip, simulated, tlc, trips
+from .source import InputError, Source, Trip, check_directory, simulated, tlc, trips
 
 if TYPE_CHECKING:
     from training.run import Result
 
 RIDES = 5000
 OUTPUT = Path("build/demo")
+METRICS, SUMMARY, REPORT = "metrics.jsonl", "summary.json", "report.html"
 WRONG_COUNTS, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 
 
@@ -56,16 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def demo(rides: int, data: Path | None, output: Path, screen: Screen) -> int:
     """Run it, and leave the files in *output*; the exit code."""
-    known = None if data is None else tlc(data)  # before anything is started
-    _make_directory(output)
+    ready = None if data is None else _with_trips(tlc(data), rides)  # before anything is started
+    _empty_directory(output)
     with tempfile.TemporaryDirectory(prefix="ride-demo-") as scratch, embedded() as aws:
         _set_environment(aws)
         streaming.make(aws)
         with screen.steps() as step:
-            if known is None:
+            if ready is None:
                 step("simulating two months of rides")
-            source = known or simulated(Path(scratch), rides)
-            result, streamed = _train(source, rides, Path(scratch), step)
+            source, streamed = ready or _with_trips(simulated(Path(scratch), rides), rides)
+            result = _train(source, Path(scratch), step)
             step("starting the function")
             function = _function(aws, result)
             gc.freeze()  # a function has no training beside it, whose objects take 0.5 s to walk
@@ -87,7 +88,7 @@ def demo(rides: int, data: Path | None, output: Path, screen: Screen) -> int:
     with screen.steps() as step:
         step("drawing the report")
         page = report.html(_figures(summary, counts, source, result, streamed))
-        files = _write(output, {"summary.json": json.dumps(summary, indent=2), "report.html": page})
+        files = _write(output, {SUMMARY: json.dumps(summary, indent=2), REPORT: page})
     screen.end(summary, faults, files)
     return WRONG_COUNTS if faults else 0
 
@@ -114,11 +115,23 @@ def _rides(text: str) -> int:
     return int(text)
 
 
-def _make_directory(path: Path) -> None:
+def _empty_directory(path: Path) -> None:
+    """Make it, without the files of a run before: what is left is of one run."""
+    check_directory(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
+        for name in (SUMMARY, REPORT):
+            (path / name).unlink(missing_ok=True)
+        (path / METRICS).write_text("")
     except OSError as exc:
-        raise InputError(f"{path} cannot be made a directory: {exc.strerror}.") from None
+        raise InputError(f"{path} cannot be written to: {exc.strerror}.") from None
+
+
+def _with_trips(source: Source, rides: int) -> tuple[Source, list[Trip]]:
+    """*source*, and those of its rides that will be streamed."""
+    from training import data
+
+    return source, trips(data.read(source.directory, source.test, "duration"), rides)
 
 
 def _set_environment(aws: Embedded) -> None:
@@ -129,11 +142,10 @@ def _set_environment(aws: Embedded) -> None:
     os.environ.update(aws.environ, MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
 
 
-def _train(source: Source, rides: int, scratch: Path, step: Any) -> tuple[Result, list[Trip]]:
+def _train(source: Source, scratch: Path, step: Any) -> Result:
     step("starting MLflow")
-    from training import data, run  # heavy: MLflow and scikit-learn
+    from training import run  # heavy: MLflow and scikit-learn
 
-    streamed = trips(data.read(source.directory, source.test, "duration"), rides)
     plan = run.Plan(
         data=source.directory,
         train=(source.train,),
@@ -143,7 +155,7 @@ def _train(source: Source, rides: int, scratch: Path, step: Any) -> tuple[Result
         artifacts=f"s3://{streaming.MODELS}",
     )
     with contextlib.redirect_stdout(sys.stderr):
-        return run.train(plan, step=step), streamed
+        return run.train(plan, step=step)
 
 
 def _function(aws: Embedded, result: Result) -> Any:
@@ -169,7 +181,7 @@ def _stream(
     by_id = {str(trip.ride_id): trip for trip in streamed}
     bad = sum(message.broken is not None for message in messages)
     with (
-        open(output / "metrics.jsonl", "w", encoding="utf-8") as lines,
+        open(output / METRICS, "w", encoding="utf-8") as lines,
         screen.streaming(by_id, bad) as watch,
         contextlib.redirect_stdout(lines),
     ):
@@ -194,6 +206,7 @@ def _figures(
         trained_on=source.train,
         tested_on=source.test,
         version=result.run_id,
+        per_second=streaming.PER_SECOND,
         true=result.true,
         predicted=result.predicted,
         hour=result.hour,

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .words import rounded
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -83,18 +85,18 @@ def predicted_against_true(true: Floats, predicted: Floats, *, alt: str) -> str:
 
 
 def error_by_hour(hour: Floats, error: Floats, *, alt: str) -> str:
-    """The mean size of the error for each hour of the day, and where it leans."""
+    """The mean size of the error for each hour of the day, and its bias."""
 
     def draw(axes: Axes) -> None:
         hours = [h for h in range(24) if np.any(hour == h)]
         size = [float(np.mean(np.abs(error[hour == h]))) for h in hours]
-        lean = [float(np.mean(error[hour == h])) for h in hours]
+        bias = [float(np.mean(error[hour == h])) for h in hours]
         axes.bar(hours, size, color=ACCENT, width=0.72, label="size of the error")
-        axes.plot(hours, lean, color=WARM, linewidth=1.6, marker="o", markersize=4,
-                  label="lean: above 0 predicts too long")  # fmt: skip
+        axes.plot(hours, bias, color=WARM, linewidth=1.6, marker="o", markersize=4,
+                  label="bias: above 0 predicts too long")  # fmt: skip
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.set(xlim=(-0.7, 23.7), xlabel="hour of the pick-up, New York", ylabel="minutes")
-        axes.set_ylim(min(0.0, *lean) * 1.15, max(0.1, *size) * 1.22)
+        axes.set_ylim(min(0.0, *bias) * 1.15, max(0.1, *size) * 1.22)
         axes.set_xticks(range(0, 24, 3))
         axes.grid(visible=False, axis="x")
         axes.legend(loc="upper left", ncols=2, handlelength=1.4, borderaxespad=0)
@@ -118,7 +120,7 @@ def latency(milliseconds: Sequence[float], *, alt: str) -> str:
             axes.text(
                 value + end * (0.012 if right else -0.012),
                 top * height,
-                f"{name} {value:,.0f} ms",
+                f"{name} {rounded(round(float(value), 3), 0)} ms",
                 color=WARM,
                 ha="left" if right else "right",
             )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .poller import pause
 from .streams import event_id
+from .words import many
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
@@ -134,7 +135,7 @@ def _accepted(chunk: Sequence[Message], put: Put) -> dict[str, Message]:
         chunk = [message for message, identifier in pairs if not identifier]
         if not chunk:
             return accepted
-    raise RuntimeError(f"the stream refused {len(chunk)} records {ATTEMPTS} times")
+    raise RuntimeError(f"the stream refused {many(len(chunk), 'record')} {ATTEMPTS} times")
 
 
 def _broken_ride(**changes: Any) -> bytes:
@@ -168,7 +169,7 @@ BROKEN: Mapping[str, Callable[[], bytes]] = {
     "nested too deeply": _nested,
     "a gzip bomb": _bomb,
     "gzip that ends early": lambda: gzip.compress(_broken_ride(), mtime=0)[:-12],
-    "empty": lambda: b"",
+    "empty record": lambda: b"",
     "a KPL record with a wrong checksum": lambda: (
         b"\xf3\x89\x9a\xc2" + b"\x0a\x011\x1a\x02\x08\x00" + bytes(16)
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,8 +14,10 @@ from . import pictures
 from .pictures import Floats
 from .source import Trip
 from .tally import Streamed
+from .words import many, rounded, were
 
 SAMPLE = 14  # rides in the table
+FLAVOURS = {"onnx": "ONNX", "sklearn": "scikit-learn"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Figures:
     trained_on: str
     tested_on: str
     version: str
+    per_second: float
+    """Records, as they were sent."""
     true: Floats
     predicted: Floats
     hour: Floats
@@ -64,11 +68,13 @@ def html(figures: Figures) -> str:
 
 def _header(title: str, figures: Figures) -> str:
     counts = figures.summary
-    rides = "rides of the TLC" if counts["source"] == "tlc" else "simulated rides"
+    ride = "TLC ride" if counts["source"] == "tlc" else "simulated ride"
     story = (
-        f"{counts['rides_sent']:,} {rides} and {counts['bad_records_sent']:,} broken records went"
-        f" onto a stream. {counts['rides_predicted']:,} rides came back with a prediction,"
-        f" {counts['rejected']:,} records were set aside, {counts['lost']:,} were lost."
+        f"{many(counts['rides_sent'], ride)} and"
+        f" {many(counts['bad_records_sent'], 'broken record')} went onto a stream."
+        f" {many(counts['rides_predicted'], 'ride')} came back with a prediction,"
+        f" {many(counts['rejected'], 'record')} {were(counts['rejected'])} set aside,"
+        f" {counts['lost']:,} {were(counts['lost'])} lost."
     )
     faults = "".join(f"<li>{escape(fault)}</li>" for fault in figures.faults)
     return (
@@ -83,13 +89,13 @@ def _tiles(figures: Figures) -> str:
     counts = figures.summary
     better = 1 - counts["rmse_minutes"] / figures.baseline_rmse
     tiles = [
-        ("Predicted", f"{counts['rides_predicted']:,}", f"of {counts['rides_sent']:,} rides"),
+        ("Predicted", f"{counts['rides_predicted']:,}", f"of {many(counts['rides_sent'], 'ride')}"),
         ("Rejected", f"{counts['rejected']:,}", f"of {counts['bad_records_sent']:,} broken"),
-        ("Lost", f"{counts['lost']:,}", f"{counts['duplicates']:,} duplicates"),
+        ("Lost", f"{counts['lost']:,}", many(counts["duplicates"], "duplicate")),
         (
             "Rides a second",
             _number(counts["rides_per_second"], 0),
-            "first ride sent to last answer",
+            f"sent at {_number(figures.per_second, 0)} a second, all on one machine",
         ),
         (
             "Ride to prediction",
@@ -98,9 +104,9 @@ def _tiles(figures: Figures) -> str:
         ),
         (
             "Error (RMSE)",
-            f"{counts['rmse_minutes']:.2f}<small> min</small>",
+            f"{_number(counts['rmse_minutes'], 2)}<small> min</small>",
             f"{abs(better):.0%} {'below' if better > 0 else 'above'} a linear model&rsquo;s "
-            f"{figures.baseline_rmse:.2f}",
+            f"{_number(figures.baseline_rmse, 2)}",
         ),
     ]
     return (
@@ -144,8 +150,8 @@ def _model(figures: Figures) -> str:
     match = pictures.predicted_against_true(
         figures.true,
         figures.predicted,
-        alt=f"Predicted against true minutes of {len(error):,} rides: they lie along the diagonal,"
-        f" with a root mean square error of {rmse:.2f} minutes.",
+        alt=f"Predicted against true minutes of {many(len(error), 'ride')}: they lie"
+        f" along the diagonal, with a root mean square error of {_number(rmse, 2)} minutes.",
     )
     hours = pictures.error_by_hour(
         figures.hour,
@@ -155,11 +161,16 @@ def _model(figures: Figures) -> str:
     )
     return _section(
         "How good the model is",
-        f"Trained on {escape(figures.trained_on)}, and tried on all {len(error):,} rides of"
-        f" {escape(figures.tested_on)}, a month that it had not seen. On the rides that were"
+        f"Trained on {escape(figures.trained_on)}, and tried on the whole of"
+        f" {escape(figures.tested_on)}, a month that it had not seen:"
+        f" {many(len(error), 'ride')}. On the rides that were"
         f" streamed, the error is {_number(figures.summary['rmse_minutes_streamed'], 2)} minutes.",
-        _figure(match, "Each cell is a kind of ride; the stronger, the more rides.")
-        + _figure(hours, "Mean error of the rides that began in each hour."),
+        _figure(
+            match, "Each cell counts the rides with that pair of minutes; the stronger, the more."
+        )
+        + _figure(
+            hours, "Mean absolute error of the rides that began in each hour, and their bias."
+        ),
     )
 
 
@@ -174,13 +185,13 @@ def _sample(rows: Sequence[tuple[Trip, float]]) -> str:
             f"<b>{predicted:.1f}</b>",
             _off(predicted - trip.minutes),
         )
-        for trip, predicted in rows
+        for trip, predicted in sorted(rows, key=lambda row: (row[0].begins, row[0].ride_id))
     )
-    names = ("Ride", "Pick-up", "Zones", "Miles", "Took (min)", "Predicted (min)", "Off by")
+    names = ("Ride", "Pick-up", "Zones", "Miles", "Took (min)", "Predicted (min)", "Off by (min)")
     return _section(
         "Some of the rides",
-        "Picked at random from those that were streamed.",
-        _table(names, cells, numeric={3, 4, 5}),
+        "Picked at random from those that were streamed, in the order of their pick-ups.",
+        _table(names, cells, numeric={3, 4, 5, 6}, spare={1, 3}),
     )
 
 
@@ -207,11 +218,14 @@ def _rejections(reasons: Mapping[tuple[str, str], int]) -> str:
 
 
 def _footer(figures: Figures) -> str:
+    flavour = str(figures.summary["model_flavour"])
     return (
         '<footer><div class="wrap">'
         f"<p>Model <code>{escape(figures.version)}</code>, served as"
-        f" {escape(figures.summary['model_flavour'])}, on an embedded Kinesis and S3:"
-        " the latency is that of one machine, not of AWS. RMSE is the root mean square error."
+        f" {escape(FLAVOURS.get(flavour, flavour))}, on an embedded Kinesis and S3. One machine"
+        " ran the producer, Kinesis, the function and the reader: latency and rides a second are"
+        " its own, not those of AWS, nor the most that the function can do."
+        " RMSE is the root mean square error."
         "</p></div></footer>"
     )
 
@@ -224,8 +238,18 @@ def _figure(picture: str, caption: str) -> str:
     return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
 
 
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: set[int]) -> str:
-    kinds = [" class=number" if place in numeric else "" for place in range(len(names))]
+def _table(
+    names: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numeric: Set[int],
+    spare: Set[int] = frozenset(),
+) -> str:
+    """*spare* columns are left out where there is no room."""
+    kinds = [
+        f' class="{"number " * (place in numeric)}{"spare" * (place in spare)}"'
+        for place in range(len(names))
+    ]
     head = "".join(
         f"<th scope=col{kind}>{name}</th>" for name, kind in zip(names, kinds, strict=True)
     )
@@ -242,4 +266,4 @@ def _table(names: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: set[
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "&ndash;" if value is None else f"{value:,.{digits}f}"
+    return "&ndash;" if value is None else rounded(value, digits)

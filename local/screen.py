@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,16 @@ from rich.text import Text
 from . import tally
 from .source import Trip
 from .streaming import Progress as Streaming
+from .words import many, rounded
 
-ROWS = 12  # of the live table
-QUARTERS = 4  # lines that a run leaves where there is no terminal
+ROWS = 12  # of the live table, where there is room
+TAKEN = 18  # lines of the steps, the bars, the table's head and frame, and the cursor
+QUARTERS = 4  # of a run; each leaves a line where there is no terminal
+SILENCE = 10.0  # seconds without a line there, at most
+DIGITS = {
+    "rides_per_second": 0, "p50": 0, "p99": 0, "rmse_minutes": 2, "rmse_minutes_streamed": 2,
+}  # fmt: skip
+"""After the point, as on the page."""
 NEAR, FAR = 3.0, 8.0  # minutes off that are good, and that are bad
 
 Step = Callable[[str], None]
@@ -61,7 +69,7 @@ class Screen:
     ) -> Iterator[Callable[[Streaming], None]]:
         """Bars for what was sent, predicted and rejected, and the latest rides."""
         if not self._console.is_terminal:
-            yield self._quarters(len(trips))
+            yield self._lines(len(trips))
             return
         bars = Progress(
             TextColumn("{task.description}"),
@@ -73,13 +81,14 @@ class Screen:
         sent = bars.add_task("records sent", total=len(trips) + bad)
         predicted = bars.add_task("rides predicted", total=len(trips))
         rejected = bars.add_task("broken records rejected", total=bad)
+        rows = max(1, min(ROWS, self._console.height - TAKEN))
         with Live(bars, console=self._console, redirect_stdout=False) as live:
 
             def show(streaming: Streaming) -> None:
                 bars.update(sent, completed=len(streaming.sent))
                 bars.update(predicted, completed=len(streaming.published))
                 bars.update(rejected, completed=len(streaming.rejected))
-                live.update(Group(bars, latest(streaming.published[-ROWS:], trips)))
+                live.update(Group(bars, latest(streaming.published[-rows:], trips)))
 
             yield show
 
@@ -95,17 +104,17 @@ class Screen:
         for file in files:
             self._console.print(str(file), soft_wrap=True, highlight=False)
 
-    def _quarters(self, rides: int) -> Callable[[Streaming], None]:
-        reached = 0
+    def _lines(self, rides: int) -> Callable[[Streaming], None]:
+        reached, last = 0, time.monotonic()
 
         def show(streaming: Streaming) -> None:
-            nonlocal reached
+            nonlocal reached, last
             quarter = QUARTERS * len(streaming.published) // rides
-            if quarter > reached:
-                reached = quarter
+            if quarter > reached or time.monotonic() - last >= SILENCE:
+                reached, last = quarter, time.monotonic()
                 self._console.print(
-                    f"- {len(streaming.published):,} of {rides:,} rides predicted,"
-                    f" {len(streaming.rejected):,} records rejected",
+                    f"- {len(streaming.published):,} of {many(rides, 'ride')} predicted,"
+                    f" {many(len(streaming.rejected), 'record')} rejected",
                     highlight=False,
                 )
 
@@ -114,21 +123,23 @@ class Screen:
 
 def latest(published: Sequence[tally.Published], trips: Mapping[str, Trip]) -> Table:
     """The rides, the last one at the bottom."""
-    table = Table("ride", "pick-up", "zones", header_style="dim")
+    table = Table(header_style="dim")
+    for name in ("ride", "pick-up", "zones"):
+        table.add_column(name, no_wrap=True)
     for name in ("miles", "took", "predicted", "off by"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for each in published:
         trip = trips.get(each.ride_id)
         if trip is not None:
             off = tally.minutes(each) - trip.minutes
             table.add_row(
                 each.ride_id,
-                trip.begins.replace("T", " "),
+                trip.begins[5:16].replace("T", " "),
                 f"{trip.pickup} → {trip.dropoff}",
                 f"{trip.distance:.1f}",
                 f"{trip.minutes:.1f} min",
                 f"{tally.minutes(each):.1f} min",
-                Text(f"{off:+.1f}", style=colour(off)),
+                Text(f"{round(off, 1) + 0.0:+.1f}", style=colour(off)),
             )
     return table
 
@@ -143,13 +154,21 @@ def colour(off: float) -> str:
 
 def flat(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """
-    >>> flat({"lost": 0, "latency_ms": {"p50": 81.5}})
-    [('lost', '0'), ('latency_ms p50', '81.5')]
+    >>> flat({"lost": 0, "latency_ms": {"p50": 81.5}, "rmse_minutes": 3.545})
+    [('lost', '0'), ('latency_ms p50', '82'), ('rmse_minutes', '3.55')]
     """
     rows: list[tuple[str, str]] = []
     for name, value in summary.items():
         if isinstance(value, Mapping):
             rows += [(f"{name} {part}", text) for part, text in flat(value)]
         else:
-            rows.append((name, f"{value:,}" if isinstance(value, int | float) else str(value)))
+            rows.append((name, _text(name, value)))
     return rows
+
+
+def _text(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, int | float):
+        return rounded(value, DIGITS.get(name, 0))
+    return str(value)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .producer import ride_event
+from .words import many
 
 if TYPE_CHECKING:
     from training.data import Rides
@@ -55,10 +56,11 @@ class Trip:
 def tlc(directory: Path) -> Source:
     """The first two months in *directory* that follow each other.
 
-    Raises `InputError`.
+    Raises `InputError`, or a `ServiceError` if the month to train on cannot be read.
     """
     from training import data
 
+    check_directory(directory)
     if not directory.is_dir():
         raise InputError(f"There is no directory {directory}.")
     months = data.months(directory)
@@ -66,7 +68,15 @@ def tlc(directory: Path) -> Source:
     if pair is None:
         found = ", ".join(months) or "no green_tripdata_YYYY-MM.parquet"
         raise InputError(f"{directory} needs two months that follow each other; it has {found}.")
+    data.read(directory, pair[0], "duration")  # what is wrong with it is said before the start
     return Source("tlc", directory, *pair)
+
+
+def check_directory(path: Path) -> None:
+    """Raises `InputError` if *path*, or what it lies in, is there and no directory."""
+    for each in (path, *path.parents):
+        if each.exists() and not each.is_dir():
+            raise InputError(f"{each} is a file, not a directory.")
 
 
 def simulated(directory: Path, rides: int, seed: int = 0) -> Source:
@@ -102,7 +112,9 @@ def trips(rides: Rides, count: int, seed: int = 0) -> list[Trip]:
     Raises `InputError` if there are not so many.
     """
     if count > len(rides):
-        raise InputError(f"RIDES is {count:,}, but the month has only {len(rides):,} valid rides.")
+        raise InputError(
+            f"RIDES is {count:,}, but the month has only {many(len(rides), 'valid ride')}."
+        )
     picked = np.random.default_rng(seed).choice(len(rides), count, replace=False)
     picked = picked[np.argsort(rides.pickup_datetime[picked], kind="stable")]
     columns = rides.columns

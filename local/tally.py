@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .producer import Message
+from .words import many, were
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +147,15 @@ def summary(counts: Tally, *, rmse: float, flavour: str, source: str) -> dict[st
 
 def faults(counts: Tally) -> list[str]:
     """A sentence for each count that is not as it must be."""
+    predicted, rides = counts.rides_predicted, counts.rides_sent
+    rejected, bad = counts.rejected, counts.bad_records_sent
     sentences = {
-        f"{counts.lost} records were lost": counts.lost,
-        f"{counts.rides_predicted} of {counts.rides_sent} rides were predicted":
-            counts.rides_predicted != counts.rides_sent,
-        f"{counts.rejected} records were rejected, {counts.bad_records_sent} were broken":
-            counts.rejected != counts.bad_records_sent,
-        f"{counts.stray} predictions or rejections answer nothing that was sent": counts.stray,
+        f"{many(counts.lost, 'record')} {were(counts.lost)} lost": counts.lost,
+        f"{predicted:,} of {many(rides, 'ride')} {were(predicted)} predicted": predicted != rides,
+        f"{many(rejected, 'record')} {were(rejected)} rejected, {bad:,} {were(bad)} broken":
+            rejected != bad,
+        f"{many(counts.stray, 'answer')} {were(counts.stray)} to nothing that was sent":
+            counts.stray,
     }  # fmt: skip
     return [f"{sentence}." for sentence, wrong in sentences.items() if wrong]
 

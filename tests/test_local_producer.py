@@ -113,7 +113,7 @@ def test_what_the_stream_refuses_is_sent_again_and_nothing_else_is(refused: dict
 def test_a_stream_that_goes_on_refusing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer, "ATTEMPTS", 2)
 
-    with pytest.raises(RuntimeError, match="refused 1 records 2 times"):
+    with pytest.raises(RuntimeError, match="refused 1 record 2 times"):
         send([Message("1", b"")], FakeStream({"1": 9}).put, per_second=1e6, sent=lambda _: None)
 
 

@@ -66,6 +66,7 @@ def figures(**changes: Any) -> Figures:
         "trained_on": "2023-01",
         "tested_on": "2023-02",
         "version": "0123abcd",
+        "per_second": 1000.0,
         "true": true,
         "predicted": true + random.normal(0, 4, 3000),
         "hour": random.integers(0, 24, 3000).astype(float),
@@ -97,7 +98,8 @@ def test_it_fetches_nothing_and_runs_nothing(page: Page) -> None:
 @pytest.mark.parametrize(
     "figure",
     ["4,321", "4,320", "73", "72", "988", "81", "302", "4.48", "6.04", "4.57", "0123abcd",
-     "2023-01", "2023-02", "onnx", "130 → 205", "13.5", "+1.5", "Expected `int`, got `str`"],
+     "2023-01", "2023-02", "ONNX", "sent at 1,000 a second",
+     "130 → 205", "13.5", "+1.5", "Expected `int`, got `str`"],
 )  # fmt: skip
 def test_every_figure_is_on_the_page(page: Page, figure: str) -> None:
     assert figure in page.text
@@ -134,6 +136,36 @@ def test_pictures_take_their_colours_from_the_page_in_light_and_dark() -> None:
 
 def test_the_same_figures_make_the_same_page() -> None:
     assert html(figures()) == PAGE
+
+
+def test_rides_are_in_the_order_of_their_pick_ups() -> None:
+    rows = [
+        (Trip(number, 130, 205, 3.66, begins, 12.0), 13.5)
+        for number, begins in ((7, "2023-02-02T08:15:00"), (9, "2023-02-01T08:15:00"))
+    ]
+
+    text = Page(html(figures(rows=rows))).text
+
+    assert text.index("2023-02-01 08:15:00") < text.index("2023-02-02 08:15:00")
+
+
+def test_one_of_a_kind_is_no_plural() -> None:
+    one = {"rides_sent": 1, "bad_records_sent": 1, "rides_predicted": 1, "rejected": 1, "lost": 1}
+
+    text = Page(html(figures(summary={**figures().summary, **one}))).text
+
+    assert "1 simulated ride and 1 broken record went onto a stream." in text
+    assert "1 record was set aside, 1 was lost." in text
+    assert not re.search(r"\b1 (rides|records|duplicates)\b", text)
+
+
+def test_a_half_is_rounded_up_as_on_the_screen() -> None:
+    halves = {"rmse_minutes": 3.545, "rmse_minutes_streamed": 3.505}
+
+    text = Page(html(figures(summary={**figures().summary, **halves}))).text
+
+    assert "3.55 min" in text
+    assert "3.51 minutes" in text
 
 
 def test_counts_that_do_not_add_up_are_said_first() -> None:

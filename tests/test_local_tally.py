@@ -9,7 +9,11 @@ from local.producer import Message
 from local.tally import Published, Tally, faults, summary, tally
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-SENT = {"s:1": Message("1", b""), "s:2": Message("2", b""), "s:3": Message("x", b"", "empty")}
+SENT = {
+    "s:1": Message("1", b""),
+    "s:2": Message("2", b""),
+    "s:3": Message("x", b"", "empty record"),
+}
 
 
 def after(milliseconds: int) -> datetime:
@@ -45,7 +49,7 @@ def test_a_good_run_adds_up() -> None:
     assert (counts.rides_sent, counts.rides_predicted) == (2, 2)
     assert (counts.bad_records_sent, counts.rejected) == (1, 1)
     assert faults(counts) == []
-    assert counts.reasons == {("empty", "Input data was truncated"): 1}
+    assert counts.reasons == {("empty record", "Input data was truncated"): 1}
 
 
 def test_figures_follow_from_the_clocks_of_the_streams() -> None:
@@ -70,14 +74,14 @@ def test_a_second_answer_is_a_duplicate_and_the_first_one_counts() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"published": [published(1, "s:1", 50)]}, "1 records were lost."),
-        ({"rejected": {}}, "0 records were rejected, 1 were broken."),
+        ({"published": [published(1, "s:1", 50)]}, "1 record was lost."),
+        ({"rejected": {}}, "0 records were rejected, 1 was broken."),
         ({"rejected": {"s:2": "", "s:3": ""}, "published": [published(1, "s:1", 50)]},
-         "1 of 2 rides were predicted."),
+         "1 of 2 rides was predicted."),
         ({"published": [published(1, "s:1", 50), published(1, "s:2", 50)]},
-         "1 predictions or rejections answer nothing that was sent."),
+         "1 answer was to nothing that was sent."),
         ({"published": [published(n, f"s:{n}", 50) for n in (1, 2, 7)]},
-         "1 predictions or rejections answer nothing that was sent."),
+         "1 answer was to nothing that was sent."),
     ],
 )  # fmt: skip
 def test_what_does_not_add_up_is_said(changes: dict[str, Any], sentence: str) -> None:

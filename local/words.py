@@ -1,0 +1,31 @@
+"""Numbers as people read them, alike on the screen and on the page."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+
+def many(count: int, noun: str) -> str:
+    """
+    >>> many(1, "ride"), many(1200, "ride")
+    ('1 ride', '1,200 rides')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def were(count: int) -> str:
+    """
+    >>> were(1), were(0)
+    ('was', 'were')
+    """
+    return "was" if count == 1 else "were"
+
+
+def rounded(value: float, digits: int) -> str:
+    """*value* to so many digits, half up from how it is written.
+
+    >>> rounded(3.545, 2), rounded(1234.5, 0)
+    ('3.55', '1,235')
+    """
+    step = Decimal(1).scaleb(-digits)
+    return f"{Decimal(str(value)).quantize(step, ROUND_HALF_UP):,}"
