@@ -95,7 +95,7 @@ def _tiles(figures: Figures) -> str:
         (
             "Rides a second",
             _number(counts["rides_per_second"], 0),
-            f"sent at {_number(figures.per_second, 0)} a second, all on one machine",
+            f"sent at up to {_number(figures.per_second, 0)} a second, all on one machine",
         ),
         (
             "Ride to prediction",

@@ -98,7 +98,7 @@ def test_it_fetches_nothing_and_runs_nothing(page: Page) -> None:
 @pytest.mark.parametrize(
     "figure",
     ["4,321", "4,320", "73", "72", "988", "81", "302", "4.48", "6.04", "4.57", "0123abcd",
-     "2023-01", "2023-02", "ONNX", "sent at 1,000 a second",
+     "2023-01", "2023-02", "ONNX", "sent at up to 1,000 a second",
      "130 → 205", "13.5", "+1.5", "Expected `int`, got `str`"],
 )  # fmt: skip
 def test_every_figure_is_on_the_page(page: Page, figure: str) -> None:
