@@ -12,7 +12,6 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -20,6 +19,7 @@ import msgspec
 
 from model_service.records import KPL_DATA, KPL_MAGIC, KPL_RECORDS
 from model_service.rides import Ride, RideEvent
+from model_service.schemas import write_or_check
 
 from . import poller
 from .streams import Record
@@ -120,22 +120,7 @@ def _lines(event: dict[str, Any]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the files, or compare them."""
-    *options, directory = arguments or [""]
-    if options not in ([], ["--check"]) or not directory or directory.startswith("-"):
-        print("usage: python -m local.events [--check] DIR", file=sys.stderr)
-        return 2
-    texts = {Path(directory) / name: text for name, text in documents().items()}
-    if not options:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        for path, text in texts.items():
-            path.write_text(text)
-        return 0
-    stale = [
-        str(path) for path, text in texts.items() if not path.exists() or path.read_text() != text
-    ]
-    if stale:
-        print(f"not what the code says: {', '.join(stale)}; run make events", file=sys.stderr)
-    return 1 if stale else 0
+    return write_or_check(arguments, documents(), module="local.events", target="events")
 
 
 if __name__ == "__main__":

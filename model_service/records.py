@@ -11,6 +11,7 @@ import hashlib
 import zlib
 from binascii import a2b_base64
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -24,6 +25,8 @@ MAX_PAYLOAD = 1024 * 1024
 
 MAX_UNZIPPED = 10 * MAX_PAYLOAD
 """Bytes that all the gzips of one record may grow to."""
+
+UNZIP_STEP = 64 * 1024  # bytes
 
 MAX_USER_RECORDS = 20_000
 """User records of one record: more than a default record can hold of the shortest ride events."""
@@ -120,23 +123,35 @@ def payloads(record: Record) -> list[Payload]:
     ]
 
 
-def plain(data: bytes, budget: int = MAX_UNZIPPED) -> bytes:
-    """A payload's bytes, unzipped where they are a gzip.
+@dataclass(slots=True)
+class Budget:
+    """What the gzips of one record may still grow to, in bytes; it counts, so it is not frozen."""
 
-    Raises `RideRejected` where that fails, or would pass `MAX_PAYLOAD` or *budget* bytes.
+    left: int = MAX_UNZIPPED
+
+
+def plain(data: bytes, budget: Budget) -> bytes:
+    """A payload's bytes, unzipped where they are a gzip; what that yields is taken off *budget*.
+
+    Raises `RideRejected` where that fails, or would pass `MAX_PAYLOAD` or the budget.
     """
     if not data.startswith(GZIP_MAGIC):
         return data
-    limit = min(MAX_PAYLOAD, budget)
     member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: a gzip header and checksum
-    try:
-        unzipped = member.decompress(data, limit + 1)
-    except zlib.error:
-        raise RideRejected("gzip is damaged") from None
-    if len(unzipped) > MAX_PAYLOAD:
-        raise RideRejected(f"gzip holds more than {MAX_PAYLOAD} bytes")
-    if len(unzipped) > limit:
-        raise RideRejected(f"the record's gzips hold more than {MAX_UNZIPPED} bytes")
+    step = unzipped = b""
+    # In steps, so that a damaged gzip costs what it yields, too. One may be left without input.
+    while not member.eof and (data or step):
+        try:
+            step = member.decompress(data, UNZIP_STEP)
+        except zlib.error:
+            raise RideRejected("gzip is damaged") from None
+        data = member.unconsumed_tail
+        unzipped += step
+        budget.left -= len(step)
+        if len(unzipped) > MAX_PAYLOAD:
+            raise RideRejected(f"gzip holds more than {MAX_PAYLOAD} bytes")
+        if budget.left < 0:
+            raise RideRejected(f"the record's gzips hold more than {MAX_UNZIPPED} bytes")
     if not member.eof:
         raise RideRejected("gzip ends too early")
     if member.unused_data:

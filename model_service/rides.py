@@ -173,7 +173,7 @@ def main(arguments: list[str]) -> int:
     rejected = 0
     for where, data in events:
         try:
-            decode(records.plain(data))
+            decode(records.plain(data, records.Budget()))
         except RideRejected as exc:
             rejected += 1
             print(f"{where}: rejected: {exc}")

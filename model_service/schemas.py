@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -126,14 +127,19 @@ def _asyncapi() -> dict[str, Any]:
 
 def main(arguments: list[str]) -> int:
     """Write the documents, or compare them."""
+    texts = {name: json.dumps(document, indent=2) + "\n" for name, document in documents().items()}
+    return write_or_check(arguments, texts, module="model_service.schemas", target="schemas")
+
+
+def write_or_check(
+    arguments: list[str], documents: Mapping[str, str], *, module: str, target: str
+) -> int:
+    """Write texts by file name, or compare them, as *arguments* of *module* say: the exit code."""
     *options, directory = arguments or [""]
     if options not in ([], ["--check"]) or not directory or directory.startswith("-"):
-        print("usage: python -m model_service.schemas [--check] DIR", file=sys.stderr)
+        print(f"usage: python -m {module} [--check] DIR", file=sys.stderr)
         return 2
-    texts = {
-        Path(directory) / name: json.dumps(document, indent=2) + "\n"
-        for name, document in documents().items()
-    }
+    texts = {Path(directory) / name: text for name, text in documents.items()}
     if not options:
         Path(directory).mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
@@ -143,7 +149,7 @@ def main(arguments: list[str]) -> int:
         str(path) for path, text in texts.items() if not path.exists() or path.read_text() != text
     ]
     if stale:
-        print(f"not what the code says: {', '.join(stale)}; run make schemas", file=sys.stderr)
+        print(f"not what the code says: {', '.join(stale)}; run make {target}", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -123,13 +123,11 @@ def _decode(position: int, record: Record, work_left: TimeLeft) -> Iterator[_Arr
     except RideRejected as exc:
         yield _Arrival(position, record, record.event_id, exc)
         return
-    unzipped = 0
+    budget = records.Budget()
     for event_id, data in payloads:
         found: RideEvent | RideRejected
         try:
-            text = records.plain(data, records.MAX_UNZIPPED - unzipped)
-            unzipped += len(text) if text is not data else 0
-            found = rides.decode(text, record.arrived_at)
+            found = rides.decode(records.plain(data, budget), record.arrived_at)
         except RideRejected as exc:
             found = exc
         yield _Arrival(position, record, event_id, found)

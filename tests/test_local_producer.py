@@ -25,7 +25,7 @@ def read(data: bytes) -> RideEvent:
     batch = event([Record("1", "key", data, datetime.now(UTC))], "shardId-000000000000", ARN)
     [record] = records.read(batch)
     [payload] = records.payloads(record)
-    return rides.decode(records.plain(payload.data))
+    return rides.decode(records.plain(payload.data, records.Budget()))
 
 
 def events(count: int) -> list[dict[str, object]]:

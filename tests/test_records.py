@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aws_kinesis_agg.aggregator import RecordAggregator
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_service import records
@@ -72,7 +72,7 @@ def test_a_payload_survives_the_way(data: bytes) -> None:
 
 @given(st.binary())
 def test_a_gzip_is_its_payload(data: bytes) -> None:
-    assert records.plain(gzip.compress(data)) == data
+    assert records.plain(gzip.compress(data), records.Budget()) == data
 
 
 @given(st.text())
@@ -104,11 +104,23 @@ def test_broken_base64_is_rejected(text: str) -> None:
 )
 def test_a_broken_gzip_is_rejected(data: bytes, reason: str) -> None:
     with pytest.raises(RideRejected, match=reason):
-        records.plain(data)
+        records.plain(data, records.Budget())
+
+
+@settings(deadline=None)  # a megabyte takes as long as the machine is busy
+@given(st.binary(min_size=1, max_size=300), st.integers(0, records.MAX_PAYLOAD))
+def test_a_gzip_of_many_steps_is_its_payload(pattern: bytes, size: int) -> None:
+    data = (pattern * (size // len(pattern) + 1))[:size]
+    budget = records.Budget()
+
+    assert records.plain(gzip.compress(data), budget) == data
+    assert budget.left == records.MAX_UNZIPPED - size
 
 
 def test_a_gzip_may_just_fill_its_bound() -> None:
-    assert len(records.plain(gzip.compress(bytes(records.MAX_PAYLOAD)))) == records.MAX_PAYLOAD
+    unzipped = records.plain(gzip.compress(bytes(records.MAX_PAYLOAD)), records.Budget())
+
+    assert len(unzipped) == records.MAX_PAYLOAD
 
 
 def test_user_records_number_their_event_ids() -> None:
@@ -168,7 +180,7 @@ def test_a_gzip_bomb_costs_no_more_memory_than_its_bound() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(RideRejected, match="gzip holds more"):
-            records.plain(bomb)
+            records.plain(bomb, records.Budget())
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -178,7 +190,18 @@ def test_a_gzip_bomb_costs_no_more_memory_than_its_bound() -> None:
 
 def test_what_a_record_s_gzips_may_hold_together_is_bounded() -> None:
     with pytest.raises(RideRejected, match="the record's gzips hold more than 10485760 bytes"):
-        records.plain(gzip.compress(b"{}" * 100), budget=50)
+        records.plain(gzip.compress(b"{}" * 100), records.Budget(50))
+
+
+@pytest.mark.parametrize("end", [b"", b"?" * 8])
+def test_a_gzip_that_is_rejected_is_paid_for_too(end: bytes) -> None:
+    budget = records.Budget()
+    damaged = gzip.compress(bytes(500_000))[:-8] + end
+
+    with pytest.raises(RideRejected):
+        records.plain(damaged, budget)
+
+    assert budget.left <= records.MAX_UNZIPPED - 500_000 + records.UNZIP_STEP
 
 
 def test_an_aggregate_of_countless_user_records_is_rejected_as_one() -> None:
