@@ -48,7 +48,7 @@ help:  ## list the targets
 # Two stamps, so that `make demo` need not wait for what only contributors need.
 .venv/run-installed: .pipenv/installed-$(PIPENV_VERSION) Pipfile.lock
 	@echo "Installing from Pipfile.lock (a minute or two, once) ..."
-	@$(call PIPENV,Pipfile) sync --categories "packages pyfunc training local" >.pipenv/run.log 2>&1 \
+	@$(call PIPENV,Pipfile) sync --categories "packages pyfunc training local web" >.pipenv/run.log 2>&1 \
 	|| { tail -30 .pipenv/run.log; exit 1; }
 	@touch $@
 
@@ -135,7 +135,7 @@ events: .venv/run-installed  ## write events/ to invoke the function with
 
 .PHONY: lock
 lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew
-	$(PLAIN_PIP) $(call PIPENV,Pipfile) lock --categories "packages pyfunc training local dev"
+	$(PLAIN_PIP) $(call PIPENV,Pipfile) lock --categories "packages pyfunc training local web dev"
 	$(PLAIN_PIP) $(call PIPENV,sam/Pipfile) lock
 	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) verify

@@ -3,7 +3,7 @@
 * ServiceError
   x SettingsError   the environment is wrong        -> refuse to start
   x ModelError      the model is wrong              -> refuse to start, or fail the batch
-  x EventError      the invocation is no batch      -> tell whoever invoked
+  x EventError      what came cannot be read        -> tell whoever sent it
   x RideRejected    one ride event is wrong         -> count and keep it, never retry it
 """
 
@@ -23,7 +23,7 @@ class ModelError(ServiceError):
 
 
 class EventError(ServiceError):
-    """The function was invoked with something that is not a batch of Kinesis records."""
+    """What came is no batch of Kinesis records, or no JSON where a web request has to be."""
 
 
 class RideRejected(ServiceError):

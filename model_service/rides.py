@@ -91,17 +91,22 @@ def decode(data: bytes, arrived_at: datetime | None = None) -> RideEvent:
         raise RideRejected("JSON is not UTF-8") from None
     except RecursionError:  # in a field that is ignored, too
         raise RideRejected("JSON is nested too deeply") from None
-    moment = event.ride.pickup_datetime
-    if moment is UNSET:
-        return event if arrived_at is None else _at(event, arrived_at)
-    if not 1 < moment.year < 9999:  # no room to change the time zone
-        raise RideRejected("Expected a year from 2 to 9998 - at `$.ride.pickup_datetime`")
-    return event
+    ride = at(event.ride, arrived_at, path="$.ride")
+    return event if ride is event.ride else RideEvent(ride, event.ride_id)
 
 
-def _at(event: RideEvent, moment: datetime) -> RideEvent:
-    ride = event.ride
-    return RideEvent(Ride(ride.pickup, ride.dropoff, ride.distance, moment), event.ride_id)
+def at(ride: Ride, moment: datetime | None, *, path: str = "$") -> Ride:
+    """*ride*, with *moment* for a pick-up time that is absent; *path* is where it was read.
+
+    Raises `RideRejected` where its time has no room to change the time zone.
+    """
+    if ride.pickup_datetime is UNSET:
+        if moment is None:
+            return ride
+        return Ride(ride.pickup, ride.dropoff, ride.distance, moment)
+    if not 1 < ride.pickup_datetime.year < 9999:
+        raise RideRejected(f"Expected a year from 2 to 9998 - at `{path}.pickup_datetime`")
+    return ride
 
 
 def new_york(moment: datetime) -> datetime:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import inf
+from math import inf, isfinite
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -106,20 +106,18 @@ def _ask(model: Model, target: Target, rides: Sequence[Ride]) -> list[Outcome]:
     values, intervals = model.predict(columns(rides))
     if values.shape != (len(rides),):
         raise _Miscounted
-    inside = np.isfinite(values) & (values >= target.minimum) & (values <= target.maximum)
-    if intervals is None:
-        answers = [Answer(value, None) for value in values.tolist()]
-    else:
-        low, high = intervals.T
-        inside &= np.isfinite(intervals).all(axis=1) & (low <= values) & (values <= high)
-        answers = [
-            Answer(value, (low, high))
-            for value, (low, high) in zip(values.tolist(), intervals.tolist(), strict=True)
-        ]
+    pairs = [None] * len(rides) if intervals is None else intervals.tolist()
     return [
-        answer if good else RideRejected("the model answered outside its range")
-        for answer, good in zip(answers, inside.tolist(), strict=True)
+        _answer(value, pair, target) for value, pair in zip(values.tolist(), pairs, strict=True)
     ]
+
+
+def _answer(value: float, pair: Sequence[float] | None, target: Target) -> Outcome:
+    low, high = (value, value) if pair is None else pair
+    inside = isfinite(value) and target.minimum <= value <= target.maximum
+    if not (inside and isfinite(low) and isfinite(high) and low <= value <= high):
+        return RideRejected("the model answered outside its range")
+    return Answer(value, None if pair is None else (low, high))
 
 
 def _halve(

@@ -47,22 +47,12 @@ class Settings:
 
         Raises `SettingsError`.
         """
-        found: dict[str, Any] = {}
-        faults: dict[str, str] = {}
-        for field in fields(cls):
-            name = field.name.upper()
-            if not (text := environ.get(name, "").strip()):
-                continue
-            try:
-                found[field.name] = _PARSERS.get(field.name, str)(text)
-            except ValueError as exc:
-                faults[name] = str(exc)
+        found, faults = _read(cls, environ)
         settings = cls(**found)
         faults = _contradictions(settings) | faults
         if "TEST_RUN" in faults:  # whether rejects have to go anywhere depends on it
             faults.pop("REJECTS_LOCATION", None)
-        if faults:
-            raise SettingsError("; ".join(f"{name} {fault}" for name, fault in faults.items()))
+        _raise(faults)
         return settings
 
     @property
@@ -72,6 +62,72 @@ class Settings:
             f"s3://{self.model_bucket}/{self.mlflow_experiment_id}/{self.run_id}/artifacts/model"
         )
         return self.model_location or older
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """What the web service is told from outside."""
+
+    model_location: str = ""
+    model_sha256: str = ""
+    cost_model_location: str = ""
+    cost_model_sha256: str = ""
+    allow_pickled_models: bool = False
+    prediction_min: float = 0.0
+    prediction_max: float = 1440.0
+    cost_prediction_min: float = 0.0
+    cost_prediction_max: float = 1440.0
+    bind: str = "127.0.0.1:9696"
+    web_concurrency: int = 0
+    log_level: str = "INFO"
+    prometheus_multiproc_dir: str = ""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> WebSettings:
+        """
+        >>> WebSettings.from_env({"BIND": "everywhere"})
+        Traceback (most recent call last):
+        model_service.errors.SettingsError: MODEL_LOCATION is not set; BIND must be host:port
+
+        Raises `SettingsError`.
+        """
+        found, faults = _read(cls, environ)
+        settings = cls(**found)
+        _raise(_web_contradictions(settings) | faults)
+        return settings
+
+
+def _read(cls: type[Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The fields of *cls* that *environ* sets, and the faults by variable."""
+    found: dict[str, Any] = {}
+    faults: dict[str, str] = {}
+    for field in fields(cls):
+        name = field.name.upper()
+        if not (text := environ.get(name, "").strip()):
+            continue
+        try:
+            found[field.name] = _PARSERS.get(field.name, str)(text)
+        except ValueError as exc:
+            faults[name] = str(exc)
+    return found, faults
+
+
+def _raise(faults: Mapping[str, str]) -> None:
+    if faults:
+        raise SettingsError("; ".join(f"{name} {fault}" for name, fault in faults.items()))
+
+
+def _web_contradictions(settings: WebSettings) -> dict[str, str]:
+    found = {}
+    if not settings.model_location:
+        found["MODEL_LOCATION"] = "is not set"
+    if settings.cost_model_sha256 and not settings.cost_model_location:
+        found["COST_MODEL_LOCATION"] = "is not set, but COST_MODEL_SHA256 is"
+    if settings.prediction_min >= settings.prediction_max:
+        found["PREDICTION_MIN"] = "must be less than PREDICTION_MAX"
+    if settings.cost_prediction_min >= settings.cost_prediction_max:
+        found["COST_PREDICTION_MIN"] = "must be less than COST_PREDICTION_MAX"
+    return found
 
 
 def _contradictions(settings: Settings) -> dict[str, str]:
@@ -104,6 +160,12 @@ def _number(text: str) -> float:
     return number
 
 
+def _workers(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,4}", text):
+        raise ValueError("must be a number of workers, or 0 for one a CPU")
+    return int(text)
+
+
 def _matching(pattern: str, rule: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -113,15 +175,23 @@ def _matching(pattern: str, rule: str) -> Callable[[str], str]:
     return parse
 
 
+_location = _matching("(?!s3:)[^\0]+|s3://[^/]+(/.*)?", "s3://bucket/prefix, or a path")
+_digest = _matching("[0-9a-fA-F]{64}", "64 hexadecimal digits")
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
-    "model_location": _matching("(?!s3:)[^\0]+|s3://[^/]+(/.*)?", "s3://bucket/prefix, or a path"),
-    "model_sha256": _matching("[0-9a-fA-F]{64}", "64 hexadecimal digits"),
+    "model_location": _location,
+    "cost_model_location": _location,
+    "model_sha256": _digest,
+    "cost_model_sha256": _digest,
     "allow_pickled_models": _flag,
     "prediction_field": _matching(
         r"(?!ride_id$|interval$)[A-Za-z_]\w*", "a name, and neither ride_id nor interval"
     ),
     "prediction_min": _number,
     "prediction_max": _number,
+    "cost_prediction_min": _number,
+    "cost_prediction_max": _number,
+    "bind": _matching(r"\S+:[0-9]{1,5}", "host:port"),
+    "web_concurrency": _workers,
     "rejects_location": _matching(f"s3://[^/]+(/.*)?|{NO_REJECTS}", "s3://bucket/prefix, or none"),
     "test_run": _flag,
     "return_predictions": _flag,

@@ -1,0 +1,67 @@
+"""How gunicorn serves `predict:app`; it reads this file by itself, from the working directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from model_service.errors import SettingsError
+from model_service.settings import WebSettings
+
+try:
+    settings = WebSettings.from_env(os.environ)
+except SettingsError as exc:
+    sys.exit(f"cannot start: {exc}")
+
+
+def cpus() -> int:
+    """What this process may use: its CPUs, or what its container is limited to."""
+    found = os.process_cpu_count() or 1
+    limit = Path("/sys/fs/cgroup/cpu.max")  # "quota period" in microseconds, or "max period"
+    quota, _, period = limit.read_text().partition(" ") if limit.is_file() else ("max", "", "")
+    return found if quota == "max" else max(1, min(found, -(-int(quota) // int(period))))
+
+
+bind = settings.bind
+workers = settings.web_concurrency or cpus()
+worker_class = "model_service.worker.Worker"
+threads = 4  # scoring holds a CPU; more threads than this only take turns
+worker_connections = 2000
+backlog = 2048
+keepalive = 75  # seconds; longer than the usual load balancer's 60
+timeout = 60  # for a worker that hangs
+graceful_timeout = 25  # shorter than the 30 seconds that ECS and Kubernetes leave
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
+preload_app = True  # the models once in memory, for all workers
+control_socket_disable = True  # it would be a file in the home directory
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+loglevel = settings.log_level.lower()
+
+# OpenMP's threads do not survive a fork: a model of scikit-learn would hang.
+os.environ["OMP_NUM_THREADS"] = "1"
+counts = mkdtemp(prefix="prometheus-")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
+made_by = os.getpid()
+
+
+def when_ready(server: Any) -> None:
+    for address in server.address:
+        if isinstance(address, tuple):
+            server.log.info("The page: http://%s:%s/", *address)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    if os.getpid() == made_by:
+        shutil.rmtree(counts, ignore_errors=True)

@@ -1,0 +1,59 @@
+"""What Prometheus is told of the web service; right under several workers, too."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from .quotes import Models
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+OUTCOMES = ("quoted", "invalid", "unscorable", "unanswered")
+
+
+class Metrics:
+    """Holds the counts; workers share theirs through files in a directory.
+
+    Labels are looked up once each: that costs as much as counting.
+    """
+
+    def __init__(self, models: Models, directory: str = "") -> None:
+        """*directory* is the value of PROMETHEUS_MULTIPROC_DIR; empty means a single process."""
+        self.directory = directory
+        self.registry = CollectorRegistry()
+        requests = Counter(
+            "http_requests", "Requests answered.", ["route", "status"], registry=self.registry
+        )
+        seconds = Histogram(
+            "http_request_duration_seconds",
+            "From a request's arrival to its answer.",
+            ["route"],
+            registry=self.registry,
+            buckets=SECONDS,
+        )
+        counted = Counter("rides", "Rides by what became of them.", ["outcome"],
+                          registry=self.registry)  # fmt: skip
+        self.requests = cache(requests.labels)
+        self.seconds = cache(seconds.labels)
+        self.rides = {outcome: counted.labels(outcome) for outcome in OUTCOMES}
+        version = Gauge(
+            "model_version",
+            "1 for each model that is served.",
+            ["target", "version"],
+            registry=self.registry,
+            multiprocess_mode="max",
+        )
+        version.labels("duration", models.duration.model.version).set(1)
+        if models.cost:
+            version.labels("cost", models.cost.model.version).set(1)
+
+    def text(self) -> bytes:
+        """All counts, of all workers, in Prometheus' text format."""
+        if not self.directory:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=self.directory)  # type: ignore[no-untyped-call]
+        return generate_latest(together)

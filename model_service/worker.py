@@ -1,0 +1,230 @@
+"""A gunicorn worker whose threads see whole requests only: slow clients cost a socket each.
+
+gunicorn's own gthread worker hands a connection to a thread at its first byte, so that a handful
+of slow clients occupy them all; it closes connections in its one event loop, waiting up to two
+seconds for each client; and on SIGTERM it drops what waits in the listening socket, and waits out
+the grace period for connections that are idle.  Here the event loop gathers each request, closes
+without waiting, and on SIGTERM first accepts what is waiting and lets idle connections go.
+"""
+
+from __future__ import annotations
+
+import re
+import selectors
+import socket
+import struct
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import msgspec
+from gunicorn.http import errors
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from . import problems
+from .access import SECURITY
+from .quotes import MAX_BODY
+
+MAX_HEADERS = 32 * 1024  # bytes
+REQUEST_SECONDS = 10.0  # from a request's first byte to its last
+LINGER_SECONDS = 2.0  # for a client to read its last answer and close
+STOP_IDLE_SECONDS = 2.0  # after SIGTERM: what an idle client may still have on its way
+STALL_SECONDS = 10  # for a client that does not read its answer
+
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
+
+REFUSALS: dict[type[Exception], str] = {
+    errors.LimitRequestHeaders: "headers-too-large",
+    errors.LimitRequestLine: "headers-too-large",
+}
+
+
+class Connection(TConn):  # type: ignore[misc]
+    """A client, and what it has sent of its next request."""
+
+    received: bytes = b""
+    whole: bool = False
+    """The request at hand came with all of its body."""
+    lingering: bool = False
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """Holds the sockets of a process; gunicorn names it a class."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.waiting: set[Connection] = set()
+        self.stop_idle_at = 0.0
+
+    # --- connections, all in the event loop ------------------------------------------------
+
+    def accept(self, listener: socket.socket) -> bool:
+        """Whether there was anybody to accept."""
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return False
+        client.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", STALL_SECONDS, 0)
+        )
+        client.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", STALL_SECONDS, 0)
+        )
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.nr_conns += 1
+        self.wait(Connection(self.cfg, client, address, listener.getsockname()), REQUEST_SECONDS)
+        return True
+
+    def wait(self, conn: Connection, seconds: float) -> None:
+        """Have the event loop read what *conn* sends, for so long."""
+        conn.timeout = time.monotonic() + seconds
+        conn.sock.setblocking(False)
+        self.waiting.add(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.read, conn))
+
+    def read(self, conn: Connection, sock: socket.socket) -> None:
+        try:
+            data = sock.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.unwatch(conn)
+            self.drop(conn)
+        elif not conn.lingering:
+            if not conn.received:
+                conn.timeout = time.monotonic() + REQUEST_SECONDS
+            conn.received += data
+            self.proceed(conn)
+
+    def proceed(self, conn: Connection) -> None:
+        """Hand the request to a thread, once it is whole or nobody will want the rest."""
+        end = conn.received.find(b"\r\n\r\n") + 4
+        if end < 4:
+            if len(conn.received) > MAX_HEADERS:
+                self.refuse(conn, "headers-too-large")
+            return
+        if end > MAX_HEADERS:
+            self.refuse(conn, "headers-too-large")
+            return
+        head = conn.received[:end]
+        length = CONTENT_LENGTH.search(head)
+        missing = (int(length[1]) if length else 0) + end - len(conn.received)
+        too_much = length is not None and int(length[1]) > MAX_BODY
+        chunked = CHUNKED.search(head) is not None
+        if missing > 0 and not too_much and not chunked:
+            if EXPECT.search(head):
+                conn.received = EXPECT.sub(b"", conn.received, count=1)
+                self.tell(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
+            return
+        conn.whole = not too_much and not chunked
+        self.submit(conn)
+
+    def submit(self, conn: Connection) -> None:
+        self.unwatch(conn)
+        conn.init()
+        conn.parser.unreader.unread(conn.received)
+        conn.received = b""
+        self.enqueue_req(conn)
+
+    def finish_request(self, conn: Connection, done: Future[bool]) -> None:
+        """A thread has answered."""
+        if done.cancelled() or done.exception() or not done.result():
+            self.linger(conn)
+            return
+        conn.received = conn.parser.unreader.take_buffered()  # of a client that does not wait
+        self.wait(conn, REQUEST_SECONDS if conn.received else self.cfg.keepalive)
+        if conn.received:
+            self.proceed(conn)
+
+    def refuse(self, conn: Connection, name: str) -> None:
+        """Answer with a problem, without a thread, and close."""
+        self.tell(conn, refusal(name))
+        self.unwatch(conn)
+        self.linger(conn)
+
+    def tell(self, conn: Connection, data: bytes) -> None:
+        with suppress(OSError):  # it is gone, or does not read: the deadline sees to it
+            conn.sock.send(data)
+
+    def linger(self, conn: Connection) -> None:
+        """Close, but read on for a while: else what was sent last may not reach the client."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.drop(conn)
+            return
+        conn.lingering = True
+        self.wait(conn, LINGER_SECONDS)
+
+    def drop(self, conn: Connection) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def unwatch(self, conn: Connection) -> None:
+        self.waiting.discard(conn)
+        self.poller.unregister(conn.sock)
+
+    # --- time ------------------------------------------------------------------------------
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        super().wait_for_and_dispatch_events(min(timeout, 0.5))
+
+    def murder_keepalived(self) -> None:
+        """gunicorn calls this between events: see whose time is up."""
+        now = time.monotonic()
+        for conn in [conn for conn in self.waiting if self.is_late(conn, now)]:
+            if conn.received and not conn.lingering:
+                self.refuse(conn, "timeout")
+            else:
+                self.unwatch(conn)
+                self.drop(conn)
+
+    def is_late(self, conn: Connection, now: float) -> bool:
+        idle = not conn.received and not conn.lingering
+        return now > conn.timeout or (idle and not self.alive and now > self.stop_idle_at)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Before the last time, accept whoever has been told that they are connected."""
+        if not self.alive:
+            self.stop_idle_at = time.monotonic() + STOP_IDLE_SECONDS
+            for listener in self.sockets:
+                while self.accept(listener):
+                    pass
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
+    # --- requests, each in a thread --------------------------------------------------------
+
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+        return keepalive and conn.whole  # what nobody read is not waited for either
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
+        """What gunicorn cannot read, or cannot have answered."""
+        name = next((name for kind, name in REFUSALS.items() if isinstance(exc, kind)), None)
+        if name is None:
+            name = "bad-request" if isinstance(exc, errors.ParseException) else "error"
+        self.log.warning("request refused: %s (%s)", name, type(exc).__name__)
+        client.sendall(refusal(name))
+
+
+def refusal(name: str) -> bytes:
+    """A whole HTTP answer with that problem."""
+    problem = problems.problem(name)
+    body = msgspec.json.encode(problem)
+    headers = [
+        ("Content-Type", problems.MEDIA_TYPE),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        ("Connection", "close"),
+        *SECURITY,
+    ]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    return f"HTTP/1.1 {problem.status} {problem.title}\r\n{lines}\r\n".encode() + body
