@@ -8,16 +8,15 @@ from __future__ import annotations
 import re
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from random import getrandbits
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
-from . import rides
 from .errors import ModelError
 from .metrics import Metrics
 
@@ -70,7 +69,7 @@ def observed(serve: WSGIApplication, metrics: Metrics, write: Write) -> WSGIAppl
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = time.perf_counter()
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
         environ["request_id"] = request_id
 
         def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -80,7 +79,7 @@ def observed(serve: WSGIApplication, metrics: Metrics, write: Write) -> WSGIAppl
             metrics.seconds(route).observe(seconds)
             method = environ["REQUEST_METHOD"]
             line = Line(
-                rides.timestamp(datetime.now(UTC)),
+                _now(),
                 method if method in METHODS else "other",
                 route,
                 int(code),
@@ -101,9 +100,13 @@ def fault(exc: Exception, request_id: str) -> bytes:
     """A line on an error of ours; what it says itself may quote a customer, so its type."""
     frames = traceback.extract_tb(exc.__traceback__)[-5:]
     line = Fault(
-        rides.timestamp(datetime.now(UTC)),
+        _now(),
         str(exc) if isinstance(exc, ModelError) else type(exc).__name__,
         [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames],
         request_id,
     )
     return _encoder.encode(line) + b"\n"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

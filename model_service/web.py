@@ -12,11 +12,14 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from msgspec import Struct
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from . import access, model, openapi, problems, quotes, reference, scoring
 from . import metrics as counts
@@ -27,6 +30,9 @@ from .problems import Problem
 from .quotes import Asked, Models, Served
 from .scoring import Target
 from .settings import WebSettings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 PAGE = Path(__file__).parent / "page"
 SCORE_SECONDS = 10.0  # for finding the rides at fault in a batch
@@ -41,6 +47,39 @@ class _Refused(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.problem = problems.problem(name)
+
+
+class Answer(Response):
+    """A response whose headers are whole as they are."""
+
+    automatically_set_content_length = False
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        return self.headers
+
+
+class Service(Flask):
+    """Flask, without the work a request that nothing here needs: a third of its time."""
+
+    response_class = Answer
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func  # no view is a coroutine
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        if request is None:
+            return None
+        environ = request.environ  # routes look at path and method: no host is made sense of
+        return MapAdapter(
+            self.url_map,
+            server_name="",
+            script_name=environ.get("SCRIPT_NAME") or "/",
+            subdomain="",
+            url_scheme=environ["wsgi.url_scheme"],
+            path_info=environ.get("PATH_INFO", ""),
+            default_method=environ["REQUEST_METHOD"],
+            query_args=environ.get("QUERY_STRING", ""),
+        )
 
 
 def load(settings: WebSettings) -> Models:
@@ -71,14 +110,13 @@ def create_app(
     models: Models, *, write: Write, page: Path = PAGE, multiprocess_dir: str = ""
 ) -> Flask:
     """The service as a WSGI application."""
-    app = Flask(__name__, static_folder=None, template_folder=None)
+    app = Service(__name__, static_folder=None, template_folder=None)
     app.url_map.strict_slashes = True
     metrics = Metrics(models, multiprocess_dir)
     _add_predictions(app, models, metrics)
     _add_health(app, models, metrics)
     _add_pages(app, page)
     _add_problems(app, write)
-    app.before_request(_note_route)
     app.wsgi_app = access.observed(app.wsgi_app, metrics, write)  # type: ignore[method-assign]
     return app
 
@@ -135,17 +173,20 @@ def _problem(outcome: RideRejected | None, metrics: Metrics) -> Problem:
 
 def _body() -> bytes:
     """The request's body.  Raises `_Refused` before reading what is too much or no JSON."""
-    environ = request.environ
+    environ = request.environ  # read as it is: what werkzeug makes of it costs a model call
     if environ.get("CONTENT_TYPE") != openapi.JSON and request.mimetype != openapi.JSON:
         raise _Refused("not-json")
     if environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
         raise _Refused("not-json")
-    length = request.content_length
-    if length is None:
+    length = environ.get("CONTENT_LENGTH", "")
+    if not length.isdecimal() or "HTTP_TRANSFER_ENCODING" in environ:
         raise _Refused("length-required")
-    if length > quotes.MAX_BODY:
+    if int(length) > quotes.MAX_BODY:
         raise _Refused("too-large")
-    return request.get_data(cache=False)
+    body: bytes = environ["wsgi.input"].read(int(length))
+    if len(body) < int(length):
+        raise _Refused("timeout")
+    return body
 
 
 def _clock() -> scoring.TimeLeft:
@@ -237,14 +278,13 @@ def _add_problems(app: Flask, write: Write) -> None:
     app.register_error_handler(Exception, unforeseen)
 
 
-def _note_route() -> None:
-    if request.url_rule:
-        request.environ["route"] = request.url_rule.rule
-
-
 def _add(app: Flask, rule: str, view: Callable[..., Response], method: str = "GET") -> None:
+    def noted(**arguments: str) -> Response:
+        request.environ["route"] = rule
+        return view(**arguments)
+
     app.add_url_rule(
-        rule, endpoint=rule, view_func=view, methods=[method], provide_automatic_options=False
+        rule, endpoint=rule, view_func=noted, methods=[method], provide_automatic_options=False
     )
 
 
@@ -256,5 +296,10 @@ def _refusal(found: Problem) -> Response:
     return _text(_encode(found), problems.MEDIA_TYPE, found.status)
 
 
-def _text(body: bytes, media_type: str, status: int = 200) -> Response:
-    return Response(body, status, {"Cache-Control": "no-store"}, content_type=media_type)
+def _text(body: bytes, media_type: str, status: int = 200) -> Answer:
+    headers = [
+        ("Content-Type", media_type),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+    ]
+    return Answer(body, status, headers)
