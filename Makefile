@@ -100,6 +100,11 @@ bench: .venv/run-installed  ## the handler beside the usual loop, into build/ben
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m benchmarks.handler
 
+.PHONY: bench-image
+bench-image: .venv/dev-installed image  ## the images beside the tutorial's
+	@test -e build/model/MLmodel || $(MAKE) model
+	$(PY) -m benchmarks.image
+
 .PHONY: smoke
 smoke: .venv/run-installed  ## ten rides and a broken record through the deployed stack STACK=name
 	@test -n "$(STACK)" || { echo "Name the stack: make smoke STACK=name" >&2; exit 2; }
