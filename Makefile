@@ -9,6 +9,8 @@ SHELL := /bin/bash
 RIDES ?= 5000
 TLC_DATA ?=
 STACK ?=
+MODEL ?=
+EVENT ?= events/one-ride.json
 PIPENV_VERSION := 2026.10.3
 PY := .venv/bin/python
 DATA := $(if $(TLC_DATA),--data "$(TLC_DATA)")
@@ -16,6 +18,14 @@ DATA := $(if $(TLC_DATA),--data "$(TLC_DATA)")
 # Sent nowhere; and the loops of template.yaml are read.
 export SAM_CLI_TELEMETRY := 0
 export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS := 1
+
+# What an image says of itself.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+BUILD = docker build --network host --build-arg "MODEL=$(MODEL)" \
+	--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
+
+SBOM = PYTHONWARNINGS=ignore .venv/bin/cyclonedx-py pipenv --pyproject pyproject.toml --output-reproducible
 
 # A pyenv shim answers to python3.13 even where it cannot run, hence -c.
 FIND_PYTHON = for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python3.13" \
@@ -90,20 +100,42 @@ bench: .venv/run-installed  ## the handler beside the usual loop, into build/ben
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m benchmarks.handler
 
+.PHONY: bench-image
+bench-image: .venv/dev-installed image  ## the images beside the tutorial's
+	@test -e build/model/MLmodel || $(MAKE) model
+	$(PY) -m benchmarks.image
+
 .PHONY: smoke
 smoke: .venv/run-installed  ## ten rides and a broken record through the deployed stack STACK=name
 	@test -n "$(STACK)" || { echo "Name the stack: make smoke STACK=name" >&2; exit 2; }
 	$(PY) -m operate.smoke --stack "$(STACK)"
 
+.PHONY: image
+image:  ## ride-predictions:onnx and :lambda (MODEL=build/model bakes a model in)
+	$(BUILD) --target onnx -t ride-predictions:onnx .
+	$(BUILD) --target lambda -t ride-predictions:lambda .
+
+.PHONY: invoke
+invoke: sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
+	@test -e build/model/MLmodel || $(MAKE) model
+	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model
+	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json \
+	--docker-network host --skip-pull-image
+
 # --- what contributors run ------------------------------------------------------------------
 
 .PHONY: test
 test: .venv/dev-installed  ## the tests that need Python alone
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest -m "not slow and not image"
 
 .PHONY: test-all
-test-all: .venv/dev-installed sam/.venv/installed node_modules/installed  ## all tests
-	$(PY) -m pytest
+test-all: .venv/dev-installed sam/.venv/installed node_modules/installed  ## all tests but the images'
+	$(PY) -m pytest -m "not image"
+
+.PHONY: image-test
+image-test: .venv/dev-installed image  ## the tests that run the images
+	@test -e build/model/MLmodel || $(MAKE) model
+	$(PY) -m pytest -m image
 
 .PHONY: check
 check: .venv/dev-installed  ## format, lint, types, schemas, events, template, tests
@@ -119,6 +151,18 @@ check: .venv/dev-installed  ## format, lint, types, schemas, events, template, t
 template: sam/.venv/installed  ## lint the template of what runs on AWS
 	sam/.venv/bin/cfn-lint --include-checks I --regions us-east-1 -- template.yaml
 	sam/.venv/bin/sam validate --lint --region us-east-1
+
+.PHONY: sbom
+sbom: .venv/dev-installed  ## what is in the images, into build/sbom/
+	@mkdir -p build/sbom
+	$(SBOM) --categories "packages" --output-file build/sbom/onnx.json
+	$(SBOM) --categories "packages pyfunc" --output-file build/sbom/lambda.json
+
+.PHONY: audit
+audit: .venv/dev-installed  ## known weaknesses of what is in the images
+	@mkdir -p build
+	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc" > build/audited.txt
+	.venv/bin/pip-audit --strict --no-deps --disable-pip --requirement build/audited.txt
 
 .PHONY: format
 format: .venv/dev-installed  ## format and sort imports

@@ -18,7 +18,6 @@ import base64
 import io
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -35,8 +34,9 @@ from rich.progress import track
 from local import poller
 from local.streams import Record
 
+from .results import RESULTS, save
+
 RIDES = 1000
-OUTPUT = Path("build/bench")
 ROUNDS = 5
 STREAM = "arn:aws:kinesis:eu-west-1:000000000000:stream/ride_events"
 
@@ -222,19 +222,12 @@ def main() -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an image has its bytecode
     results = measure()
     times = results["usual"]["thousand_rides_ms"] / results["handler"]["thousand_rides_ms"]
-    document = {
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        **results,
-        "times_faster": round(times),
-    }
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    (OUTPUT / "results.json").write_text(json.dumps(document, indent=2) + "\n")
+    save("handler", {**results, "times_faster": round(times)})
     print("| | 1,000 rides | rides a second | start |\n|---|---|---|---|")
     for name, title in (("handler", "this handler"), ("usual", "a ride at a time")):
         milliseconds, rate, starting = results[name].values()
         print(f"| {title} | {milliseconds:,.1f} ms | {rate:,} | {starting / 1000:.2f} s |")
-    print(f"\n{times:,.0f} times faster. {OUTPUT / 'results.json'} has the figures.")
+    print(f"\n{times:,.0f} times faster. {RESULTS} has the figures.")
     return 0
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,6 +61,11 @@ def load(
     text = files.read("MLmodel")
     mlmodel = _parse(text)
     flavour, name = _served(mlmodel)
+    if flavour != "onnx" and find_spec("mlflow") is None:
+        raise ModelError(
+            "the model has no ONNX flavour, and MLflow is not installed, which every other needs:"
+            " use the image ride-predictions:lambda"
+        )
     if flavour != "onnx" and not allow_pickled:
         _refuse_code(mlmodel, flavour)
 

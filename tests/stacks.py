@@ -65,7 +65,7 @@ class Stack:
 def stack(**parameters: str) -> Stack:
     """The stack of two models, with other *parameters* where given."""
     given = PARAMETERS | parameters
-    template = json.loads(_transformed(json.dumps(given, sort_keys=True)))
+    template = transformed(given)
     values = {name: spec.get("Default", "") for name, spec in template["Parameters"].items()}
     resolve = _Resolver(values | given | PSEUDO, template["Mappings"], template["Conditions"])
     there = {
@@ -74,6 +74,12 @@ def stack(**parameters: str) -> Stack:
         if "Condition" not in resource or resolve.condition(resource["Condition"])
     }
     return Stack(resolve(there), template["Rules"], frozenset(template["Outputs"]))
+
+
+def transformed(given: Mapping[str, str]) -> dict[str, Any]:
+    """What SAM makes of the template for these parameters, with its functions unresolved."""
+    found: dict[str, Any] = json.loads(_transformed(json.dumps(given, sort_keys=True)))
+    return found
 
 
 @cache

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import handler
+from benchmarks import handler, image, results
+from model_service import model
 from training.run import Result
 
 ROOT = Path(__file__).parent.parent
@@ -35,3 +36,46 @@ def test_without_a_model_there_is_a_sentence(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert done.stderr.endswith("run make model\n")
+
+
+def test_a_benchmark_leaves_the_figures_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "bench" / "results.json"
+    for name, figure in (("handler", 1.0), ("images", 2.0), ("handler", 3.0)):
+        results.save(name, {"figure": figure}, path)
+
+    found = json.loads(path.read_text())
+    assert {name: found[name]["figure"] for name in found} == {"handler": 3.0, "images": 2.0}
+
+
+def test_the_tutorial_gets_the_base_and_the_versions_of_ours() -> None:
+    lock = json.loads((ROOT / "Pipfile.lock").read_text())
+    dockerfile = (ROOT / "benchmarks/tutorial/Dockerfile").read_text()
+
+    constraints = image.constraints(lock).splitlines()
+    for name in ("mlflow", "scikit-learn", "skops", "boto3"):
+        assert name in dockerfile
+        assert any(line.startswith(f"{name}==") for line in constraints)
+    assert f"FROM {image.BASE}\n" in dockerfile
+    assert f"={image.BASE}\n" in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_table_has_the_share_of_the_tutorial() -> None:
+    figures = {
+        "onnx": {"added_mb": 200.0, "start_ms_all": 500.0, "start_ms_0.3": 2000.0},
+        "tutorial": {"added_mb": 800.0, "start_ms_all": 5000.0, "start_ms_0.3": 20000.0},
+    }
+
+    assert image.table(figures).splitlines()[2:] == [
+        "| `onnx`, ONNX | 200 MB (0.25) | 0.50 s (0.10) | 2.00 s (0.10) |",
+        "| the tutorial's, scikit-learn | 800 MB | 5.00 s | 20.00 s |",
+    ]
+
+
+def test_a_champion_without_onnx_is_left_to_mlflow(golden_model: Result, tmp_path: Path) -> None:
+    copy = image.without_onnx(Path(golden_model.model_location), tmp_path / "copy")
+
+    assert model.load(str(copy)).flavour == "sklearn"
+
+
+def test_without_a_model_images_are_not_measured(tmp_path: Path) -> None:
+    assert image.fault(tmp_path) == f"there is no model in {tmp_path}: run make model"

@@ -470,3 +470,13 @@ class Changing:
     def directory(self, names: list[str] | None) -> Path:
         models.edit_mlmodel(self.files.path, "sklearn", skops_trusted_types=["anything"])
         return self.files.directory(names)
+
+
+def test_a_model_that_needs_mlflow_says_so_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.save_sklearn(tmp_path / "model", models.dict_pipeline())
+    monkeypatch.setattr("model_service.model.find_spec", lambda name: None)
+
+    with pytest.raises(ModelError, match="MLflow is not installed"):
+        model.load(str(path))

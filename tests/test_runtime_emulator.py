@@ -1,26 +1,24 @@
 """The function under AWS's own runtime client and Runtime Interface Emulator, without Docker.
 
-The emulator answers one invocation at a time, and ends on a second one beside it; it does not
-pass SIGTERM on to the runtime, so both are stopped by their process ids.
+The emulator does not pass SIGTERM on to the runtime, so both are stopped by their process ids.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from local.emulator import free_ports, wait_for
+from local.emulator import invoke as invoke_at
 
 from . import models
 from .factories import kinesis_event, payload
@@ -30,8 +28,7 @@ MACHINE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 EMULATOR = (
     ROOT / "sam/.venv/lib/python3.13/site-packages/samcli/local/rapid" / f"aws-lambda-rie-{MACHINE}"
 )
-START_SECONDS = 10
-ANSWER_SECONDS = 60
+STOP_SECONDS = 10
 
 pytestmark = [
     pytest.mark.slow,
@@ -140,39 +137,10 @@ def emulator(settings: Mapping[str, str]) -> Iterator[Invoke]:
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            wait_for(process, port)
-            yield lambda event: post(port, event)
+            wait_for(port)
+            yield lambda event: invoke_at(port, event)
         finally:
             stop(process)
-
-
-def post(port: int, event: Any) -> dict[str, Any]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
-    try:
-        connection.request(
-            "POST", "/2015-03-31/functions/function/invocations", json.dumps(event).encode()
-        )
-        answer: dict[str, Any] = json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
-    return answer
-
-
-def free_ports() -> tuple[int, int]:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("127.0.0.1", 0)) as two,
-    ):
-        return one.getsockname()[1], two.getsockname()[1]
-
-
-def wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise TimeoutError(f"the emulator does not listen; it ended with {process.poll()}")
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -180,7 +148,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
     runtimes = [int(pid) for children in tasks for pid in children.read_text().split()]
     process.kill()
-    process.wait(START_SECONDS)
+    process.wait(STOP_SECONDS)
     for runtime in runtimes:
         with suppress(ProcessLookupError):
             os.killpg(runtime, signal.SIGKILL)

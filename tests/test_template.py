@@ -609,3 +609,11 @@ def test_taking_anything_away_is_noticed() -> None:
 
 def test_a_smoke_test_finds_its_streams_and_bucket_in_the_outputs(stack: Stack) -> None:
     assert set(OUTPUTS) <= stack.outputs
+
+
+def test_every_function_runs_the_image_that_make_builds() -> None:
+    text = (stacks.ROOT / "template.yaml").read_text()
+
+    functions = text.count("Type: AWS::Serverless::Function")
+    assert text.count("ImageUri: ride-predictions:lambda") == functions
+    assert "-t ride-predictions:lambda " in (stacks.ROOT / "Makefile").read_text()

@@ -1,0 +1,183 @@
+"""The images beside that of tutorials: ``python -m benchmarks.image``.
+
+* Size: what an image adds to its base.
+* Start: from the first invocation, at which Lambda's emulator starts the function, to its answer,
+  less what a second invocation takes.  One ride, the same champion; with all processors, and with
+  0.3 of one, about what Lambda gives a function of 512 MB.
+
+The tutorial's image is built here, of MLflow with all that comes with it, in the versions of our
+lock; its function loads the model by `mlflow.pyfunc` at import.  All take turns, each time in a new
+container.  Writes build/bench/results.json, and tables to standard output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import yaml
+from rich.progress import track
+
+from local.emulator import container, docker, invoke
+
+from .results import RESULTS, save
+
+ROOT = Path(__file__).parents[1]
+BASE = "public.ecr.aws/lambda/python:3.13"
+TUTORIAL = "ride-predictions:tutorial"
+CATEGORIES = ("default", "pyfunc", "training")  # of the lock, which calls [packages] so
+ROUNDS = 5
+CPUS = {"all": (), "0.3": ("--cpus", "0.3")}
+
+
+class Way(NamedTuple):
+    """An image, and the form of the champion that it serves."""
+
+    title: str
+    image: str
+    model: str
+
+
+WAYS = {
+    "onnx": Way("`onnx`, ONNX", "ride-predictions:onnx", "champion"),
+    "lambda": Way("`lambda`, ONNX", "ride-predictions:lambda", "champion"),
+    "lambda_skops": Way("`lambda`, scikit-learn", "ride-predictions:lambda", "skops"),
+    "tutorial": Way("the tutorial's, scikit-learn", TUTORIAL, "champion"),
+}
+
+
+def constraints(lock: dict[str, Any]) -> str:
+    """The versions of *lock*, one a line, as pip reads them.
+
+    >>> constraints({"default": {"boto3": {"version": "==1.44.5"}}})
+    'boto3==1.44.5\\n'
+    """
+    found = {
+        name: entry["version"]
+        for category in CATEGORIES
+        for name, entry in lock.get(category, {}).items()
+    }
+    return "".join(f"{name}{version}\n" for name, version in sorted(found.items()))
+
+
+def build_tutorial() -> None:
+    """Raises `CalledProcessError`."""
+    with tempfile.TemporaryDirectory() as context:
+        shutil.copytree(ROOT / "benchmarks/tutorial", context, dirs_exist_ok=True)
+        lock = json.loads((ROOT / "Pipfile.lock").read_text())
+        Path(context, "constraints.txt").write_text(constraints(lock))
+        command = ["docker", "build", "--network", "host", "-t", TUTORIAL, context]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def without_onnx(champion: Path, to: Path) -> Path:
+    """A copy of the *champion* that only MLflow and scikit-learn can serve."""
+    shutil.copytree(champion, to)
+    mlmodel = yaml.safe_load((to / "MLmodel").read_text())
+    del mlmodel["flavors"]["onnx"]
+    (to / "MLmodel").write_text(yaml.safe_dump(mlmodel))
+    (to / "model.onnx").unlink()
+    return to
+
+
+def added_megabytes(image: str) -> float:
+    sizes = [
+        int(docker("image", "inspect", "--format", "{{.Size}}", name)) for name in (image, BASE)
+    ]
+    return (sizes[0] - sizes[1]) / 1e6
+
+
+def start_ms(way: Way, model: Path, limits: tuple[str, ...]) -> float:
+    """How long the function takes to be there, in a new container."""
+    settings = {"MODEL_LOCATION": "/opt/model", "TEST_RUN": "True"}
+    options = ("--volume", f"{model}:/opt/model:ro", *limits)
+    event = json.loads((ROOT / "events/one-ride.json").read_text())
+    with container(way.image, settings, options=options) as port:
+        first, second = _timed(port, event), _timed(port, event)
+    return first - second
+
+
+def _timed(port: int, event: Any) -> float:
+    began = time.perf_counter()
+    answer = invoke(port, event)
+    took = time.perf_counter() - began
+    if len(answer.get("predictions", [])) != 1:
+        raise SystemExit(f"no prediction came: {answer.get('errorMessage', answer)}")
+    return took * 1000
+
+
+def measure(champion: Path) -> dict[str, dict[str, float]]:
+    """What each way adds, and how it starts: medians, by name."""
+    starts: dict[tuple[str, str], list[float]] = {(way, cpus): [] for way in WAYS for cpus in CPUS}
+    with tempfile.TemporaryDirectory() as directory:
+        models = {"champion": Path(directory, "champion"), "skops": Path(directory, "skops")}
+        shutil.copytree(champion, models["champion"])
+        without_onnx(champion, models["skops"])
+        subprocess.run(["chmod", "-R", "a+rX", directory], check=True)
+        for round_ in track(range(ROUNDS + 1), "taking turns"):
+            for (way, cpus), found in starts.items():
+                took = start_ms(WAYS[way], models[WAYS[way].model], CPUS[cpus])
+                if round_:  # the first one reads the disk
+                    found.append(took)
+    return {
+        way: {
+            "added_mb": round(added_megabytes(WAYS[way].image), 1),
+            **{f"start_ms_{cpus}": round(median(starts[way, cpus])) for cpus in CPUS},
+        }
+        for way in WAYS
+    }
+
+
+def table(figures: dict[str, dict[str, float]]) -> str:
+    """*figures* in Markdown, each with its share of the tutorial's."""
+    lines = ["| image, flavour | added | start | start on 0.3 processors |", "|---|---|---|---|"]
+    tutorial = figures["tutorial"].values()
+    for way, found in figures.items():
+        shares = [f"{a / b:.2f}" for a, b in zip(found.values(), tutorial, strict=True)]
+        added, full, limited = found.values()
+        cells = [f"{added:.0f} MB", f"{full / 1000:.2f} s", f"{limited / 1000:.2f} s"]
+        both = [f"{cell} ({share})" for cell, share in zip(cells, shares, strict=True)]
+        lines.append(f"| {WAYS[way].title} | {' | '.join(cells if way == 'tutorial' else both)} |")
+    return "\n".join(lines)
+
+
+def fault(champion: Path) -> str:
+    """Why nothing can be measured; empty where something can."""
+    if not (champion / "MLmodel").exists():
+        return f"there is no model in {champion}: run make model"
+    if not shutil.which("docker"):
+        return "there is no Docker"
+    for image in (BASE, "ride-predictions:onnx", "ride-predictions:lambda"):
+        found = subprocess.run(
+            ["docker", "image", "inspect", image], capture_output=True, check=False
+        )
+        if found.returncode:
+            return f"there is no image {image}, or no Docker engine: run make image"
+    return ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.image")
+    parser.add_argument("--model", type=Path, default=Path("build/model"))
+    champion = parser.parse_args().model.resolve()
+    if because := fault(champion):
+        print(because, file=sys.stderr)
+        return 2
+    build_tutorial()
+    figures = measure(champion)
+    save("images", dict(figures))
+    print(table(figures))
+    print(f"\n{RESULTS} has the figures; in brackets, the share of the tutorial's.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""The function of tutorials: MLflow loads the model at import, and scores a ride at a time."""
+
+import base64
+import json
+import os
+
+import boto3
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+
+model = mlflow.pyfunc.load_model(os.environ["MODEL_LOCATION"])
+kinesis = boto3.client("kinesis", region_name="eu-west-1")
+
+
+def features(ride):
+    moment = pd.Timestamp(ride["pickup_datetime"])
+    row = {
+        "PU_DO": f"{ride['PULocationID']}_{ride['DOLocationID']}",
+        "PULocationID": str(ride["PULocationID"]),
+        "DOLocationID": str(ride["DOLocationID"]),
+        "trip_distance": np.float32(ride["trip_distance"]),
+        "hour": np.float32(moment.hour),
+        "weekday": np.float32(moment.weekday()),
+    }
+    return pd.DataFrame([row])
+
+
+def lambda_handler(event, context):
+    predictions = []
+    for record in event["Records"]:
+        ride_event = json.loads(base64.b64decode(record["kinesis"]["data"]))
+        minutes = float(model.predict(features(ride_event["ride"]))[0])
+        predictions.append(
+            {"prediction": {"ride_duration": minutes, "ride_id": ride_event["ride_id"]}}
+        )
+    return {"predictions": predictions}

@@ -1,0 +1,109 @@
+"""The function in its image, under Lambda's Runtime Interface Emulator, on loopback.
+
+A container gets what Lambda gives a function: a root that is read-only, a user without rights, and
+/tmp.  It uses the network of this machine, where the emulator listens on 127.0.0.1 alone.
+The emulator answers one invocation at a time, and ends on a second one beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection
+from typing import Any
+
+HOST = "127.0.0.1"
+PATH = "/2015-03-31/functions/function/invocations"
+START_SECONDS = 60  # of a machine that is busy
+ANSWER_SECONDS = 120
+SCORER = "lambda_function.lambda_handler"
+LIKE_LAMBDA = (
+    "--read-only",
+    *("--tmpfs", "/tmp:size=512m"),
+    *("--user", "993:990"),
+    *("--cap-drop", "ALL"),
+    *("--security-opt", "no-new-privileges"),
+)
+
+
+class NotStarted(RuntimeError):
+    """The emulator does not listen; with what it printed."""
+
+
+@contextmanager
+def container(
+    image: str,
+    settings: Mapping[str, str],
+    *,
+    handler: str = SCORER,
+    options: Sequence[str] = (),
+) -> Iterator[int]:
+    """Runs *image* with *settings* as its environment; the port that takes invocations.
+
+    *options* are `docker run`'s, such as mounts and limits.  Raises `NotStarted`.
+    """
+    port, api_port = free_ports()
+    environment = {
+        "AWS_LAMBDA_FUNCTION_NAME": "ride-predictions",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": "60",
+        **settings,
+    }
+    name = docker(
+        "run",
+        "--detach",
+        *("--network", "host"),
+        *LIKE_LAMBDA,
+        *options,
+        *(part for item in environment.items() for part in ("--env", "=".join(item))),
+        *("--entrypoint", "/usr/local/bin/aws-lambda-rie"),
+        image,
+        *("--runtime-interface-emulator-address", f"{HOST}:{port}"),
+        *("--runtime-api-address", f"{HOST}:{api_port}"),
+        "/var/runtime/bootstrap",
+        handler,
+    ).strip()
+    try:
+        wait_for(port)
+        yield port
+    except NotStarted as exc:
+        raise NotStarted(f"{exc}: {docker('logs', name)}") from None
+    finally:
+        docker("rm", "--force", name)
+
+
+def docker(*arguments: str) -> str:
+    """What a docker command prints.  Raises `CalledProcessError`."""
+    return subprocess.run(
+        ["docker", *arguments], check=True, text=True, stdout=subprocess.PIPE
+    ).stdout
+
+
+def invoke(port: int, event: Any) -> Any:
+    """The function's answer to *event*, or its error as Lambda words it."""
+    connection = HTTPConnection(HOST, port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("POST", PATH, json.dumps(event).encode())
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports of loopback that nobody listens on."""
+    with socket.create_server((HOST, 0)) as one, socket.create_server((HOST, 0)) as two:
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+def wait_for(port: int) -> None:
+    """Wait until somebody listens on *port*.  Raises `NotStarted`."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection((HOST, port), 1):
+            return
+        time.sleep(0.02)
+    raise NotStarted(f"nothing listens on port {port} after {START_SECONDS} s")

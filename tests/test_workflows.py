@@ -1,0 +1,352 @@
+"""The workflows on GitHub, and how `sam` is called in them: what a reader would have to trust.
+
+They have not run on GitHub; what can be known without it is here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from .stacks import SAM_PYTHON
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+DEPLOY = ROOT / ".github/workflows/deploy.yml"
+PAGE = (ROOT / "docs/deploy.md").read_text()
+SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
+ENVIRONMENTS = ("staging", "production")
+
+Section = dict[str, Any]
+
+needs_sam = pytest.mark.skipif(
+    not SAM_PYTHON.exists(), reason="needs the SAM CLI: make sam/.venv/installed"
+)
+
+
+def every_workflow(path: Path) -> str:
+    return path.stem
+
+
+def jobs(path: Path) -> dict[str, Section]:
+    return cast(dict[str, Section], yaml.safe_load(path.read_text())["jobs"])
+
+
+def scripts(job: Section) -> list[str]:
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def all_scripts(path: Path) -> str:
+    """With continued lines joined."""
+    every = "\n".join(script for job in jobs(path).values() for script in scripts(job))
+    return every.replace("\\\n", " ")
+
+
+def in_shell(page: str) -> str:
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return "\n".join(blocks).replace("\\\n", " ")
+
+
+def calls_of_sam(command: str) -> list[str]:
+    """In the workflows and on the page."""
+    text = all_scripts(DEPLOY) + "\n" + in_shell(PAGE)
+    return [line for line in text.splitlines() if re.search(rf"\bsam {command}\b", line)]
+
+
+# --- every workflow -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
+def test_every_make_target_that_a_workflow_runs_exists(path: Path) -> None:
+    targets = set(re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"^\s*make ((?:[\w./-]+ ?)+)", all_scripts(path), re.MULTILINE)
+
+    assert named
+    assert {target for line in named for target in line.split() if target != "STACK"} <= targets
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
+def test_every_job_comes_to_an_end(path: Path) -> None:
+    for job in jobs(path).values():
+        assert 0 < job["timeout-minutes"] <= 90
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
+def test_a_workflow_may_read_the_code_and_nothing_else(path: Path) -> None:
+    assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}
+
+
+def test_only_jobs_that_deploy_can_ask_aws_for_a_role() -> None:
+    asking = {
+        (path.stem, name)
+        for path in WORKFLOWS
+        for name, job in jobs(path).items()
+        if "permissions" in job
+    }
+
+    assert asking == {("deploy", "staging"), ("deploy", "production")}
+    for job in jobs(DEPLOY).values():
+        assert job["permissions"] == {"contents": "read", "id-token": "write"}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
+def test_every_action_is_pinned_to_a_commit_and_says_which_version_that_is(path: Path) -> None:
+    used = re.findall(r"^\s*- uses: (.*)$", path.read_text(), re.MULTILINE)
+
+    assert used
+    assert [
+        line
+        for line in used
+        if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)
+    ] == []
+
+
+def test_an_action_is_of_the_same_version_everywhere() -> None:
+    used = re.findall(r"uses: (.*)@(.*)", "\n".join(path.read_text() for path in WORKFLOWS))
+
+    assert len(dict(used)) == len(set(used))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
+def test_nothing_that_somebody_typed_becomes_a_part_of_a_script(path: Path) -> None:
+    assert "${{" not in all_scripts(path)  # it comes by the environment
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
+def test_no_key_is_kept(path: Path) -> None:
+    text = path.read_text()
+
+    assert "secrets." not in text
+    assert "access-key" not in text
+    for job in jobs(path).values():
+        for step in job["steps"]:
+            if "checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False
+
+
+def test_the_environments_are_kept_by_what_they_were_made_from() -> None:
+    [kept] = [
+        step["with"]
+        for step in jobs(ROOT / ".github/workflows/check.yml")["check"]["steps"]
+        if "actions/cache@" in step.get("uses", "")
+    ]
+    [made_from] = re.findall(r"hashFiles\((.*?)\)", kept["key"])
+
+    assert "python-version" in kept["key"]
+    for lock in (*ROOT.glob("*lock*"), ROOT / "sam/Pipfile.lock"):
+        assert f"'{lock.relative_to(ROOT)}'" in made_from
+
+
+def test_the_bills_of_materials_are_uploaded_from_where_make_puts_them() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    [uploaded] = [
+        step["with"]
+        for step in jobs(ROOT / ".github/workflows/image.yml")["image"]["steps"]
+        if "upload-artifact" in step.get("uses", "")
+    ]
+
+    assert uploaded["path"] == "build/sbom/*.json"
+    assert uploaded["if-no-files-found"] == "error"
+    for name in ("onnx", "lambda"):
+        assert f"build/sbom/{name}.json" in makefile
+
+
+# --- a deployment ---------------------------------------------------------------------------------
+
+
+def test_production_waits_for_the_smoke_test_of_staging() -> None:
+    staging, production = (jobs(DEPLOY)[name] for name in ENVIRONMENTS)
+
+    assert production["needs"] == "staging"
+    assert scripts(staging)[-1] == 'make smoke STACK="$STACK"'
+    assert scripts(production)[-1] == 'make smoke STACK="$STACK"'
+    assert not any("continue-on-error" in step or "if" in step for step in staging["steps"])
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_a_job_deploys_to_the_environment_that_it_is_named_for(name: str) -> None:
+    job = jobs(DEPLOY)[name]
+
+    assert job["environment"] == name
+    assert re.findall(r"--config-env (\S+)", "\n".join(scripts(job))) == [name]
+    assert job["env"]["STACK"] == SAMCONFIG[name]["global"]["parameters"]["stack_name"]
+
+
+def test_there_is_one_image_and_production_gets_the_one_that_staging_tried() -> None:
+    text = all_scripts(DEPLOY)
+    staging, production = (jobs(DEPLOY)[name]["steps"] for name in ENVIRONMENTS)
+    [up] = [step["with"] for step in staging if "upload-artifact" in step.get("uses", "")]
+    [down] = [step["with"] for step in production if "download-artifact" in step.get("uses", "")]
+
+    assert text.count("sam build") == text.count("docker push") == 1
+    assert up["name"] == down["name"]
+    assert up["path"] == f"{down['path']}/template.yaml"  # where `sam deploy` looks for it
+    assert up["include-hidden-files"]  # .aws-sam
+
+
+def test_the_image_goes_into_the_template_by_its_digest(tmp_path: Path) -> None:
+    [script] = [line for line in all_scripts(DEPLOY).splitlines() if line.startswith("sed ")]
+    built = tmp_path / ".aws-sam/build/template.yaml"
+    built.parent.mkdir(parents=True)
+    built.write_text(
+        "Mappings:\n  Images:\n    Duration:\n      ImageUri: durationscorer:lambda\n"
+        "Resources:\n  A:\n    Properties:\n      ImageUri: archivefunction:lambda\n"
+        "  B:\n    Properties:\n      ImageUri:\n        Fn::FindInMap: [Images, B, ImageUri]\n"
+    )
+    given = {
+        "REPOSITORY": "1.dkr.ecr.eu-west-1.amazonaws.com/rides",
+        "digest": "sha256:" + 64 * "a",
+    }
+
+    subprocess.run(["bash", "-ec", script], cwd=tmp_path, env=os.environ | given, check=True)
+
+    template = yaml.safe_load(built.read_text())
+    image = f"{given['REPOSITORY']}@{given['digest']}"
+    assert template["Mappings"]["Images"]["Duration"]["ImageUri"] == image
+    assert template["Resources"]["A"]["Properties"]["ImageUri"] == image
+    assert "Fn::FindInMap" in template["Resources"]["B"]["Properties"]["ImageUri"]
+
+
+def test_two_deployments_never_overlap() -> None:
+    assert yaml.safe_load(DEPLOY.read_text())["concurrency"] == {
+        "group": "deploy",
+        "cancel-in-progress": False,
+    }
+
+
+def test_the_page_does_by_hand_what_the_workflow_does() -> None:
+    [put] = [line.strip() for line in all_scripts(DEPLOY).splitlines() if line.startswith("sed ")]
+
+    assert put in in_shell(PAGE)
+    assert "docker tag archivefunction:lambda" in in_shell(PAGE)
+
+
+# --- how sam is called ----------------------------------------------------------------------------
+
+
+@cache
+def parameters() -> dict[str, Section]:
+    """Those of the template."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+    template = yaml.load((ROOT / "template.yaml").read_text(), Loader)
+    return cast(dict[str, Section], template["Parameters"])
+
+
+def overrides(line: str) -> Iterator[tuple[str, str]]:
+    """Names and values that a command line gives to the template, as they stand there."""
+    _, _, given = line.partition("--parameter-overrides ")
+    yield from re.findall(r"(\w+)=(\S+)", given)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_a_deployment_without_a_release_is_refused(name: str) -> None:
+    given = SAMCONFIG[name]["deploy"]["parameters"]["parameter_overrides"]
+    template = (ROOT / "template.yaml").read_text()
+    nothing = parameters()["Release"]["Default"]
+
+    assert given == [f"Release={nothing}"]  # all that would be lost on the command line
+    assert f'!Not [!Equals [!Ref Release, "{nothing}"]]' in template  # the rule
+
+
+def test_every_deployment_names_its_release_on_the_command_line() -> None:
+    calls = calls_of_sam("deploy")
+
+    assert len(calls) > len(ENVIRONMENTS)
+    for line in calls:
+        [*_, last] = overrides(line)
+        assert last in {("Release", '"$RELEASE"'), ("Release", '"$(date')}
+
+
+def test_what_is_given_to_the_template_is_a_parameter_and_allowed() -> None:
+    given = {
+        pair
+        for command in ("build", "deploy")
+        for line in calls_of_sam(command)
+        for pair in overrides(line)
+    }
+
+    assert ("Deployment", "AllAtOnce") in given
+    for name, value in given:
+        allowed = parameters()[name].get("AllowedValues", [value])
+        assert value in [str(one) for one in allowed]
+
+
+def test_what_the_page_says_of_parameters_is_of_parameters() -> None:
+    named = set(re.findall(r"`([A-Z]\w+)=[^`]*`", PAGE))
+
+    assert named
+    assert named <= set(parameters())
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_says_all_that_a_deployment_would_ask_for(name: str) -> None:
+    given = SAMCONFIG[name]["deploy"]["parameters"]
+
+    assert set(given["capabilities"]) == {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}
+    assert given["resolve_s3"]  # the template has more than 51,200 bytes
+    assert not given["confirm_changeset"]
+    assert f"environment={name}" in given["tags"]
+    assert "resolve_image_repos" not in given  # which would find no function in a loop
+
+
+def test_the_environments_differ_in_their_names_alone() -> None:
+    staging, production = (json.dumps(SAMCONFIG[name]) for name in ENVIRONMENTS)
+
+    assert staging.replace("staging", "production") == production
+
+
+@needs_sam
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ("default", *ENVIRONMENTS))
+def test_sam_reads_the_loops_of_the_template_in_every_environment(name: str) -> None:
+    environment = {key: value for key, value in os.environ.items() if "LANGUAGE_EXT" not in key}
+
+    done = subprocess.run(
+        [SAM_PYTHON.with_name("sam"), "validate", "--region", "us-east-1", "--config-env", name],
+        cwd=ROOT,
+        env=environment | {"SAM_CLI_TELEMETRY": "0"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+OPTIONS = """
+import importlib, json, sys
+params = importlib.import_module(f"samcli.commands.{sys.argv[1]}.command").cli.params
+flags = [flag for param in params for flag in (*param.opts, *param.secondary_opts)]
+print(json.dumps([flags, [param.name for param in params]]))
+"""
+
+
+@needs_sam
+@pytest.mark.parametrize("command", ("build", "deploy"))
+def test_sam_knows_every_option_that_it_is_given(command: str) -> None:
+    done = subprocess.run(
+        [SAM_PYTHON, "-c", OPTIONS, command], capture_output=True, text=True, check=True
+    )
+    flags, names = json.loads(done.stdout)
+    named = set(re.findall(r" (--[a-z0-9-]+)", "\n".join(calls_of_sam(command))))
+    configured = {
+        name
+        for environment in ENVIRONMENTS
+        for name in SAMCONFIG[environment].get(command, {}).get("parameters", {})
+    }
+
+    assert named <= set(flags)
+    assert configured <= set(names)
