@@ -90,6 +90,12 @@ model: .venv/run-installed  ## a small trained model of each target into build/
 	$(PY) -m training train $(DATA) --target duration --output build/model
 	$(PY) -m training train $(DATA) --target cost --output build/cost-model
 
+.PHONY: web
+web: .venv/run-installed  ## the web service under gunicorn, on http://127.0.0.1:9696
+	@test -e build/model/MLmodel -a -e build/cost-model/MLmodel || $(MAKE) model
+	MODEL_LOCATION=build/model COST_MODEL_LOCATION=build/cost-model \
+	.venv/bin/gunicorn --bind=127.0.0.1:9696 predict:app
+
 .PHONY: mlflow-ui
 mlflow-ui: .venv/run-installed  ## the training runs of make model, on http://127.0.0.1:5000
 	@test -e build/mlflow.db || $(MAKE) model

@@ -53,13 +53,13 @@ made_by = os.getpid()
 def when_ready(server: Any) -> None:
     for address in server.address:
         if isinstance(address, tuple):
-            server.log.info("The page: http://%s:%s/", *address)
+            server.log.info("The documentation: http://%s:%s/docs", *address)
 
 
 def child_exit(server: Any, worker: Any) -> None:
     from prometheus_client import multiprocess
 
-    multiprocess.mark_process_dead(worker.pid)
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def on_exit(server: Any) -> None:

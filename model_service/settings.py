@@ -76,7 +76,7 @@ class WebSettings:
     prediction_min: float = 0.0
     prediction_max: float = 1440.0
     cost_prediction_min: float = 0.0
-    cost_prediction_max: float = 1440.0
+    cost_prediction_max: float = 10_000.0
     bind: str = "127.0.0.1:9696"
     web_concurrency: int = 0
     log_level: str = "INFO"

@@ -117,7 +117,7 @@ def create_app(
     _add_health(app, models, metrics)
     _add_pages(app, page)
     _add_problems(app, write)
-    app.wsgi_app = access.observed(app.wsgi_app, metrics, write)  # type: ignore[method-assign]
+    app.wsgi_app = access.observed(app.wsgi_app, metrics, write)  # type: ignore[assignment, method-assign]
     return app
 
 
@@ -229,7 +229,8 @@ def _add_pages(app: Flask, page: Path) -> None:
         response = _text(body, media_type)
         response.headers["Cache-Control"] = "no-cache"  # asked for again, and answered with 304
         response.set_etag(etag)
-        return response.make_conditional(request)
+        response.make_conditional(request)
+        return response
 
     _add(app, "/openapi.json", lambda: _text(description, openapi.JSON))
     _add(app, "/docs", lambda: _text(html, "text/html; charset=utf-8"))

@@ -24,6 +24,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flavours": {"errors", "features", "scoring"},
     "model": {"artifacts", "errors", "features", "flavours", "scoring"},
     "schemas": {"rides", "scoring"},
+    "quotes": {"errors", "rides", "scoring"},
+    "problems": {"errors"},
+    "metrics": {"quotes"},
+    "access": {"errors", "metrics"},
+    "openapi": {"errors", "problems", "quotes", "rides"},
+    "reference": {"problems"},
+    "web": {
+        *("access", "errors", "metrics", "model", "openapi", "problems", "quotes", "reference"),
+        *("scoring", "settings"),
+    },
+    "worker": {"access", "problems", "quotes"},
 }
 FREE_OF_AWS_AND_MLFLOW = {"errors", "settings", "rides", "features", "scoring", "records"}
 

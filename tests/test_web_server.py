@@ -1,0 +1,183 @@
+"""The web service under the real gunicorn, on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from local.emulator import HOST, free_ports, wait_for
+
+from . import models
+
+ROOT = Path(__file__).parents[1]
+BODY = b'{"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}'
+STOP_SECONDS = 30
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.write_onnx(tmp_path_factory.mktemp("line"))
+
+
+@contextmanager
+def server(location: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """gunicorn with two workers, and the port it listens on."""
+    port, _ = free_ports()
+    environ = {**os.environ, "MODEL_LOCATION": str(location), "WEB_CONCURRENCY": "2", **settings}
+    command = [sys.executable, "-m", "gunicorn", f"--bind={HOST}:{port}", "predict:app"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait_for(port)
+            yield process, port
+        finally:
+            process.terminate()
+            process.wait(STOP_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def port(line: Path) -> Iterator[int]:
+    with server(line) as (_, port):
+        yield port
+
+
+def ask(port: int, path: str = "/predict", body: bytes | None = BODY) -> tuple[int, bytes]:
+    connection = HTTPConnection(HOST, port, timeout=30)
+    try:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        connection.request("GET" if body is None else "POST", path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_a_ride_gets_its_duration(port: int) -> None:
+    status, body = ask(port)
+
+    assert status == 200
+    assert json.loads(body)["duration"] == pytest.approx(20.3)
+    assert ask(port, "/readyz", None)[0] == 200
+
+
+def test_counts_are_right_under_several_workers(line: Path) -> None:
+    with server(line) as (_, port):
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: ask(port)[0], range(200)))
+        counted = ask(port, "/metrics", None)[1].decode()
+
+    assert answers == [200] * 200
+    [count] = re.findall(r'http_requests_total\{route="/predict",status="200"\} (\S+)', counted)
+    assert float(count) == 200
+
+
+def test_slow_clients_hold_up_nobody(port: int) -> None:
+    head = f"POST /predict HTTP/1.1\r\nHost: rides\r\nContent-Length: {len(BODY)}\r\n".encode()
+    with ExitStack() as stack:
+        for _ in range(100):
+            slow = stack.enter_context(socket.create_connection((HOST, port), 10))
+            slow.sendall(head)
+
+        began = time.monotonic()
+        answers = [ask(port)[0] for _ in range(20)]
+        took = time.monotonic() - began
+
+    assert answers == [200] * 20
+    assert took < 5
+
+
+def test_a_thousand_connections_at_once_are_answered(port: int) -> None:
+    request = (
+        b"POST /predict HTTP/1.1\r\nHost: rides\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(BODY)
+    ) + BODY
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection((HOST, port), 30)) for _ in range(1000)
+        ]
+        for client in clients:
+            client.sendall(request)
+        heads = [client.recv(12) for client in clients]
+
+    assert heads == [b"HTTP/1.1 200"] * 1000
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"nonsense\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: rides\r\nContent-Length: 99999999\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: rides\r\n" + b"X: " + b"y" * 40_000 + b"\r\n\r\n",
+    ],
+    ids=["nonsense", "oversized", "long header"],
+)
+def test_what_cannot_be_served_is_a_problem_without_an_echo(port: int, sent: bytes) -> None:
+    with socket.create_connection((HOST, port), 10) as client:
+        client.sendall(sent)
+        answer = client.recv(65536)
+
+    assert re.match(rb"HTTP/1\.1 4\d\d ", answer)
+    assert b"application/problem+json" in answer
+    assert b"nonsense" not in answer
+    assert ask(port)[0] == 200
+
+
+def test_a_request_that_has_begun_is_answered_after_sigterm(line: Path) -> None:
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: rides\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(BODY)
+    )
+    with server(line) as (process, port), ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection((HOST, port), 30)) for _ in range(50)
+        ]
+        for client in clients:
+            client.sendall(head)
+        time.sleep(0.5)  # each has been accepted
+
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        for client in clients:
+            client.sendall(BODY)
+        heads = [client.recv(12) for client in clients]
+        assert process.wait(STOP_SECONDS) == 0
+
+    assert heads == [b"HTTP/1.1 200"] * 50
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"MODEL_LOCATION": ""}, "MODEL_LOCATION is not set"),
+        ({"MODEL_LOCATION": "build/nowhere"}, "cannot read build/nowhere"),
+        ({"LOG_LEVEL": "loud", "BIND": "everywhere"}, "BIND must be"),
+    ],
+)
+def test_a_wrong_start_is_one_sentence(line: Path, settings: dict[str, str], said: str) -> None:
+    environ = {**os.environ, "MODEL_LOCATION": str(line), **settings}
+    command = [sys.executable, "-m", "gunicorn", f"--bind={HOST}:{free_ports()[0]}", "predict:app"]
+
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode != 0
+    assert "cannot start: " in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
