@@ -73,7 +73,7 @@ def document() -> dict[str, Any]:
         "paths": {
             "/predict": _post(
                 "What one ride will take and cost",
-                "As a ride, or wrapped as `ride` with a `ride_id` beside it, which comes back.",
+                "As a ride, or wrapped as ride, with a ride_id beside it, which comes back.",
                 (ride, EXAMPLE),
                 _content("The quote", JSON, quote, ANSWER),
                 problem,

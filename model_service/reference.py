@@ -34,7 +34,7 @@ def page(document: Mapping[str, Any]) -> str:
         f"<title>{escape(info['title'])}</title>",
         '<link rel="stylesheet" href="/docs.css"></head><body>',
         f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])}</p>",
-        '<p><a href="/openapi.json">The same as OpenAPI 3.1</a> · <a href="/">Ask by hand</a></p>',
+        '<p><a href="/openapi.json">The same as OpenAPI 3.1</a></p>',
         "<main>",
     ]
     for path, item in document["paths"].items():
