@@ -56,6 +56,13 @@ def when_ready(server: Any) -> None:
             server.log.info("The documentation: http://%s:%s/docs", *address)
 
 
+def worker_exit(server: Any, worker: Any) -> None:
+    # onnxruntime has a thread that is not there after a fork; clearing up would wait for it.
+    if os.getpid() != made_by:
+        left = sys.exception()
+        os._exit(left.code if isinstance(left, SystemExit) and isinstance(left.code, int) else 1)
+
+
 def child_exit(server: Any, worker: Any) -> None:
     from prometheus_client import multiprocess
 

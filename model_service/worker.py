@@ -58,7 +58,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.waiting: set[Connection] = set()
-        self.stop_idle_at = 0.0
+        self.stop_idle_at = 0.0  # set on SIGTERM
 
     # --- connections, all in the event loop ------------------------------------------------
 
@@ -187,7 +187,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def is_late(self, conn: Connection, now: float) -> bool:
         idle = not conn.received and not conn.lingering
-        return now > conn.timeout or (idle and not self.alive and now > self.stop_idle_at)
+        return now > conn.timeout or (idle and 0 < self.stop_idle_at < now)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Before the last time, accept whoever has been told that they are connected."""

@@ -35,11 +35,13 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def server(location: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def server(
+    location: Path, port: int = 0, *options: str, **settings: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """gunicorn with two workers, and the port it listens on."""
-    port, _ = free_ports()
+    port = port or free_ports()[0]
     environ = {**os.environ, "MODEL_LOCATION": str(location), "WEB_CONCURRENCY": "2", **settings}
-    command = [sys.executable, "-m", "gunicorn", f"--bind={HOST}:{port}", "predict:app"]
+    command = [sys.executable, "-m", "gunicorn", f"--bind={HOST}:{port}", *options, "predict:app"]
     with subprocess.Popen(
         command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -181,3 +183,62 @@ def test_a_wrong_start_is_one_sentence(line: Path, settings: dict[str, str], sai
     assert "cannot start: " in done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_idle_connection_is_served_after_sigterm_and_holds_up_no_stop(line: Path) -> None:
+    with server(line) as (process, port):
+        idle, late = (HTTPConnection(HOST, port, timeout=10) for _ in range(2))
+        for connection in (idle, late):
+            connection.request("GET", "/livez")
+            connection.getresponse().read()
+
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        late.request("POST", "/predict", BODY, {"Content-Type": "application/json"})
+        answer = late.getresponse()
+
+        assert (answer.status, answer.getheader("Connection")) == (200, "close")
+        assert process.wait(STOP_SECONDS) == 0
+        assert time.monotonic() - began < 10
+        idle.close()
+        late.close()
+
+
+def test_another_server_takes_over_the_port_and_nothing_is_lost(line: Path, tmp_path: Path) -> None:
+    other = models.write_onnx(tmp_path, run_id="the-new-champion")
+    port, _ = free_ports()
+    found: list[tuple[int, bytes]] = []
+    with (
+        server(line, port, "--reuse-port") as (old, _),
+        ThreadPoolExecutor(4) as pool,
+        server(other, port, "--reuse-port"),
+    ):
+        time.sleep(3)  # the port answered before the new server was there
+        asking = [pool.submit(lambda: [ask(port) for _ in range(200)]) for _ in range(4)]
+        time.sleep(0.2)
+        old.send_signal(signal.SIGTERM)
+        assert old.wait(STOP_SECONDS) == 0
+        found = [answer for each in asking for answer in each.result(60)]
+        after = ask(port)
+
+    assert {status for status, _ in found} == {200}
+    assert b"the-new-champion" in after[1]
+
+
+def test_no_answer_is_undocumented_and_none_is_a_500(port: int) -> None:
+    checks = ",".join(
+        (
+            *("not_a_server_error", "status_code_conformance", "content_type_conformance"),
+            *("response_headers_conformance", "response_schema_conformance", "unsupported_method"),
+        )
+    )
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"--checks={checks}"]
+    options = ["--max-examples=40", "--seed=1", "--generation-database=none", "--no-color"]
+
+    done = subprocess.run(
+        [*command, *options, f"http://{HOST}:{port}/openapi.json"],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout[-3000:]
