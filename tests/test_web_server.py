@@ -226,7 +226,7 @@ def test_another_server_takes_over_the_port_and_nothing_is_lost(line: Path, tmp_
     assert b"the-new-champion" in after[1]
 
 
-def test_no_answer_is_undocumented_and_none_is_a_500(port: int) -> None:
+def test_no_answer_is_undocumented_and_none_is_a_500(port: int, tmp_path: Path) -> None:
     checks = ",".join(
         (
             *("not_a_server_error", "status_code_conformance", "content_type_conformance"),
@@ -238,7 +238,25 @@ def test_no_answer_is_undocumented_and_none_is_a_500(port: int) -> None:
 
     done = subprocess.run(
         [*command, *options, f"http://{HOST}:{port}/openapi.json"],
-        capture_output=True, text=True, timeout=300, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["sh", "examples/quote.sh"], '"duration":20.3'),
+        ([sys.executable, "examples/quote.py"], "a ride: 20.3 minutes\nwrong: Expected"),
+        (["node", "examples/quote.mjs"], "20.3 minutes\n"),
+    ],
+    ids=["curl", "Python", "JavaScript"],
+)
+def test_an_example_gets_its_quote(port: int, command: list[str], said: str) -> None:
+    done = subprocess.run(
+        [*command, f"http://{HOST}:{port}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+
+    assert said in done.stdout
