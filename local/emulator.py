@@ -77,9 +77,13 @@ def container(
 
 
 def docker(*arguments: str) -> str:
-    """What a docker command prints.  Raises `CalledProcessError`."""
+    """What a docker command prints.  Raises `CalledProcessError`, or `TimeoutExpired`."""
     return subprocess.run(
-        ["docker", *arguments], check=True, text=True, stdout=subprocess.PIPE
+        ["docker", *arguments],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        timeout=ANSWER_SECONDS,
     ).stdout
 
 

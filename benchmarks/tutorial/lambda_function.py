@@ -4,13 +4,11 @@ import base64
 import json
 import os
 
-import boto3
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 
 model = mlflow.pyfunc.load_model(os.environ["MODEL_LOCATION"])
-kinesis = boto3.client("kinesis", region_name="eu-west-1")
 
 
 def features(ride):
