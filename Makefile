@@ -58,7 +58,7 @@ help:  ## list the targets
 # Two stamps, so that `make demo` need not wait for what only contributors need.
 .venv/run-installed: .pipenv/installed-$(PIPENV_VERSION) Pipfile.lock
 	@echo "Installing from Pipfile.lock (a minute or two, once) ..."
-	@$(call PIPENV,Pipfile) sync --categories "packages pyfunc training local web" >.pipenv/run.log 2>&1 \
+	@$(call PIPENV,Pipfile) sync --categories "packages pyfunc training local web batch" >.pipenv/run.log 2>&1 \
 	|| { tail -30 .pipenv/run.log; exit 1; }
 	@touch $@
 
@@ -66,6 +66,12 @@ help:  ## list the targets
 	@echo "Installing the tools of contributors ..."
 	@$(call PIPENV,Pipfile) sync --categories "dev" >.pipenv/dev.log 2>&1 \
 	|| { tail -30 .pipenv/dev.log; exit 1; }
+	@touch $@
+
+.venv/spark-installed: .venv/run-installed
+	@echo "Installing Spark ..."
+	@$(call PIPENV,Pipfile) sync --categories "spark" >.pipenv/spark.log 2>&1 \
+	|| { tail -30 .pipenv/spark.log; exit 1; }
 	@touch $@
 
 sam/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) sam/Pipfile.lock
@@ -135,7 +141,7 @@ test: .venv/dev-installed  ## the tests that need Python alone
 	$(PY) -m pytest -m "not slow and not image"
 
 .PHONY: test-all
-test-all: .venv/dev-installed sam/.venv/installed node_modules/installed  ## all tests but the images'
+test-all: .venv/dev-installed .venv/spark-installed sam/.venv/installed node_modules/installed  ## all tests but the images'
 	$(PY) -m pytest -m "not image"
 
 .PHONY: image-test
@@ -185,7 +191,7 @@ events: .venv/run-installed  ## write events/ to invoke the function with
 
 .PHONY: lock
 lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew
-	$(PLAIN_PIP) $(call PIPENV,Pipfile) lock --categories "packages pyfunc training local web dev"
+	$(PLAIN_PIP) $(call PIPENV,Pipfile) lock --categories "packages pyfunc training local web batch spark dev"
 	$(PLAIN_PIP) $(call PIPENV,sam/Pipfile) lock
 	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) verify
