@@ -108,6 +108,14 @@ def output(location: str) -> Iterator[Output]:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
+def write(output: Output, name: str, data: bytes) -> None:
+    """A small file, whole.  Raises `OutputError`."""
+    file = output.scratch / name.replace("/", "~")
+    with output_errors(str(file)):
+        file.write_bytes(data)
+    output.move(file, name)
+
+
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Nobody else's, as long as this process lives."""

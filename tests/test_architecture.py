@@ -52,9 +52,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "watch": {"places", "runs"},
     "reports": {"accuracy", "columnar", "quotes", "runs"},
+    "backfill": {"accuracy", "errors", "places", "runs"},
     "batch": {
-        *("errors", "model", "places", "quotes", "reports", "runs", "scoring", "settings"),
-        "watch",
+        *("backfill", "columnar", "errors", "model", "places", "quotes", "reports", "runs"),
+        *("scoring", "settings", "watch"),
     },
     "worker": {"access", "problems", "quotes"},
 }
