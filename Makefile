@@ -9,11 +9,17 @@ SHELL := /bin/bash
 RIDES ?= 5000
 TLC_DATA ?=
 STACK ?=
+PARAMETERS ?=
+REPOSITORY ?=
+RELEASE ?=
+BUILT := archivefunction:lambda
 MODEL ?=
 EVENT ?= events/one-ride.json
 PIPENV_VERSION := 2026.10.3
 PY := .venv/bin/python
 DATA := $(if $(TLC_DATA),--data "$(TLC_DATA)")
+
+export PARAMETERS REPOSITORY RELEASE
 
 # Sent nowhere; and the loops of template.yaml are read.
 export SAM_CLI_TELEMETRY := 0
@@ -24,6 +30,8 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 BUILD = docker build --network host --build-arg "MODEL=$(MODEL)" \
 	--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
+# Empty where an image was built on what its registry has; .ci/base-images says what a stand-in is.
+STAND_IN = docker image inspect --format '{{index .Config.Labels "ride-predictions.stand-in"}}'
 
 SBOM = PYTHONWARNINGS=ignore .venv/bin/cyclonedx-py pipenv --pyproject pyproject.toml --output-reproducible
 
@@ -126,11 +134,33 @@ smoke: .venv/run-installed  ## ten rides and a broken record through the deploye
 image:  ## ride-predictions:onnx and :lambda (MODEL=build/model bakes a model in)
 	$(BUILD) --target onnx -t ride-predictions:onnx .
 	$(BUILD) --target lambda -t ride-predictions:lambda .
+	@test -z "$$($(STAND_IN) ride-predictions:lambda)" \
+	|| echo "Built on a stand-in for AWS's base image: to try and to test, not to deploy."
+
+.PHONY: build
+build: sam/.venv/installed  ## what is deployed, by the SAM CLI (PARAMETERS="Name=value ..." of the template)
+	@read -rd '' -a given <<<"$$PARAMETERS" || true; \
+	sam/.venv/bin/sam build --parameter-overrides "$${given[@]}" Version=$(VERSION) Revision=$(REVISION)
+
+# SAM puts no image that it pushes into a loop over a parameter; one image by its digest serves all.
+.PHONY: push
+push:  ## what was built, to REPOSITORY of ECR as RELEASE; its digest goes into the built template
+	@test -n "$$REPOSITORY" -a -n "$$RELEASE" \
+	|| { echo "Say where to, and as what: make push REPOSITORY=... RELEASE=..." >&2; exit 2; }
+	@stand_in="$$($(STAND_IN) $(BUILT))"; test -z "$$stand_in" \
+	|| { echo "$(BUILT) was built on a stand-in for AWS's base image: it is not to be deployed." >&2; exit 1; }
+	aws ecr get-login-password | docker login --username AWS --password-stdin "$${REPOSITORY%%/*}"
+	docker tag $(BUILT) "$$REPOSITORY:$$RELEASE"
+	docker push "$$REPOSITORY:$$RELEASE"
+	digest="$$(aws ecr describe-images --repository-name "$${REPOSITORY#*/}" \
+	--image-ids "imageTag=$$RELEASE" --query 'imageDetails[0].imageDigest' --output text)"; \
+	sed -i.local -E "s|^( +ImageUri: ).+|\1$$REPOSITORY@$$digest|" .aws-sam/build/template.yaml
 
 .PHONY: invoke
 invoke: sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
 	@test -e build/model/MLmodel || $(MAKE) model
-	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model
+	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model \
+	Version=$(VERSION) Revision=$(REVISION)
 	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json \
 	--docker-network host --skip-pull-image
 
