@@ -10,6 +10,7 @@ RIDES ?= 5000
 TLC_DATA ?=
 STACK ?=
 PARAMETERS ?=
+SAM_BUILD ?=
 REPOSITORY ?=
 RELEASE ?=
 BUILT := archivefunction:lambda
@@ -139,8 +140,8 @@ image:  ## ride-predictions:onnx and :lambda (MODEL=build/model bakes a model in
 
 .PHONY: build
 build: sam/.venv/installed  ## what is deployed, by the SAM CLI (PARAMETERS="Name=value ..." of the template)
-	@read -rd '' -a given <<<"$$PARAMETERS" || true; \
-	sam/.venv/bin/sam build --parameter-overrides "$${given[@]}" Version=$(VERSION) Revision=$(REVISION)
+	set -f; sam/.venv/bin/sam build $(SAM_BUILD) --parameter-overrides $$PARAMETERS \
+	Version=$(VERSION) Revision=$(REVISION)
 
 # SAM puts no image that it pushes into a loop over a parameter; one image by its digest serves all.
 .PHONY: push
