@@ -319,6 +319,36 @@ def test_the_page_does_by_hand_what_the_workflow_does() -> None:
         assert step in in_shell(PAGE)
 
 
+# --- on a machine without an engine ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "code"),
+    [({}, 0), ({"CI": "true"}, 1), ({"CI": "true", "WITHOUT_IMAGES": "true"}, 0)],
+)
+def test_images_are_left_untested_where_somebody_sees_it(
+    tmp_path: Path, environ: dict[str, str], code: int
+) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/run").write_text((ROOT / ".ci/run").read_text())
+    for name, does in (("docker", "exit 1"), ("dockerd", "exit 1"), ("make", ""), ("npm", "")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+
+    done = subprocess.run(
+        ["bash", ".ci/run"],
+        cwd=tmp_path,
+        env=environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+    assert done.returncode == code
+    assert "the images are neither built nor tested" in done.stdout
+
+
 # --- how sam is called ----------------------------------------------------------------------------
 
 
