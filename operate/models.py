@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import boto3
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.progress import track
@@ -25,12 +24,13 @@ from rich.progress import track
 from model_service import model
 from model_service.errors import ModelError
 
+from .clients import client
 from .errors import BadInput
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-FAILED = 1
+FAILED, BAD_INPUT = 1, 2  # exit codes
 MLMODEL = "MLmodel"
 
 
@@ -119,10 +119,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(_options(arguments))
     except BadInput as exc:
-        print(exc, file=sys.stderr)
-        return 2
+        print(f"models: {exc}", file=sys.stderr)
+        return BAD_INPUT
     except ModelError as exc:
-        print(f"This model would not start: {exc}", file=sys.stderr)
+        print(f"models: this one would not start: {exc}", file=sys.stderr)
         return FAILED
 
 
@@ -135,7 +135,7 @@ def _run(options: argparse.Namespace) -> int:
     models = pinned(given)
     if not models:
         raise BadInput("ModelBucket is given, and no model in it, such as DurationModel")
-    s3 = boto3.client("s3")
+    s3 = client("s3")
     for one in models:
         done = bring(s3, one, options.source, bucket)
         loaded = model.load(f"s3://{bucket}/{one.prefix}", sha256=one.sha256)

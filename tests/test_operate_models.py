@@ -12,6 +12,7 @@ import pytest
 from local.aws import REGION, Embedded, embedded
 from model_service import model
 from operate import models as tool
+from operate import replay, smoke
 
 from . import models
 
@@ -137,6 +138,19 @@ def test_bad_input_is_one_sentence(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_a_profile_that_does_not_exist_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "none-of-this-name")
+
+    codes = [tool.main(given("1")), replay.main(["s3://rejects/x"]), smoke.main(["--stack", "x"])]
+
+    assert codes == [2, 2, 2]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["models", "replay", "smoke"]
+    assert all("AWS cannot be reached" in line for line in lines)
 
 
 def test_nothing_is_copied_where_models_lie_in_the_image(
