@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 
 from local.aws import Embedded, embedded
 from model_service import model
@@ -148,11 +149,19 @@ def test_what_a_deployment_takes_is_what_the_service_loads(
 ) -> None:
     promote("poor")
 
-    _, found, _ = run("release", "--output", str(place / "release.json"))
+    pinned = place / "models.yaml"
+    pinned.write_text("# Why\nCostModel: 1/abc\nDurationModel: 1/old\n")
+
+    _, found, _ = run("release", "--output", str(pinned))
 
     parameters, [released] = found["parameters"], found["models"]
     location = f"s3://{parameters['ModelBucket']}/{parameters['DurationModel']}"
-    assert json.loads((place / "release.json").read_text()) == parameters
+    assert pinned.read_text().startswith("# Why\n")
+    assert yaml.safe_load(pinned.read_text()) == {
+        "CostModel": "1/abc",
+        "DurationModel": parameters["DurationModel"],
+        "DurationModelSha256": parameters["DurationModelSha256"],
+    }
     assert location == released["model_location"] == models["poor"]["model_location"]
     loaded = model.load(location, sha256=parameters["DurationModelSha256"])
     assert loaded.version == released["run_id"]

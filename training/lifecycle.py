@@ -1,4 +1,4 @@
-"""The commands that follow training: promote, rollback, release, drift.
+"""The commands that follow training: promote, rollback, release, drift, backtest.
 
 What they find is JSON on standard output.  Standard error says it for people.
 """
@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from model_service import model
 from model_service.features import RideColumns
 
-from . import data, drift, live, promotion, registry, release, tracking
+from . import backtest, data, drift, live, promotion, registry, release, tracking
 from .data import Target
 from .promotion import Bench, Contender, Verdict
 from .registry import CHAMPION, Overtaken, Registry, RegistryError, Version
@@ -88,8 +89,9 @@ def resolve(options: argparse.Namespace, console: Console) -> int:
     if len(found) > 1:
         parameters = {"Models": "Duration,Cost", **parameters}
     if options.output:
+        before = options.output.read_text() if options.output.exists() else ""
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(parameters, indent=2) + "\n")
+        options.output.write_text(release.pinned(before, parameters))
     if options.format == "overrides":
         print(release.overrides(parameters))
     else:
@@ -129,11 +131,30 @@ def compare(options: argparse.Namespace, console: Console) -> int:
     return REFUSED if any(shift.level == "drifted" for shift in shifts) else 0
 
 
+def test_back(options: argparse.Namespace, console: Console) -> int:
+    """Month by month, a model that is trained anew beside one that never is."""
+    plan = backtest.Plan(
+        options.data, options.first, options.last, options.target, options.window, options.seed
+    )
+    points = []
+    total = len(backtest.between(plan)) - plan.window
+    with Progress(console=console) as progress:
+        task = progress.add_task("months", total=total)
+        for point in backtest.run(plan, step=lambda text: progress.update(task, description=text)):
+            points.append(point)
+            progress.advance(task)
+    for path in backtest.write(points, plan.target, options.output):
+        console.print(path, highlight=False)
+    print(backtest.table(points, plan.target), end="")
+    return 0
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
     "promote": promote,
     "rollback": roll_back,
     "release": resolve,
     "drift": compare,
+    "backtest": test_back,
 }
 
 
@@ -182,7 +203,7 @@ def _say(candidate: Version, before: Version | None, verdict: Verdict, console: 
         console.print(
             f"RMSE on {verdict.rides:,} rides of {verdict.month}: {verdict.rmse['candidate']:.3f} "
             f"against the champion's {verdict.rmse['champion']:.3f}, smaller by {gain.gain:.3f} "
-            f"({gain.low:.3f} to {gain.high:.3f}), with a confidence of {gain.confidence:.1%}.",
+            f"({gain.low:.3f} to {gain.high:.3f}) in {gain.confidence:.1%} of the draws.",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
     if not verdict.reasons:

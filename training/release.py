@@ -13,10 +13,13 @@ is another model's, and is left alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from model_service import model
 from model_service.errors import ServiceError
@@ -98,6 +101,20 @@ def overrides(parameters: dict[str, str]) -> str:
     'ModelBucket=models DurationModel=1/abc/artifacts/model'
     """
     return " ".join(f"{name}={value}" for name, value in parameters.items())
+
+
+def pinned(text: str, parameters: Mapping[str, str]) -> str:
+    """The text of a ``models.yaml`` with the models of *parameters*; its comments stay.
+
+    Which bucket holds them is the environment's, and stands elsewhere.
+
+    >>> pinned("# Why\\n{}\\n", {"ModelBucket": "models", "CostModel": "1/abc"})
+    '# Why\\nCostModel: 1/abc\\n'
+    """
+    comments = "".join(line for line in text.splitlines(True) if line.startswith("#"))
+    known = yaml.safe_load(text) or {}
+    models = {name: value for name, value in parameters.items() if name != "ModelBucket"}
+    return comments + yaml.safe_dump(known | models, sort_keys=False)
 
 
 def resolve(found: Version | None, model_name: str, alias: str) -> Version:
