@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from .problems import KINDS, Problem
 from .problems import MEDIA_TYPE as PROBLEM
 from .quotes import MAX_BODY, MAX_RIDES, BareRide, Quote, WrappedRide
+from .zones import ZoneTable
 
 VERSION = "0.1.0"  # of the API; fields are only ever added, and never become required
 JSON = "application/json"
@@ -46,7 +47,7 @@ class Ready(Struct):
 
 Ride = BareRide | WrappedRide
 Outcome = Quote | Problem
-TYPES = (BareRide, WrappedRide, Quote, Problem, Alive, Ready)
+TYPES = (BareRide, WrappedRide, Quote, Problem, Alive, Ready, ZoneTable)
 MAY_FAIL = ("bad-request", "timeout", "headers-too-large", "error")
 MAY_REFUSE = (*MAY_FAIL, "malformed", "length-required", "too-large", "not-json", "invalid-ride",
               "unavailable")  # fmt: skip
@@ -57,7 +58,7 @@ def document() -> dict[str, Any]:
     shapes, components = msgspec.json.schema_components(
         TYPES, ref_template="#/components/schemas/{name}"
     )
-    bare, wrapped, quote, problem, alive, ready = shapes
+    bare, wrapped, quote, problem, alive, ready, zones = shapes
     ride = {"anyOf": [bare, wrapped]}
     rides = {"type": "array", "items": ride, "maxItems": MAX_RIDES}
     outcomes = {"type": "array", "items": {"anyOf": [quote, problem]}, "maxItems": MAX_RIDES}
@@ -99,6 +100,11 @@ def document() -> dict[str, Any]:
             ),
             "/docs": _get("This document, to be read", _text("A page", "text/html"), problem),
             "/docs.css": _get("How that page looks", _text("A style sheet", "text/css"), problem),
+            "/zones.json": _get(
+                "The taxi zones, and how to suggest a distance between two",
+                _kept(_content("All that lie somewhere", JSON, zones)),
+                problem,
+            ),
             "/": _get("The page to ask from", _file("A page", "text/html"), problem, "not-found"),
             "/page/{name}": {
                 "parameters": [
@@ -171,8 +177,11 @@ def _text(description: str, media_type: str) -> dict[str, Any]:
 
 
 def _file(description: str, media_type: str) -> dict[str, Any]:
-    found = _text(description, media_type)
-    return {**found, "headers": {**found["headers"], "ETag": _header("of the file's bytes")}}
+    return _kept(_text(description, media_type))
+
+
+def _kept(answer: dict[str, Any]) -> dict[str, Any]:
+    return {**answer, "headers": {**answer["headers"], "ETag": _header("of the bytes")}}
 
 
 def _header(description: str) -> dict[str, Any]:
