@@ -17,7 +17,7 @@ export async function zoneTable() {
 }
 
 /**
- * By name; one that several have gets their numbers: "Corona (56)".
+ * By name; one that several have gets their numbers: "Corona (56)".  Newark has no borough.
  * @param {Zone[]} zones
  */
 export function distinct(zones) {
@@ -25,6 +25,7 @@ export function distinct(zones) {
   for (const { name } of zones) count.set(name, (count.get(name) ?? 0) + 1);
   return zones
     .map((zone) => (count.get(zone.name) > 1 ? { ...zone, name: `${zone.name} (${zone.id})` } : zone))
+    .map((zone) => ({ ...zone, borough: zone.borough === "EWR" ? "New Jersey" : zone.borough }))
     .sort((one, other) => one.name.localeCompare(other.name, "en"));
 }
 
