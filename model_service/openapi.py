@@ -21,6 +21,18 @@ ANSWER = {
     "intervals": {"duration": [17.0, 26.9]},
     "versions": {"duration": "a48f3a742ff14f07", "cost": "4c3c7c3d9a1e4b60"},
 }
+# What `rides` takes as a moment, and nothing else; "date-time" would demand an offset.
+YEAR = "(?!000[01]|9999)[0-9]{4}"
+LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
+DAY = (
+    "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|02-(0[1-9]|1[0-9]|2[0-8]))"
+)
+HOUR, SIXTIETH = "([01][0-9]|2[0-3])", "[0-5][0-9]"
+MOMENT = (
+    f"^({YEAR}-{DAY}|(?!0000){LEAP_YEAR}-02-29)"
+    f"[Tt ]{HOUR}:{SIXTIETH}:{SIXTIETH}(\\.[0-9]+)?([Zz]|[+-]{HOUR}:?{SIXTIETH})?$"
+)
 
 
 class Alive(Struct):
@@ -59,7 +71,9 @@ def document() -> dict[str, Any]:
         TYPES, ref_template="#/components/schemas/{name}"
     )
     bare, wrapped, quote, problem, alive, ready, zones = shapes
-    ride = {"anyOf": [bare, wrapped]}
+    for name in ("BareRide", "Ride"):
+        components[name]["properties"]["pickup_datetime"]["pattern"] = MOMENT
+    ride = {"anyOf": [{"allOf": [bare, {"not": {"required": ["ride"]}}]}, wrapped]}
     rides = {"type": "array", "items": ride, "maxItems": MAX_RIDES}
     outcomes = {"type": "array", "items": {"anyOf": [quote, problem]}, "maxItems": MAX_RIDES}
     return {
@@ -108,7 +122,13 @@ def document() -> dict[str, Any]:
             "/": _get("The page to ask from", _file("A page", "text/html"), problem, "not-found"),
             "/page/{name}": {
                 "parameters": [
-                    {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+                    {
+                        "name": "name",
+                        "in": "path",
+                        "required": True,
+                        "schema": {"type": "string"},
+                        "example": "page.css",
+                    }
                 ],
                 **_get("A file of that page", _file("The file", "*/*"), problem, "not-found"),
             },
