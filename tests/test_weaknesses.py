@@ -18,7 +18,7 @@ QUIETLY = ("--skip-download", "--output", "json")  # and asks nobody
 WAIVED = {
     "CKV_AWS_18": "CloudTrail says who read what, where that is wanted",
     "CKV_AWS_21": "not versioned: what is deleted shall be gone, because it says where people were",
-    "CKV_AWS_115": "the archive's function takes of the account's; a limit would hold the archive up",
+    "CKV_AWS_115": "the archive's function takes of the account's; a limit would hold it up",
     "CKV_AWS_116": "dead letters are of asynchronous calls; the mapping has a destination",
     "CKV_AWS_117": "no function talks to anything within a VPC",
     "CKV_AWS_173": "variables name places and limits; no secret is among them",
