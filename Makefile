@@ -9,11 +9,18 @@ SHELL := /bin/bash
 RIDES ?= 5000
 TLC_DATA ?=
 STACK ?=
+PARAMETERS ?=
+SAM_BUILD ?=
+REPOSITORY ?=
+RELEASE ?=
+BUILT := archivefunction:lambda
 MODEL ?=
 EVENT ?= events/one-ride.json
 PIPENV_VERSION := 2026.10.3
 PY := .venv/bin/python
 DATA := $(if $(TLC_DATA),--data "$(TLC_DATA)")
+
+export PARAMETERS REPOSITORY RELEASE
 
 # Sent nowhere; and the loops of template.yaml are read.
 export SAM_CLI_TELEMETRY := 0
@@ -22,10 +29,18 @@ export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS := 1
 # What an image says of itself.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-BUILD = docker build --network host --build-arg "MODEL=$(MODEL)" \
+BUILD = docker build --network host --force-rm --build-arg "MODEL=$(MODEL)" \
 	--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
+# Empty where an image was built on what its registry has; .ci/base-images says what a stand-in is.
+STAND_IN = docker image inspect --format '{{index .Config.Labels "ride-predictions.stand-in"}}'
 
 SBOM = PYTHONWARNINGS=ignore .venv/bin/cyclonedx-py pipenv --pyproject pyproject.toml --output-reproducible
+
+# What the base image's own system has: Amazon Linux, or Debian.
+SYSTEM_PACKAGES = if command -v rpm >/dev/null; \
+	then rpm --query --all --queryformat "%{NAME} %{VERSION}-%{RELEASE}\n"; \
+	else dpkg-query --show --showformat "\$${Package} \$${Version}\n"; fi
+IMAGES := onnx lambda
 
 # A pyenv shim answers to python3.13 even where it cannot run, hence -c.
 FIND_PYTHON = for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python3.13" \
@@ -79,6 +94,11 @@ sam/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) sam/Pipfile.lock
 	@$(call PIPENV,sam/Pipfile) sync >.pipenv/sam.log 2>&1 || { tail -30 .pipenv/sam.log; exit 1; }
 	@touch $@
 
+checkov/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) checkov/Pipfile.lock
+	@echo "Installing checkov ..."
+	@$(call PIPENV,checkov/Pipfile) sync >.pipenv/checkov.log 2>&1 || { tail -30 .pipenv/checkov.log; exit 1; }
+	@touch $@
+
 node_modules/installed: package-lock.json
 	@npm ci --no-audit --no-fund --loglevel=error && touch $@
 
@@ -126,13 +146,38 @@ smoke: .venv/run-installed  ## ten rides and a broken record through the deploye
 image:  ## ride-predictions:onnx and :lambda (MODEL=build/model bakes a model in)
 	$(BUILD) --target onnx -t ride-predictions:onnx .
 	$(BUILD) --target lambda -t ride-predictions:lambda .
+	@test -z "$$($(STAND_IN) ride-predictions:lambda)" \
+	|| echo "Built on a stand-in for AWS's base image: to try and to test, not to deploy."
+
+.PHONY: build
+build: sam/.venv/installed  ## what is deployed, by the SAM CLI (PARAMETERS="Name=value ..." of the template)
+	set -f; sam/.venv/bin/sam build $(SAM_BUILD) --parameter-overrides $$PARAMETERS \
+	Version=$(VERSION) Revision=$(REVISION)
+
+# SAM puts no image that it pushes into a loop over a parameter; one image by its digest serves all.
+.PHONY: push
+push:  ## what was built, to REPOSITORY of ECR as RELEASE; its digest goes into the built template
+	@test -n "$$REPOSITORY" -a -n "$$RELEASE" \
+	|| { echo "Say where to, and as what: make push REPOSITORY=... RELEASE=..." >&2; exit 2; }
+	@stand_in="$$($(STAND_IN) $(BUILT))"; test -z "$$stand_in" \
+	|| { echo "$(BUILT) was built on a stand-in for AWS's base image: it is not to be deployed." >&2; exit 1; }
+	aws ecr get-login-password | docker login --username AWS --password-stdin "$${REPOSITORY%%/*}"
+	docker tag $(BUILT) "$$REPOSITORY:$$RELEASE"
+	docker push "$$REPOSITORY:$$RELEASE"
+	digest="$$(aws ecr describe-images --repository-name "$${REPOSITORY#*/}" \
+	--image-ids "imageTag=$$RELEASE" --query 'imageDetails[0].imageDigest' --output text)"; \
+	sed -i.local -E "s|^( +ImageUri: ).+|\1$$REPOSITORY@$$digest|" .aws-sam/build/template.yaml
+
+.PHONY: event
+event:
+	@test -f "$(EVENT)" || { echo "There is no event $(EVENT): events/ has some" >&2; exit 2; }
 
 .PHONY: invoke
-invoke: sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
+invoke: event sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
 	@test -e build/model/MLmodel || $(MAKE) model
-	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model
-	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json \
-	--docker-network host --skip-pull-image
+	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model \
+	Version=$(VERSION) Revision=$(REVISION)
+	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json --skip-pull-image
 
 # --- what contributors run ------------------------------------------------------------------
 
@@ -140,24 +185,28 @@ invoke: sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json
 test: .venv/dev-installed  ## the tests that need Python alone
 	$(PY) -m pytest -m "not slow and not image"
 
+.PHONY: test-slow
+test-slow: .venv/dev-installed .venv/spark-installed sam/.venv/installed checkov/.venv/installed node_modules/installed
+	$(PY) -m pytest -m "slow and not image"
+
 .PHONY: test-all
-test-all: .venv/dev-installed .venv/spark-installed sam/.venv/installed node_modules/installed  ## all tests but the images'
-	$(PY) -m pytest -m "not image"
+test-all: test test-slow  ## all tests but the images'
 
 .PHONY: image-test
 image-test: .venv/dev-installed image  ## the tests that run the images
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m pytest -m image
 
-.PHONY: check
-check: .venv/dev-installed  ## format, lint, types, schemas, events, template, tests
+.PHONY: lint
+lint: .venv/dev-installed template
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	$(PY) -m model_service.schemas --check docs/events
 	$(PY) -m local.events --check events
-	$(MAKE) template
-	$(MAKE) test
+
+.PHONY: check
+check: lint test  ## format, lint, types, schemas, events, template, tests
 
 .PHONY: template
 template: sam/.venv/installed  ## lint the template of what runs on AWS
@@ -165,13 +214,15 @@ template: sam/.venv/installed  ## lint the template of what runs on AWS
 	sam/.venv/bin/sam validate --lint --region us-east-1
 
 .PHONY: sbom
-sbom: .venv/dev-installed  ## what is in the images, into build/sbom/
+sbom: .venv/dev-installed  ## what is in the images, and in what they stand on, into build/sbom/
 	@mkdir -p build/sbom
 	$(SBOM) --categories "packages" --output-file build/sbom/onnx.json
 	$(SBOM) --categories "packages pyfunc" --output-file build/sbom/lambda.json
+	@for image in $(IMAGES); do docker run --rm --network none --entrypoint sh ride-predictions:$$image \
+	-c '$(SYSTEM_PACKAGES)' | sort >build/sbom/$$image-system.txt; done
 
 .PHONY: audit
-audit: .venv/dev-installed  ## known weaknesses of what is in the images
+audit: .venv/dev-installed  ## known weaknesses of the Python packages in the images
 	@mkdir -p build
 	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc" > build/audited.txt
 	.venv/bin/pip-audit --strict --no-deps --disable-pip --requirement build/audited.txt
@@ -198,7 +249,8 @@ pictures: .venv/dev-installed  ## write the pictures of the page in docs/images/
 lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) lock --categories "packages pyfunc training local web batch spark dev"
 	$(PLAIN_PIP) $(call PIPENV,sam/Pipfile) lock
-	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock
+	$(PLAIN_PIP) $(call PIPENV,checkov/Pipfile) lock
+	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock checkov/Pipfile.lock
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) verify
 
 .PHONY: clean
