@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,12 @@ def test_the_zones_are_sent_once(client: FlaskClient) -> None:
     assert len(first.get_json()["zones"]) == 263
     assert first.get_json()["zones"][129]["name"] == "Jamaica"
     assert (again.status_code, again.data) == (304, b"")
+
+
+def test_the_page_asks_for_all_of_its_scripts_at_once(client: FlaskClient) -> None:
+    asked = set(re.findall(r'(?:href|src)="page/(\w+\.js)"', client.get("/").text))
+
+    assert asked == {path.name for path in web.PAGE.glob("*.js")}
 
 
 def test_the_page_and_its_files_are_served_and_nothing_beside_them(client: FlaskClient) -> None:
