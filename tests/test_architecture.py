@@ -28,12 +28,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "problems": {"errors"},
     "metrics": {"quotes"},
     "access": {"errors", "metrics"},
-    "openapi": {"errors", "problems", "quotes", "rides"},
+    "openapi": {"errors", "problems", "quotes", "rides", "zones"},
     "reference": {"problems"},
     "zones": set(),
     "web": {
         *("access", "errors", "metrics", "model", "openapi", "problems", "quotes", "reference"),
-        *("scoring", "settings"),
+        *("scoring", "settings", "zones"),
     },
     "worker": {"access", "problems", "quotes"},
 }
