@@ -131,9 +131,10 @@ smoke: .venv/run-installed  ## ten rides and a broken record through the deploye
 	$(PY) -m operate.smoke --stack "$(STACK)"
 
 .PHONY: image
-image:  ## ride-predictions:onnx and :lambda (MODEL=build/model bakes a model in)
+image:  ## ride-predictions:onnx, :lambda and :batch (MODEL=build/model bakes a model in)
 	$(BUILD) --target onnx -t ride-predictions:onnx .
 	$(BUILD) --target lambda -t ride-predictions:lambda .
+	$(BUILD) --target batch -t ride-predictions:batch .
 	@test -z "$$($(STAND_IN) ride-predictions:lambda)" \
 	|| echo "Built on a stand-in for AWS's base image: to try and to test, not to deploy."
 
@@ -199,11 +200,12 @@ sbom: .venv/dev-installed  ## what is in the images, into build/sbom/
 	@mkdir -p build/sbom
 	$(SBOM) --categories "packages" --output-file build/sbom/onnx.json
 	$(SBOM) --categories "packages pyfunc" --output-file build/sbom/lambda.json
+	$(SBOM) --categories "packages batch" --output-file build/sbom/batch.json
 
 .PHONY: audit
 audit: .venv/dev-installed  ## known weaknesses of what is in the images
 	@mkdir -p build
-	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc" > build/audited.txt
+	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc batch" > build/audited.txt
 	.venv/bin/pip-audit --strict --no-deps --disable-pip --requirement build/audited.txt
 
 .PHONY: format

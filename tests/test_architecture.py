@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "access": {"errors", "metrics"},
     "openapi": {"errors", "problems", "quotes", "rides"},
     "reference": {"problems"},
+    "windows": set(),
     "zones": set(),
     "web": {
         *("access", "errors", "metrics", "model", "openapi", "problems", "quotes", "reference"),
