@@ -4,6 +4,7 @@
   x SettingsError   the environment is wrong        -> refuse to start
   x ModelError      the model is wrong              -> refuse to start, or fail the batch
   x EventError      what came cannot be read        -> tell whoever sent it
+  x FileError       a file of rides is out of reach -> say so, and go on with the next
   x RideRejected    one ride event is wrong         -> count and keep it, never retry it
 """
 
@@ -24,6 +25,10 @@ class ModelError(ServiceError):
 
 class EventError(ServiceError):
     """What came is no batch of Kinesis records, or no JSON where a web request has to be."""
+
+
+class FileError(ServiceError):
+    """A file of rides cannot be read, or one of answers cannot be written."""
 
 
 class RideRejected(ServiceError):

@@ -36,6 +36,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("access", "errors", "metrics", "model", "openapi", "problems", "quotes", "reference"),
         *("scoring", "settings"),
     },
+    "clocks": {"rides"},
+    "times": {"clocks"},
+    "identities": set(),
+    "columnar": {"clocks", "errors", "features", "quotes", "rides", "scoring"},
+    "tables": {"clocks", "columnar", "errors", "identities", "rides", "times"},
+    "lines": {"columnar", "errors", "quotes", "records", "rides", "tables", "times"},
     "worker": {"access", "problems", "quotes"},
 }
 FREE_OF_AWS_AND_MLFLOW = {"errors", "settings", "rides", "features", "scoring", "records"}
