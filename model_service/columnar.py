@@ -71,8 +71,8 @@ class _Told(NamedTuple):
 def schema(models: Models) -> pa.Schema:
     """What scored rides look like: the rides, and for each model what it said."""
     fields = [field for field in RIDES if not field.name.endswith("_actual")]
-    for served in _served(models):
-        name = served.target.field
+    for one in served(models):
+        name = one.target.field
         fields += [
             pa.field(name, pa.float64(), nullable=False),
             pa.field(f"{name}_low", pa.float64()),
@@ -91,11 +91,11 @@ def score(models: Models, rides: pa.RecordBatch) -> Scored:
     Raises `ModelError` where the fault is a model's.
     """
     asked = columns(rides)
-    told = [(served, _ask(served, rides, asked)) for served in _served(models)]
+    told = [(one, _ask(one, rides, asked)) for one in served(models)]
     refused = pc.coalesce(*(says.refused for _, says in told))
     found = {name: rides[name] for name in RIDES.names if not name.endswith("_actual")}
-    for served, says in told:
-        found |= _answers(served, says, rides)
+    for one, says in told:
+        found |= _answers(one, says, rides)
     scored = pa.RecordBatch.from_pydict(found, schema(models))
     bad = refused.is_valid()
     return Scored(
@@ -118,7 +118,8 @@ def columns(rides: pa.RecordBatch) -> RideColumns:
     )
 
 
-def _served(models: Models) -> list[Served]:
+def served(models: Models) -> list[Served]:
+    """The models that there are."""
     return [models.duration, *([models.cost] if models.cost else [])]
 
 

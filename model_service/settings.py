@@ -93,7 +93,36 @@ class WebSettings:
         """
         found, faults = _read(cls, environ)
         settings = cls(**found)
-        _raise(_web_contradictions(settings) | faults)
+        _raise(_pair_contradictions(settings) | faults)
+        return settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSettings:
+    """What batch scoring is told from outside."""
+
+    model_location: str = ""
+    model_sha256: str = ""
+    cost_model_location: str = ""
+    cost_model_sha256: str = ""
+    allow_pickled_models: bool = False
+    prediction_min: float = 0.0
+    prediction_max: float = 1440.0
+    cost_prediction_min: float = 0.0
+    cost_prediction_max: float = 10_000.0
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> BatchSettings:
+        """
+        >>> BatchSettings.from_env({"MODEL_LOCATION": "build/model", "PREDICTION_MAX": "long"})
+        Traceback (most recent call last):
+        model_service.errors.SettingsError: PREDICTION_MAX must be a number
+
+        Raises `SettingsError`.
+        """
+        found, faults = _read(cls, environ)
+        settings = cls(**found)
+        _raise(_pair_contradictions(settings) | faults)
         return settings
 
 
@@ -117,7 +146,7 @@ def _raise(faults: Mapping[str, str]) -> None:
         raise SettingsError("; ".join(f"{name} {fault}" for name, fault in faults.items()))
 
 
-def _web_contradictions(settings: WebSettings) -> dict[str, str]:
+def _pair_contradictions(settings: WebSettings | BatchSettings) -> dict[str, str]:
     found = {}
     if not settings.model_location:
         found["MODEL_LOCATION"] = "is not set"

@@ -85,8 +85,17 @@ def layout(schema: pa.Schema, *, name: str, text: bool = False) -> Layout:
     return Layout(found, text)
 
 
-def parse(batch: pa.RecordBatch, layout: Layout, first_row: int) -> Parsed:
-    """The rides of *batch*, whose rows are numbered from *first_row*."""
+def check_text(batch: pa.RecordBatch, layout: Layout, *, name: str) -> None:
+    """Raises `FileError` where a column of *batch*, the first of *name*, has text for numbers."""
+    for ours in NEEDED:
+        cells = batch[layout.columns[ours]].drop_null()
+        if len(cells) and np.isnan(_numbers(cells, len(cells))).all():
+            column = layout.columns[ours]
+            raise FileError(f"{name} does not hold rides: {column} is text, not a number")
+
+
+def parse(batch: pa.RecordBatch, layout: Layout, row: NDArray[np.int64]) -> Parsed:
+    """The rides of *batch*; *row* has the number of each row in its file."""
     given = {ours: _plain(batch[column]) for ours, column in layout.columns.items()}
     numbers = {name: _numbers(given[name], len(batch)) for name in NEEDED}
     pickup = times(given.get("pickup_datetime"), len(batch))
@@ -95,7 +104,6 @@ def parse(batch: pa.RecordBatch, layout: Layout, first_row: int) -> Parsed:
         good &= (numbers[zone] >= 1) & (numbers[zone] <= 265) & _whole(numbers[zone])
     good &= (numbers["trip_distance"] >= 0) & (numbers["trip_distance"] < 1000)
     good &= pickup.valid
-    row = np.arange(first_row, first_row + len(batch), dtype=np.int64)
     bad = np.flatnonzero(~good)
     found = _truth(given, pickup, len(batch))
     found |= {"row": row, "ride_id": identified(ids, numbers, pickup, given)}
