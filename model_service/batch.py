@@ -14,39 +14,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import model, places, reports, runs
+from . import places, reports, runs, served
 from .errors import FileError, ModelError, OutputError, SettingsError
-from .quotes import Models, Served
+from .quotes import Models
 from .runs import Done, Failed, Outcome
-from .scoring import Target
 from .settings import BatchSettings
 from .watch import watched
 
 OK, FAILED, WRONG, MOSTLY_REJECTED, INTERRUPTED = 0, 1, 2, 3, 130
-
-
-def load(settings: BatchSettings) -> Models:
-    """The models that *settings* name, warmed up.  Raises `ModelError`."""
-    duration = model.load(
-        settings.model_location,
-        sha256=settings.model_sha256,
-        allow_pickled=settings.allow_pickled_models,
-    )
-    durations = Target(minimum=settings.prediction_min, maximum=settings.prediction_max)
-    if not settings.cost_model_location:
-        return Models(Served(duration, durations))
-    cost = model.load(
-        settings.cost_model_location,
-        sha256=settings.cost_model_sha256,
-        allow_pickled=settings.allow_pickled_models,
-    )
-    costs = Target(
-        "ride_cost_prediction_model",
-        "ride_cost",
-        settings.cost_prediction_min,
-        settings.cost_prediction_max,
-    )
-    return Models(Served(duration, durations), Served(cost, costs))
 
 
 def score(
@@ -86,11 +61,22 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
 def run(options: argparse.Namespace) -> int:
     """One command, by its options."""
     started = time.monotonic()
-    models = load(BatchSettings.from_env(os.environ))
+    settings = BatchSettings.from_env(os.environ)
+    models = served.load(settings)
     loaded = time.monotonic()
-    outcomes = score(
-        options.inputs, options.output, models, side_by_side=options.parallel, force=options.force
-    )
+    if options.engine == "spark":
+        from . import spark  # which not everybody has
+
+        inputs = places.inputs(options.inputs)
+        outcomes = spark.score(inputs, settings, options.output, force=options.force)
+    else:
+        outcomes = score(
+            options.inputs,
+            options.output,
+            models,
+            side_by_side=options.parallel,
+            force=options.force,
+        )
     seconds = {"models": loaded - started, "scoring": time.monotonic() - loaded}
     for outcome in outcomes:
         if isinstance(outcome, Failed):
@@ -116,6 +102,9 @@ def parser() -> argparse.ArgumentParser:
     scoring.add_argument("--json", type=Path, metavar="FILE", help="where to write the report")
     scoring.add_argument("--force", action="store_true", help="redo what is done")
     scoring.add_argument("--parallel", type=_some, default=2, metavar="N", help="files at a time")
+    scoring.add_argument(
+        "--engine", choices=("local", "spark"), default="local", help="this machine, or Spark"
+    )
     return parser
 
 

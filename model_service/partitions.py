@@ -39,7 +39,7 @@ def by_month(rides: pa.RecordBatch) -> list[tuple[str, pa.RecordBatch]]:
     time = rides["pickup_datetime"]
     shown = clocks.clocks(time.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False))
     months = shown.astype("datetime64[us]").astype("datetime64[M]")
-    months[time.is_null().to_numpy(zero_copy_only=False)] = np.datetime64("NaT")
+    months[time.is_null().to_numpy(zero_copy_only=False)] = np.datetime64("NaT", "M")
     different = np.unique(months)
     if len(different) == 1:
         return [(_name(different[0]), rides)]

@@ -151,7 +151,9 @@ def output_errors(what: str) -> Iterator[None]:
 def _empty(scratch: Path) -> None:
     """What a run left that was killed."""
     for path in scratch.iterdir():
-        if path.name != "lock":
+        if path.is_dir():  # of a task of Spark
+            shutil.rmtree(path)
+        elif path.name != "lock":
             path.unlink()
 
 
