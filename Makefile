@@ -29,7 +29,7 @@ export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS := 1
 # What an image says of itself.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-BUILD = docker build --network host --build-arg "MODEL=$(MODEL)" \
+BUILD = docker build --network host --force-rm --build-arg "MODEL=$(MODEL)" \
 	--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
 # Empty where an image was built on what its registry has; .ci/base-images says what a stand-in is.
 STAND_IN = docker image inspect --format '{{index .Config.Labels "ride-predictions.stand-in"}}'
@@ -92,6 +92,11 @@ help:  ## list the targets
 sam/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) sam/Pipfile.lock
 	@echo "Installing the SAM command line ..."
 	@$(call PIPENV,sam/Pipfile) sync >.pipenv/sam.log 2>&1 || { tail -30 .pipenv/sam.log; exit 1; }
+	@touch $@
+
+checkov/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) checkov/Pipfile.lock
+	@echo "Installing checkov ..."
+	@$(call PIPENV,checkov/Pipfile) sync >.pipenv/checkov.log 2>&1 || { tail -30 .pipenv/checkov.log; exit 1; }
 	@touch $@
 
 node_modules/installed: package-lock.json
@@ -164,8 +169,12 @@ push:  ## what was built, to REPOSITORY of ECR as RELEASE; its digest goes into 
 	--image-ids "imageTag=$$RELEASE" --query 'imageDetails[0].imageDigest' --output text)"; \
 	sed -i.local -E "s|^( +ImageUri: ).+|\1$$REPOSITORY@$$digest|" .aws-sam/build/template.yaml
 
+.PHONY: event
+event:
+	@test -f "$(EVENT)" || { echo "There is no event $(EVENT): events/ has some" >&2; exit 2; }
+
 .PHONY: invoke
-invoke: sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
+invoke: event sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
 	@test -e build/model/MLmodel || $(MAKE) model
 	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model \
 	Version=$(VERSION) Revision=$(REVISION)
@@ -178,7 +187,7 @@ test: .venv/dev-installed  ## the tests that need Python alone
 	$(PY) -m pytest -m "not slow and not image"
 
 .PHONY: test-slow
-test-slow: .venv/dev-installed .venv/spark-installed sam/.venv/installed node_modules/installed
+test-slow: .venv/dev-installed .venv/spark-installed sam/.venv/installed checkov/.venv/installed node_modules/installed
 	$(PY) -m pytest -m "slow and not image"
 
 .PHONY: test-all
@@ -237,7 +246,8 @@ events: .venv/run-installed  ## write events/ to invoke the function with
 lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) lock --categories "packages pyfunc training local web batch spark dev"
 	$(PLAIN_PIP) $(call PIPENV,sam/Pipfile) lock
-	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock
+	$(PLAIN_PIP) $(call PIPENV,checkov/Pipfile) lock
+	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock checkov/Pipfile.lock
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) verify
 
 .PHONY: clean
