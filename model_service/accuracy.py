@@ -15,6 +15,8 @@ import pyarrow as pa
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from .arrays import numpy
+
 COMPARED: Mapping[str, tuple[float, float]] = {
     "ride_duration": (1, 60),  # minutes
     "ride_cost": (2.5, 200),  # dollars
@@ -105,5 +107,4 @@ def _sums(scored: pa.RecordBatch, field: str) -> Sums:
 
 
 def _numbers(scored: pa.RecordBatch, name: str) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = scored[name].to_numpy(zero_copy_only=False)
-    return values
+    return numpy(scored[name])

@@ -14,6 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+
 from . import places, reports, runs, served
 from .errors import FileError, ModelError, OutputError, SettingsError
 from .quotes import Models
@@ -29,7 +31,7 @@ def score(
     output: str,
     models: Models,
     *,
-    side_by_side: int = 2,
+    side_by_side: int = 1,
     force: bool = False,
 ) -> list[Outcome]:
     """Score the files that *patterns* name into the directory *output*; shows how far it is.
@@ -60,6 +62,7 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """One command, by its options."""
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what it no longer needs
     started = time.monotonic()
     settings = BatchSettings.from_env(os.environ)
     models = served.load(settings)
@@ -101,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
     scoring.add_argument("--output", required=True, metavar="DIR", help="local or s3://…")
     scoring.add_argument("--json", type=Path, metavar="FILE", help="where to write the report")
     scoring.add_argument("--force", action="store_true", help="redo what is done")
-    scoring.add_argument("--parallel", type=_some, default=2, metavar="N", help="files at a time")
+    scoring.add_argument("--parallel", type=_some, default=1, metavar="N", help="files at a time")
     scoring.add_argument(
         "--engine", choices=("local", "spark"), default="local", help="this machine, or Spark"
     )

@@ -7,6 +7,7 @@ says whose fault it is.  A ride that any model rejects is rejected.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from . import clocks, scoring
+from .arrays import arrow, numpy, repeated, texts
 from .errors import RideRejected
 from .features import RideColumns
 from .quotes import Models, Served
@@ -96,7 +98,8 @@ def score(models: Models, rides: pa.RecordBatch) -> Scored:
     found = {name: rides[name] for name in RIDES.names if not name.endswith("_actual")}
     for one, says in told:
         found |= _answers(one, says, rides)
-    scored = pa.RecordBatch.from_pydict(found, schema(models))
+    wanted = schema(models)
+    scored = pa.RecordBatch.from_arrays([found[name] for name in wanted.names], schema=wanted)
     bad = refused.is_valid()
     return Scored(
         scored.filter(refused.is_null()) if refused.null_count < len(refused) else scored,
@@ -107,12 +110,12 @@ def score(models: Models, rides: pa.RecordBatch) -> Scored:
 def columns(rides: pa.RecordBatch) -> RideColumns:
     """Rides as the features want them."""
     time = rides["pickup_datetime"]
-    shown = clocks.clocks(_numpy(time.cast(pa.int64()).fill_null(0)))
-    unknown = _numpy(time.is_null()) if time.null_count else np.zeros(len(time), dtype=bool)
+    shown = clocks.clocks(numpy(time.cast(pa.int64())))
+    unknown = numpy(time.is_null()) if time.null_count else np.zeros(len(time), dtype=bool)
     return RideColumns(
-        pickup=_numpy(rides["PULocationID"]),
-        dropoff=_numpy(rides["DOLocationID"]),
-        distance=_numpy(rides["trip_distance"]),
+        pickup=numpy(rides["PULocationID"]),
+        dropoff=numpy(rides["DOLocationID"]),
+        distance=numpy(rides["trip_distance"]),
         hour=np.where(unknown, np.nan, clocks.hours(shown)),
         weekday=np.where(unknown, np.nan, clocks.weekdays(shown)),
     )
@@ -134,7 +137,7 @@ def _ask(served: Served, rides: pa.RecordBatch, asked: RideColumns) -> _Told:
     target = served.target
     inside = np.isfinite(values) & (values >= target.minimum) & (values <= target.maximum)
     inside &= np.isfinite(low) & np.isfinite(high) & (low <= values) & (values <= high)
-    refused = pc.if_else(pa.array(inside), pa.scalar(None, pa.string()), scoring.OUTSIDE)
+    refused = texts([None if ok else scoring.OUTSIDE for ok in inside.tolist()], pa.string())
     return _Told(values, intervals, refused)
 
 
@@ -150,7 +153,7 @@ def _one_by_one(served: Served, rides: pa.RecordBatch) -> _Told:
             values[n] = outcome.value
             intervals[n] = outcome.interval or np.nan
     pairs = None if np.isnan(intervals).all() else intervals
-    return _Told(values, pairs, pa.array(refused, pa.string()))
+    return _Told(values, pairs, texts(refused, pa.string()))
 
 
 def _structs(rides: pa.RecordBatch) -> list[Ride]:
@@ -172,20 +175,20 @@ def _answers(served: Served, told: _Told, rides: pa.RecordBatch) -> dict[str, An
     pairs = told.intervals
     low, high = (nothing, nothing) if pairs is None else (_nullable(pairs[:, n]) for n in (0, 1))
     actual = rides[f"{name}_actual"] if f"{name}_actual" in rides.schema.names else nothing
-    values = pa.array(told.values)
+    values = arrow(told.values)
     return {
         name: values,
         f"{name}_low": low,
         f"{name}_high": high,
         f"{name}_actual": actual,
         f"{name}_error": pc.subtract(values, actual),
-        f"{name}_model": pa.repeat(served.target.model_name, size),
-        f"{name}_version": pa.repeat(served.model.version, size),
+        f"{name}_model": repeated(served.target.model_name, size),
+        f"{name}_version": repeated(served.model.version, size),
     }
 
 
 def _nullable(values: NDArray[np.float64]) -> pa.Array:
-    return pa.array(values, mask=np.isnan(values))
+    return arrow(values, ~np.isnan(values))
 
 
 def _rejected(rides: pa.RecordBatch, reasons: pa.Array) -> pa.RecordBatch:
@@ -194,9 +197,21 @@ def _rejected(rides: pa.RecordBatch, reasons: pa.Array) -> pa.RecordBatch:
         msgspec.json.encode(RideEvent(ride, ride_id))
         for ride, ride_id in zip(_structs(rides), ids, strict=True)
     ]
-    columns = [rides["row"], rides["event_id"], reasons, data]
-    return pa.RecordBatch.from_pydict(dict(zip(REJECTED.names, columns, strict=True)), REJECTED)
+    columns = [rides["row"], rides["event_id"], reasons, texts(data, pa.binary())]
+    return pa.RecordBatch.from_arrays(columns, schema=REJECTED)
 
 
-def _numpy(values: pa.Array) -> NDArray[Any]:
-    return values.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+def rejections(
+    rows: Sequence[int],
+    event_ids: Sequence[str | None],
+    reasons: Sequence[str],
+    data: Sequence[bytes],
+) -> pa.RecordBatch:
+    """In the schema `REJECTED`."""
+    columns = [
+        arrow(np.array(rows, dtype=np.int64)),
+        texts(event_ids, pa.string()),
+        texts(reasons, pa.string()),
+        texts(data, pa.binary()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=REJECTED)

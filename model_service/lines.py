@@ -18,7 +18,8 @@ import pyarrow as pa
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from . import records, rides
-from .columnar import REJECTED, RIDES
+from .arrays import arrow, texts
+from .columnar import RIDES, rejections
 from .errors import EventError, FileError, RideRejected
 from .quotes import Asked, decode_bare
 from .records import Budget, Record
@@ -148,23 +149,22 @@ def _rides(found: Sequence[_Found]) -> pa.RecordBatch:
     }
     ids = [None if what.ride_id is UNSET else str(what.ride_id) for _, what in good]
     columns = {
-        "row": [one.row for one, _ in good],
-        "ride_id": identified(pa.array(ids, pa.string()), numbers, times, {}),
-        "event_id": [one.event_id for one, _ in good],
-        **numbers,
+        "row": arrow(np.array([one.row for one, _ in good], dtype=np.int64)),
+        "ride_id": identified(texts(ids, pa.string()), numbers, times, {}),
+        "event_id": texts([one.event_id for one, _ in good], pa.string()),
+        **{name: arrow(column) for name, column in numbers.items()},
         "pickup_datetime": instants(times),
         "ride_duration_actual": pa.nulls(len(good), pa.float64()),
         "ride_cost_actual": pa.nulls(len(good), pa.float64()),
     }
-    return pa.RecordBatch.from_pydict(columns, RIDES)
+    return pa.RecordBatch.from_arrays([columns[name] for name in RIDES.names], schema=RIDES)
 
 
 def _rejected(found: Sequence[_Found]) -> pa.RecordBatch:
     bad = [one for one in found if isinstance(one.what, RideRejected)]
-    columns = {
-        "row": [one.row for one in bad],
-        "event_id": [one.event_id for one in bad],
-        "reason": [str(one.what) for one in bad],
-        "data": [one.data for one in bad],
-    }
-    return pa.RecordBatch.from_pydict(columns, REJECTED)
+    return rejections(
+        [one.row for one in bad],
+        [one.event_id for one in bad],
+        [str(one.what) for one in bad],
+        [one.data for one in bad],
+    )

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import clocks
+from .arrays import arrow, numpy
 from .errors import OutputError
 
 ROW_GROUP = 65_536  # rows
@@ -37,15 +38,15 @@ class Part(NamedTuple):
 def by_month(rides: pa.RecordBatch) -> list[tuple[str, pa.RecordBatch]]:
     """*rides*, split by the month of pick-up in New York."""
     time = rides["pickup_datetime"]
-    shown = clocks.clocks(time.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False))
+    shown = clocks.clocks(numpy(time.cast(pa.int64())))
     months = shown.astype("datetime64[us]").astype("datetime64[M]")
-    months[time.is_null().to_numpy(zero_copy_only=False)] = np.datetime64("NaT", "M")
+    months[numpy(time.is_null())] = np.datetime64("NaT", "M")
     different = np.unique(months)
     if len(different) == 1:
         return [(_name(different[0]), rides)]
     known = [(_name(month), months == month) for month in different if not np.isnat(month)]
     unknown = [(UNKNOWN, nat)] if (nat := np.isnat(months)).any() else []
-    return [(month, rides.filter(pa.array(mask))) for month, mask in known + unknown]
+    return [(month, rides.filter(arrow(mask))) for month, mask in known + unknown]
 
 
 def _name(month: np.datetime64) -> str:

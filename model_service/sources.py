@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from . import lines, tables
-from .columnar import REJECTED, RIDES
+from .columnar import RIDES, rejections
 from .errors import FileError
 from .records import GZIP_MAGIC
 from .tables import Layout, Parsed
@@ -146,14 +146,14 @@ def _broken(rows: Sequence[pa.csv.InvalidRow]) -> Iterator[Chunk]:
     """Rows of CSV that have too few cells, or too many."""
     if not rows:
         return
-    rejected = {
-        "row": [row.number for row in rows],
-        "event_id": [None] * len(rows),
-        "reason": [f"{row.actual_columns} cells, not {row.expected_columns}" for row in rows],
-        "data": [row.text.encode() for row in rows],
-    }
-    nothing = pa.RecordBatch.from_pylist([], RIDES)
-    parsed = Parsed(nothing, pa.RecordBatch.from_pydict(rejected, REJECTED))
+    nothing = pa.RecordBatch.from_arrays([pa.nulls(0, one.type) for one in RIDES], schema=RIDES)
+    rejected = rejections(
+        [row.number for row in rows],
+        [None] * len(rows),
+        [f"{row.actual_columns} cells, not {row.expected_columns}" for row in rows],
+        [row.text.encode() for row in rows],
+    )
+    parsed = Parsed(nothing, rejected)
     yield Chunk(lambda: parsed, len(rows), 0)
 
 

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from . import clocks, identities, rides
+from .arrays import arrow, numpy, texts
 from .columnar import REJECTED, RIDES
 from .errors import FileError, RideRejected
 from .times import Times, times
@@ -106,14 +107,14 @@ def parse(batch: pa.RecordBatch, layout: Layout, row: NDArray[np.int64]) -> Pars
     good &= pickup.valid
     bad = np.flatnonzero(~good)
     found = _truth(given, pickup, len(batch))
-    found |= {"row": row, "ride_id": identified(ids, numbers, pickup, given)}
-    found |= {"trip_distance": numbers["trip_distance"], "pickup_datetime": instants(pickup)}
+    found |= {"row": arrow(row), "ride_id": identified(ids, numbers, pickup, given)}
+    found |= {"trip_distance": arrow(numbers["trip_distance"]), "pickup_datetime": instants(pickup)}
     found["event_id"] = pa.nulls(len(batch), pa.string())
     for zone in NEEDED[:2]:
-        found[zone] = np.where(good, numbers[zone], 0).astype(np.int64)
-    whole = pa.RecordBatch.from_pydict({name: found[name] for name in RIDES.names}, RIDES)
-    kept = whole.filter(pa.array(good)) if len(bad) else whole
-    at_fault = whole.take(pa.array(bad))
+        found[zone] = arrow(np.where(good, numbers[zone], 0).astype(np.int64))
+    whole = pa.RecordBatch.from_arrays([found[name] for name in RIDES.names], schema=RIDES)
+    kept = whole.filter(arrow(good)) if len(bad) else whole
+    at_fault = whole.take(arrow(bad))
     return Parsed(kept, _rejected(at_fault, given, pickup, bad))
 
 
@@ -131,10 +132,10 @@ def _numbers(column: pa.Array, size: int) -> NDArray[np.float64]:
     if pa.types.is_null(column.type):
         return np.full(size, np.nan)
     if _is_text(column.type):
-        column = pc.if_else(pc.match_substring_regex(column, NUMBER), column, None)
+        nothing = pa.nulls(size, column.type)
+        column = pc.if_else(pc.match_substring_regex(column, NUMBER), column, nothing)
         column = pc.utf8_trim(column, " ")
-    values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return np.asarray(values, dtype=np.float64)
+    return numpy(column.cast(pa.float64(), safe=False))
 
 
 def _ids(column: pa.Array | None, size: int) -> tuple[pa.Array, NDArray[np.bool_]]:
@@ -142,12 +143,12 @@ def _ids(column: pa.Array | None, size: int) -> tuple[pa.Array, NDArray[np.bool_
     if column is None or pa.types.is_null(column.type):
         return pa.nulls(size, pa.string()), np.ones(size, dtype=bool)
     if _is_text(column.type):
-        lengths = pc.fill_null(pc.utf8_length(column), 1).to_numpy(zero_copy_only=False)
-        return column.cast(pa.string()), (lengths >= 1) & (lengths <= 128)
+        there, lengths = numpy(pc.is_valid(column)), numpy(pc.utf8_length(column))
+        return column.cast(pa.string()), ~there | ((lengths >= 1) & (lengths <= 128))
     numbers = _numbers(column, size)
     good = np.isnan(numbers) | ((np.abs(numbers) <= MOST_EXACT) & _whole(numbers))
-    whole = pa.array(np.where(good, np.nan_to_num(numbers), 0).astype(np.int64))
-    return pc.if_else(pa.array(np.isnan(numbers)), None, whole.cast(pa.string())), good
+    whole = np.where(good, np.nan_to_num(numbers), 0).astype(np.int64)
+    return arrow(whole, ~np.isnan(numbers)).cast(pa.string()), good
 
 
 def identified(
@@ -177,9 +178,7 @@ def instants(pickup: Times) -> pa.Array:
         shown = np.where(pickup.naive & pickup.valid, micros, 0)
         micros = np.where(pickup.naive, clocks.instants(shown), micros)
     there = pickup.known & pickup.valid
-    return pa.array(micros, mask=None if there.all() else ~there).cast(
-        RIDES.field("pickup_datetime").type
-    )
+    return arrow(micros, there).cast(RIDES.field("pickup_datetime").type)
 
 
 def _truth(given: dict[str, pa.Array], pickup: Times, size: int) -> dict[str, pa.Array]:
@@ -189,10 +188,10 @@ def _truth(given: dict[str, pa.Array], pickup: Times, size: int) -> dict[str, pa
         dropoff = times(given["dropoff_datetime"], size)
         known = pickup.known & pickup.valid & dropoff.known & dropoff.valid
         known &= pickup.naive == dropoff.naive
-        minutes = pa.array((dropoff.micros - pickup.micros) / (60 * clocks.SECOND), mask=~known)
+        minutes = arrow((dropoff.micros - pickup.micros) / (60 * clocks.SECOND), known)
     if "total_amount" in given and "tip_amount" in given:
         dollars = _numbers(given["total_amount"], size) - _numbers(given["tip_amount"], size)
-        cost = pa.array(dollars, mask=~np.isfinite(dollars))
+        cost = arrow(dollars, np.isfinite(dollars))
     return {"ride_duration_actual": minutes, "ride_cost_actual": cost}
 
 
@@ -201,7 +200,7 @@ def _rejected(
 ) -> pa.RecordBatch:
     """*rows*, which are at *bad*, as the ride events they came as, and what is wrong with them."""
     names = [name for name in (*NEEDED, "ride_id") if name in given]
-    values = {name: given[name].take(pa.array(bad)).to_pylist() for name in names}
+    values = {name: given[name].take(arrow(bad)).to_pylist() for name in names}
     data = []
     for n, (at, identity) in enumerate(zip(bad.tolist(), rows["ride_id"].to_pylist(), strict=True)):
         ride = {name: _scalar(values[name][n]) for name in NEEDED}
@@ -211,8 +210,9 @@ def _rejected(
         ride_id = ride_id if isinstance(ride_id, str) else _scalar(ride_id)
         data.append({"ride": ride, "ride_id": identity if ride_id is None else ride_id})
     events = [msgspec.json.encode(event) for event in data]
-    columns = [rows["row"], rows["event_id"], [_reason(event) for event in events], events]
-    return pa.RecordBatch.from_pydict(dict(zip(REJECTED.names, columns, strict=True)), REJECTED)
+    reasons = texts([_reason(event) for event in events], pa.string())
+    columns = [rows["row"], rows["event_id"], reasons, texts(events, pa.binary())]
+    return pa.RecordBatch.from_arrays(columns, schema=REJECTED)
 
 
 def _reason(event: bytes) -> str:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from . import clocks
+from .arrays import numpy
 from .clocks import Micros
 
 Mask = NDArray[np.bool_]
@@ -47,7 +48,7 @@ def times(column: pa.Array | None, size: int) -> Times:
         no, yes = np.zeros(size, dtype=bool), np.ones(size, dtype=bool)
         return Times(np.zeros(size, dtype=np.int64), no, no, yes)
     if pa.types.is_timestamp(column.type):
-        known = pc.is_valid(column).to_numpy(zero_copy_only=False)
+        known = numpy(pc.is_valid(column))
         micros = _micros(column)
         naive = np.full(size, column.type.tz is None)
         return Times(micros, naive, known, ~known | _has_room(micros))
@@ -56,9 +57,7 @@ def times(column: pa.Array | None, size: int) -> Times:
 
 def _micros(column: pa.Array) -> Micros:
     unit = pa.timestamp("us", column.type.tz)
-    whole: Micros = (
-        column.cast(unit, safe=False).cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-    )
+    whole: Micros = numpy(column.cast(unit, safe=False).cast(pa.int64()))
     return whole
 
 
@@ -67,7 +66,7 @@ def _has_room(micros: Micros) -> Mask:
 
 
 def _texts(column: pa.Array) -> Times:
-    known = pc.is_valid(column).to_numpy(zero_copy_only=False)
+    known = numpy(pc.is_valid(column))
     if pc.all(pc.match_substring_regex(column, PLAIN), min_count=0).as_py():
         try:
             micros = _micros(column.cast(pa.timestamp("us")))

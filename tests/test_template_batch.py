@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from model_service import windows
+from model_service.settings import BatchSettings, ScheduleSettings
 
 from . import stacks
 from .stacks import SAM_PYTHON, Stack
@@ -95,6 +97,21 @@ def test_the_function_has_its_image_and_all_the_time_there_is(stack: Stack) -> N
     assert function["LoggingConfig"]["LogGroup"] == "<BatchLogs>"
     metadata = stack.resources["BatchFunction"]["Metadata"]
     assert (metadata["DockerBuildTarget"], metadata["DockerTag"]) == ("batch", "batch")
+
+
+def test_its_variables_are_its_settings(stack: Stack) -> None:
+    function = stack.of_type("AWS::Lambda::Function")["BatchFunction"]
+    variables = {name: str(text) for name, text in function["Environment"]["Variables"].items()}
+    settings = [*fields(BatchSettings), *fields(ScheduleSettings)]
+    assert variables.keys() == {field.name.upper() for field in settings}
+
+    scoring, schedule = BatchSettings.from_env(variables), ScheduleSettings.from_env(variables)
+
+    assert scoring.model_location == "s3://models/1/duration"
+    assert scoring.cost_model_location == "s3://models/1/cost"
+    assert schedule.archive_location == "s3://<ArchiveBucket>/ride_events"
+    assert schedule.output_location == "s3://<ArchiveBucket>/scored"
+    assert schedule.batch_window == "day"
 
 
 def test_a_missing_run_is_an_alarm(stack: Stack) -> None:
