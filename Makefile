@@ -117,7 +117,7 @@ model: .venv/run-installed  ## a small trained model of each target into build/
 	$(PY) -m training train $(DATA) --target cost --output build/cost-model
 
 .PHONY: web
-web: .venv/run-installed  ## the web service under gunicorn, on http://127.0.0.1:9696
+web: .venv/run-installed  ## the web service and its page, on http://127.0.0.1:9696
 	@test -e build/model/MLmodel -a -e build/cost-model/MLmodel || $(MAKE) model
 	MODEL_LOCATION=build/model COST_MODEL_LOCATION=build/cost-model \
 	.venv/bin/gunicorn --bind=127.0.0.1:9696 predict:app
@@ -250,6 +250,11 @@ schemas: .venv/run-installed  ## write docs/events/ from the code's own types
 .PHONY: events
 events: .venv/run-installed  ## write events/ to invoke the function with
 	$(PY) -m local.events events
+
+.PHONY: pictures
+pictures: .venv/dev-installed  ## write the pictures of the page in docs/images/ (needs Chromium)
+	@test -e build/model/MLmodel -a -e build/cost-model/MLmodel || $(MAKE) model
+	$(PY) -m tests.pictures
 
 .PHONY: lock
 lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew

@@ -286,6 +286,16 @@ def test_without_a_cost_model_there_is_no_cost(
     visit.page.context.close()
 
 
+def test_the_start_prints_the_address_of_the_page(
+    locations: tuple[Path, Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with server(locations[0], 0, f"--log-file={log}") as (_, port):
+        said = log.read_text()
+
+    assert f"The page: http://{HOST}:{port}/ " in said
+
+
 def test_recent_quotes_come_back_after_a_reload_and_can_be_asked_again(visit: Visit) -> None:
     visit.ride()
     visit.page.get_by_label("Distance").fill("5")
@@ -351,7 +361,9 @@ def test_nothing_is_wider_than_the_window(
 def axe(page: Page) -> list[str]:
     """What axe-core finds serious or critical, and on what."""
     page.evaluate(AXE.read_text())
-    found = page.evaluate("axe.run(document, {rules: {'target-size': {enabled: true}}})")
+    found = page.evaluate(
+        "axe.run(document, {resultTypes: ['violations'], rules: {'target-size': {enabled: true}}})"
+    )
     return [
         f"{fault['id']}: {node['html'][:120]}"
         for fault in found["violations"]

@@ -51,7 +51,7 @@ export function createAnswer(card, say) {
       }
       const { text, field, again: worthTrying } = outcome.trouble;
       for (const id of FIELDS.values()) markField(id, id === FIELDS.get(field ?? "") ? text : "");
-      const words = worthTrying ? `${text} Trying again …` : text;
+      const words = worthTrying ? `${text} Trying again …` : text;
       if (alert.textContent !== words) alert.textContent = words; // the same again is not news
       again.hidden = !worthTrying;
       enter("trouble");

@@ -1,14 +1,14 @@
 /** The map: a list of zones laid out where they lie; chosen from by hand or by arrow keys. */
 
-import { beside, box, cell, nearest, places as lay } from "./cells.js";
-import { createRoute, element } from "./route.js";
+import { WHOLE, addBoroughs, drawCells } from "./boroughs.js";
+import { beside, box, nearest, places as lay } from "./cells.js";
+import { createRoute } from "./route.js";
 
 /** @typedef {import("./zones.js").Zone} Zone */
 /** @typedef {import("./cells.js").Place} Place */
 /** @typedef {import("./cells.js").Point} Point */
 /** @typedef {import("./cells.js").Box} Box */
 
-const WHOLE = "Whole city";
 const FINGER = 24; // pixels between a tap and the zone that it means
 const GLIDE = 350; // milliseconds, from one part of the city to another
 /** @type {Record<string, Point>} */
@@ -147,51 +147,3 @@ export function createMap({ svg, tip, boroughs, zones, onChoice }) {
     },
   };
 }
-
-/**
- * One option a zone, in groups by borough.
- * @param {SVGSVGElement} svg
- * @param {Place[]} places
- */
-function drawCells(svg, places) {
-  /** @type {Map<Zone, Point[]>} */
-  const outlines = new Map(places.map((place) => [place.zone, cell(place, places)]));
-  /** @type {Map<Zone, SVGPathElement>} */
-  const paths = new Map();
-  for (const borough of boroughsOf(places.map(({ zone }) => zone))) {
-    const group = element("g", { role: "group", "aria-label": borough, class: slug(borough) });
-    for (const [zone, corners] of outlines) {
-      if (zone.borough !== borough) continue;
-      const d = `M${corners.map((corner) => corner.map((at) => at.toFixed(1)).join(" ")).join("L")}Z`;
-      const path = element("path", { id: `zone-${zone.id}`, role: "option", "aria-label": zone.name, d });
-      paths.set(zone, path);
-      group.append(path);
-    }
-    svg.append(group);
-  }
-  return { paths, outlines };
-}
-
-/**
- * What the colours mean; each shows its part of the city.
- * @param {HTMLElement} group
- * @param {Zone[]} zones
- * @param {(part: string) => void} frame
- */
-function addBoroughs(group, zones, frame) {
-  for (const part of [WHOLE, ...boroughsOf(zones)]) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = slug(part);
-    button.textContent = part;
-    button.setAttribute("aria-pressed", String(part === WHOLE));
-    button.addEventListener("click", () => frame(part));
-    group.append(button);
-  }
-}
-
-/** @param {Zone[]} zones */
-const boroughsOf = (zones) => [...new Set(zones.map(({ borough }) => borough))].sort();
-
-/** @param {string} words */
-const slug = (words) => words.toLowerCase().replaceAll(" ", "-");

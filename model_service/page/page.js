@@ -135,7 +135,7 @@ async function load() {
     try {
       return await zoneTable();
     } catch {
-      by("loading").textContent = "The service cannot be reached. Trying again …";
+      by("loading").textContent = "The service cannot be reached. Trying again …";
       await new Promise((again) => setTimeout(again, 3000));
     }
   }
