@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from local.aws import embedded
 from model_service import places, spark
 from model_service.settings import BatchSettings
 from model_service.spark import Task, Told
@@ -194,7 +195,25 @@ def test_a_directory_that_cannot_be_written_is_no_fault_of_a_ride(
     assert told.output_error is not None
 
 
-def work(rides: Path, output: Path, settings: BatchSettings) -> Iterator[Told]:
+def test_a_task_takes_from_s3_and_writes_there(
+    tmp_path: Path, line: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [month] = months(tmp_path / "rides", number=1, rides=100).iterdir()
+    with embedded() as aws:
+        for name, value in aws.environ.items():
+            monkeypatch.setenv(name, value)
+        s3 = aws.s3()
+        s3.create_bucket(Bucket="rides")
+        s3.upload_file(str(month), "rides", "tlc/month.parquet")
+
+        [told] = work("s3://rides/tlc/*", "s3://rides/out", BatchSettings(model_location=str(line)))
+
+        assert told.done
+        written = [entry["Key"] for entry in s3.list_objects_v2(Bucket="rides")["Contents"]]
+    assert {f"out/{name}" for name in told.done.files} < set(written)
+
+
+def work(rides: Path | str, output: Path | str, settings: BatchSettings) -> Iterator[Told]:
     """What tasks tell, one a batch, as a worker of Spark runs them."""
     tasks = [Task(one, []) for one in places.inputs([str(rides)])]
     batches = (
