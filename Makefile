@@ -13,7 +13,7 @@ PARAMETERS ?=
 SAM_BUILD ?=
 REPOSITORY ?=
 RELEASE ?=
-BUILT := archivefunction:lambda
+BUILT := archivefunction:lambda batchfunction:batch
 MODEL ?=
 EVENT ?= events/one-ride.json
 PIPENV_VERSION := 2026.10.3
@@ -40,7 +40,7 @@ SBOM = PYTHONWARNINGS=ignore .venv/bin/cyclonedx-py pipenv --pyproject pyproject
 SYSTEM_PACKAGES = if command -v rpm >/dev/null; \
 	then rpm --query --all --queryformat "%{NAME} %{VERSION}-%{RELEASE}\n"; \
 	else dpkg-query --show --showformat "\$${Package} \$${Version}\n"; fi
-IMAGES := onnx lambda
+IMAGES := onnx lambda batch
 
 # A pyenv shim answers to python3.13 even where it cannot run, hence -c.
 FIND_PYTHON = for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python3.13" \
@@ -137,15 +137,21 @@ bench-image: .venv/dev-installed image  ## the images beside the tutorial's
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m benchmarks.image
 
+.PHONY: bench-spark
+bench-spark: .venv/run-installed .venv/spark-installed  ## one machine beside Spark on it (TLC_DATA=dir of months)
+	@test -e build/model/MLmodel || $(MAKE) model
+	$(PY) -m benchmarks.spark $(DATA)
+
 .PHONY: smoke
 smoke: .venv/run-installed  ## ten rides and a broken record through the deployed stack STACK=name
 	@test -n "$(STACK)" || { echo "Name the stack: make smoke STACK=name" >&2; exit 2; }
 	$(PY) -m operate.smoke --stack "$(STACK)"
 
 .PHONY: image
-image:  ## ride-predictions:onnx and :lambda (MODEL=build/model bakes a model in)
+image:  ## ride-predictions:onnx, :lambda and :batch (MODEL=build/model bakes a model in)
 	$(BUILD) --target onnx -t ride-predictions:onnx .
 	$(BUILD) --target lambda -t ride-predictions:lambda .
+	$(BUILD) --target batch -t ride-predictions:batch .
 	@test -z "$$($(STAND_IN) ride-predictions:lambda)" \
 	|| echo "Built on a stand-in for AWS's base image: to try and to test, not to deploy."
 
@@ -154,19 +160,23 @@ build: sam/.venv/installed  ## what is deployed, by the SAM CLI (PARAMETERS="Nam
 	set -f; sam/.venv/bin/sam build $(SAM_BUILD) --parameter-overrides $$PARAMETERS \
 	Version=$(VERSION) Revision=$(REVISION)
 
-# SAM puts no image that it pushes into a loop over a parameter; one image by its digest serves all.
+# SAM puts no image that it pushes into a loop over a parameter; an image by its digest serves all
+# functions of its target. That of batches is RELEASE-batch.
 .PHONY: push
-push:  ## what was built, to REPOSITORY of ECR as RELEASE; its digest goes into the built template
+push:  ## what was built, to REPOSITORY of ECR as RELEASE; the digests go into the built template
 	@test -n "$$REPOSITORY" -a -n "$$RELEASE" \
 	|| { echo "Say where to, and as what: make push REPOSITORY=... RELEASE=..." >&2; exit 2; }
-	@stand_in="$$($(STAND_IN) $(BUILT))"; test -z "$$stand_in" \
-	|| { echo "$(BUILT) was built on a stand-in for AWS's base image: it is not to be deployed." >&2; exit 1; }
+	@for built in $(BUILT); do stand_in="$$($(STAND_IN) $$built)"; test -z "$$stand_in" \
+	|| { echo "$$built was built on a stand-in for AWS's base image: it is not to be deployed." >&2; exit 1; }; done
 	aws ecr get-login-password | docker login --username AWS --password-stdin "$${REPOSITORY%%/*}"
-	docker tag $(BUILT) "$$REPOSITORY:$$RELEASE"
-	docker push "$$REPOSITORY:$$RELEASE"
+	for built in $(BUILT); do \
+	target="$${built#*:}"; tag="$$RELEASE-$$target"; tag="$${tag%-lambda}"; \
+	docker tag "$$built" "$$REPOSITORY:$$tag"; \
+	docker push "$$REPOSITORY:$$tag"; \
 	digest="$$(aws ecr describe-images --repository-name "$${REPOSITORY#*/}" \
-	--image-ids "imageTag=$$RELEASE" --query 'imageDetails[0].imageDigest' --output text)"; \
-	sed -i.local -E "s|^( +ImageUri: ).+|\1$$REPOSITORY@$$digest|" .aws-sam/build/template.yaml
+	--image-ids "imageTag=$$tag" --query 'imageDetails[0].imageDigest' --output text)"; \
+	sed -i.local -E "s|^( +ImageUri: )[a-z0-9]+:$$target$$|\1$$REPOSITORY@$$digest|" .aws-sam/build/template.yaml; \
+	done
 
 .PHONY: event
 event:
@@ -218,13 +228,14 @@ sbom: .venv/dev-installed  ## what is in the images, and in what they stand on, 
 	@mkdir -p build/sbom
 	$(SBOM) --categories "packages" --output-file build/sbom/onnx.json
 	$(SBOM) --categories "packages pyfunc" --output-file build/sbom/lambda.json
+	$(SBOM) --categories "packages batch" --output-file build/sbom/batch.json
 	@for image in $(IMAGES); do docker run --rm --network none --entrypoint sh ride-predictions:$$image \
 	-c '$(SYSTEM_PACKAGES)' | sort >build/sbom/$$image-system.txt; done
 
 .PHONY: audit
 audit: .venv/dev-installed  ## known weaknesses of the Python packages in the images
 	@mkdir -p build
-	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc" > build/audited.txt
+	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc batch" > build/audited.txt
 	.venv/bin/pip-audit --strict --no-deps --disable-pip --requirement build/audited.txt
 
 .PHONY: format

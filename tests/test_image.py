@@ -5,6 +5,8 @@ Whatever talks, talks on loopback.  `make image-test` makes the images first.
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import shutil
@@ -25,6 +27,7 @@ from .factories import kinesis_event, payload
 
 ROOT = Path(__file__).parents[1]
 ONNX, LAMBDA = "ride-predictions:onnx", "ride-predictions:lambda"
+BATCH = "ride-predictions:batch"
 IMAGES = (ONNX, LAMBDA)
 TEST_RUN = {"MODEL_LOCATION": "/opt/model", "TEST_RUN": "True"}
 INIT_SECONDS = 10  # what Lambda gives a function
@@ -259,7 +262,31 @@ def test_records_become_lines_of_the_archive() -> None:
     assert [each["result"] for each in answer["records"]] == ["Ok"]
 
 
-@either
+def test_a_window_of_the_archive_is_scored_from_s3_to_s3(aws: Embedded, line: Path) -> None:
+    s3 = aws.s3()
+    s3.create_bucket(Bucket="archived")
+    data = base64.b64encode(payload(256)).decode()
+    archived = {"event_id": "1", "arrived_at": "2026-11-24T05:00:00Z", "data": data}
+    body = gzip.compress(json.dumps(archived).encode() + b"\n")
+    s3.put_object(Bucket="archived", Key="ride_events/2026/11/24/05/1.gz", Body=body)
+    settings = {
+        **{key: value for key, value in aws.environ.items() if value},
+        "MODEL_LOCATION": "/opt/model",
+        "ARCHIVE_LOCATION": "s3://archived/ride_events",
+        "OUTPUT_LOCATION": "s3://archived/scored",
+        "BATCH_WINDOW": "day",
+    }
+
+    with container(
+        BATCH, settings, options=mounted(line), handler="batch_function.lambda_handler"
+    ) as port:
+        answer = invoke(port, {"scheduled_time": "2026-11-25T00:20:00Z"})
+
+    assert (answer.get("window"), answer.get("scored")) == ("2026/11/24", 1), answer
+    s3.head_object(Bucket="archived", Key="scored/2026/11/24/_SUCCESS")
+
+
+@pytest.mark.parametrize("image", [*IMAGES, BATCH])
 def test_what_lies_in_it_is_compiled_and_everybody_s_to_read(image: str) -> None:
     faults = json.loads(inside(image, FAULTS, user="root"))  # who sees all
 
