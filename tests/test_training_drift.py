@@ -3,7 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 from base64 import b64encode
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from model_service.errors import ModelError
+from model_service.features import RideColumns
 from model_service.rides import Ride
 from tests.test_training_evaluation import rides
 from training import drift, live
@@ -40,13 +41,7 @@ def test_the_training_data_itself_is_steady(trained: Baseline, month: Rides) -> 
 
 def test_a_few_of_its_rides_are_steady_too(trained: Baseline, month: Rides) -> None:
     some = np.random.default_rng(0).permutation(5000)[:300]
-    columns = replace(
-        month.columns,
-        **{
-            name: getattr(month.columns, name)[some]
-            for name in ("pickup", "dropoff", "distance", "hour", "weekday")
-        },
-    )
+    columns = RideColumns(*(getattr(month.columns, f.name)[some] for f in fields(RideColumns)))
 
     found = levels(trained, Rides(columns, month.target[some], month.pickup_datetime[some]))
 

@@ -315,7 +315,7 @@ def test_the_page_needs_nothing_beside_itself(made: Path) -> None:
     page = (made / card.PAGE).read_text()
     Page().feed(page)
 
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == len(list((made / "pictures").iterdir())) >= len(card.PICTURES)
     assert all(link.startswith("#") for link in asked)
 
 

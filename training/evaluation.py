@@ -6,7 +6,7 @@ Everything here asks the model in the form that is served, and knows nothing of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from math import inf
 from statistics import median
@@ -29,12 +29,9 @@ UNKNOWN = "unknown"
 FEWEST = 30
 """Rides; figures of a part with less say nothing."""
 IMPORTANCE_SAMPLE = 10_000
-SAID: dict[str, tuple[str, ...]] = {
-    "pick-up zone": ("pickup",),
-    "drop-off zone": ("dropoff",),
-    "distance": ("distance",),
-    "time": ("hour", "weekday"),
-}
+PLACES = {"pick-up zone": "pickup", "drop-off zone": "dropoff", "distance": "distance"}
+TIME = tuple(field.name for field in fields(RideColumns) if field.name not in PLACES.values())
+SAID = {**{name: (field,) for name, field in PLACES.items()}, "time": TIME}
 """What a ride says of itself, and the columns that have it."""
 
 
@@ -128,9 +125,9 @@ def importance(ask: Ask, rides: Rides, *, seed: int) -> dict[str, float]:
     target = rides.target[sample]
     before = _rmse(ask(columns).values - target)
     found = {}
-    for name, fields in SAID.items():
+    for name, said in SAID.items():
         other = rng.permutation(len(sample))
-        shuffled = replace(columns, **{field: getattr(columns, field)[other] for field in fields})
+        shuffled = replace(columns, **{field: getattr(columns, field)[other] for field in said})
         found[name] = _rmse(ask(shuffled).values - target) - before
     return found
 
@@ -158,13 +155,7 @@ def subsets(rides: Rides, shares: tuple[float, ...], *, seed: int) -> Iterator[R
 
 
 def _take(columns: RideColumns, some: NDArray[np.int64]) -> RideColumns:
-    return RideColumns(
-        pickup=columns.pickup[some],
-        dropoff=columns.dropoff[some],
-        distance=columns.distance[some],
-        hour=columns.hour[some],
-        weekday=columns.weekday[some],
-    )
+    return RideColumns(*(getattr(columns, field.name)[some] for field in fields(RideColumns)))
 
 
 def _part(kind: str, name: str, test: Trial, some: NDArray[np.bool_]) -> Part:

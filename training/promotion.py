@@ -8,7 +8,7 @@ checked for what it takes to serve.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,9 @@ from model_service.features import RideColumns, columns
 from model_service.model import LoadedModel
 from model_service.scoring import WARM_UP
 
-from . import card, contest, evaluation, export, tracking
+from . import card, contest, evaluation, export, fit
 from .contest import BOUND, CONFIDENCE, Gain
 from .data import UNITS, Rides, Target
-from .export import ExportError
 
 ONE_RIDE_MS, THOUSAND_MS = 1.0, 50.0
 """What a call may take."""
@@ -177,16 +176,24 @@ def _worse(by_borough: Mapping[str, Mapping[str, float]], bench: Bench) -> list[
 
 
 def _parity(candidate: Contender, rides: RideColumns) -> tuple[float | None, list[str]]:
-    files = artifacts.at(candidate.location)
     if candidate.loaded.flavour != "onnx":
         return None, ["it has no ONNX form"]
     try:
-        pipeline = skops.io.loads(files.read("model.skops"), trusted=sorted(model.TRUSTED_TYPES))
-        return export.largest_difference(pipeline, files.read(tracking.DATA_FILE), rides), []
+        saved = artifacts.at(candidate.location).read("model.skops")
     except ModelError as exc:
         return None, [f"its two forms cannot be compared: {exc}"]
-    except ExportError:
-        return None, [f"its ONNX and scikit-learn forms differ by more than {export.TOLERANCE:g}"]
+    other = skops.io.loads(saved, trusted=sorted(model.TRUSTED_TYPES))
+    untimed = replace(rides, **{name: np.full(len(rides.hour), np.nan) for name in evaluation.TIME})
+    difference = max(
+        float(np.max(np.abs(other.predict(fit.frame(of)) - candidate.loaded.predict(of).values)))
+        for of in (rides, untimed)
+    )
+    if difference <= export.TOLERANCE:
+        return difference, []
+    return difference, [
+        f"its ONNX and scikit-learn forms differ by {difference:.2g}, "
+        f"more than {export.TOLERANCE:g}"
+    ]
 
 
 def _milliseconds(candidate: Contender, rides: RideColumns) -> dict[str, float]:
