@@ -143,7 +143,7 @@ def _ask(served: Served, rides: pa.RecordBatch, asked: RideColumns) -> _Told:
 
 def _one_by_one(served: Served, rides: pa.RecordBatch) -> _Told:
     """By the slow way that knows whose fault it is."""
-    outcomes = scoring.score(served.model, served.target, _structs(rides))
+    outcomes = scoring.score(served.model, served.target, structs(rides))
     values, intervals = np.full(len(rides), np.nan), np.full((len(rides), 2), np.nan)
     refused: list[str | None] = [None] * len(rides)
     for n, outcome in enumerate(outcomes):
@@ -156,7 +156,8 @@ def _one_by_one(served: Served, rides: pa.RecordBatch) -> _Told:
     return _Told(values, pairs, texts(refused, pa.string()))
 
 
-def _structs(rides: pa.RecordBatch) -> list[Ride]:
+def structs(rides: pa.RecordBatch) -> list[Ride]:
+    """Rides one by one, for the few that need it."""
     times = rides["pickup_datetime"].cast(pa.int64()).to_pylist()
     fields = (rides[name].to_pylist() for name in ("PULocationID", "DOLocationID", "trip_distance"))
     return [
@@ -195,7 +196,7 @@ def _rejected(rides: pa.RecordBatch, reasons: pa.Array) -> pa.RecordBatch:
     ids = rides["ride_id"].to_pylist()
     data = [
         msgspec.json.encode(RideEvent(ride, ride_id))
-        for ride, ride_id in zip(_structs(rides), ids, strict=True)
+        for ride, ride_id in zip(structs(rides), ids, strict=True)
     ]
     columns = [rides["row"], rides["event_id"], reasons, texts(data, pa.binary())]
     return pa.RecordBatch.from_arrays(columns, schema=REJECTED)

@@ -256,6 +256,22 @@ def test_drift_is_told_from_the_model_alone(
     assert low < found["mean"] < high
 
 
+def test_drift_of_events_is_an_exit_code(
+    models: dict[str, Summary], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ride = {"PULocationID": 264, "DOLocationID": 264, "trip_distance": 90.5}
+    (tmp_path / "rides").write_text(
+        "".join(json.dumps({"ride": ride, "ride_id": i}) + "\n" for i in range(500)) + "nonsense\n"
+    )
+
+    location = models["good"]["model_location"]
+    code = command.main(["drift", "--model", location, "--events", str(tmp_path / "rides")])
+
+    out, err = capsys.readouterr()
+    assert (code, json.loads(out)["rides"]) == (1, 500)
+    assert "1 lines are no ride events." in err
+
+
 @pytest.fixture
 def made(models: dict[str, Summary], place: Path, tmp_path: Path) -> Path:
     """The card of the good model, as it hangs on its run."""

@@ -29,6 +29,8 @@ from .data import Target
 CHAMPION = "champion"
 AFTER, SHA256, ROLLED_BACK = "after", "sha256", "rolled_back"  # tags
 PATIENCE = 10.0  # seconds; moving an alias takes a fraction of one
+# MLflow looks up what is in the way, to say so; by then it may be gone.
+TAKEN = ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 
 
 class RegistryError(ServiceError):
@@ -128,7 +130,7 @@ class Registry:
                 self.client.create_registered_model(lock)
                 break
             except MlflowException as exc:
-                if exc.error_code != "RESOURCE_ALREADY_EXISTS":
+                if exc.error_code not in TAKEN:
                     raise
                 if time.monotonic() > give_up:
                     raise RegistryError(
