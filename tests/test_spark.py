@@ -195,6 +195,17 @@ def test_a_directory_that_cannot_be_written_is_no_fault_of_a_ride(
     assert told.output_error is not None
 
 
+def test_what_a_killed_task_left_is_in_nobody_s_way(tmp_path: Path) -> None:
+    left = tmp_path / "_temporary/tmp1"
+    left.mkdir(parents=True)
+    (left / "rides~half.parquet").write_bytes(b"half")
+
+    with places.output(str(tmp_path)) as output:
+        assert output.names() == []
+
+    assert not left.exists()
+
+
 def test_a_task_takes_from_s3_and_writes_there(
     tmp_path: Path, line: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

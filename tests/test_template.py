@@ -676,3 +676,16 @@ def test_every_function_runs_the_image_that_make_builds() -> None:
     assert sorted(set(images)) == ["batch", "lambda"]
     for image in set(images):
         assert f"-t ride-predictions:{image} " in makefile
+
+
+def test_what_the_images_copy_is_let_into_their_context() -> None:
+    ignored = (stacks.ROOT / ".dockerignore").read_text().splitlines()
+    let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    copies = re.findall(
+        r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
+    )
+
+    copied = {name.partition("/")[0] for line in copies for name in line.split()} - {"."}
+
+    assert "batch_function.py" in copied
+    assert copied <= let_in
