@@ -1,17 +1,19 @@
-# The functions on AWS Lambda. Two targets:
+# The functions on AWS Lambda. Three targets:
 #
 #   lambda   the default: whatever MLflow can load
 #   onnx     for models in ONNX alone, without MLflow, scikit-learn and pandas
+#   batch    the one that runs on a schedule: files of rides, with models in ONNX
 #
 #   docker build -t ride-predictions:lambda .
 #   docker build -t ride-predictions:onnx --target onnx --build-arg MODEL=build/model .
 #
 # The model comes from S3, or lies in the image, in /opt/model, where MODEL says which it is.
-# Needs no BuildKit.
+# Needs no BuildKit. Without it, all that stands before a target is built, needed or not: what few
+# people build stands last.
 
 ARG PYTHON=public.ecr.aws/lambda/python:3.13
 
-# --- packages, from the lock ------------------------------------------------------------------
+# --- what goes into them ----------------------------------------------------------------------
 
 FROM ${PYTHON} AS tools
 ARG PIPENV_VERSION=2026.10.3
@@ -20,35 +22,24 @@ RUN python -m pip install --quiet --root-user-action=ignore pipenv==${PIPENV_VER
 WORKDIR /build
 COPY Pipfile Pipfile.lock ./
 RUN pipenv verify
-
-# Bytecode is made here, because Lambda's root is read-only, and is taken at its word
-# (unchecked-hash), because nothing changes there.
-FROM tools AS onnx-packages
-RUN pipenv sync --categories "packages" \
-    && mv .venv/lib/python3.13/site-packages /packages \
-    && rm -rf /packages/pip /packages/pip-* /packages/*virtualenv* \
-    && python -m compileall -qfj0 --invalidation-mode unchecked-hash /packages -s /packages -p /var/task \
-    && chmod -R a+rX /packages
-
-# --- what is ours -----------------------------------------------------------------------------
-
-FROM ${PYTHON} AS code
-COPY lambda_function.py archive_function.py /code/
-COPY model_service /code/model_service
-RUN python -m compileall -qf --invalidation-mode unchecked-hash /code -s /code -p /var/task \
-    && chmod -R a+rX /code
+COPY images/packages images/compiled /images/
 
 FROM ${PYTHON} AS model
-ARG MODEL
+COPY images/model /images/
 COPY . /context
-RUN mkdir -p /opt/model \
-    && if [ -n "${MODEL}" ]; then \
-        test -f "/context/${MODEL}/MLmodel" || { echo "There is no MLflow model in ${MODEL}: run make model" >&2; exit 1; }; \
-        cp -R "/context/${MODEL}/." /opt/model; \
-    fi \
-    && chmod -R a+rX /opt/model
+ARG MODEL
+RUN sh /images/model "${MODEL}" /opt/model
 
-# --- the images -------------------------------------------------------------------------------
+FROM ${PYTHON} AS code
+COPY images/compiled /images/
+COPY lambda_function.py archive_function.py batch_function.py /code/
+COPY model_service /code/model_service
+RUN sh /images/compiled /code /var/task
+
+# --- ride-predictions:onnx --------------------------------------------------------------------
+
+FROM tools AS onnx-packages
+RUN sh /images/packages /var/task packages
 
 FROM ${PYTHON} AS onnx
 COPY --from=onnx-packages /packages/ ${LAMBDA_TASK_ROOT}/
@@ -62,12 +53,10 @@ LABEL org.opencontainers.image.title="ride-predictions:onnx" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT"
 
+# --- ride-predictions:lambda ------------------------------------------------------------------
+
 FROM tools AS lambda-packages
-RUN pipenv sync --categories "packages pyfunc" \
-    && mv .venv/lib/python3.13/site-packages /packages \
-    && rm -rf /packages/pip /packages/pip-* /packages/*virtualenv* \
-    && python -m compileall -qfj0 --invalidation-mode unchecked-hash /packages -s /packages -p /var/task \
-    && chmod -R a+rX /packages
+RUN sh /images/packages /var/task packages pyfunc
 
 FROM ${PYTHON} AS lambda
 ENV MLFLOW_DISABLE_TELEMETRY=true
@@ -81,3 +70,24 @@ LABEL org.opencontainers.image.title="ride-predictions:lambda" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT"
+
+# --- ride-predictions:batch -------------------------------------------------------------------
+
+FROM tools AS batch-packages
+RUN sh /images/packages /var/task packages batch
+
+FROM ${PYTHON} AS batch
+COPY --from=batch-packages /packages/ ${LAMBDA_TASK_ROOT}/
+COPY --from=model /opt/model /opt/model
+COPY --from=code /code/ ${LAMBDA_TASK_ROOT}/
+CMD ["batch_function.lambda_handler"]
+ARG VERSION=unreleased
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="ride-predictions:batch" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="MIT"
+
+# --- the default ------------------------------------------------------------------------------
+
+FROM lambda

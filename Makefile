@@ -9,11 +9,18 @@ SHELL := /bin/bash
 RIDES ?= 5000
 TLC_DATA ?=
 STACK ?=
+PARAMETERS ?=
+SAM_BUILD ?=
+REPOSITORY ?=
+RELEASE ?=
+BUILT := archivefunction:lambda batchfunction:batch
 MODEL ?=
 EVENT ?= events/one-ride.json
 PIPENV_VERSION := 2026.10.3
 PY := .venv/bin/python
 DATA := $(if $(TLC_DATA),--data "$(TLC_DATA)")
+
+export PARAMETERS REPOSITORY RELEASE
 
 # Sent nowhere; and the loops of template.yaml are read.
 export SAM_CLI_TELEMETRY := 0
@@ -22,10 +29,18 @@ export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS := 1
 # What an image says of itself.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-BUILD = docker build --network host --build-arg "MODEL=$(MODEL)" \
+BUILD = docker build --network host --force-rm --build-arg "MODEL=$(MODEL)" \
 	--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
+# Empty where an image was built on what its registry has; .ci/base-images says what a stand-in is.
+STAND_IN = docker image inspect --format '{{index .Config.Labels "ride-predictions.stand-in"}}'
 
 SBOM = PYTHONWARNINGS=ignore .venv/bin/cyclonedx-py pipenv --pyproject pyproject.toml --output-reproducible
+
+# What the base image's own system has: Amazon Linux, or Debian.
+SYSTEM_PACKAGES = if command -v rpm >/dev/null; \
+	then rpm --query --all --queryformat "%{NAME} %{VERSION}-%{RELEASE}\n"; \
+	else dpkg-query --show --showformat "\$${Package} \$${Version}\n"; fi
+IMAGES := onnx lambda batch
 
 # A pyenv shim answers to python3.13 even where it cannot run, hence -c.
 FIND_PYTHON = for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python3.13" \
@@ -79,6 +94,11 @@ sam/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) sam/Pipfile.lock
 	@$(call PIPENV,sam/Pipfile) sync >.pipenv/sam.log 2>&1 || { tail -30 .pipenv/sam.log; exit 1; }
 	@touch $@
 
+checkov/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) checkov/Pipfile.lock
+	@echo "Installing checkov ..."
+	@$(call PIPENV,checkov/Pipfile) sync >.pipenv/checkov.log 2>&1 || { tail -30 .pipenv/checkov.log; exit 1; }
+	@touch $@
+
 node_modules/installed: package-lock.json
 	@npm ci --no-audit --no-fund --loglevel=error && touch $@
 
@@ -97,7 +117,7 @@ model: .venv/run-installed  ## a small trained model of each target into build/
 	$(PY) -m training train $(DATA) --target cost --output build/cost-model
 
 .PHONY: web
-web: .venv/run-installed  ## the web service under gunicorn, on http://127.0.0.1:9696
+web: .venv/run-installed  ## the web service and its page, on http://127.0.0.1:9696
 	@test -e build/model/MLmodel -a -e build/cost-model/MLmodel || $(MAKE) model
 	MODEL_LOCATION=build/model COST_MODEL_LOCATION=build/cost-model \
 	.venv/bin/gunicorn --bind=127.0.0.1:9696 predict:app
@@ -117,22 +137,57 @@ bench-image: .venv/dev-installed image  ## the images beside the tutorial's
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m benchmarks.image
 
+.PHONY: bench-spark
+bench-spark: .venv/run-installed .venv/spark-installed  ## one machine beside Spark on it (TLC_DATA=dir of months)
+	@test -e build/model/MLmodel || $(MAKE) model
+	$(PY) -m benchmarks.spark $(DATA)
+
 .PHONY: smoke
 smoke: .venv/run-installed  ## ten rides and a broken record through the deployed stack STACK=name
 	@test -n "$(STACK)" || { echo "Name the stack: make smoke STACK=name" >&2; exit 2; }
 	$(PY) -m operate.smoke --stack "$(STACK)"
 
 .PHONY: image
-image:  ## ride-predictions:onnx and :lambda (MODEL=build/model bakes a model in)
+image:  ## ride-predictions:onnx, :lambda and :batch (MODEL=build/model bakes a model in)
 	$(BUILD) --target onnx -t ride-predictions:onnx .
 	$(BUILD) --target lambda -t ride-predictions:lambda .
+	$(BUILD) --target batch -t ride-predictions:batch .
+	@test -z "$$($(STAND_IN) ride-predictions:lambda)" \
+	|| echo "Built on a stand-in for AWS's base image: to try and to test, not to deploy."
+
+.PHONY: build
+build: sam/.venv/installed  ## what is deployed, by the SAM CLI (PARAMETERS="Name=value ..." of the template)
+	set -f; sam/.venv/bin/sam build $(SAM_BUILD) --parameter-overrides $$PARAMETERS \
+	Version=$(VERSION) Revision=$(REVISION)
+
+# SAM puts no image that it pushes into a loop over a parameter; an image by its digest serves all
+# functions of its target. That of batches is RELEASE-batch.
+.PHONY: push
+push:  ## what was built, to REPOSITORY of ECR as RELEASE; the digests go into the built template
+	@test -n "$$REPOSITORY" -a -n "$$RELEASE" \
+	|| { echo "Say where to, and as what: make push REPOSITORY=... RELEASE=..." >&2; exit 2; }
+	@for built in $(BUILT); do stand_in="$$($(STAND_IN) $$built)"; test -z "$$stand_in" \
+	|| { echo "$$built was built on a stand-in for AWS's base image: it is not to be deployed." >&2; exit 1; }; done
+	aws ecr get-login-password | docker login --username AWS --password-stdin "$${REPOSITORY%%/*}"
+	for built in $(BUILT); do \
+	target="$${built#*:}"; tag="$$RELEASE-$$target"; tag="$${tag%-lambda}"; \
+	docker tag "$$built" "$$REPOSITORY:$$tag"; \
+	docker push "$$REPOSITORY:$$tag"; \
+	digest="$$(aws ecr describe-images --repository-name "$${REPOSITORY#*/}" \
+	--image-ids "imageTag=$$tag" --query 'imageDetails[0].imageDigest' --output text)"; \
+	sed -i.local -E "s|^( +ImageUri: )[a-z0-9]+:$$target$$|\1$$REPOSITORY@$$digest|" .aws-sam/build/template.yaml; \
+	done
+
+.PHONY: event
+event:
+	@test -f "$(EVENT)" || { echo "There is no event $(EVENT): events/ has some" >&2; exit 2; }
 
 .PHONY: invoke
-invoke: sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
+invoke: event sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
 	@test -e build/model/MLmodel || $(MAKE) model
-	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model
-	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json \
-	--docker-network host --skip-pull-image
+	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model \
+	Version=$(VERSION) Revision=$(REVISION)
+	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json --skip-pull-image
 
 # --- what contributors run ------------------------------------------------------------------
 
@@ -140,24 +195,28 @@ invoke: sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json
 test: .venv/dev-installed  ## the tests that need Python alone
 	$(PY) -m pytest -m "not slow and not image"
 
+.PHONY: test-slow
+test-slow: .venv/dev-installed .venv/spark-installed sam/.venv/installed checkov/.venv/installed node_modules/installed
+	$(PY) -m pytest -m "slow and not image"
+
 .PHONY: test-all
-test-all: .venv/dev-installed .venv/spark-installed sam/.venv/installed node_modules/installed  ## all tests but the images'
-	$(PY) -m pytest -m "not image"
+test-all: test test-slow  ## all tests but the images'
 
 .PHONY: image-test
 image-test: .venv/dev-installed image  ## the tests that run the images
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m pytest -m image
 
-.PHONY: check
-check: .venv/dev-installed  ## format, lint, types, schemas, events, template, tests
+.PHONY: lint
+lint: .venv/dev-installed template
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	$(PY) -m model_service.schemas --check docs/events
 	$(PY) -m local.events --check events
-	$(MAKE) template
-	$(MAKE) test
+
+.PHONY: check
+check: lint test  ## format, lint, types, schemas, events, template, tests
 
 .PHONY: template
 template: sam/.venv/installed  ## lint the template of what runs on AWS
@@ -165,15 +224,18 @@ template: sam/.venv/installed  ## lint the template of what runs on AWS
 	sam/.venv/bin/sam validate --lint --region us-east-1
 
 .PHONY: sbom
-sbom: .venv/dev-installed  ## what is in the images, into build/sbom/
+sbom: .venv/dev-installed  ## what is in the images, and in what they stand on, into build/sbom/
 	@mkdir -p build/sbom
 	$(SBOM) --categories "packages" --output-file build/sbom/onnx.json
 	$(SBOM) --categories "packages pyfunc" --output-file build/sbom/lambda.json
+	$(SBOM) --categories "packages batch" --output-file build/sbom/batch.json
+	@for image in $(IMAGES); do docker run --rm --network none --entrypoint sh ride-predictions:$$image \
+	-c '$(SYSTEM_PACKAGES)' | sort >build/sbom/$$image-system.txt; done
 
 .PHONY: audit
-audit: .venv/dev-installed  ## known weaknesses of what is in the images
+audit: .venv/dev-installed  ## known weaknesses of the Python packages in the images
 	@mkdir -p build
-	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc" > build/audited.txt
+	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc batch" > build/audited.txt
 	.venv/bin/pip-audit --strict --no-deps --disable-pip --requirement build/audited.txt
 
 .PHONY: format
@@ -189,11 +251,17 @@ schemas: .venv/run-installed  ## write docs/events/ from the code's own types
 events: .venv/run-installed  ## write events/ to invoke the function with
 	$(PY) -m local.events events
 
+.PHONY: pictures
+pictures: .venv/dev-installed  ## write the pictures of the page in docs/images/ (needs Chromium)
+	@test -e build/model/MLmodel -a -e build/cost-model/MLmodel || $(MAKE) model
+	$(PY) -m tests.pictures
+
 .PHONY: lock
 lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) lock --categories "packages pyfunc training local web batch spark dev"
 	$(PLAIN_PIP) $(call PIPENV,sam/Pipfile) lock
-	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock
+	$(PLAIN_PIP) $(call PIPENV,checkov/Pipfile) lock
+	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock checkov/Pipfile.lock
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) verify
 
 .PHONY: clean

@@ -126,6 +126,31 @@ class BatchSettings:
         return settings
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSettings:
+    """What the batch on a schedule is told beside `BatchSettings`."""
+
+    archive_location: str = ""
+    output_location: str = ""
+    batch_window: str = ""
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> ScheduleSettings:
+        """
+        >>> ScheduleSettings.from_env({"ARCHIVE_LOCATION": "a", "OUTPUT_LOCATION": "s3://a/b"})
+        Traceback (most recent call last):
+        model_service.errors.SettingsError: ARCHIVE_LOCATION must be s3://…; BATCH_WINDOW is not set
+
+        Raises `SettingsError`.
+        """
+        found, faults = _read(cls, environ)
+        needed = ("archive_location", "output_location", "batch_window")
+        absent = {name.upper(): "is not set" for name in needed if name not in found}
+        _raise(absent | faults)
+        return cls(**found)
+
+
 def _read(cls: type[Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The fields of *cls* that *environ* sets, and the faults by variable."""
     found: dict[str, Any] = {}
@@ -221,6 +246,9 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "cost_prediction_max": _number,
     "bind": _matching(r"\S+:[0-9]{1,5}", "host:port"),
     "web_concurrency": _workers,
+    "archive_location": _matching("s3://[^/]+/.+", "s3://…"),
+    "output_location": _matching("s3://[^/]+/.+", "s3://…"),
+    "batch_window": _matching("hour|day|month", "hour, day or month"),
     "rejects_location": _matching(f"s3://[^/]+(/.*)?|{NO_REJECTS}", "s3://bucket/prefix, or none"),
     "test_run": _flag,
     "return_predictions": _flag,
