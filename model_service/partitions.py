@@ -6,6 +6,7 @@ however they come.  What is written here is temporary, until its name says other
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ MOST_OPEN = 64
 """Files at a time, one a month; rides of stray months come to a few."""
 UNKNOWN = "__HIVE_DEFAULT_PARTITION__"
 """The month of a ride without a time, as Hive and Spark have it."""
+NO_MONTH = -(2**62)
 DICTIONARIES = ("PULocationID", "DOLocationID")
 
 
@@ -38,19 +40,17 @@ class Part(NamedTuple):
 def by_month(rides: pa.RecordBatch) -> list[tuple[str, pa.RecordBatch]]:
     """*rides*, split by the month of pick-up in New York."""
     time = rides["pickup_datetime"]
-    shown = clocks.clocks(numpy(time.cast(pa.int64())))
-    months = shown.astype("datetime64[us]").astype("datetime64[M]")
-    months[numpy(time.is_null())] = np.datetime64("NaT", "M")
-    different = np.unique(months)
+    shown = clocks.clocks(numpy(time.cast(pa.int64()))).astype("datetime64[us]")
+    months = shown.astype("datetime64[M]").astype(np.int64)
+    months[numpy(time.is_null())] = NO_MONTH
+    different = np.unique(months).tolist()
     if len(different) == 1:
         return [(_name(different[0]), rides)]
-    known = [(_name(month), months == month) for month in different if not np.isnat(month)]
-    unknown = [(UNKNOWN, nat)] if (nat := np.isnat(months)).any() else []
-    return [(month, rides.filter(arrow(mask))) for month, mask in known + unknown]
+    return [(_name(month), rides.filter(arrow(months == month))) for month in different]
 
 
-def _name(month: np.datetime64) -> str:
-    return UNKNOWN if np.isnat(month) else str(month)
+def _name(month: int) -> str:
+    return UNKNOWN if month == NO_MONTH else str(np.datetime64(month, "M"))
 
 
 @dataclass(slots=True)
@@ -156,7 +156,8 @@ def writing(scratch: Path, name: str) -> Iterator[Partitions]:
         yield partitions
     except OSError as exc:
         partitions.drop()
-        raise OutputError(f"cannot write: {exc.strerror or exc}") from exc
+        why = os.strerror(exc.errno) if exc.errno else str(exc)  # Arrow's own words are long
+        raise OutputError(f"cannot write to {scratch}: {why}") from exc
     except BaseException:
         partitions.drop()
         raise

@@ -97,18 +97,38 @@ def output(location: str) -> Iterator[Output]:
             below = f"{prefix.strip('/')}/".lstrip("/")
             yield Bucket(buckets.client(), bucket, below, Path(directory))
         return
-    scratch = Path(location) / TEMPORARY
-    with output_errors(location):
-        scratch.mkdir(parents=True, exist_ok=True)
-        lock = (scratch / "lock").open("w")
-    with lock:
+    with _locked(Path(location)):
+        scratch = Path(location) / TEMPORARY
+        shutil.rmtree(scratch, ignore_errors=True)  # what a run left that was killed
+        with output_errors(location):
+            scratch.mkdir()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"another run is writing to {location}") from None
-        _empty(scratch)
-        yield Directory(Path(location), scratch)
-        shutil.rmtree(scratch, ignore_errors=True)
+            yield Directory(Path(location), scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write(output: Output, name: str, data: bytes) -> None:
+    """A small file, whole.  Raises `OutputError`."""
+    file = output.scratch / name.replace("/", "~")
+    with output_errors(str(file)):
+        file.write_bytes(data)
+    output.move(file, name)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Nobody else's, as long as this process lives."""
+    with output_errors(str(directory)):
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise OutputError(f"another run is writing to {directory}") from None
+    finally:
+        os.close(lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +166,6 @@ def output_errors(what: str) -> Iterator[None]:
         yield
     except OSError as exc:
         raise OutputError(f"cannot write {what}: {exc.strerror or type(exc).__name__}") from exc
-
-
-def _empty(scratch: Path) -> None:
-    """What a run left that was killed."""
-    for path in scratch.iterdir():
-        if path.is_dir():  # of a task of Spark
-            shutil.rmtree(path)
-        elif path.name != "lock":
-            path.unlink()
 
 
 def _on_disk(pattern: str) -> list[Input]:

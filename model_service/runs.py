@@ -188,9 +188,7 @@ def _publish(run: Run, source: Input, files: Partitions, done: Done, names: Sequ
     for name in _made_of(source, names):
         if name not in done.files:
             run.output.remove(name)
-    file = run.output.scratch / note.replace("/", "~")
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(done)) + b"\n")
-    run.output.move(file, note)
+    places.write(run.output, note, msgspec.json.format(msgspec.json.encode(done)) + b"\n")
 
 
 def _made_of(source: Input, names: Sequence[str]) -> Iterator[str]:

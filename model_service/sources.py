@@ -187,8 +187,7 @@ def _plain(raw: IO[bytes], magic: bytes) -> IO[bytes]:
 def _file_errors(name: str) -> Iterator[None]:
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowException):
-        raise FileError(f"{name} is damaged, or ends too early") from None
-    except OSError as exc:  # of Arrow, without a number
-        reason = exc.strerror or "it is damaged, or ends too early"
+    except (EOFError, zlib.error, OSError, pa.ArrowException) as exc:
+        if not (reason := getattr(exc, "strerror", None)):  # zlib's, Arrow's
+            raise FileError(f"{name} is damaged, or ends too early") from None
         raise FileError(f"cannot read {name}: {reason}") from exc

@@ -53,8 +53,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "watch": {"places", "runs"},
     "reports": {"accuracy", "columnar", "quotes", "runs"},
+    "backfill": {"accuracy", "errors", "places", "runs"},
     "batch": {
-        *("errors", "places", "quotes", "reports", "runs", "served", "settings", "spark", "watch"),
+        *("backfill", "columnar", "errors", "places", "quotes", "reports", "runs", "served"),
+        *("settings", "spark", "watch"),
     },
     "served": {"model", "quotes", "scoring", "settings"},
     "spark": {"buckets", "errors", "places", "quotes", "runs", "served", "settings"},
