@@ -137,6 +137,11 @@ bench-image: .venv/dev-installed image  ## the images beside the tutorial's
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m benchmarks.image
 
+.PHONY: bench-batch
+bench-batch: .venv/run-installed  ## months of rides beside the usual script (TLC_DATA=dir of months)
+	@test -e build/model/MLmodel || $(MAKE) model
+	$(PY) -m benchmarks.batch $(DATA)
+
 .PHONY: bench-spark
 bench-spark: .venv/run-installed .venv/spark-installed  ## one machine beside Spark on it (TLC_DATA=dir of months)
 	@test -e build/model/MLmodel || $(MAKE) model

@@ -27,6 +27,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from rich.progress import track
 
 from .results import RESULTS, save
@@ -41,21 +42,13 @@ def usual(files: Sequence[str], output: Path, location: str) -> None:
     import pandas as pd
 
     model = mlflow.pyfunc.load_model(location, suppress_warnings=True)
+    names = model.metadata.get_input_schema().input_names()
     for file in files:
         rides = pd.read_parquet(file)
         rides["duration"] = (
             rides.lpep_dropoff_datetime - rides.lpep_pickup_datetime
         ).dt.total_seconds() / 60
-        features = pd.DataFrame(
-            {
-                "PU_DO": rides.PULocationID.astype(str) + "_" + rides.DOLocationID.astype(str),
-                "PULocationID": rides.PULocationID.astype(str),
-                "DOLocationID": rides.DOLocationID.astype(str),
-                "trip_distance": rides.trip_distance.astype("float32"),
-                "hour": rides.lpep_pickup_datetime.dt.hour.astype("float32"),
-                "weekday": rides.lpep_pickup_datetime.dt.weekday.astype("float32"),
-            }
-        )
+        features = pd.DataFrame({name: column(name, rides) for name in names})
         dicts = features.to_dict(orient="records")
         asked = pd.DataFrame(dicts).astype(features.dtypes.to_dict())
         result = pd.DataFrame(
@@ -65,13 +58,43 @@ def usual(files: Sequence[str], output: Path, location: str) -> None:
                 "DOLocationID": rides.DOLocationID,
                 "trip_distance": rides.trip_distance,
                 "lpep_pickup_datetime": rides.lpep_pickup_datetime,
-                "predicted_duration": model.predict(asked),
+                "predicted_duration": np.asarray(model.predict(asked)).reshape(len(rides), -1)[
+                    :, 0
+                ],
                 "actual_duration": rides.duration,
                 "model_version": location,
             }
         )
         result["error"] = result.predicted_duration - result.actual_duration
         result.to_parquet(output / Path(file).name, index=False)
+
+
+def column(name: str, rides: Any) -> Any:
+    """A feature of a data frame of the TLC's."""
+    time = rides.lpep_pickup_datetime.dt
+    if name == "PU_DO":
+        return rides.PULocationID.astype(str) + "_" + rides.DOLocationID.astype(str)
+    if name in ("PULocationID", "DOLocationID"):
+        return rides[name].astype(str)
+    if name == "minute_of_day":
+        return (time.hour * 60 + time.minute).astype("float32")
+    if name in ("hour", "weekday"):
+        return getattr(time, name).astype("float32")
+    if name == "trip_distance":
+        return rides.trip_distance.astype("float32")
+    return of_zones(name, rides)
+
+
+def of_zones(name: str, rides: Any) -> Any:
+    """A feature of where a ride begins and ends: looked up for each pair of zones, once."""
+    from model_service import features
+    from model_service.rides import Ride
+
+    zones = rides[["PULocationID", "DOLocationID"]]
+    pairs = zones.drop_duplicates()
+    looked_up = features.columns([Ride(int(pu), int(do), 0.0) for pu, do in pairs.to_numpy()])
+    table = features.table(looked_up, {name: np.dtype("f4")})
+    return zones.merge(pairs.assign(**table), how="left")[name].to_numpy()
 
 
 def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:

@@ -5,21 +5,29 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from . import accuracy, places
 from .accuracy import Errors
-from .errors import FileError
+from .errors import FileError, SettingsError
 from .places import Input
 from .runs import Done, Failed, Outcome
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 MONTH = "{month}"
-NOTHING = "-"
 UNITS: Mapping[str, str] = {"ride_duration": "minutes", "ride_cost": "dollars"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The inputs of some months; a month has inputs, or is missing."""
+
+    months: list[str]
+    inputs: list[Input]
+    of: Mapping[str, str]
+    """The month of an input, by its location."""
+    missing: Mapping[str, Failed]
 
 
 class Month(NamedTuple):
@@ -31,8 +39,8 @@ class Month(NamedTuple):
     rejected: int
     errors: dict[str, Errors]
     """By the field of the answer, over all its rides, whenever they were picked up."""
-    failed: int
-    """Inputs that cannot be read."""
+    failed: bool
+    """It is missing, or one of its inputs cannot be read."""
 
 
 def months(first: str, last: str) -> list[str]:
@@ -41,55 +49,59 @@ def months(first: str, last: str) -> list[str]:
     >>> months("2022-11", "2023-02")
     ['2022-11', '2022-12', '2023-01', '2023-02']
 
-    Raises `ValueError`.
+    Raises `SettingsError`.
     """
     for month in (first, last):
         if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", month):
-            raise ValueError("a month is YYYY-MM")
+            raise SettingsError("a month is YYYY-MM")
     if first > last:
-        raise ValueError("the first month is after the last")
+        raise SettingsError(f"{first} is after {last}")
     return list(takewhile(lambda month: month <= last, _from(first)))
 
 
-def inputs(pattern: str, month: str) -> list[Input] | Failed:
-    """The files that *pattern*, with ``{month}`` in it, names for *month*."""
-    location = pattern.replace(MONTH, month)
-    try:
-        return places.inputs([location])
-    except FileError as exc:
-        return Failed(location, str(exc))
+def inputs(pattern: str, months: list[str]) -> Asked:
+    """What *pattern*, with ``{month}`` in it, names for each of *months*."""
+    found: list[Input] = []
+    of: dict[str, str] = {}
+    missing: dict[str, Failed] = {}
+    for month in months:
+        location = pattern.replace(MONTH, month)
+        try:
+            some = places.inputs([location])
+        except FileError as exc:
+            missing[month] = Failed(location, str(exc))
+            continue
+        found += some
+        of |= {one.location: month for one in some}
+    return Asked(months, found, of, missing)
 
 
-def month(name: str, outcomes: Sequence[Outcome]) -> Month:
-    """What became of one month."""
-    done = [one for one in outcomes if isinstance(one, Done)]
-    total = accuracy.merged(tally for one in done for tally in one.months.values())
-    return Month(
-        name,
-        sum(one.rows for one in done),
-        sum(one.scored for one in done),
-        sum(one.rejected for one in done),
-        {field: accuracy.errors(sums) for field, sums in total.items() if sums.compared},
-        len(outcomes) - len(done),
-    )
+def by_month(asked: Asked, outcomes: Sequence[Outcome]) -> list[Month]:
+    """What became of each month."""
+    found: dict[str, list[Outcome]] = {name: [] for name in asked.months}
+    for outcome in [*outcomes, *asked.missing.values()]:
+        if outcome.input in asked.of:
+            found[asked.of[outcome.input]].append(outcome)
+    return [_month(name, some) for name, some in found.items()]
 
 
-def table(months: Sequence[Month], fields: Sequence[str]) -> Table:
-    """A line a month."""
+def show(months: Sequence[Month], fields: Sequence[str]) -> None:
+    """A table with a line a month, to standard output."""
+    from rich.console import Console
     from rich.table import Table
 
-    found = Table("month", title="Errors are means over rides of a usual length and price")
+    table = Table("month", box=None, title="Errors: means over rides of a usual length and price")
     for name in ("rows", "scored", "rejected"):
-        found.add_column(name, justify="right")
+        table.add_column(name, justify="right")
     for field in fields:
-        for name in ("mean error", "bias", "in interval"):
-            found.add_column(f"{field}\n{name}", justify="right")
+        table.add_column(f"{UNITS.get(field, field)} off", justify="right")
+        table.add_column("bias", justify="right")
+        table.add_column("in interval", justify="right")
     for one in months:
-        cells = [cell for field in fields for cell in _cells(one.errors.get(field))]
         counts = [f"{count:,}" for count in (one.rows, one.scored, one.rejected)]
-        note = f"{one.name} ({one.failed} failed)" if one.failed else one.name
-        found.add_row(note, *counts, *cells, style="red" if one.failed else "")
-    return found
+        cells = [cell for field in fields for cell in _cells(one.errors.get(field))]
+        table.add_row(f"{one.name}{' failed' if one.failed else ''}", *counts, *cells)
+    Console(soft_wrap=True).print(table)
 
 
 def picture(months: Sequence[Month], fields: Sequence[str]) -> bytes:
@@ -105,7 +117,8 @@ def picture(months: Sequence[Month], fields: Sequence[str]) -> bytes:
             axes = figure.add_subplot(len(fields), 1, place)
             errors = [one.errors.get(field) for one in months]
             axes.plot(range(len(months)), [_mae(one) for one in errors], marker="o")
-            axes.set_ylabel(f"{field.removeprefix('ride_')}: mean\nabsolute error, {_unit(field)}")
+            name = field.removeprefix("ride_")
+            axes.set_ylabel(f"{name}: mean\nabsolute error, {UNITS.get(field, '')}")
             axes.set_xticks(range(len(months)), [one.name for one in months], rotation=90)
             axes.set_ylim(bottom=0)
             axes.grid(alpha=0.3)
@@ -121,20 +134,29 @@ def _from(first: str) -> Iterator[str]:
         year, number = (year, number + 1) if number < 12 else (year + 1, 1)
 
 
+def _month(name: str, outcomes: Sequence[Outcome]) -> Month:
+    done = [one for one in outcomes if isinstance(one, Done)]
+    total = accuracy.merged(tally for one in done for tally in one.months.values())
+    return Month(
+        name,
+        sum(one.rows for one in done),
+        sum(one.scored for one in done),
+        sum(one.rejected for one in done),
+        {field: accuracy.errors(sums) for field, sums in total.items() if sums.compared},
+        failed=not done or len(done) < len(outcomes),
+    )
+
+
 def _mae(errors: Errors | None) -> float:
     return float("nan") if errors is None or errors.mae is None else errors.mae
 
 
-def _unit(field: str) -> str:
-    return UNITS.get(field, "")
-
-
 def _cells(errors: Errors | None) -> list[str]:
-    if errors is None or errors.mae is None or errors.bias is None:
-        return [NOTHING, NOTHING, NOTHING]
-    inside = errors.inside_interval
+    if errors is None:
+        return ["", "", ""]
+    share = errors.inside_interval
     return [
         f"{errors.mae:.2f}",
         f"{errors.bias:+.2f}",
-        NOTHING if inside is None else f"{inside:.0%}",
+        "" if share is None else f"{share:.0%}",
     ]

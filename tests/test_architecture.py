@@ -53,10 +53,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "watch": {"places", "runs"},
     "reports": {"accuracy", "columnar", "quotes", "runs"},
+    "arguments": {"backfill", "errors"},
     "backfill": {"accuracy", "errors", "places", "runs"},
     "batch": {
-        *("backfill", "columnar", "errors", "places", "quotes", "reports", "runs", "served"),
-        *("settings", "spark", "watch"),
+        *("arguments", "backfill", "columnar", "errors", "places", "quotes", "reports", "runs"),
+        *("served", "settings", "spark", "watch"),
     },
     "served": {"model", "quotes", "scoring", "settings"},
     "spark": {"buckets", "errors", "places", "quotes", "runs", "served", "settings"},
