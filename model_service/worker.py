@@ -10,12 +10,15 @@ without waiting, and on SIGTERM first accepts what is waiting and lets idle conn
 from __future__ import annotations
 
 import re
+import select
 import selectors
 import socket
 import struct
+import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -35,6 +38,8 @@ STALL_SECONDS = 10  # for a client that does not read its answer
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+CORK = socket.TCP_CORK if sys.platform == "linux" else 4  # TCP_NOPUSH of the BSDs
+QUICK = b"POST /predict "
 EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 
 REFUSALS: dict[type[Exception], str] = {
@@ -123,14 +128,32 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self.tell(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
             return
         conn.whole = not too_much and not chunked
-        self.submit(conn)
+        if missing == 0 and head.startswith(QUICK) and not chunked and writable(conn.sock):
+            self.answer(conn)
+        else:
+            self.submit(conn)
+
+    def answer(self, conn: Connection) -> None:
+        """Answer here: handing a ride to a thread and back costs as much as scoring it."""
+        self.open(conn)
+        self.notify()  # a model may be slow, and many may be asking
+        if self.handle(conn):
+            conn.sock.setblocking(False)
+            conn.timeout = time.monotonic() + self.cfg.keepalive
+        else:
+            self.unwatch(conn)
+            self.linger(conn)
 
     def submit(self, conn: Connection) -> None:
         self.unwatch(conn)
+        self.open(conn)
+        self.enqueue_req(conn)
+
+    def open(self, conn: Connection) -> None:
+        """Give what was received to gunicorn's parser."""
         conn.init()
         conn.parser.unreader.unread(conn.received)
         conn.received = b""
-        self.enqueue_req(conn)
 
     def finish_request(self, conn: Connection, done: Future[bool]) -> None:
         """A thread has answered."""
@@ -201,10 +224,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             for listener in self.sockets:
                 listener.close()
 
-    # --- requests, each in a thread --------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------
+
+    def handle_request(self, req: Any, conn: Connection) -> bool:
+        with corked(conn.sock):
+            return bool(super().handle_request(req, conn))
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
-        return keepalive and conn.whole  # what nobody read is not waited for either
+        # What has not come is not waited for; what came and was not read is no next request.
+        return keepalive and conn.whole and bool(conn.parser.finish_body())
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """What gunicorn cannot read, or cannot have answered."""
@@ -213,6 +241,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             name = "bad-request" if isinstance(exc, errors.ParseException) else "error"
         self.log.warning("request refused: %s (%s)", name, type(exc).__name__)
         client.sendall(refusal(name))
+
+
+@contextmanager
+def corked(sock: socket.socket) -> Iterator[None]:
+    """Send what is written meanwhile, headers and body, in one go."""
+    sock.setsockopt(socket.IPPROTO_TCP, CORK, 1)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it has been closed
+            sock.setsockopt(socket.IPPROTO_TCP, CORK, 0)
+
+
+def writable(sock: socket.socket) -> bool:
+    """Whether there is room for an answer, because the client has read its last ones."""
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def refusal(name: str) -> bytes:

@@ -28,11 +28,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "problems": {"errors"},
     "metrics": {"quotes"},
     "access": {"errors", "metrics"},
+    "quoting": {"access", "errors", "metrics", "openapi", "problems", "quotes", "scoring"},
     "openapi": {"errors", "problems", "quotes", "rides"},
     "reference": {"problems"},
     "zones": set(),
     "web": {
-        *("access", "errors", "metrics", "model", "openapi", "problems", "quotes", "reference"),
+        *("access", "metrics", "model", "openapi", "problems", "quotes", "quoting", "reference"),
         *("scoring", "settings"),
     },
     "worker": {"access", "problems", "quotes"},
