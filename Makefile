@@ -10,6 +10,7 @@ RIDES ?= 5000
 TLC_DATA ?=
 STACK ?=
 PARAMETERS ?=
+SAM_BUILD ?=
 REPOSITORY ?=
 RELEASE ?=
 BUILT := archivefunction:lambda
@@ -34,6 +35,12 @@ BUILD = docker build --network host --build-arg "MODEL=$(MODEL)" \
 STAND_IN = docker image inspect --format '{{index .Config.Labels "ride-predictions.stand-in"}}'
 
 SBOM = PYTHONWARNINGS=ignore .venv/bin/cyclonedx-py pipenv --pyproject pyproject.toml --output-reproducible
+
+# What the base image's own system has: Amazon Linux, or Debian.
+SYSTEM_PACKAGES = if command -v rpm >/dev/null; \
+	then rpm --query --all --queryformat "%{NAME} %{VERSION}-%{RELEASE}\n"; \
+	else dpkg-query --show --showformat "\$${Package} \$${Version}\n"; fi
+IMAGES := onnx lambda
 
 # A pyenv shim answers to python3.13 even where it cannot run, hence -c.
 FIND_PYTHON = for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python3.13" \
@@ -139,8 +146,8 @@ image:  ## ride-predictions:onnx and :lambda (MODEL=build/model bakes a model in
 
 .PHONY: build
 build: sam/.venv/installed  ## what is deployed, by the SAM CLI (PARAMETERS="Name=value ..." of the template)
-	@read -rd '' -a given <<<"$$PARAMETERS" || true; \
-	sam/.venv/bin/sam build --parameter-overrides "$${given[@]}" Version=$(VERSION) Revision=$(REVISION)
+	set -f; sam/.venv/bin/sam build $(SAM_BUILD) --parameter-overrides $$PARAMETERS \
+	Version=$(VERSION) Revision=$(REVISION)
 
 # SAM puts no image that it pushes into a loop over a parameter; one image by its digest serves all.
 .PHONY: push
@@ -161,8 +168,7 @@ invoke: sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json
 	@test -e build/model/MLmodel || $(MAKE) model
 	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model \
 	Version=$(VERSION) Revision=$(REVISION)
-	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json \
-	--docker-network host --skip-pull-image
+	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json --skip-pull-image
 
 # --- what contributors run ------------------------------------------------------------------
 
@@ -170,24 +176,28 @@ invoke: sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json
 test: .venv/dev-installed  ## the tests that need Python alone
 	$(PY) -m pytest -m "not slow and not image"
 
+.PHONY: test-slow
+test-slow: .venv/dev-installed .venv/spark-installed sam/.venv/installed node_modules/installed
+	$(PY) -m pytest -m "slow and not image"
+
 .PHONY: test-all
-test-all: .venv/dev-installed .venv/spark-installed sam/.venv/installed node_modules/installed  ## all tests but the images'
-	$(PY) -m pytest -m "not image"
+test-all: test test-slow  ## all tests but the images'
 
 .PHONY: image-test
 image-test: .venv/dev-installed image  ## the tests that run the images
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m pytest -m image
 
-.PHONY: check
-check: .venv/dev-installed  ## format, lint, types, schemas, events, template, tests
+.PHONY: lint
+lint: .venv/dev-installed template
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	$(PY) -m model_service.schemas --check docs/events
 	$(PY) -m local.events --check events
-	$(MAKE) template
-	$(MAKE) test
+
+.PHONY: check
+check: lint test  ## format, lint, types, schemas, events, template, tests
 
 .PHONY: template
 template: sam/.venv/installed  ## lint the template of what runs on AWS
@@ -195,13 +205,15 @@ template: sam/.venv/installed  ## lint the template of what runs on AWS
 	sam/.venv/bin/sam validate --lint --region us-east-1
 
 .PHONY: sbom
-sbom: .venv/dev-installed  ## what is in the images, into build/sbom/
+sbom: .venv/dev-installed  ## what is in the images, and in what they stand on, into build/sbom/
 	@mkdir -p build/sbom
 	$(SBOM) --categories "packages" --output-file build/sbom/onnx.json
 	$(SBOM) --categories "packages pyfunc" --output-file build/sbom/lambda.json
+	@for image in $(IMAGES); do docker run --rm --network none --entrypoint sh ride-predictions:$$image \
+	-c '$(SYSTEM_PACKAGES)' | sort >build/sbom/$$image-system.txt; done
 
 .PHONY: audit
-audit: .venv/dev-installed  ## known weaknesses of what is in the images
+audit: .venv/dev-installed  ## known weaknesses of the Python packages in the images
 	@mkdir -p build
 	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc" > build/audited.txt
 	.venv/bin/pip-audit --strict --no-deps --disable-pip --requirement build/audited.txt

@@ -54,8 +54,7 @@ def container(
         **settings,
     }
     name = docker(
-        "run",
-        "--detach",
+        "create",
         *("--network", "host"),
         *LIKE_LAMBDA,
         *options,
@@ -68,6 +67,7 @@ def container(
         handler,
     ).strip()
     try:
+        docker("start", name)
         wait_for(port)
         yield port
     except NotStarted as exc:

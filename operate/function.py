@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from model_service.records import Record
 from model_service.settings import Settings
 
+from .clients import client
 from .errors import BadInput
 from .kept import function_name
 
@@ -105,20 +106,14 @@ def connect(name: str) -> Function:
 
     Raises `BadInput`.
     """
-    import boto3
-    from botocore.config import Config
-
-    patient = Config(
+    patient = client(
+        "lambda",
+        attempts=SDK_ATTEMPTS,
         connect_timeout=5,
         read_timeout=SECONDS,
         tcp_keepalive=True,
-        retries={"mode": "standard", "total_max_attempts": SDK_ATTEMPTS},
     )
-    try:
-        client: LambdaClient = boto3.client("lambda", config=patient)
-    except (BotoCoreError, ValueError) as exc:
-        raise BadInput(f"AWS cannot be reached: {exc}") from None
-    return Function.named(client, name)
+    return Function.named(patient, name)
 
 
 def event(batch: Sequence[Record]) -> bytes:

@@ -17,11 +17,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-import boto3
-from botocore.config import Config
 from rich.console import Console
 
 from . import function
+from .clients import client
 from .delivery import Outcome, Sleep, replay
 from .errors import BadInput, OperateError
 from .function import Function
@@ -56,8 +55,7 @@ def run(
 
     Raises `BadInput`.
     """
-    retries = Config(retries={"mode": "standard", "total_max_attempts": 5})
-    shelf = Shelf.at(boto3.client("s3", config=retries), options.location)
+    shelf = Shelf.at(client("s3"), options.location)
     survey = look(shelf)
     screen.survey(survey)
     if not options.function:

@@ -17,14 +17,12 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError
 from rich.console import Console
 
 from . import stack as stacks
+from .clients import client
 from .errors import BadInput, OperateError
 from .screen import Screen
 from .stack import Stack, Tail
@@ -109,7 +107,7 @@ def main(arguments: Sequence[str] | None = None, *, wait: Wait = time.sleep) -> 
     screen = Screen(Console(file=sys.stdout))
     try:
         stack = _stack(options)
-        kinesis, s3 = _client("kinesis"), _client("s3")
+        kinesis, s3 = client("kinesis"), client("s3")
         works = smoke(stack, kinesis, s3, screen.say, patience=options.patience, wait=wait)
     except OperateError as exc:
         print(f"smoke: {exc}", file=sys.stderr)
@@ -126,16 +124,8 @@ def _stack(options: argparse.Namespace) -> Stack:
     if bool(options.stack) == any(parts) or (any(parts) and not all(parts)):
         raise BadInput("name a --stack; or its parts: --input, --output-stream and --rejects")
     if options.stack:
-        return stacks.deployed(_client("cloudformation"), options.stack)
+        return stacks.deployed(client("cloudformation"), options.stack)
     return Stack(*parts)
-
-
-def _client(service: str) -> Any:
-    retries = Config(retries={"mode": "standard", "total_max_attempts": 8})
-    try:
-        return boto3.client(service, config=retries)  # type: ignore[call-overload]
-    except (BotoCoreError, ValueError) as exc:
-        raise BadInput(f"AWS cannot be reached: {exc}") from None
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -201,6 +201,18 @@ def test_it_starts_within_the_init_time(image: str, line: Path) -> None:
     assert took < INIT_SECONDS
 
 
+def test_a_container_that_cannot_start_is_not_left_behind() -> None:
+    options = ("--label", "of=this-test", "--device", "/dev/no-such-device")
+
+    with (
+        pytest.raises(subprocess.CalledProcessError),
+        container(ONNX, TEST_RUN, options=options),
+    ):
+        pass
+
+    assert docker("ps", "--all", "--quiet", "--filter", "label=of=this-test") == ""
+
+
 @either
 def test_it_ends_soon_after_sigterm(image: str, line: Path) -> None:
     options = ("--network", "none", *mounted(line))  # its own entry point listens everywhere
@@ -297,6 +309,15 @@ def test_the_bill_of_materials_is_what_lies_in_it(image: str) -> None:
     bill = json.loads((ROOT / "build/sbom" / f"{image.rpartition(':')[2]}.json").read_text())
     components = {part["name"]: part["version"] for part in bill["components"]}
     assert json.loads(inside(image, DISTRIBUTIONS)) == components
+
+
+@either
+def test_what_it_stands_on_is_listed_too(image: str) -> None:
+    assert made("sbom").returncode == 0
+
+    listed = (ROOT / f"build/sbom/{image.rpartition(':')[2]}-system.txt").read_text()
+    names = [line.split()[0] for line in listed.splitlines()]
+    assert {"bash", "ca-certificates"} <= set(names)
 
 
 DISTRIBUTIONS = """\

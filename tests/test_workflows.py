@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from .stacks import SAM_PYTHON
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 DEPLOY = ROOT / ".github/workflows/deploy.yml"
+MAKEFILE = (ROOT / "Makefile").read_text()
 PAGE = (ROOT / "docs/deploy.md").read_text()
 SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
 ENVIRONMENTS = ("staging", "production")
@@ -58,8 +59,8 @@ def in_shell(page: str) -> str:
 
 
 def calls_of_sam(command: str) -> list[str]:
-    """In the workflows and on the page."""
-    text = all_scripts(DEPLOY) + "\n" + in_shell(PAGE)
+    """In the workflow, on the page, and what `make` does for both."""
+    text = "\n".join((all_scripts(DEPLOY), in_shell(PAGE), MAKEFILE.replace("\\\n", " ")))
     return [line for line in text.splitlines() if re.search(rf"\bsam {command}\b", line)]
 
 
@@ -68,7 +69,7 @@ def calls_of_sam(command: str) -> list[str]:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
 def test_every_make_target_that_a_workflow_runs_exists(path: Path) -> None:
-    targets = set(re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([\w./-]+):", MAKEFILE, re.MULTILINE))
     named = re.findall(r"^\s*make ((?:[\w./-]+ ?)+)", all_scripts(path), re.MULTILINE)
 
     assert named
@@ -148,7 +149,6 @@ def test_the_environments_are_kept_by_what_they_were_made_from() -> None:
 
 
 def test_the_bills_of_materials_are_uploaded_from_where_make_puts_them() -> None:
-    makefile = (ROOT / "Makefile").read_text()
     [uploaded] = [
         step["with"]
         for step in jobs(ROOT / ".github/workflows/image.yml")["image"]["steps"]
@@ -158,7 +158,7 @@ def test_the_bills_of_materials_are_uploaded_from_where_make_puts_them() -> None
     assert uploaded["path"] == "build/sbom/*.json"
     assert uploaded["if-no-files-found"] == "error"
     for name in ("onnx", "lambda"):
-        assert f"build/sbom/{name}.json" in makefile
+        assert f"build/sbom/{name}.json" in MAKEFILE
 
 
 # --- a deployment ---------------------------------------------------------------------------------
@@ -188,33 +188,122 @@ def test_there_is_one_image_and_production_gets_the_one_that_staging_tried() -> 
     [up] = [step["with"] for step in staging if "upload-artifact" in step.get("uses", "")]
     [down] = [step["with"] for step in production if "download-artifact" in step.get("uses", "")]
 
-    assert text.count("sam build") == text.count("docker push") == 1
+    assert text.count("make build") == text.count("make push") == 1
     assert up["name"] == down["name"]
     assert up["path"] == f"{down['path']}/template.yaml"  # where `sam deploy` looks for it
     assert up["include-hidden-files"]  # .aws-sam
 
 
-def test_the_image_goes_into_the_template_by_its_digest(tmp_path: Path) -> None:
-    [script] = [line for line in all_scripts(DEPLOY).splitlines() if line.startswith("sed ")]
+# What `make push` calls, as far as it looks at the answers; each call is a line of a log.
+DOCKER = """#!/bin/sh
+echo "docker $*" >>calls
+if [ "$1 $2" = "image inspect" ]; then echo "$LABEL"; fi
+"""
+AWS = """#!/bin/sh
+echo "aws $*" >>calls
+if [ "$2" = describe-images ]; then echo "sha256:$(printf %064d 1)"; fi
+"""
+BUILT = """\
+Mappings:
+  Images:
+    Duration:
+      ImageUri: durationscorer:lambda
+Resources:
+  A:
+    Properties:
+      ImageUri: archivefunction:lambda
+  B:
+    Properties:
+      ImageUri:
+        Fn::FindInMap: [Images, B, ImageUri]
+"""
+
+
+@pytest.fixture
+def push(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`make push` in a directory that has a built template, with Docker and AWS that obey."""
     built = tmp_path / ".aws-sam/build/template.yaml"
     built.parent.mkdir(parents=True)
-    built.write_text(
-        "Mappings:\n  Images:\n    Duration:\n      ImageUri: durationscorer:lambda\n"
-        "Resources:\n  A:\n    Properties:\n      ImageUri: archivefunction:lambda\n"
-        "  B:\n    Properties:\n      ImageUri:\n        Fn::FindInMap: [Images, B, ImageUri]\n"
-    )
-    given = {
-        "REPOSITORY": "1.dkr.ecr.eu-west-1.amazonaws.com/rides",
-        "digest": "sha256:" + 64 * "a",
-    }
+    built.write_text(BUILT)
+    for name in ("Makefile", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / "bin").mkdir()
+    for name, script in (("docker", DOCKER), ("aws", AWS)):
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
 
-    subprocess.run(["bash", "-ec", script], cwd=tmp_path, env=os.environ | given, check=True)
+    def pushed(*arguments: str, stand_in: str = "") -> subprocess.CompletedProcess[str]:
+        environ = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "LABEL": stand_in}
+        return subprocess.run(
+            ["make", "push", *arguments],
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
-    template = yaml.safe_load(built.read_text())
-    image = f"{given['REPOSITORY']}@{given['digest']}"
+    return pushed
+
+
+REPOSITORY = "1.dkr.ecr.eu-west-1.amazonaws.com/rides"
+
+
+def test_the_image_goes_into_the_template_by_its_digest(
+    push: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = push(f"REPOSITORY={REPOSITORY}", "RELEASE=1669154400")
+
+    assert done.returncode == 0, done.stderr
+    template = yaml.safe_load((tmp_path / ".aws-sam/build/template.yaml").read_text())
+    image = f"{REPOSITORY}@sha256:{1:064d}"
     assert template["Mappings"]["Images"]["Duration"]["ImageUri"] == image
     assert template["Resources"]["A"]["Properties"]["ImageUri"] == image
     assert "Fn::FindInMap" in template["Resources"]["B"]["Properties"]["ImageUri"]
+    calls = (tmp_path / "calls").read_text()
+    assert f"docker push {REPOSITORY}:1669154400" in calls
+    assert "--repository-name rides --image-ids imageTag=1669154400" in calls
+
+
+def test_what_was_built_on_a_stand_in_is_not_pushed(
+    push: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = push(f"REPOSITORY={REPOSITORY}", "RELEASE=1669154400", stand_in="true")
+
+    assert done.returncode != 0
+    assert "was built on a stand-in" in done.stderr
+    assert "push" not in (tmp_path / "calls").read_text()
+    assert (tmp_path / ".aws-sam/build/template.yaml").read_text() == BUILT
+
+
+@pytest.mark.parametrize("given", [(), (f"REPOSITORY={REPOSITORY}",), ("RELEASE=1",)])
+def test_nothing_is_pushed_to_nowhere(
+    push: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    done = push(*given)
+
+    assert done.returncode != 0
+    assert "Say where to, and as what" in done.stderr
+    assert not (tmp_path / "calls").exists()
+
+
+def test_a_stand_in_has_the_label_that_is_looked_for() -> None:
+    [label] = re.findall(r"^LABEL=([\w.-]+)=true", (ROOT / ".ci/base-images").read_text(), re.M)
+
+    assert f'.Config.Labels "{label}"' in MAKEFILE
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_models_are_brought_with_the_parameters_of_the_deployment_before_it(name: str) -> None:
+    text = scripts(jobs(DEPLOY)[name])
+    [brought] = [at for at, script in enumerate(text) if "operate.models" in script]
+    [deployed] = [at for at, script in enumerate(text) if "sam deploy" in script]
+
+    assert brought < deployed
+    for at in (brought, deployed):
+        assert "file://models.yaml" in text[at]
+        assert text[at].index("file://models.yaml") < text[at].index('"${given[@]}"')
 
 
 def test_two_deployments_never_overlap() -> None:
@@ -225,10 +314,39 @@ def test_two_deployments_never_overlap() -> None:
 
 
 def test_the_page_does_by_hand_what_the_workflow_does() -> None:
-    [put] = [line.strip() for line in all_scripts(DEPLOY).splitlines() if line.startswith("sed ")]
+    for step in ("make build", "make push", "python -m operate.models"):
+        assert step in all_scripts(DEPLOY)
+        assert step in in_shell(PAGE)
 
-    assert put in in_shell(PAGE)
-    assert "docker tag archivefunction:lambda" in in_shell(PAGE)
+
+# --- on a machine without an engine ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "code"),
+    [({}, 0), ({"CI": "true"}, 1), ({"CI": "true", "WITHOUT_IMAGES": "true"}, 0)],
+)
+def test_images_are_left_untested_where_somebody_sees_it(
+    tmp_path: Path, environ: dict[str, str], code: int
+) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/run").write_text((ROOT / ".ci/run").read_text())
+    for name, does in (("docker", "exit 1"), ("dockerd", "exit 1"), ("make", ""), ("npm", "")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+
+    done = subprocess.run(
+        ["bash", ".ci/run"],
+        cwd=tmp_path,
+        env=environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+    assert done.returncode == code
+    assert "the images are neither built nor tested" in done.stdout
 
 
 # --- how sam is called ----------------------------------------------------------------------------
