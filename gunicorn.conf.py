@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from tempfile import mkdtemp
@@ -57,6 +58,11 @@ def when_ready(server: Any) -> None:
     for address in server.address:
         if isinstance(address, tuple):
             server.log.info("The documentation: http://%s:%s/docs", *address)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    # Until a worker has its own handlers it has the server's, which would lose a SIGTERM.
+    signal.signal(signal.SIGTERM, lambda *_: setattr(worker, "alive", False))
 
 
 def worker_exit(server: Any, worker: Any) -> None:

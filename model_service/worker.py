@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -34,6 +34,7 @@ MAX_HEADERS = 32 * 1024  # bytes
 REQUEST_SECONDS = 10.0  # from a request's first byte to its last
 LINGER_SECONDS = 2.0  # for a client to read its last answer and close
 STOP_IDLE_SECONDS = 2.0  # after SIGTERM: what an idle client may still have on its way
+CLOSE_SECONDS = 1.0  # for finding a moment in which nobody waits
 STALL_SECONDS = 10  # for a client that does not read its answer
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
@@ -214,15 +215,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Before the last time, accept whoever has been told that they are connected."""
-        if not self.alive:
-            self.stop_idle_at = time.monotonic() + STOP_IDLE_SECONDS
-            for listener in self.sockets:
-                while self.accept(listener):
-                    pass
-        super().set_accept_enabled(enabled)
-        if not self.alive:
-            for listener in self.sockets:
-                listener.close()
+        if self.alive or self.stop_idle_at:
+            super().set_accept_enabled(enabled and self.alive)
+            return
+        self.stop_idle_at = time.monotonic() + STOP_IDLE_SECONDS
+        super().set_accept_enabled(False)
+        for listener in self.sockets:
+            close(listener, partial(self.accept, listener))
 
     # --- requests --------------------------------------------------------------------------
 
@@ -241,6 +240,37 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             name = "bad-request" if isinstance(exc, errors.ParseException) else "error"
         self.log.warning("request refused: %s (%s)", name, type(exc).__name__)
         client.sendall(refusal(name))
+
+
+def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
+    """Close it while nobody waits to be accepted: whoever does would be reset.
+
+    Linux has whoever asks to connect ask again a second later while the queue is full.  So it is
+    made as short as can be, emptied, and filled with a connection of our own.  (Where several
+    servers share the port, ours may have gone to another's queue: that is seen but for a moment.)
+    """
+    linux = sys.platform == "linux" and listener.family in (socket.AF_INET, socket.AF_INET6)
+    if linux:
+        listener.listen(0)
+    deadline = time.monotonic() + CLOSE_SECONDS
+    while time.monotonic() < deadline:
+        while accept():
+            pass
+        if not linux:
+            break
+        with socket.socket(listener.family) as own:
+            own.setblocking(False)
+            own.connect_ex(listener.getsockname())
+            if writable(own) and waiting(listener) == 1:
+                break
+    listener.close()
+
+
+def waiting(listener: socket.socket) -> int:
+    """How many are connected and not accepted yet."""
+    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+    [number] = struct.unpack_from("I", info, 24)  # tcpi_unacked, which of a listener means this
+    return int(number)
 
 
 @contextmanager
