@@ -143,16 +143,8 @@ def cpu_seconds(pid: int) -> float:
 
 def peak(at: Server, seconds: float) -> tuple[float, float]:
     """The requests a second that it answers, and its processor time for each."""
-    script = str(ROOT / "benchmarks/web.lua")
-    command = [
-        "wrk",
-        "--threads=1",
-        f"--connections={CLIENTS}",
-        f"--duration={seconds}s",
-        "--timeout=10s",
-        f"--script={script}",
-        at.url,
-    ]
+    options = f"--threads=1 --connections={CLIENTS} --duration={seconds}s --timeout=10s".split()
+    command = ["wrk", *options, f"--script={ROOT / 'benchmarks/web.lua'}", at.url]
     before = cpu_seconds(at.pid)
     out = subprocess.check_output(command, env=os.environ | {"BODY": at.body.decode()}, text=True)
     used = cpu_seconds(at.pid) - before
@@ -167,17 +159,7 @@ def peak(at: Server, seconds: float) -> tuple[float, float]:
 def latencies(at: Server, rate: float, seconds: float) -> list[float]:
     """Milliseconds of each answer, where *rate* a second are asked for."""
     clients = max(1, min(CLIENTS // 2, int(rate)))
-    command = [
-        "hey",
-        "-z",
-        f"{seconds}s",
-        "-c",
-        str(clients),
-        "-q",
-        f"{rate / clients:.3f}",
-        "-o",
-        "csv",
-    ]
+    command = f"hey -z {seconds}s -c {clients} -q {rate / clients:.3f} -o csv".split()
     sent = ["-m", "POST", "-T", "application/json", "-d", at.body.decode(), at.url]
     rows = list(csv.DictReader(subprocess.check_output([*command, *sent], text=True).splitlines()))
     if not rows or any(row["status-code"] != "200" for row in rows):
@@ -255,8 +237,13 @@ def fault(model: Path, cost_model: Path) -> str:
     for path in (model, cost_model):
         if not (path / "MLmodel").exists():
             return f"there is no model in {path}: run make model"
-    missing = [tool for tool in ("wrk", "hey") if not shutil.which(tool)]
-    return f"{' and '.join(missing)} not found: they are Debian packages" if missing else ""
+    tools = missing()
+    return f"{' and '.join(tools)} not found: Debian has them as packages" if tools else ""
+
+
+def missing() -> list[str]:
+    """What has to be installed first."""
+    return [tool for tool in ("wrk", "hey") if not shutil.which(tool)]
 
 
 def main() -> int:

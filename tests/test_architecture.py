@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("access", "metrics", "model", "openapi", "problems", "quotes", "quoting", "reference"),
         *("scoring", "settings"),
     },
-    "worker": {"access", "problems", "quotes"},
+    "sockets": set(),
+    "worker": {"access", "problems", "quotes", "sockets"},
 }
 FREE_OF_AWS_AND_MLFLOW = {"errors", "settings", "rides", "features", "scoring", "records"}
 

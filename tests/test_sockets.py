@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from local.emulator import HOST
-from model_service import worker
+from model_service import sockets
 
 
 @pytest.fixture
@@ -32,22 +32,22 @@ def test_a_client_that_does_not_read_leaves_no_room_for_an_answer(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     client, server = pair
-    assert worker.writable(server)
+    assert sockets.writable(server)
 
     server.setblocking(False)
     with suppress(BlockingIOError):
         while True:
             server.send(b"x" * 65536)
 
-    assert not worker.writable(server)
-    while not worker.writable(server):
+    assert not sockets.writable(server)
+    while not sockets.writable(server):
         assert client.recv(1 << 20)
 
 
 def test_headers_and_body_leave_together(pair: tuple[socket.socket, socket.socket]) -> None:
     client, server = pair
     client.settimeout(0.1)
-    with worker.corked(server):
+    with sockets.corked(server):
         server.sendall(b"headers, ")
         with pytest.raises(TimeoutError):
             client.recv(64)
@@ -73,7 +73,7 @@ def test_a_port_that_closes_takes_who_has_connected_and_nobody_new(
         return True
 
     closed = listener.dup()  # as another worker has it
-    worker.close(listener, accept)
+    sockets.close(listener, accept)
 
     assert [one.getpeername() for one in accepted] == [one.getsockname() for one in clients]
     with pytest.raises(TimeoutError):
