@@ -15,6 +15,7 @@ REPOSITORY ?=
 RELEASE ?=
 BUILT := archivefunction:lambda batchfunction:batch
 MODEL ?=
+COST_MODEL ?=
 EVENT ?= events/one-ride.json
 PIPENV_VERSION := 2026.10.3
 PY := .venv/bin/python
@@ -40,7 +41,7 @@ SBOM = PYTHONWARNINGS=ignore .venv/bin/cyclonedx-py pipenv --pyproject pyproject
 SYSTEM_PACKAGES = if command -v rpm >/dev/null; \
 	then rpm --query --all --queryformat "%{NAME} %{VERSION}-%{RELEASE}\n"; \
 	else dpkg-query --show --showformat "\$${Package} \$${Version}\n"; fi
-IMAGES := onnx lambda batch
+IMAGES := onnx lambda batch web
 
 # A pyenv shim answers to python3.13 even where it cannot run, hence -c.
 FIND_PYTHON = for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python3.13" \
@@ -120,7 +121,7 @@ model: .venv/run-installed  ## a small trained model of each target into build/
 web: .venv/run-installed  ## the web service and its page, on http://127.0.0.1:9696
 	@test -e build/model/MLmodel -a -e build/cost-model/MLmodel || $(MAKE) model
 	MODEL_LOCATION=build/model COST_MODEL_LOCATION=build/cost-model \
-	.venv/bin/gunicorn --bind=127.0.0.1:9696 predict:app
+	$(PY) serve.py --bind=127.0.0.1:9696
 
 .PHONY: mlflow-ui
 mlflow-ui: .venv/run-installed  ## the training runs of make model, on http://127.0.0.1:5000
@@ -131,6 +132,12 @@ mlflow-ui: .venv/run-installed  ## the training runs of make model, on http://12
 bench: .venv/run-installed  ## the handler beside the usual loop, into build/bench/results.json
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m benchmarks.handler
+
+.PHONY: bench-web
+bench-web: .venv/run-installed  ## the web service under load, beside other ways (Debian packages wrk, hey)
+	@test -e build/model/MLmodel -a -e build/cost-model/MLmodel || $(MAKE) model
+	$(PY) -m benchmarks.web
+	$(PY) -m benchmarks.memory
 
 .PHONY: bench-image
 bench-image: .venv/dev-installed image  ## the images beside the tutorial's
@@ -153,10 +160,11 @@ smoke: .venv/run-installed  ## ten rides and a broken record through the deploye
 	$(PY) -m operate.smoke --stack "$(STACK)"
 
 .PHONY: image
-image:  ## ride-predictions:onnx, :lambda and :batch (MODEL=build/model bakes a model in)
+image:  ## ride-predictions:onnx, :lambda, :batch and :web (MODEL=build/model, COST_MODEL=... bake models in)
 	$(BUILD) --target onnx -t ride-predictions:onnx .
 	$(BUILD) --target lambda -t ride-predictions:lambda .
 	$(BUILD) --target batch -t ride-predictions:batch .
+	$(BUILD) --target web --build-arg "COST_MODEL=$(COST_MODEL)" -t ride-predictions:web .
 	@test -z "$$($(STAND_IN) ride-predictions:lambda)" \
 	|| echo "Built on a stand-in for AWS's base image: to try and to test, not to deploy."
 
@@ -234,13 +242,14 @@ sbom: .venv/dev-installed  ## what is in the images, and in what they stand on, 
 	$(SBOM) --categories "packages" --output-file build/sbom/onnx.json
 	$(SBOM) --categories "packages pyfunc" --output-file build/sbom/lambda.json
 	$(SBOM) --categories "packages batch" --output-file build/sbom/batch.json
+	$(SBOM) --categories "packages web" --output-file build/sbom/web.json
 	@for image in $(IMAGES); do docker run --rm --network none --entrypoint sh ride-predictions:$$image \
 	-c '$(SYSTEM_PACKAGES)' | sort >build/sbom/$$image-system.txt; done
 
 .PHONY: audit
 audit: .venv/dev-installed  ## known weaknesses of the Python packages in the images
 	@mkdir -p build
-	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc batch" > build/audited.txt
+	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc batch web" > build/audited.txt
 	.venv/bin/pip-audit --strict --no-deps --disable-pip --requirement build/audited.txt
 
 .PHONY: format

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from tempfile import mkdtemp
@@ -38,6 +39,9 @@ graceful_timeout = 25  # shorter than the 30 seconds that ECS and Kubernetes lea
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
+forwarded_allow_ips = "*"  # nobody is looked up, because no header of a proxy means anything here
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
 preload_app = True  # the models once in memory, for all workers
 control_socket_disable = True  # it would be a file in the home directory
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -54,6 +58,11 @@ def when_ready(server: Any) -> None:
     for address in server.address:
         if isinstance(address, tuple):
             server.log.info("The page: http://%s:%s/ (its API: /docs)", *address[:2])
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    # Until a worker has its own handlers it has the server's, which would lose a SIGTERM.
+    signal.signal(signal.SIGTERM, lambda *_: setattr(worker, "alive", False))
 
 
 def worker_exit(server: Any, worker: Any) -> None:

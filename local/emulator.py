@@ -103,11 +103,11 @@ def free_ports() -> tuple[int, int]:
         return one.getsockname()[1], two.getsockname()[1]
 
 
-def wait_for(port: int) -> None:
+def wait_for(port: int, seconds: float = START_SECONDS) -> None:
     """Wait until somebody listens on *port*.  Raises `NotStarted`."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with suppress(OSError), socket.create_connection((HOST, port), 1):
             return
         time.sleep(0.02)
-    raise NotStarted(f"nothing listens on port {port} after {START_SECONDS} s")
+    raise NotStarted(f"nothing listens on port {port} after {seconds} s")

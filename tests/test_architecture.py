@@ -29,11 +29,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"quotes"},
     "access": {"errors", "metrics"},
     "openapi": {"errors", "problems", "quotes", "rides", "zones"},
+    "quoting": {"access", "errors", "metrics", "openapi", "problems", "quotes", "scoring"},
     "reference": {"problems"},
     "windows": set(),
     "zones": set(),
     "web": {
-        *("access", "errors", "metrics", "model", "openapi", "problems", "quotes", "reference"),
+        *("access", "metrics", "model", "openapi", "problems", "quotes", "quoting", "reference"),
         *("scoring", "settings", "zones"),
     },
     "clocks": {"rides"},
@@ -61,7 +62,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "served": {"model", "quotes", "scoring", "settings"},
     "spark": {"buckets", "errors", "places", "quotes", "runs", "served", "settings"},
-    "worker": {"access", "problems", "quotes"},
+    "sockets": set(),
+    "worker": {"access", "problems", "quotes", "sockets"},
 }
 FREE_OF_AWS_AND_MLFLOW = {"errors", "settings", "rides", "features", "scoring", "records"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import handler, image, results
+from benchmarks import handler, image, memory, results, rivals, web
 from model_service import model
 from training.run import Result
 
@@ -79,3 +79,55 @@ def test_a_champion_without_onnx_is_left_to_mlflow(golden_model: Result, tmp_pat
 
 def test_without_a_model_images_are_not_measured(tmp_path: Path) -> None:
     assert image.fault(tmp_path) == f"there is no model in {tmp_path}: run make model"
+
+
+RIVALS = {"constant": rivals.constant, "bare": rivals.bare, "tutorial": rivals.tutorial}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rival", list(RIVALS))
+def test_each_rival_of_the_web_service_answers_a_ride(
+    rival: str, golden_model: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
+    client = RIVALS[rival]().test_client()
+
+    answer = client.post("/predict", json=web.RIDE)
+
+    assert answer.status_code == 200
+    assert 0 < answer.get_json()["duration"] < 120
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(web.missing()), reason="needs wrk and hey")
+def test_the_web_service_is_asked_and_its_memory_read(golden_model: Result) -> None:
+    model = Path(golden_model.model_location)
+
+    with web.server(web.WAYS["one"], model, model) as at:
+        turn = web.turn(at, 1)
+        before, after = memory.memory(at.pid), memory.memory(at.pid)
+
+    assert turn.per_second > 10
+    assert turn.cpu_us > 10
+    assert 0 < turn.p50_ms <= turn.p99_ms
+    assert 0 < after.workers_alone < after.pss < after.rss
+    assert abs(after.rss - before.rss) < 50
+
+
+def test_a_share_is_of_the_same_round() -> None:
+    found = {
+        "one": [web.Turn(100, 10, 1, 2), web.Turn(300, 10, 1, 2), web.Turn(300, 10, 1, 2)],
+        "constant": [web.Turn(200, 5, 1, 2), web.Turn(400, 5, 1, 2), web.Turn(400, 5, 1, 2)],
+    }
+
+    figures = web.figures(found)
+
+    assert figures["one"]["of_constant"] == 0.75
+    assert web.table(figures).splitlines()[2:] == [
+        "| this service, one model | 300 | 10 µs | 1.0 ms | 2.0 ms |  |  |",
+        "| a constant | 400 | 5 µs | 1.0 ms | 2.0 ms | 0.75 |  |",
+    ]
+
+
+def test_without_models_the_web_service_is_not_measured(tmp_path: Path) -> None:
+    assert web.fault(tmp_path, tmp_path) == f"there is no model in {tmp_path}: run make model"

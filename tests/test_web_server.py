@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -24,6 +26,10 @@ from . import models
 
 ROOT = Path(__file__).parents[1]
 BODY = b'{"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}'
+REQUEST = (
+    b"POST /predict HTTP/1.1\r\nHost: rides\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(BODY)
+) + BODY
 STOP_SECONDS = 30
 
 pytestmark = pytest.mark.slow
@@ -70,6 +76,21 @@ def ask(port: int, path: str = "/predict", body: bytes | None = BODY) -> tuple[i
         connection.close()
 
 
+def connect_and_ask(port: int) -> str:
+    """What becomes of a client that connects for one request."""
+    try:
+        client = socket.create_connection((HOST, port), 30)
+    except ConnectionRefusedError:
+        time.sleep(0.01)
+        return "refused"
+    with client:
+        try:
+            client.sendall(REQUEST)
+            return "answered" if client.recv(12) == b"HTTP/1.1 200" else "another answer"
+        except OSError as exc:
+            return type(exc).__name__
+
+
 def test_a_ride_gets_its_duration(port: int) -> None:
     status, body = ask(port)
 
@@ -105,16 +126,12 @@ def test_slow_clients_hold_up_nobody(port: int) -> None:
 
 
 def test_a_thousand_connections_at_once_are_answered(port: int) -> None:
-    request = (
-        b"POST /predict HTTP/1.1\r\nHost: rides\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(BODY)
-    ) + BODY
     with ExitStack() as stack:
         clients = [
             stack.enter_context(socket.create_connection((HOST, port), 30)) for _ in range(1000)
         ]
         for client in clients:
-            client.sendall(request)
+            client.sendall(REQUEST)
         heads = [client.recv(12) for client in clients]
 
     assert heads == [b"HTTP/1.1 200"] * 1000
@@ -183,6 +200,76 @@ def test_a_wrong_start_is_one_sentence(line: Path, settings: dict[str, str], sai
     assert "cannot start: " in done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_whoever_has_connected_before_the_port_closes_is_answered(line: Path) -> None:
+    found: Counter[str] = Counter()
+    ended = threading.Event()
+
+    def ask_on(port: int) -> None:
+        while not ended.is_set():
+            found[connect_and_ask(port)] += 1
+
+    with server(line) as (process, port), ThreadPoolExecutor(8) as pool:
+        try:
+            clients = [pool.submit(ask_on, port) for _ in range(8)]
+            time.sleep(2)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(STOP_SECONDS) == 0
+        finally:
+            ended.set()
+        for client in clients:
+            client.result(STOP_SECONDS)
+
+    assert found["answered"] > 100
+    assert set(found) <= {"answered", "refused"}
+
+
+def test_a_client_that_does_not_wait_gets_its_answers_in_order(port: int) -> None:
+    rides = [
+        b'{"PULocationID": 130, "DOLocationID": 205, "trip_distance": %d}' % n for n in range(50)
+    ]
+    sent = b"".join(
+        b"POST /predict HTTP/1.1\r\nHost: rides\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (len(ride), ride)
+        for ride in rides
+    )
+    with socket.create_connection((HOST, port), 10) as client:
+        client.sendall(sent)
+        found = b""
+        while found.count(b'"duration":') < 2 * len(rides):  # of the value, and of the version
+            found += client.recv(65536)
+
+    assert [float(value) for value in re.findall(rb'\{"duration":([0-9.]+)', found)] == [
+        pytest.approx(5.0 * n + 2) for n in range(50)
+    ]
+
+
+def test_a_body_that_nobody_read_is_no_part_of_the_next_request(port: int) -> None:
+    connection = HTTPConnection(HOST, port, timeout=10)
+    statuses = []
+    for media_type in ("text/plain", "application/json", "text/plain", "application/json"):
+        connection.request("POST", "/predict", BODY, {"Content-Type": media_type})
+        answer = connection.getresponse()
+        answer.read()
+        statuses.append(answer.status)
+    connection.close()
+
+    assert statuses == [415, 200, 415, 200]
+
+
+def test_a_wrong_number_of_workers_is_one_sentence(line: Path) -> None:
+    environ = {**os.environ, "MODEL_LOCATION": str(line), "WEB_CONCURRENCY": "many"}
+
+    done = subprocess.run(
+        [sys.executable, "serve.py"],
+        cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "cannot start: WEB_CONCURRENCY must be a number of workers, or 0 for one a CPU\n"
+    )
 
 
 def test_an_idle_connection_is_served_after_sigterm_and_holds_up_no_stop(line: Path) -> None:

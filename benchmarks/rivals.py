@@ -1,0 +1,99 @@
+"""What the web service is measured beside, each as short as tutorials have it, in plain Flask.
+
+* ``constant()`` answers every ride alike: the limit of Flask and gunicorn.
+* ``bare()`` asks the same ONNX session, and checks, counts and logs nothing.
+* ``tutorial()`` asks the same champion in its scikit-learn flavour, by `mlflow.pyfunc`.
+
+They read MODEL_LOCATION, and serve any model that names its features.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from flask import Flask, Response, request
+
+NEW_YORK = ZoneInfo("America/New_York")
+ANSWER = b'{"duration":21.3,"versions":{"duration":"73fdd3679fc040b8bf073c0be95d3b6b"}}'
+ONNX_TYPES: dict[str, Any] = {
+    "tensor(string)": str,
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}
+
+
+def features(ride: dict[str, Any]) -> dict[str, Any]:
+    """All that a model may ask for; as plain Python."""
+    now = datetime.now(NEW_YORK)
+    return {
+        **ride,
+        "PU_DO": f"{ride['PULocationID']}_{ride['DOLocationID']}",
+        "hour": now.hour,
+        "weekday": now.weekday(),
+    }
+
+
+def constant() -> Flask:
+    app = Flask("constant")
+
+    @app.post("/predict")
+    def predict() -> Response:
+        return Response(ANSWER, mimetype="application/json")
+
+    return app
+
+
+def bare() -> Flask:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    path = Path(os.environ["MODEL_LOCATION"], "model.onnx")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    inputs = [(i.name, ONNX_TYPES[i.type]) for i in session.get_inputs()]
+    app = Flask("bare")
+
+    @app.post("/predict")
+    def predict() -> dict[str, float]:
+        known = features(request.get_json())
+        feed = {
+            name: np.array([[str(known[name])]], dtype=object)
+            if type_ is str
+            else np.array([[known[name]]], dtype=type_)
+            for name, type_ in inputs
+        }
+        return {"duration": float(session.run(None, feed)[0].item())}
+
+    return app
+
+
+def tutorial() -> Flask:
+    import mlflow.pyfunc
+    import pandas as pd
+
+    model = mlflow.pyfunc.load_model(os.environ["MODEL_LOCATION"], suppress_warnings=True)
+    types = column_types(model.metadata)
+    app = Flask("tutorial")
+
+    @app.post("/predict")
+    def predict() -> dict[str, float]:
+        known = features(request.get_json())
+        row = pd.DataFrame([{name: type_(known[name]) for name, type_ in types.items()}])
+        return {"duration": float(model.predict(row)[0])}
+
+    return app
+
+
+def column_types(metadata: Any) -> dict[str, Any]:
+    """The columns of an MLflow model's signature."""
+    return {
+        column.name: str if column.type.name == "string" else column.type.to_numpy().type
+        for column in metadata.get_input_schema().inputs
+    }

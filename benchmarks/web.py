@@ -1,0 +1,270 @@
+"""The web service under load, beside other ways to serve the model: ``python -m benchmarks.web``.
+
+All on 127.0.0.1, with two workers each, and, but for MLflow's own server, under the same gunicorn
+with this project's settings and worker.  What each way is, `benchmarks.rivals` says.  They take
+turns: wrk finds the most that a way answers, and hey asks at half of that how long an answer takes.
+Shares are of the same round; medians.  Writes build/bench/results.json, and a table to standard
+output.  Needs wrk and hey, which are Debian packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import NamedTuple
+
+import yaml
+from rich.progress import track
+
+from local.emulator import HOST, free_ports, wait_for
+
+from .results import RESULTS, save
+
+ROOT = Path(__file__).parents[1]
+ROUNDS = 7
+SECONDS = 3
+CLIENTS = 16
+WORKERS = 2
+STOP_SECONDS = 30
+START_SECONDS = 120  # MLflow's takes a while
+RIDE = {"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}
+GUNICORN = (sys.executable, "-m", "gunicorn", f"--workers={WORKERS}")
+GTHREAD = ("--worker-class=gthread", "--threads=4")
+MLFLOW = ("mlflow", "models", "serve", "--env-manager=local", f"--workers={WORKERS}")
+
+
+class Way(NamedTuple):
+    """A server, and what it is called in the table."""
+
+    title: str
+    command: tuple[str, ...]
+    path: str = "/predict"
+    two: bool = False
+    """Serves the model of costs, too."""
+
+
+WAYS = {
+    "one": Way("this service, one model", (*GUNICORN, "predict:app")),
+    "two": Way("this service, two models", (*GUNICORN, "predict:app"), two=True),
+    "constant": Way("a constant", (*GUNICORN, "benchmarks.rivals:constant()")),
+    "gthread": Way(
+        "a constant, gunicorn's own worker", (*GUNICORN, *GTHREAD, "benchmarks.rivals:constant()")
+    ),
+    "bare": Way("ONNX in a bare route", (*GUNICORN, "benchmarks.rivals:bare()")),
+    "tutorial": Way("`mlflow.pyfunc` in Flask", (*GUNICORN, "benchmarks.rivals:tutorial()")),
+    "mlflow": Way("`mlflow models serve`", MLFLOW, path="/invocations"),
+}
+
+
+class Server(NamedTuple):
+    """One that answers, on a port of loopback."""
+
+    way: Way
+    port: int
+    pid: int
+    body: bytes
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}{self.way.path}"
+
+
+class Turn(NamedTuple):
+    """What was seen of a way in one round."""
+
+    per_second: float
+    cpu_us: float
+    """Processor time a request, of the server alone."""
+    p50_ms: float
+    """At half the peak, like p99_ms."""
+    p99_ms: float
+
+
+@contextmanager
+def server(way: Way, model: Path, cost_model: Path) -> Iterator[Server]:
+    """*way*, once it answers; what it logs goes nowhere."""
+    port, _ = free_ports()
+    environ = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "MODEL_LOCATION": str(model),
+        "COST_MODEL_LOCATION": str(cost_model) if way.two else "",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_NUM_THREADS": "1",  # for a single ride, threads cost more than trees
+    }
+    mlflow = way.command == MLFLOW
+    where = (
+        (f"--model-uri={model}", f"--host={HOST}", f"--port={port}")
+        if mlflow
+        else (f"--bind={HOST}:{port}",)
+    )
+    command = [*way.command[:3], *where, *way.command[3:]]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=quiet, stderr=quiet) as process:
+        try:
+            wait_for(port, START_SECONDS)
+            yield Server(
+                way, port, process.pid, split(model) if mlflow else json.dumps(RIDE).encode()
+            )
+        finally:
+            process.terminate()
+            process.wait(STOP_SECONDS)
+
+
+def split(model: Path) -> bytes:
+    """The ride as MLflow's server takes it: the columns that the model's signature names."""
+    from .rivals import features
+
+    signature = yaml.safe_load((model / "MLmodel").read_text())["signature"]
+    columns = {column["name"]: column["type"] for column in json.loads(signature["inputs"])}
+    known = features(RIDE)
+    row = [
+        str(known[name]) if type_ == "string" else known[name] for name, type_ in columns.items()
+    ]
+    return json.dumps({"dataframe_split": {"columns": list(columns), "data": [row]}}).encode()
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process and those below it have used."""
+    process = Path(f"/proc/{pid}")
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    children = (process / f"task/{pid}/children").read_text().split()
+    ticks = int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(cpu_seconds(int(child)) for child in children)
+
+
+def peak(at: Server, seconds: float) -> tuple[float, float]:
+    """The requests a second that it answers, and its processor time for each."""
+    options = f"--threads=1 --connections={CLIENTS} --duration={seconds}s --timeout=10s".split()
+    command = ["wrk", *options, f"--script={ROOT / 'benchmarks/web.lua'}", at.url]
+    before = cpu_seconds(at.pid)
+    out = subprocess.check_output(command, env=os.environ | {"BODY": at.body.decode()}, text=True)
+    used = cpu_seconds(at.pid) - before
+    found = json.loads(out.splitlines()[-1])
+    if found["errors"] or not found["requests"]:
+        raise SystemExit(
+            f"{at.way.title}: {found['errors']} of {found['requests']} requests failed"
+        )
+    return found["requests"] / found["microseconds"] * 1e6, used / found["requests"] * 1e6
+
+
+def latencies(at: Server, rate: float, seconds: float) -> list[float]:
+    """Milliseconds of each answer, where *rate* a second are asked for."""
+    clients = max(1, min(CLIENTS // 2, int(rate)))
+    command = f"hey -z {seconds}s -c {clients} -q {rate / clients:.3f} -o csv".split()
+    sent = ["-m", "POST", "-T", "application/json", "-d", at.body.decode(), at.url]
+    rows = list(csv.DictReader(subprocess.check_output([*command, *sent], text=True).splitlines()))
+    if not rows or any(row["status-code"] != "200" for row in rows):
+        raise SystemExit(f"{at.way.title}: requests failed at half of its peak")
+    return [float(row["response-time"]) * 1000 for row in rows]
+
+
+def turn(at: Server, seconds: float) -> Turn:
+    per_second, cpu_us = peak(at, seconds)
+    took = latencies(at, per_second / 2, seconds)
+    hundredths = quantiles(took, n=100, method="inclusive")
+    return Turn(per_second, cpu_us, median(took), hundredths[98])
+
+
+def measure(
+    model: Path, cost_model: Path, names: list[str], rounds: int, seconds: float
+) -> dict[str, list[Turn]]:
+    """All of *names* in turn, so often; their servers are there all the while."""
+    found: dict[str, list[Turn]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        servers = {
+            name: stack.enter_context(server(WAYS[name], model, cost_model)) for name in names
+        }
+        for at in servers.values():
+            peak(at, 1)  # warms up
+        for _ in track(range(rounds), "taking turns"):
+            for name, at in servers.items():
+                found[name].append(turn(at, seconds))
+    return found
+
+
+def figures(found: Mapping[str, list[Turn]]) -> dict[str, dict[str, float]]:
+    """Medians by name, and each peak as a share of the others' of its round."""
+    return {
+        name: {
+            "requests_per_second": round(median(turn.per_second for turn in turns), 1),
+            "cpu_us": round(median(turn.cpu_us for turn in turns)),
+            "p50_ms": round(median(turn.p50_ms for turn in turns), 2),
+            "p99_ms": round(median(turn.p99_ms for turn in turns), 2),
+            **{
+                f"of_{other}": round(
+                    median(a.per_second / b.per_second for a, b in zip(turns, others, strict=True)),
+                    2,
+                )
+                for other, others in found.items()
+                if other != name
+            },
+        }
+        for name, turns in found.items()
+    }
+
+
+def table(results: Mapping[str, Mapping[str, float]]) -> str:
+    """As docs/benchmarks.md has it."""
+    lines = [
+        "| | requests a second | processor time | p50 | p99 | one model | two models |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in results.items():
+        shares = [results.get(ours, {}).get(f"of_{name}") for ours in ("one", "two")]
+        cells = [
+            WAYS[name].title,
+            f"{row['requests_per_second']:,.0f}",
+            f"{row['cpu_us']:,.0f} µs",
+            f"{row['p50_ms']:.1f} ms",
+            f"{row['p99_ms']:.1f} ms",
+            *("" if share is None else f"{share:,.2f}" for share in shares),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def fault(model: Path, cost_model: Path) -> str:
+    """Why nothing can be measured; empty where it can."""
+    for path in (model, cost_model):
+        if not (path / "MLmodel").exists():
+            return f"there is no model in {path}: run make model"
+    tools = missing()
+    return f"{' and '.join(tools)} not found: Debian has them as packages" if tools else ""
+
+
+def missing() -> list[str]:
+    """What has to be installed first."""
+    return [tool for tool in ("wrk", "hey") if not shutil.which(tool)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.web")
+    parser.add_argument("--model", type=Path, default=Path("build/model"))
+    parser.add_argument("--cost-model", type=Path, default=Path("build/cost-model"))
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="of each turn's halves")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    options = parser.parse_args()
+    model, cost_model = options.model.resolve(), options.cost_model.resolve()
+    if said := fault(model, cost_model):
+        print(said, file=sys.stderr)
+        return 2
+    found = measure(model, cost_model, options.ways, options.rounds, options.seconds)
+    results = figures(found)
+    save("web", results)
+    print(table(results))
+    print(f"\nThe last columns: this service's requests a second as a share. {RESULTS} has more.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""What the worker asks of the kernel.
+
+On Linux; elsewhere, where people develop, a port is emptied and then closed.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+CLOSE_SECONDS = 1.0  # for finding a moment in which nobody waits
+CORK = socket.TCP_CORK if sys.platform == "linux" else 4  # TCP_NOPUSH of the BSDs
+
+
+def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
+    """Close it while nobody waits to be accepted: whoever does would be reset.
+
+    Linux has whoever asks to connect ask again a second later while the queue is full.  So it is
+    made as short as can be, emptied, and filled with a connection of our own.  (Where several
+    servers share the port, ours may have gone to another's queue: that is seen but for a moment.)
+    """
+    linux = sys.platform == "linux" and listener.family in (socket.AF_INET, socket.AF_INET6)
+    if linux:
+        listener.listen(0)
+    deadline = time.monotonic() + CLOSE_SECONDS
+    while time.monotonic() < deadline:
+        while accept():
+            pass
+        if not linux:
+            break
+        with socket.socket(listener.family) as own:
+            own.setblocking(False)
+            own.connect_ex(listener.getsockname())
+            if writable(own) and waiting(listener) == 1:
+                break
+    listener.close()
+
+
+def waiting(listener: socket.socket) -> int:
+    """How many are connected and not accepted yet."""
+    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+    [number] = struct.unpack_from("I", info, 24)  # tcpi_unacked, which of a listener means this
+    return int(number)
+
+
+@contextmanager
+def corked(sock: socket.socket) -> Iterator[None]:
+    """Send what is written meanwhile, headers and body, in one go."""
+    sock.setsockopt(socket.IPPROTO_TCP, CORK, 1)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it has been closed
+            sock.setsockopt(socket.IPPROTO_TCP, CORK, 0)
+
+
+def writable(sock: socket.socket) -> bool:
+    """Whether there is room for an answer, because the client has read its last ones."""
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    return bool(poll.poll(0))

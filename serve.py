@@ -1,0 +1,30 @@
+"""Starts the web service: ``python serve.py``, with gunicorn's own options.
+
+The same as ``gunicorn predict:app``, but for settings that are wrong: gunicorn reads
+WEB_CONCURRENCY on import, and ends in a traceback where it is no number.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from model_service.errors import SettingsError
+from model_service.settings import WebSettings
+
+
+def main(arguments: list[str]) -> None:
+    try:
+        WebSettings.from_env(os.environ)
+    except SettingsError as exc:
+        sys.exit(f"cannot start: {exc}")
+    if not os.environ.get("WEB_CONCURRENCY", "").strip():
+        os.environ.pop("WEB_CONCURRENCY", None)  # nor is nothing a number
+    from gunicorn.app.wsgiapp import run
+
+    sys.argv = ["gunicorn", *arguments, "predict:app"]
+    run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
