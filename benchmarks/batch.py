@@ -33,6 +33,7 @@ from rich.progress import track
 from .results import RESULTS, save
 
 ROUNDS = 3
+REPORT = RESULTS.parent / "batch-report.json"
 WAYS = ("ours", "usual", "bare")
 
 
@@ -179,7 +180,8 @@ def turn(way: str, files: Sequence[str], location: str) -> dict[str, float]:
         found["seconds"] = time.perf_counter() - started
         found["megabytes"] = usage.ru_maxrss / 1024
         if way == "ours":
-            report = json.loads((output / "report.json").read_text())
+            shutil.copy(output / "report.json", REPORT)
+            report = json.loads(REPORT.read_text())
             found |= {"rows": report["rows"], "scoring": report["seconds"]["scoring"]}
         elif way == "bare":
             found |= json.loads(printed)
@@ -258,7 +260,7 @@ def show(results: dict[str, dict[str, float]], months: dict[str, float]) -> None
     parts = ", ".join(f"{name} {bare[name]:.2f} s" for name in ("reading", "model", "writing"))
     print(f"\nScoring alone {ours['scoring']:.2f} s; the bare sum {bare_sum:.2f} s ({parts}).")
     print(f"{json.dumps(ratios)}; peak memory in MB: {json.dumps(months)}")
-    report = json.loads((RESULTS.parent / "batch-report.json").read_text())
+    report = json.loads(REPORT.read_text())
     print("\n| month | rides | MAE | RMSE | bias |\n|---|---|---|---|---|")
     for month, one in report["months"].items():
         for errors in one["errors"].values():

@@ -20,7 +20,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from . import clocks, scoring
-from .arrays import arrow, numpy, repeated, texts
+from .arrays import CONSTANT, arrow, numpy, repeated, texts
 from .errors import RideRejected
 from .features import RideColumns
 from .quotes import Models, Served
@@ -81,8 +81,8 @@ def schema(models: Models) -> pa.Schema:
             pa.field(f"{name}_high", pa.float64()),
             pa.field(f"{name}_actual", pa.float64()),
             pa.field(f"{name}_error", pa.float64()),  # the answer less the truth
-            pa.field(f"{name}_model", pa.string(), nullable=False),
-            pa.field(f"{name}_version", pa.string(), nullable=False),
+            pa.field(f"{name}_model", CONSTANT, nullable=False),
+            pa.field(f"{name}_version", CONSTANT, nullable=False),
         ]
     return pa.schema(fields)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model_service import clocks, rides
@@ -22,6 +22,7 @@ def micros(moments: list[datetime]) -> clocks.Micros:
     return np.array([one // timedelta(microseconds=1) for one in since], dtype=np.int64)
 
 
+@settings(deadline=None)
 @given(MOMENTS)
 @example([datetime(1945, 8, 14, 19), datetime(1918, 3, 31, 2, 59), datetime(2500, 7, 1)])
 def test_a_time_without_an_offset_is_the_instant_that_rides_take_it_for(
@@ -32,6 +33,7 @@ def test_a_time_without_an_offset_is_the_instant_that_rides_take_it_for(
     assert clocks.instants(micros(shown)).tolist() == micros(expected).tolist()
 
 
+@settings(deadline=None)
 @given(MOMENTS)
 @example([datetime(1945, 8, 14, 23), datetime(1883, 11, 18, 16, 59, 59)])
 def test_an_instant_shows_on_new_york_s_clocks_as_rides_say(instants: list[datetime]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import archive_function
@@ -106,6 +106,7 @@ def test_an_answer_that_the_stream_would_reject_is_rejected(
     assert rides.decode(rejected["data"].to_pylist()[0]).ride_id == "1"
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(0, 20), min_size=1, max_size=30),
     st.lists(st.floats(-10, 1500) | st.just(float("nan")), min_size=21, max_size=21),

@@ -10,7 +10,7 @@ from typing import Any
 
 import aws_kinesis_agg.aggregator
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import archive_function
@@ -53,6 +53,7 @@ def test_ride_events_are_read_with_their_ids_and_line_numbers() -> None:
     assert bad["data"].to_pylist() == [b"no ride"]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40) | st.builds(payload, st.integers() | st.text(max_size=3)))
 def test_a_line_is_a_ride_exactly_where_the_stream_says_so(data: bytes) -> None:
     good, bad = lines.parse([data], Kind.EVENTS, 1)

@@ -11,7 +11,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_service import columnar, rides, tables
@@ -102,16 +102,19 @@ def assert_same_verdicts(found: list[dict[str, Any]], batch: pa.RecordBatch) -> 
         assert ride_id == str(given_id) if given_id is not None else len(ride_id) == 16
 
 
+@settings(deadline=None)
 @given(rows(TIMES, IDS))
 def test_a_row_is_accepted_exactly_where_its_ride_event_is(found: list[dict[str, Any]]) -> None:
     assert_same_verdicts(found, typed(found, pa.timestamp("us"), pa.string()))
 
 
+@settings(deadline=None)
 @given(rows(TEXTS, st.integers(-(2**60), 2**60) | st.integers(-9, 9) | st.none()))
 def test_so_it_is_with_times_as_text_and_ids_as_numbers(found: list[dict[str, Any]]) -> None:
     assert_same_verdicts(found, typed(found, pa.string(), pa.int64()))
 
 
+@settings(deadline=None)
 @given(rows(TIMES, IDS))
 def test_what_is_kept_of_a_rejected_row_is_rejected_as_a_ride_event(
     found: list[dict[str, Any]],
@@ -132,6 +135,7 @@ NUMBERS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, TEXTS), min_size=1, max_size=20))
 def test_any_text_in_a_table_is_a_ride_or_a_rejection(
     found: list[tuple[str, str, str, str | None]],
