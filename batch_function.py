@@ -66,6 +66,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     window = windows.before(asked.scheduled_time, settings.batch_window)
     location = f"{settings.output_location.rstrip('/')}/{window.path}"
     with places.output(location) as output:
+        output.remove(MARKER)  # what it says is not so until all is done again
         done = _score(_objects(window), output, force=asked.force)
         report = Report(
             window=window.path,

@@ -60,7 +60,10 @@ def months(first: str, last: str) -> list[str]:
 
 
 def inputs(pattern: str, months: list[str]) -> Asked:
-    """What *pattern*, with ``{month}`` in it, names for each of *months*."""
+    """What *pattern*, with ``{month}`` in it, names for each of *months*.
+
+    Raises `SettingsError` where a file is of two of them.
+    """
     found: list[Input] = []
     of: dict[str, str] = {}
     missing: dict[str, Failed] = {}
@@ -71,6 +74,8 @@ def inputs(pattern: str, months: list[str]) -> Asked:
         except FileError as exc:
             missing[month] = Failed(location, str(exc))
             continue
+        if twice := next((of[one.location] for one in some if one.location in of), None):
+            raise SettingsError(f"a file is named for {twice} and for {month}: {location}")
         found += some
         of |= {one.location: month for one in some}
     return Asked(months, found, of, missing)

@@ -82,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
 def _scored(
     inputs: Sequence[Input], options: argparse.Namespace, settings: BatchSettings, models: Models
 ) -> list[Outcome]:
+    inputs = places.outside(inputs, options.output) if inputs else []
     if options.engine == "spark":
         from . import spark  # which not everybody has
 

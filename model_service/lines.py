@@ -67,23 +67,34 @@ def kind(line: bytes, *, name: str) -> Kind:
 
     Raises `FileError` where that is no JSON object.
     """
+    found = _kind(line)
+    if found is None:
+        raise FileError(f"{name} does not hold rides: its first line is no JSON object")
+    return found
+
+
+def _kind(line: bytes) -> Kind | None:
+    """What a line is; None where it is no JSON object."""
     try:
         shape = _shape.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise FileError(f"{name} does not hold rides: its first line is no JSON object") from None
+        return None
     if shape.ride is not UNSET:
         return Kind.EVENTS
     return Kind.BARE if shape.data is UNSET or shape.event_id is UNSET else Kind.ARCHIVE
 
 
 def parse(lines: Sequence[bytes], kind: Kind, first_row: int) -> Parsed:
-    """The rides of *lines*, which are numbered from *first_row*; empty ones are passed over."""
-    read = {Kind.EVENTS: _event, Kind.ARCHIVE: _archived, Kind.BARE: _bare}[kind]
+    """The rides of *lines*, which are numbered from *first_row*; empty ones are passed over.
+
+    Where the first was a bare ride, each is taken for what it is: that may have been a bad event.
+    """
+    readers = {Kind.EVENTS: _event, Kind.ARCHIVE: _archived, Kind.BARE: _bare}
     found = [
         one
         for row, line in enumerate(lines, start=first_row)
         if (data := line.strip())
-        for one in read(row, data)
+        for one in readers[(_kind(data) or kind) if kind is Kind.BARE else kind](row, data)
     ]
     return Parsed(_rides(found), _rejected(found))
 

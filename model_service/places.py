@@ -38,8 +38,8 @@ class Input:
 
     @property
     def name(self) -> str:
-        """Of what is made of it; no two inputs of a run share one."""
-        digest = blake2b(self.location.encode(), digest_size=4).hexdigest()
+        """Of what is made of it; it takes 64 bits for no two of many inputs to share one."""
+        digest = blake2b(self.location.encode(), digest_size=8).hexdigest()
         stem = re.sub(r"[^\w.-]", "_", PurePosixPath(self.location).name.partition(".")[0])
         return f"{stem}-{digest}"
 
@@ -76,6 +76,18 @@ def inputs(patterns: Sequence[str]) -> list[Input]:
     return [found[location] for location in sorted(found)]
 
 
+def outside(inputs: Sequence[Input], output: str) -> list[Input]:
+    """The *inputs* that do not lie in the directory *output*, where answers are.
+
+    Raises `FileError` where that leaves none.
+    """
+    there = output if output.startswith(SCHEME) else os.path.realpath(output)
+    found = [one for one in inputs if not one.location.startswith(f"{there.rstrip('/')}/")]
+    if not found:
+        raise FileError(f"all inputs lie in {output}, where the answers go")
+    return found
+
+
 @contextmanager
 def local_copy(source: Input) -> Iterator[Path]:
     """The file on disk.  Raises `FileError`."""
@@ -95,7 +107,9 @@ def output(location: str) -> Iterator[Output]:
         bucket, prefix = buckets.split(location)
         with TemporaryDirectory(prefix="rides-") as directory:
             below = f"{prefix.strip('/')}/".lstrip("/")
-            yield Bucket(buckets.client(), bucket, below, Path(directory))
+            with buckets.s3_errors(f"use {location}", OutputError):
+                client = buckets.client()
+            yield Bucket(client, bucket, below, Path(directory))
         return
     with _locked(Path(location)):
         scratch = Path(location) / TEMPORARY
@@ -175,7 +189,7 @@ def _on_disk(pattern: str) -> list[Input]:
     for path in paths:
         files += _below(path) if path.is_dir() else [path] if path.exists() else []
     return [
-        Input(str(path.absolute()), (stat := path.stat()).st_size, str(stat.st_mtime_ns))
+        Input(os.path.realpath(path), (stat := path.stat()).st_size, str(stat.st_mtime_ns))
         for path in files
     ]
 

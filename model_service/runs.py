@@ -138,7 +138,8 @@ def _note(run: Run, source: Input, names: Sequence[str]) -> Done | None:
         done = msgspec.json.decode(run.output.read(name), type=Done)
     except msgspec.DecodeError:  # of an earlier layout
         return None
-    return done if done.made_from == _made_from(run.models, source) else None
+    fits = done.made_from == _made_from(run.models, source) and {*done.files} <= {*names}
+    return done if fits else None
 
 
 def _outcome(run: Run, source: Input, names: Sequence[str]) -> Outcome:
@@ -221,7 +222,10 @@ def _in_order(run: Run, source: Input, chunks: Iterator[Chunk]) -> Iterator[_Sco
 
 def _next(run: Run, source: Input, waiting: deque[tuple[Chunk, Future[_Scored]]]) -> _Scored:
     chunk, future = waiting.popleft()
-    scored = future.result()
+    try:
+        scored = future.result()
+    except (UnicodeDecodeError, pa.ArrowException):  # whose words may have a customer's
+        raise FileError(f"{source.location} has text that is not UTF-8, or is damaged") from None
     run.progress.read(source, chunk.rows, chunk.read)
     return scored
 

@@ -75,11 +75,16 @@ def layout(schema: pa.Schema, *, name: str, text: bool = False) -> Layout:
         if theirs.lower() in there
     }
     faults = [f"there is no column {ours}" for ours in NEEDED if ours not in found]
+    faults += [
+        f"there are two columns {column}"
+        for column in found.values()
+        if schema.names.count(column) > 1
+    ]
     if not text:
         faults += [
             f"{column} is {_kind(type_)}, not {_wanted(ours)}"
             for ours, column in found.items()
-            if not _fits(ours, type_ := schema.field(column).type)
+            if not _fits(ours, type_ := schema.field(schema.names.index(column)).type)
         ]
     if faults:
         raise FileError(f"{name} does not hold rides: {'; '.join(faults)}")
@@ -225,7 +230,7 @@ def _reason(event: bytes) -> str:
 
 def _scalar(value: Any) -> Any:
     """As JSON would have it."""
-    if isinstance(value, str) and not re.match(NUMBER, value):
+    if isinstance(value, str) and not re.fullmatch(NUMBER, value):
         return value
     if value is None or isinstance(value, int):
         return value

@@ -70,6 +70,19 @@ def test_months_that_are_none_are_refused(
     assert (done.code, words in done.err) == (2, True)
 
 
+def test_a_file_of_two_months_is_refused(
+    command: Command, tmp_path: Path, golden_location: str
+) -> None:
+    write(tmp_path / "from-2021-01-to-2021-02.parquet", *rows(3, 1))
+    arguments = ["backfill", "--from", "2021-01", "--to", "2021-02", "--output", "o"]
+    arguments += ["--input", str(tmp_path / "*{month}*.parquet")]
+
+    done = command(*arguments, MODEL_LOCATION=golden_location)
+
+    assert done.code == 2
+    assert "a file is named for 2021-01 and for 2021-02" in done.err
+
+
 def month(name: str, mae: float | None) -> Month:
     errors = {} if mae is None else {"ride_duration": Errors(10, mae, mae, 0.0, 0.9)}
     return Month(name, 10, 10, 0, errors, failed=mae is None)

@@ -13,6 +13,8 @@ from random import Random
 from time import sleep
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from local.aws import Embedded, embedded
@@ -81,6 +83,64 @@ def test_a_month_is_scored_by_one_command(
 
     assert (again.code, again.err) == (0, f"{month}: done before\n")
     assert again.out == done.out
+
+
+def test_a_file_that_is_gone_is_made_again(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    arguments = ("score", month, "--output", tmp_path / "out")
+    command(*arguments, MODEL_LOCATION=golden_location)
+    before = files(tmp_path / "out")
+    next((tmp_path / "out" / "rides").rglob("*.parquet")).unlink()
+
+    command(*arguments)
+
+    assert files(tmp_path / "out") == before
+
+
+def test_answers_within_a_directory_of_rides_are_no_rides(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    arguments = ("score", tmp_path, "--output", tmp_path / "out")
+    command(*arguments, MODEL_LOCATION=golden_location)
+    before = files(tmp_path / "out")
+
+    again = command(*arguments)
+
+    assert (again.code, files(tmp_path / "out")) == (0, before)
+    within = command("score", tmp_path / "out", "--output", tmp_path / "out")
+    assert within.code == 1
+    assert "where the answers go" in within.err
+
+
+def test_a_file_is_one_however_it_is_named(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    other = tmp_path / "elsewhere" / ".." / month.name
+    other.parent.parent.mkdir()
+
+    command("score", month, other, "--output", tmp_path / "out", MODEL_LOCATION=golden_location)
+
+    assert len(scored(tmp_path / "out")) == 40
+
+
+def test_a_table_whose_text_or_names_are_broken_is_said(
+    command: Command, tmp_path: Path, golden_location: str
+) -> None:
+    names = ["ride_id", "PULocationID", "DOLocationID", "trip_distance"]
+    ids = pa.array([b"\xff", b"2"]).view(pa.string())
+    pq.write_table(
+        pa.table([ids, [999, 1], [2, 2], [1, 1]], names=names), tmp_path / "text.parquet"
+    )
+    twice = pa.table([ids, [1, 1], [2, 2], [1, 1], [1, 1]], names=[*names, "trip_distance"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    arguments = ("score", tmp_path, "--output", tmp_path / "out")
+
+    done = command(*arguments, MODEL_LOCATION=golden_location)
+
+    assert done.code == 1
+    assert "text.parquet has text that is not UTF-8, or is damaged\n" in done.err
+    assert "there are two columns trip_distance" in done.err
 
 
 def test_an_onnx_model_takes_neither_pandas_nor_mlflow(

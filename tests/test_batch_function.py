@@ -217,6 +217,17 @@ def test_a_damaged_object_fails_the_run_but_not_its_neighbours(s3: S3Client, sta
     assert "scored/2026/11/24/05/_SUCCESS" not in contents(s3)
 
 
+def test_a_damaged_object_that_comes_late_takes_the_marker_away(s3: S3Client, start: Start) -> None:
+    archive(s3, payload(1))
+    ran(start())
+    s3.put_object(Bucket=BUCKET, Key="ride_events/2026/11/24/05/2.gz", Body=gzip.compress(b"{")[:9])
+
+    with pytest.raises(FileError):
+        ran(start())
+
+    assert "scored/2026/11/24/05/_SUCCESS" not in contents(s3)
+
+
 # --- what it says -----------------------------------------------------------------------------
 
 

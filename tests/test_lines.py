@@ -53,6 +53,15 @@ def test_ride_events_are_read_with_their_ids_and_line_numbers() -> None:
     assert bad["data"].to_pylist() == [b"no ride"]
 
 
+def test_a_first_line_that_is_no_ride_does_not_speak_for_the_others() -> None:
+    found = [b'{"foo": 1}', payload(2), payload(3)]
+
+    good, bad = lines.parse(found, lines.kind(found[0], name="f"), 1)
+
+    assert good["ride_id"].to_pylist() == ["2", "3"]
+    assert bad["row"].to_pylist() == [1]
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=40) | st.builds(payload, st.integers() | st.text(max_size=3)))
 def test_a_line_is_a_ride_exactly_where_the_stream_says_so(data: bytes) -> None:

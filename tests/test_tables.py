@@ -130,7 +130,9 @@ def test_what_is_kept_of_a_rejected_row_is_rejected_as_a_ride_event(
 NUMBERS = st.one_of(
     st.integers(-2, 300).map(str),
     st.floats(-10, 2000, allow_nan=False).map(repr),
-    st.sampled_from(["", "nan", "inf", "-Infinity", "1_0", "0x1f", "12abc", " 7 ", "1e2", "1e999"]),
+    st.sampled_from(
+        ["", "nan", "inf", "-Infinity", "1_0", "0x1f", "12abc", " 7 ", "3\n", "1e2", "1e999"]
+    ),
     st.text(max_size=5),
 )
 

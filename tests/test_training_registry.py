@@ -44,6 +44,14 @@ def test_the_first_champion_follows_nobody(known: Registry) -> None:
     assert (champion(known).number, champion(known).after) == ("1", "")
 
 
+def test_files_that_were_changed_since_are_not_registered_anew(known: Registry) -> None:
+    known.client.create_model_version(known.model, "/models/4", "run")
+    known.client.set_model_version_tag(known.model, "4", "sha256", "a" * 64)
+
+    with pytest.raises(RegistryError, match="not those that were registered"):
+        known.register("run", "m-1", "b" * 64)
+
+
 def test_a_champion_remembers_whom_it_beat(known: Registry) -> None:
     known.promote(known.version("1"), over=None)
     known.promote(known.version("3"), over=known.version("1"))

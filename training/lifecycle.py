@@ -64,6 +64,8 @@ def roll_back(options: argparse.Namespace, console: Console) -> int:
         if not now.after:
             raise RegistryError(f"Version {now.number} of {known.model} is the first champion.")
         before = known.version(now.after)
+        if before.rolled_back:
+            raise RegistryError(f"Version {before.number} has itself been taken back; promote one.")
         model.load(before.location, sha256=before.sha256)  # there, and the same as ever
         known.roll_back(now, to=before)
     print(json.dumps({"model": now.model, "rolled_back": now.number, "champion": before.number}))

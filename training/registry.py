@@ -96,6 +96,11 @@ class Registry:
                 self.model, self.client.get_logged_model(model_id).artifact_location, run_id,
                 model_id=model_id,
             )  # fmt: skip
+            if (pinned := made.tags.get(SHA256, sha256)) != sha256:
+                raise RegistryError(
+                    f"The files of version {made.version} of {self.model} are not those that were "
+                    f"registered: their SHA-256 was {pinned}."
+                )
             self.client.set_model_version_tag(self.model, made.version, SHA256, sha256)
         return self.version(made.version)
 
