@@ -1,7 +1,8 @@
-# The functions on AWS Lambda, and the web service. Three targets:
+# The functions on AWS Lambda, and the web service. Four targets:
 #
 #   lambda   the default: whatever MLflow can load
 #   onnx     for models in ONNX alone, without MLflow, scikit-learn and pandas
+#   batch    the one that runs on a schedule: files of rides, with models in ONNX
 #   web      the web service, for models in ONNX
 #
 #   docker build -t ride-predictions:lambda .
@@ -38,7 +39,7 @@ RUN sh /images/model "${COST_MODEL}" /opt/cost-model
 
 FROM ${PYTHON} AS code
 COPY images/compiled /images/
-COPY lambda_function.py archive_function.py /code/
+COPY lambda_function.py archive_function.py batch_function.py /code/
 COPY model_service /code/model_service
 RUN sh /images/compiled /code /var/task
 
@@ -73,6 +74,23 @@ CMD ["lambda_function.lambda_handler"]
 ARG VERSION=unreleased
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="ride-predictions:lambda" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="MIT"
+
+# --- ride-predictions:batch -------------------------------------------------------------------
+
+FROM tools AS batch-packages
+RUN sh /images/packages /var/task packages batch
+
+FROM ${PYTHON} AS batch
+COPY --from=batch-packages /packages/ ${LAMBDA_TASK_ROOT}/
+COPY --from=model /opt/model /opt/model
+COPY --from=code /code/ ${LAMBDA_TASK_ROOT}/
+CMD ["batch_function.lambda_handler"]
+ARG VERSION=unreleased
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="ride-predictions:batch" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT"

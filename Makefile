@@ -13,7 +13,7 @@ PARAMETERS ?=
 SAM_BUILD ?=
 REPOSITORY ?=
 RELEASE ?=
-BUILT := archivefunction:lambda
+BUILT := archivefunction:lambda batchfunction:batch
 MODEL ?=
 COST_MODEL ?=
 EVENT ?= events/one-ride.json
@@ -30,7 +30,7 @@ export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS := 1
 # What an image says of itself.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-BUILD = docker build --network host --build-arg "MODEL=$(MODEL)" \
+BUILD = docker build --network host --force-rm --build-arg "MODEL=$(MODEL)" \
 	--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
 # Empty where an image was built on what its registry has; .ci/base-images says what a stand-in is.
 STAND_IN = docker image inspect --format '{{index .Config.Labels "ride-predictions.stand-in"}}'
@@ -41,7 +41,7 @@ SBOM = PYTHONWARNINGS=ignore .venv/bin/cyclonedx-py pipenv --pyproject pyproject
 SYSTEM_PACKAGES = if command -v rpm >/dev/null; \
 	then rpm --query --all --queryformat "%{NAME} %{VERSION}-%{RELEASE}\n"; \
 	else dpkg-query --show --showformat "\$${Package} \$${Version}\n"; fi
-IMAGES := onnx lambda web
+IMAGES := onnx lambda batch web
 
 # A pyenv shim answers to python3.13 even where it cannot run, hence -c.
 FIND_PYTHON = for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python3.13" \
@@ -95,6 +95,11 @@ sam/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) sam/Pipfile.lock
 	@$(call PIPENV,sam/Pipfile) sync >.pipenv/sam.log 2>&1 || { tail -30 .pipenv/sam.log; exit 1; }
 	@touch $@
 
+checkov/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) checkov/Pipfile.lock
+	@echo "Installing checkov ..."
+	@$(call PIPENV,checkov/Pipfile) sync >.pipenv/checkov.log 2>&1 || { tail -30 .pipenv/checkov.log; exit 1; }
+	@touch $@
+
 node_modules/installed: package-lock.json
 	@npm ci --no-audit --no-fund --loglevel=error && touch $@
 
@@ -113,7 +118,7 @@ model: .venv/run-installed  ## a small trained model of each target into build/
 	$(PY) -m training train $(DATA) --target cost --output build/cost-model
 
 .PHONY: web
-web: .venv/run-installed  ## the web service under gunicorn, on http://127.0.0.1:9696
+web: .venv/run-installed  ## the web service and its page, on http://127.0.0.1:9696
 	@test -e build/model/MLmodel -a -e build/cost-model/MLmodel || $(MAKE) model
 	MODEL_LOCATION=build/model COST_MODEL_LOCATION=build/cost-model \
 	$(PY) serve.py --bind=127.0.0.1:9696
@@ -139,15 +144,26 @@ bench-image: .venv/dev-installed image  ## the images beside the tutorial's
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m benchmarks.image
 
+.PHONY: bench-batch
+bench-batch: .venv/run-installed  ## months of rides beside the usual script (TLC_DATA=dir of months)
+	@test -e build/model/MLmodel || $(MAKE) model
+	$(PY) -m benchmarks.batch $(DATA)
+
+.PHONY: bench-spark
+bench-spark: .venv/run-installed .venv/spark-installed  ## one machine beside Spark on it (TLC_DATA=dir of months)
+	@test -e build/model/MLmodel || $(MAKE) model
+	$(PY) -m benchmarks.spark $(DATA)
+
 .PHONY: smoke
 smoke: .venv/run-installed  ## ten rides and a broken record through the deployed stack STACK=name
 	@test -n "$(STACK)" || { echo "Name the stack: make smoke STACK=name" >&2; exit 2; }
 	$(PY) -m operate.smoke --stack "$(STACK)"
 
 .PHONY: image
-image:  ## ride-predictions:onnx, :lambda and :web (MODEL=build/model, COST_MODEL=... bake models in)
+image:  ## ride-predictions:onnx, :lambda, :batch and :web (MODEL=build/model, COST_MODEL=... bake models in)
 	$(BUILD) --target onnx -t ride-predictions:onnx .
 	$(BUILD) --target lambda -t ride-predictions:lambda .
+	$(BUILD) --target batch -t ride-predictions:batch .
 	$(BUILD) --target web --build-arg "COST_MODEL=$(COST_MODEL)" -t ride-predictions:web .
 	@test -z "$$($(STAND_IN) ride-predictions:lambda)" \
 	|| echo "Built on a stand-in for AWS's base image: to try and to test, not to deploy."
@@ -157,22 +173,30 @@ build: sam/.venv/installed  ## what is deployed, by the SAM CLI (PARAMETERS="Nam
 	set -f; sam/.venv/bin/sam build $(SAM_BUILD) --parameter-overrides $$PARAMETERS \
 	Version=$(VERSION) Revision=$(REVISION)
 
-# SAM puts no image that it pushes into a loop over a parameter; one image by its digest serves all.
+# SAM puts no image that it pushes into a loop over a parameter; an image by its digest serves all
+# functions of its target. That of batches is RELEASE-batch.
 .PHONY: push
-push:  ## what was built, to REPOSITORY of ECR as RELEASE; its digest goes into the built template
+push:  ## what was built, to REPOSITORY of ECR as RELEASE; the digests go into the built template
 	@test -n "$$REPOSITORY" -a -n "$$RELEASE" \
 	|| { echo "Say where to, and as what: make push REPOSITORY=... RELEASE=..." >&2; exit 2; }
-	@stand_in="$$($(STAND_IN) $(BUILT))"; test -z "$$stand_in" \
-	|| { echo "$(BUILT) was built on a stand-in for AWS's base image: it is not to be deployed." >&2; exit 1; }
+	@for built in $(BUILT); do stand_in="$$($(STAND_IN) $$built)"; test -z "$$stand_in" \
+	|| { echo "$$built was built on a stand-in for AWS's base image: it is not to be deployed." >&2; exit 1; }; done
 	aws ecr get-login-password | docker login --username AWS --password-stdin "$${REPOSITORY%%/*}"
-	docker tag $(BUILT) "$$REPOSITORY:$$RELEASE"
-	docker push "$$REPOSITORY:$$RELEASE"
+	for built in $(BUILT); do \
+	target="$${built#*:}"; tag="$$RELEASE-$$target"; tag="$${tag%-lambda}"; \
+	docker tag "$$built" "$$REPOSITORY:$$tag"; \
+	docker push "$$REPOSITORY:$$tag"; \
 	digest="$$(aws ecr describe-images --repository-name "$${REPOSITORY#*/}" \
-	--image-ids "imageTag=$$RELEASE" --query 'imageDetails[0].imageDigest' --output text)"; \
-	sed -i.local -E "s|^( +ImageUri: ).+|\1$$REPOSITORY@$$digest|" .aws-sam/build/template.yaml
+	--image-ids "imageTag=$$tag" --query 'imageDetails[0].imageDigest' --output text)"; \
+	sed -i.local -E "s|^( +ImageUri: )[a-z0-9]+:$$target$$|\1$$REPOSITORY@$$digest|" .aws-sam/build/template.yaml; \
+	done
+
+.PHONY: event
+event:
+	@test -f "$(EVENT)" || { echo "There is no event $(EVENT): events/ has some" >&2; exit 2; }
 
 .PHONY: invoke
-invoke: sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
+invoke: event sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
 	@test -e build/model/MLmodel || $(MAKE) model
 	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model \
 	Version=$(VERSION) Revision=$(REVISION)
@@ -185,7 +209,7 @@ test: .venv/dev-installed  ## the tests that need Python alone
 	$(PY) -m pytest -m "not slow and not image"
 
 .PHONY: test-slow
-test-slow: .venv/dev-installed .venv/spark-installed sam/.venv/installed node_modules/installed
+test-slow: .venv/dev-installed .venv/spark-installed sam/.venv/installed checkov/.venv/installed node_modules/installed
 	$(PY) -m pytest -m "slow and not image"
 
 .PHONY: test-all
@@ -217,6 +241,7 @@ sbom: .venv/dev-installed  ## what is in the images, and in what they stand on, 
 	@mkdir -p build/sbom
 	$(SBOM) --categories "packages" --output-file build/sbom/onnx.json
 	$(SBOM) --categories "packages pyfunc" --output-file build/sbom/lambda.json
+	$(SBOM) --categories "packages batch" --output-file build/sbom/batch.json
 	$(SBOM) --categories "packages web" --output-file build/sbom/web.json
 	@for image in $(IMAGES); do docker run --rm --network none --entrypoint sh ride-predictions:$$image \
 	-c '$(SYSTEM_PACKAGES)' | sort >build/sbom/$$image-system.txt; done
@@ -224,7 +249,7 @@ sbom: .venv/dev-installed  ## what is in the images, and in what they stand on, 
 .PHONY: audit
 audit: .venv/dev-installed  ## known weaknesses of the Python packages in the images
 	@mkdir -p build
-	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc web" > build/audited.txt
+	@$(call PIPENV,Pipfile) requirements --categories "packages pyfunc batch web" > build/audited.txt
 	.venv/bin/pip-audit --strict --no-deps --disable-pip --requirement build/audited.txt
 
 .PHONY: format
@@ -240,11 +265,17 @@ schemas: .venv/run-installed  ## write docs/events/ from the code's own types
 events: .venv/run-installed  ## write events/ to invoke the function with
 	$(PY) -m local.events events
 
+.PHONY: pictures
+pictures: .venv/dev-installed  ## write the pictures of the page in docs/images/ (needs Chromium)
+	@test -e build/model/MLmodel -a -e build/cost-model/MLmodel || $(MAKE) model
+	$(PY) -m tests.pictures
+
 .PHONY: lock
 lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) lock --categories "packages pyfunc training local web batch spark dev"
 	$(PLAIN_PIP) $(call PIPENV,sam/Pipfile) lock
-	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock
+	$(PLAIN_PIP) $(call PIPENV,checkov/Pipfile) lock
+	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock checkov/Pipfile.lock
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) verify
 
 .PHONY: clean

@@ -57,7 +57,7 @@ made_by = os.getpid()
 def when_ready(server: Any) -> None:
     for address in server.address:
         if isinstance(address, tuple):
-            server.log.info("The documentation: http://%s:%s/docs", *address)
+            server.log.info("The page: http://%s:%s/ (its API: /docs)", *address[:2])
 
 
 def post_fork(server: Any, worker: Any) -> None:

@@ -153,6 +153,7 @@ def _train(source: Source, scratch: Path, step: Any) -> Result:
         target="duration",
         tracking_uri=f"sqlite:///{scratch / 'mlflow.db'}",
         artifacts=f"s3://{streaming.MODELS}",
+        card=False,  # for people who promote models, and there is a report
     )
     with contextlib.redirect_stdout(sys.stderr):
         return run.train(plan, step=step)

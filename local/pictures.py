@@ -1,19 +1,16 @@
-"""The report's pictures, as SVG that stands inside a page and takes its colours from it.
-
-Matplotlib draws with four stand-in colours; in the text of the SVG they become CSS variables,
-so that one picture serves a light page and a dark one.  Text stays text, in the page's font.
-"""
+"""The report's pictures, as SVG that stands inside a page and takes its colours from it."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from training import drawing
+from training.drawing import ACCENT, INK, WARM
+from training.pictures import paint_match
 
 from .words import rounded
 
@@ -22,64 +19,12 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-INK, RULE, ACCENT, WARM = "#010203", "#010204", "#010205", "#010206"
-VARIABLES = {
-    INK: "var(--soft)",
-    RULE: "var(--rule)",
-    ACCENT: "var(--accent)",
-    WARM: "var(--warm)",
-}
-SHADES = [f"#0203{level:02x}" for level in range(1, 13)]
-"""From nearly the card's colour to the accent."""
-VARIABLES |= {
-    shade: f"color-mix(in oklab, var(--accent) {round(100 * level / len(SHADES))}%, var(--card))"
-    for level, shade in enumerate(SHADES, start=1)
-}
-SIZE = (6.2, 4.6)  # inches
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.size": 11,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": RULE,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.labelpad": 8,
-    "grid.color": RULE,
-    "grid.linewidth": 0.7,
-    "xtick.color": RULE,
-    "ytick.color": RULE,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-}
-
 
 def predicted_against_true(true: Floats, predicted: Floats, *, alt: str) -> str:
     """How many rides lie where, in minutes; darker is more."""
 
     def draw(axes: Axes) -> None:
-        most = 60.0
-        cells = axes.hexbin(
-            true, predicted, gridsize=44, extent=(0, most, 0, most), mincnt=1, linewidths=0
-        )
-        share = np.log1p(np.asarray(cells.get_array(), dtype=float))
-        levels = np.ceil(len(SHADES) * share / share.max()).astype(int) - 1
-        cells.set_array(None)
-        cells.set(facecolor=[SHADES[level] for level in levels], edgecolor="face", linewidth=0.4)
-        axes.plot([0, most], [0, most], color=WARM, linewidth=1.6, dashes=(5, 4))
-        axes.text(46, 56.5, "exactly right", color=WARM, ha="right", va="center")
-        axes.set(
-            xlim=(0, most), ylim=(0, most), aspect="equal",
-            xlabel="minutes that the ride took", ylabel="minutes predicted",
-        )  # fmt: skip
-        axes.set_xticks(range(0, 61, 10))
-        axes.set_yticks(range(0, 61, 10))
+        paint_match(axes, true, predicted, unit="minutes", most=60.0)
 
     return _svg("match", alt, draw)
 
@@ -150,30 +95,5 @@ def keeping_up(sent: Floats, predicted: Floats, *, alt: str) -> str:
     return _svg("pace", alt, draw)
 
 
-def _svg(name: str, alt: str, draw: Any) -> str:
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    text = io.StringIO()
-    with rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    return inline(text.getvalue(), name, alt)
-
-
-def inline(svg: str, name: str, alt: str) -> str:
-    """A whole SVG document as an element of a page.
-
-    Identifiers get *name* before them, for a page's must be unique.
-    """
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' (xmlns(:\w+)?|width|height|version)="[^"]*"', "", svg, count=5)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\1{name}-", svg)
-    for colour, variable in VARIABLES.items():
-        svg = svg.replace(colour, variable)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1).strip()
+def _svg(name: str, alt: str, paint: Any) -> str:
+    return drawing.inline(drawing.draw(name, paint), name, alt)

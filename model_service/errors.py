@@ -4,6 +4,8 @@
   x SettingsError   the environment is wrong        -> refuse to start
   x ModelError      the model is wrong              -> refuse to start, or fail the batch
   x EventError      what came cannot be read        -> tell whoever sent it
+  x FileError       a file of rides cannot be read  -> say so, and go on with the next
+  x OutputError     answers cannot be written       -> say so, and stop
   x RideRejected    one ride event is wrong         -> count and keep it, never retry it
 """
 
@@ -24,6 +26,14 @@ class ModelError(ServiceError):
 
 class EventError(ServiceError):
     """What came is no batch of Kinesis records, or no JSON where a web request has to be."""
+
+
+class FileError(ServiceError):
+    """A file of rides cannot be read, or holds none."""
+
+
+class OutputError(ServiceError):
+    """Files of answers cannot be written."""
 
 
 class RideRejected(ServiceError):

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from .problems import KINDS, Problem
 from .problems import MEDIA_TYPE as PROBLEM
 from .quotes import MAX_BODY, MAX_RIDES, BareRide, Quote, WrappedRide
+from .zones import ZoneTable
 
 VERSION = "0.1.0"  # of the API; fields are only ever added, and never become required
 JSON = "application/json"
@@ -20,6 +21,18 @@ ANSWER = {
     "intervals": {"duration": [17.0, 26.9]},
     "versions": {"duration": "a48f3a742ff14f07", "cost": "4c3c7c3d9a1e4b60"},
 }
+# What `rides` takes as a moment, and nothing else; "date-time" would demand an offset.
+YEAR = "(?!000[01]|9999)[0-9]{4}"
+LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
+DAY = (
+    "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|02-(0[1-9]|1[0-9]|2[0-8]))"
+)
+HOUR, SIXTIETH = "([01][0-9]|2[0-3])", "[0-5][0-9]"
+MOMENT = (
+    f"^({YEAR}-{DAY}|(?!0000){LEAP_YEAR}-02-29)"
+    f"[Tt ]{HOUR}:{SIXTIETH}:{SIXTIETH}(\\.[0-9]+)?([Zz]|[+-]{HOUR}:?{SIXTIETH})?$"
+)
 
 
 class Alive(Struct):
@@ -46,7 +59,7 @@ class Ready(Struct):
 
 Ride = BareRide | WrappedRide
 Outcome = Quote | Problem
-TYPES = (BareRide, WrappedRide, Quote, Problem, Alive, Ready)
+TYPES = (BareRide, WrappedRide, Quote, Problem, Alive, Ready, ZoneTable)
 MAY_FAIL = ("bad-request", "timeout", "headers-too-large", "error")
 MAY_REFUSE = (*MAY_FAIL, "malformed", "length-required", "too-large", "not-json", "invalid-ride",
               "unavailable")  # fmt: skip
@@ -57,8 +70,10 @@ def document() -> dict[str, Any]:
     shapes, components = msgspec.json.schema_components(
         TYPES, ref_template="#/components/schemas/{name}"
     )
-    bare, wrapped, quote, problem, alive, ready = shapes
-    ride = {"anyOf": [bare, wrapped]}
+    bare, wrapped, quote, problem, alive, ready, zones = shapes
+    for name in ("BareRide", "Ride"):
+        components[name]["properties"]["pickup_datetime"]["pattern"] = MOMENT
+    ride = {"anyOf": [{"allOf": [bare, {"not": {"required": ["ride"]}}]}, wrapped]}
     rides = {"type": "array", "items": ride, "maxItems": MAX_RIDES}
     outcomes = {"type": "array", "items": {"anyOf": [quote, problem]}, "maxItems": MAX_RIDES}
     return {
@@ -99,10 +114,21 @@ def document() -> dict[str, Any]:
             ),
             "/docs": _get("This document, to be read", _text("A page", "text/html"), problem),
             "/docs.css": _get("How that page looks", _text("A style sheet", "text/css"), problem),
+            "/zones.json": _get(
+                "The taxi zones, and how to suggest a distance between two",
+                _kept(_content("All that lie somewhere", JSON, zones)),
+                problem,
+            ),
             "/": _get("The page to ask from", _file("A page", "text/html"), problem, "not-found"),
             "/page/{name}": {
                 "parameters": [
-                    {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+                    {
+                        "name": "name",
+                        "in": "path",
+                        "required": True,
+                        "schema": {"type": "string"},
+                        "example": "page.css",
+                    }
                 ],
                 **_get("A file of that page", _file("The file", "*/*"), problem, "not-found"),
             },
@@ -171,8 +197,11 @@ def _text(description: str, media_type: str) -> dict[str, Any]:
 
 
 def _file(description: str, media_type: str) -> dict[str, Any]:
-    found = _text(description, media_type)
-    return {**found, "headers": {**found["headers"], "ETag": _header("of the file's bytes")}}
+    return _kept(_text(description, media_type))
+
+
+def _kept(answer: dict[str, Any]) -> dict[str, Any]:
+    return {**answer, "headers": {**answer["headers"], "ETag": _header("of the bytes")}}
 
 
 def _header(description: str) -> dict[str, Any]:

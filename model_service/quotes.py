@@ -119,6 +119,15 @@ def decode(data: bytes | Raw, now: datetime) -> Asked:
     return Asked(rides.at(wrapped.ride, now, path="$.ride"), wrapped.ride_id)
 
 
+def decode_bare(data: bytes) -> Asked:
+    """Read one bare ride, whose pick-up time may be absent.
+
+    Raises `EventError` where *data* is not JSON, `RideRejected` where it is no ride.
+    """
+    bare: BareRide = _parse(_bare, data)
+    return Asked(rides.at(bare, None), bare.ride_id)
+
+
 def decode_batch(data: bytes, now: datetime) -> list[Asked | RideRejected]:
     """Read a list of rides, each a ride or why it is none.
 

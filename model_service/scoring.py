@@ -29,6 +29,9 @@ TimeLeft = Callable[[], float]
 WARM_UP = Ride(pickup=130, dropoff=205, distance=3.66, pickup_datetime=datetime(2021, 3, 1, 8, 15))
 
 
+OUTSIDE = "the model answered outside its range"
+
+
 class Answers(NamedTuple):
     """What a model says of n rides, in the unit of its target."""
 
@@ -116,7 +119,7 @@ def _answer(value: float, pair: Sequence[float] | None, target: Target) -> Outco
     low, high = (value, value) if pair is None else pair
     inside = isfinite(value) and target.minimum <= value <= target.maximum
     if not (inside and isfinite(low) and isfinite(high) and low <= value <= high):
-        return RideRejected("the model answered outside its range")
+        return RideRejected(OUTSIDE)
     return Answer(value, None if pair is None else (low, high))
 
 

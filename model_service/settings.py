@@ -93,8 +93,62 @@ class WebSettings:
         """
         found, faults = _read(cls, environ)
         settings = cls(**found)
-        _raise(_web_contradictions(settings) | faults)
+        _raise(_pair_contradictions(settings) | faults)
         return settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSettings:
+    """What batch scoring is told from outside."""
+
+    model_location: str = ""
+    model_sha256: str = ""
+    cost_model_location: str = ""
+    cost_model_sha256: str = ""
+    allow_pickled_models: bool = False
+    prediction_min: float = 0.0
+    prediction_max: float = 1440.0
+    cost_prediction_min: float = 0.0
+    cost_prediction_max: float = 10_000.0
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> BatchSettings:
+        """
+        >>> BatchSettings.from_env({"MODEL_LOCATION": "build/model", "PREDICTION_MAX": "long"})
+        Traceback (most recent call last):
+        model_service.errors.SettingsError: PREDICTION_MAX must be a number
+
+        Raises `SettingsError`.
+        """
+        found, faults = _read(cls, environ)
+        settings = cls(**found)
+        _raise(_pair_contradictions(settings) | faults)
+        return settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSettings:
+    """What the batch on a schedule is told beside `BatchSettings`."""
+
+    archive_location: str = ""
+    output_location: str = ""
+    batch_window: str = ""
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> ScheduleSettings:
+        """
+        >>> ScheduleSettings.from_env({"ARCHIVE_LOCATION": "a", "OUTPUT_LOCATION": "s3://a/b"})
+        Traceback (most recent call last):
+        model_service.errors.SettingsError: ARCHIVE_LOCATION must be s3://…; BATCH_WINDOW is not set
+
+        Raises `SettingsError`.
+        """
+        found, faults = _read(cls, environ)
+        needed = ("archive_location", "output_location", "batch_window")
+        absent = {name.upper(): "is not set" for name in needed if name not in found}
+        _raise(absent | faults)
+        return cls(**found)
 
 
 def _read(cls: type[Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -117,7 +171,7 @@ def _raise(faults: Mapping[str, str]) -> None:
         raise SettingsError("; ".join(f"{name} {fault}" for name, fault in faults.items()))
 
 
-def _web_contradictions(settings: WebSettings) -> dict[str, str]:
+def _pair_contradictions(settings: WebSettings | BatchSettings) -> dict[str, str]:
     found = {}
     if not settings.model_location:
         found["MODEL_LOCATION"] = "is not set"
@@ -192,6 +246,9 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "cost_prediction_max": _number,
     "bind": _matching(r"\S+:[0-9]{1,5}", "host:port"),
     "web_concurrency": _workers,
+    "archive_location": _matching("s3://[^/]+/.+", "s3://…"),
+    "output_location": _matching("s3://[^/]+/.+", "s3://…"),
+    "batch_window": _matching("hour|day|month", "hour, day or month"),
     "rejects_location": _matching(f"s3://[^/]+(/.*)?|{NO_REJECTS}", "s3://bucket/prefix, or none"),
     "test_run": _flag,
     "return_predictions": _flag,

@@ -1,4 +1,5 @@
-"""One line a batch, in CloudWatch's embedded metric format, from which CloudWatch makes metrics.
+"""One line a batch, or a run on a schedule, in CloudWatch's embedded metric format, from which
+CloudWatch makes metrics.
 
 Counts and times are metrics under two sets of dimensions, (service, model) and (service, model,
 version); reasons for rejection are fields of the line, to be searched, since a metric each would
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
@@ -39,6 +41,30 @@ def log_line(report: Report, *, target: Target, version: str, cold_start: bool) 
     for name, value in _predictions(report).items():
         metrics.add_metric(name, "None", value)
     metrics.add_metadata("reasons", _reasons(report))
+    return msgspec.json.encode(metrics.serialize_metric_set()).decode()
+
+
+def run_line(
+    *,
+    done_at: datetime,
+    scored: int,
+    rejected: Mapping[str, int],
+    seconds: float,
+    delay_seconds: float,
+) -> str:
+    """The line of a run on a schedule: *rejected* by reason; what it took, and how long after its
+    time it was done."""
+    metrics = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=SERVICE)
+    metrics.set_timestamp(done_at)
+    metrics.add_dimension("door", "batch")
+    refused = sum(rejected.values())
+    metrics.add_metric("batch_runs", "Count", 1)
+    metrics.add_metric("batch_rows", "Count", scored + refused)
+    metrics.add_metric("batch_scored", "Count", scored)
+    metrics.add_metric("batch_rejected", "Count", refused)
+    metrics.add_metric("batch_seconds", "Seconds", seconds)
+    metrics.add_metric("batch_delay_seconds", "Seconds", delay_seconds)
+    metrics.add_metadata("reasons", dict(Counter(rejected).most_common(MAX_REASONS)))
     return msgspec.json.encode(metrics.serialize_metric_set()).decode()
 
 

@@ -17,7 +17,7 @@ from flask import Flask, Response, request
 from msgspec import Struct
 from werkzeug.exceptions import HTTPException
 
-from . import access, model, openapi, problems, quoting, reference, scoring
+from . import access, model, openapi, problems, quoting, reference, scoring, zones
 from . import metrics as counts
 from .access import Write
 from .metrics import Metrics
@@ -104,30 +104,35 @@ def _add_pages(app: Flask, page: Path) -> None:
     document = openapi.document()
     description = _encode(document)
     html = reference.page(document).encode()
+    table = _encode(zones.zone_table())
     files = {path.name: _file(path) for path in sorted(page.glob("*")) if path.is_file()}
 
     def file(name: str) -> Response:
         if name not in files:
             return _refusal(problems.problem("not-found"))
-        body, media_type, etag = files[name]
-        response = _text(body, media_type)
-        response.headers["Cache-Control"] = "no-cache"  # asked for again, and answered with 304
-        response.set_etag(etag)
-        response.make_conditional(request)
-        return response
+        return _kept(*files[name])
 
     _add(app, "/openapi.json", lambda: _text(description, openapi.JSON))
     _add(app, "/docs", lambda: _text(html, "text/html; charset=utf-8"))
     _add(app, "/docs.css", lambda: _text(reference.STYLE.encode(), "text/css; charset=utf-8"))
+    _add(app, "/zones.json", lambda: _kept(table, openapi.JSON))
     _add(app, "/", lambda: file("index.html"))
     _add(app, "/page/<name>", file)
 
 
-def _file(path: Path) -> tuple[bytes, str, str]:
-    body = path.read_bytes()
+def _file(path: Path) -> tuple[bytes, str]:
     media_type = guess_type(path.name)[0] or "application/octet-stream"
     charset = "; charset=utf-8" if media_type.startswith("text/") else ""
-    return body, media_type + charset, sha256(body).hexdigest()[:32]
+    return path.read_bytes(), media_type + charset
+
+
+def _kept(body: bytes, media_type: str) -> Response:
+    """What a browser keeps; it asks again, and is answered with 304 where nothing has changed."""
+    response = _text(body, media_type)
+    response.headers["Cache-Control"] = "no-cache"
+    response.set_etag(sha256(body).hexdigest()[:32])
+    response.make_conditional(request)
+    return response
 
 
 def _add_problems(app: Flask, write: Write) -> None:

@@ -1,7 +1,7 @@
 """Takes things away from the stack one by one, and counts how often a test notices.
 
-``python -m tests.mutate_template``: settings of the event source mapping, dimensions of alarms,
-permissions, and what protects that which is kept.
+``python -m tests.mutate_template``: settings of the event source mapping and of the schedule,
+dimensions of alarms, permissions, and what protects that which is kept.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ from .stacks import Stack
 Path = tuple[str | int, ...]
 
 POLICIES = {"AWS::IAM::Role", "AWS::IAM::RolePolicy", "AWS::KMS::Key", "AWS::SNS::TopicPolicy"}
+SETTINGS = {
+    "AWS::Lambda::EventSourceMapping": "setting of the mapping",
+    "AWS::Lambda::EventInvokeConfig": "setting of the schedule",
+    "AWS::Scheduler::Schedule": "setting of the schedule",
+}
 PROTECTIONS = {
     "AWS::CloudWatch::Alarm": ["AlarmActions", "OKActions", "TreatMissingData"],
     "AWS::CodeDeploy::DeploymentGroup": ["AlarmConfiguration", "AutoRollbackConfiguration"],
@@ -33,6 +38,7 @@ PROTECTIONS = {
         "PublicAccessBlockConfiguration",
     ],
     "AWS::S3::BucketPolicy": ["PolicyDocument"],
+    "AWS::SQS::Queue": ["MessageRetentionPeriod", "SqsManagedSseEnabled"],
 }
 
 
@@ -41,8 +47,10 @@ def removals(stack: Stack) -> Iterator[tuple[str, Path]]:
     for name, resource in stack.resources.items():
         kind, at = resource["Type"], (name, "Properties")
         properties = resource.get("Properties", {})
-        if kind == "AWS::Lambda::EventSourceMapping":
-            yield from (("setting of the mapping", (*at, key)) for key in properties)
+        if kind in SETTINGS:
+            yield from ((SETTINGS[kind], (*at, key)) for key in properties)
+        if kind == "AWS::Scheduler::Schedule":
+            yield from ((SETTINGS[kind], (*at, "Target", key)) for key in properties["Target"])
         if kind == "AWS::CloudWatch::Alarm":
             yield from _dimensions(properties, at)
         if kind in POLICIES:
@@ -86,9 +94,10 @@ def without(stack: Stack, path: Path) -> Stack:
 
 def laws() -> dict[str, Callable[[Stack], None]]:
     """The tests that ask nothing but a stack."""
-    module = import_module("tests.test_template")
+    modules = [import_module(f"tests.{name}") for name in ("test_template", "test_template_batch")]
     return {
         name: law
+        for module in modules
         for name, law in vars(module).items()
         if name.startswith("test_") and list(signature(law).parameters) == ["stack"]
     }

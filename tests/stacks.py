@@ -22,6 +22,7 @@ PARAMETERS = {
     "CostModel": "1/cost",
     "Release": "1669154400",
     "AlarmEmail": "night@example.org",
+    "Batch": "Daily",
 }
 PSEUDO = {
     "AWS::AccountId": "000000000000",

@@ -5,6 +5,8 @@ Whatever talks, talks on loopback.  `make image-test` makes the images first.
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import shutil
@@ -25,6 +27,7 @@ from .factories import kinesis_event, payload
 
 ROOT = Path(__file__).parents[1]
 ONNX, LAMBDA = "ride-predictions:onnx", "ride-predictions:lambda"
+BATCH = "ride-predictions:batch"
 IMAGES = (ONNX, LAMBDA)
 TEST_RUN = {"MODEL_LOCATION": "/opt/model", "TEST_RUN": "True"}
 INIT_SECONDS = 10  # what Lambda gives a function
@@ -259,7 +262,31 @@ def test_records_become_lines_of_the_archive() -> None:
     assert [each["result"] for each in answer["records"]] == ["Ok"]
 
 
-@either
+def test_a_window_of_the_archive_is_scored_from_s3_to_s3(aws: Embedded, line: Path) -> None:
+    s3 = aws.s3()
+    s3.create_bucket(Bucket="archived")
+    data = base64.b64encode(payload(256)).decode()
+    archived = {"event_id": "1", "arrived_at": "2026-11-24T05:00:00Z", "data": data}
+    body = gzip.compress(json.dumps(archived).encode() + b"\n")
+    s3.put_object(Bucket="archived", Key="ride_events/2026/11/24/05/1.gz", Body=body)
+    settings = {
+        **{key: value for key, value in aws.environ.items() if value},
+        "MODEL_LOCATION": "/opt/model",
+        "ARCHIVE_LOCATION": "s3://archived/ride_events",
+        "OUTPUT_LOCATION": "s3://archived/scored",
+        "BATCH_WINDOW": "day",
+    }
+
+    with container(
+        BATCH, settings, options=mounted(line), handler="batch_function.lambda_handler"
+    ) as port:
+        answer = invoke(port, {"scheduled_time": "2026-11-25T00:20:00Z"})
+
+    assert (answer.get("window"), answer.get("scored")) == ("2026/11/24", 1), answer
+    s3.head_object(Bucket="archived", Key="scored/2026/11/24/_SUCCESS")
+
+
+@pytest.mark.parametrize("image", [*IMAGES, BATCH])
 def test_what_lies_in_it_is_compiled_and_everybody_s_to_read(image: str) -> None:
     faults = json.loads(inside(image, FAULTS, user="root"))  # who sees all
 
@@ -302,20 +329,24 @@ print(json.dumps({"modules": found, "boto3": find_spec("boto3").origin}))
 """
 
 
-@either
-def test_the_bill_of_materials_is_what_lies_in_it(image: str) -> None:
-    assert made("sbom").returncode == 0
+@pytest.fixture(scope="module")
+def bills() -> Path:
+    """Where `make sbom` has written."""
+    done = made("sbom")
+    assert done.returncode == 0, done.stderr
+    return ROOT / "build/sbom"
 
-    bill = json.loads((ROOT / "build/sbom" / f"{image.rpartition(':')[2]}.json").read_text())
+
+@either
+def test_the_bill_of_materials_is_what_lies_in_it(image: str, bills: Path) -> None:
+    bill = json.loads((bills / f"{image.rpartition(':')[2]}.json").read_text())
     components = {part["name"]: part["version"] for part in bill["components"]}
     assert json.loads(inside(image, DISTRIBUTIONS)) == components
 
 
 @either
-def test_what_it_stands_on_is_listed_too(image: str) -> None:
-    assert made("sbom").returncode == 0
-
-    listed = (ROOT / f"build/sbom/{image.rpartition(':')[2]}-system.txt").read_text()
+def test_what_it_stands_on_is_listed_too(image: str, bills: Path) -> None:
+    listed = (bills / f"{image.rpartition(':')[2]}-system.txt").read_text()
     names = [line.split()[0] for line in listed.splitlines()]
     assert {"bash", "ca-certificates"} <= set(names)
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from local.pictures import VARIABLES
 from local.report import Figures, html
 from local.source import Trip
 from local.tally import Streamed
+from training.drawing import VARIABLES
 
 VOID = {"meta"}
 

@@ -66,6 +66,7 @@ FORGOTTEN = {
         "Tags",
     },
     "AWS::SNS::Topic": {"KmsMasterKeyId", "Tags"},
+    "AWS::SQS::Queue": {"SqsManagedSseEnabled", "Tags"},
 }
 """What ministack 1.4 takes and does not keep, so that nothing is tested of it here."""
 
@@ -77,6 +78,7 @@ UNNAMED = {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::Lambda:
 """What the rest of the template calls by a literal name, or not at all."""
 
 ARNS = {
+    "Queue": f"sqs:{REGION}:000000000000:{{}}",
     "ArchiveLate": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
     "Bucket": "s3:::{}",
     "Function": f"lambda:{REGION}:000000000000:function:{{}}",
@@ -205,6 +207,9 @@ def words(ids: Ids) -> Iterator[tuple[str, str]]:
     """What was made, and what the template calls it."""
     for name, resource in stacks.stack().resources.items():
         made = ids.get(name, name)  # for what is left out, ministack takes its Id
+        if resource["Type"] == "AWS::SQS::Queue":  # its Ref is its URL
+            made = made.rpartition("/")[2]
+            yield made, f"<{name}.QueueName>"
         if resource["Type"] not in UNNAMED:
             yield made, f"<{name}>"
         for form in (form for end, form in ARNS.items() if name.endswith(end)):
@@ -244,6 +249,12 @@ def function(aws: Aws, name: str) -> Any:
     return found | code | found.get("ImageConfigResponse", {})
 
 
+def invoke_config(aws: Aws, which: str) -> Any:
+    name, _, qualifier = which.rpartition(":")
+    found = aws("lambda").get_function_event_invoke_config(FunctionName=name, Qualifier=qualifier)
+    return found | {"FunctionName": name, "Qualifier": qualifier}
+
+
 def key(aws: Aws, which: str) -> Any:
     kms = aws("kms")
     policy = kms.get_key_policy(KeyId=which, PolicyName="default")["Policy"]
@@ -260,6 +271,11 @@ def log_group(aws: Aws, name: str) -> Any:
 def mapping(aws: Aws, which: str) -> Any:
     found = aws("lambda").get_event_source_mapping(UUID=which)
     return found | {"FunctionName": found["FunctionArn"]}
+
+
+def queue(aws: Aws, url: str) -> Any:
+    found = aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return {name: int(text) if text.isdigit() else text for name, text in found.items()}
 
 
 def role(aws: Aws, name: str) -> Any:
@@ -288,6 +304,7 @@ TELL = {
         "kinesis", "describe_stream_summary", "StreamName", "StreamDescriptionSummary"
     ),
     "AWS::KinesisFirehose::DeliveryStream": archive,
+    "AWS::Lambda::EventInvokeConfig": invoke_config,
     "AWS::Lambda::EventSourceMapping": mapping,
     "AWS::Lambda::Function": function,
     "AWS::Logs::LogGroup": log_group,
@@ -296,6 +313,8 @@ TELL = {
     "AWS::SNS::Subscription": subscription,
     "AWS::SNS::Topic": ask("sns", "get_topic_attributes", "TopicArn", "Attributes"),
     "AWS::SNS::TopicPolicy": topic_policy,
+    "AWS::SQS::Queue": queue,
+    "AWS::Scheduler::Schedule": ask("scheduler", "get_schedule", "Name"),
 }
 
 
@@ -367,6 +386,8 @@ def test_outputs_name_what_was_made_and_operators_read_them(aws: Aws, ids: Ids) 
         "RejectsLocation": "s3://<RejectsBucket>/rejects",
         "GivenUpLocation": "s3://<RejectsBucket>/aws/lambda",
         "ArchiveLocation": "s3://<ArchiveBucket>",
+        "BatchLocation": "s3://<ArchiveBucket>/scored",
+        "BatchFunctionName": "<BatchFunction>",
         "KeyArn": "<Key.Arn>",
         "AlarmTopicArn": "<AlarmTopic>",
         "DurationFunctionName": "<DurationScorer>",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from copy import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import given
@@ -146,3 +146,23 @@ def test_reasons_that_differ_do_not_make_a_line_without_end() -> None:
     line = logged(report(*(b'{"ride": {"%s": ' % (b"x" * n) for n in range(200))))
 
     assert len(line["reasons"]) <= 20
+
+
+def test_a_run_on_a_schedule_counts_rides_and_says_why_some_are_rejected() -> None:
+    line = json.loads(
+        telemetry.run_line(
+            done_at=datetime(2026, 11, 25, tzinfo=UTC),
+            scored=7,
+            rejected={"a": 1, "b": 2},
+            seconds=1.5,
+            delay_seconds=1210.0,
+        )
+    )
+
+    [directive] = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Dimensions"] == [["door", "service"]]
+    assert (line["door"], line["service"]) == ("batch", "ride-predictions")
+    counts = ("batch_runs", "batch_rows", "batch_scored", "batch_rejected")
+    assert [line[name] for name in counts] == [[1], [10], [7], [3]]
+    assert (line["batch_seconds"], line["batch_delay_seconds"]) == ([1.5], [1210.0])
+    assert line["reasons"] == {"a": 1, "b": 2}

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -55,6 +56,7 @@ DIMENSIONS_OF_AWS = {
     ("AWS/Kinesis", "PutRecords.TotalRecords"): "StreamName",
     ("AWS/Kinesis", "WriteProvisionedThroughputExceeded"): "StreamName",
     ("AWS/Firehose", "DeliveryToS3.DataFreshness"): "DeliveryStreamName",
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): "QueueName",
 }
 
 READ_A_STREAM = {
@@ -109,6 +111,27 @@ MAY: dict[str, dict[str, set[str]]] = {
     "RideEventsArchiveRole": archive_may("RideEventsStream", "ride_events"),
     "PredictionsArchiveRole": archive_may("PredictionsStream", "ride_predictions"),
     "ArchiveFunctionRole": {"<ArchiveLogs.Arn>": {"logs:CreateLogStream", "logs:PutLogEvents"}},
+    "BatchFunctionRole": {
+        "<ArchiveBucket.Arn>": {"s3:ListBucket"},
+        "<ArchiveBucket.Arn>/ride_events/*": {"s3:GetObject"},
+        "<ArchiveBucket.Arn>/scored/*": {
+            "s3:AbortMultipartUpload",
+            "s3:DeleteObject",
+            "s3:GetObject",
+            "s3:PutObject",
+        },
+        "<Key.Arn>": {"kms:Decrypt", "kms:GenerateDataKey"},
+        "<BatchLogs.Arn>": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        "<BatchGivenUpQueue.Arn>": {"sqs:SendMessage"},
+        "arn:aws:s3:::models/1/duration/*": {"s3:GetObject"},
+        "arn:aws:s3:::models/1/cost/*": {"s3:GetObject"},
+        "arn:aws:s3:::models": {"s3:ListBucket"},
+        "arn:aws:kms:eu-west-1:000000000000:key/models": {"kms:Decrypt"},
+    },
+    "BatchScheduleRole": {
+        "<BatchFunction.Arn>": {"lambda:InvokeFunction"},
+        "<BatchGivenUpQueue.Arn>": {"sqs:SendMessage"},
+    },
     "DeploymentRole": {
         "arn:aws:cloudwatch:eu-west-1:000000000000:alarm:*": {"cloudwatch:DescribeAlarms"},
         "<DurationScorer.Arn>": SHIFT,
@@ -132,6 +155,17 @@ WILDCARDS = {
 @pytest.fixture
 def stack() -> Stack:
     return stacks.stack()
+
+
+@cache
+def run_line() -> dict[str, Any]:
+    """What a run on a schedule logs."""
+    found: dict[str, Any] = json.loads(
+        telemetry.run_line(
+            done_at=datetime.now(UTC), scored=1, rejected={"a": 1}, seconds=1.0, delay_seconds=2.0
+        )
+    )
+    return found
 
 
 @cache
@@ -260,6 +294,8 @@ def test_each_role_may_do_what_it_has_to_and_nothing_else(stack: Stack) -> None:
 def test_roles_are_assumed_by_the_services_they_are_for(stack: Stack) -> None:
     services = {
         "ArchiveFunctionRole": "lambda.amazonaws.com",
+        "BatchFunctionRole": "lambda.amazonaws.com",
+        "BatchScheduleRole": "scheduler.amazonaws.com",
         "CostScorerRole": "lambda.amazonaws.com",
         "DurationScorerRole": "lambda.amazonaws.com",
         "DeploymentRole": "codedeploy.amazonaws.com",
@@ -372,22 +408,29 @@ def test_alarms_and_dashboards_name_metrics_that_exist_by_their_dimensions(stack
     [directive] = line()["_aws"]["CloudWatchMetrics"]
     emitted = {metric["Name"] for metric in directive["Metrics"]}
     assert {"model", "service"} in [set(names) for names in directive["Dimensions"]]
+    [of_runs] = run_line()["_aws"]["CloudWatchMetrics"]
+    emitted_by_runs = {metric["Name"] for metric in of_runs["Metrics"]}
+    assert [{*names} for names in of_runs["Dimensions"]] == [{"door", "service"}]
     assert line()["service"] == telemetry.SERVICE
 
     for where, model, namespace, metric, dimensions in watched(stack):
-        if namespace == directive["Namespace"]:
+        if namespace == of_runs["Namespace"] and where.startswith("Batch"):
+            assert metric in emitted_by_runs, where
+            assert dimensions == {"service": run_line()["service"], "door": run_line()["door"]}
+        elif namespace == directive["Namespace"]:
             assert metric in emitted, where
             assert dimensions == {"service": telemetry.SERVICE, "model": NAMES[model]}, where
         else:
             [(name, value)] = dimensions.items()
             assert name == DIMENSIONS_OF_AWS[namespace, metric], where
-            assert value in watchable(name, model), where
+            assert value in watchable(name, model or where), where
 
 
 def watchable(dimension: str, model: str) -> set[str]:
     """What a dimension may be for an alarm or dashboard of a model, or of the streams."""
     return {
-        "FunctionName": {f"<{model}Scorer>"},
+        "FunctionName": {f"<{model}Scorer>", "<BatchFunction>"},
+        "QueueName": {"<BatchGivenUpQueue.QueueName>"},
         "EventSourceMappingUUID": {f"<{model}ScorerRides>"},
         "StreamName": {"<RideEventsStream>", "<PredictionsStream>"},
         "DeliveryStreamName": {"<RideEventsArchive>", "<PredictionsArchive>"},
@@ -436,18 +479,26 @@ OF_STREAMS = {
     "Throttled": ("WriteProvisionedThroughputExceeded", "Stream"),
     "ArchiveLate": ("DeliveryToS3.DataFreshness", "Archive"),
 }
+OF_RUNS = {
+    "BatchMissing": {"batch_runs"},
+    "BatchLate": {"batch_delay_seconds"},
+    "BatchRejects": {"batch_rows", "batch_rejected"},
+    "BatchGivenUp": {"ApproximateNumberOfMessagesVisible"},
+}
 
 
 def test_every_alarm_watches_what_its_name_says(stack: Stack) -> None:
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
     expected = {f"{model}{name}" for model in MODELS for name in ALARMS}
     expected |= {f"{which}{name}" for which in ("RideEvents", "Predictions") for name in OF_STREAMS}
-    assert alarms.keys() == expected
+    assert alarms.keys() == expected | OF_RUNS.keys()
 
     for model in MODELS:
         for name, metrics in ALARMS.items():
             found = {metric["MetricName"] for metric in alarm_metrics(alarms[f"{model}{name}"])}
             assert found == metrics
+    for name, metrics in OF_RUNS.items():
+        assert {metric["MetricName"] for metric in alarm_metrics(alarms[name])} == metrics
     for which in ("RideEvents", "Predictions"):
         for name, (metric, watched_thing) in OF_STREAMS.items():
             alarm = alarms[f"{which}{name}"]
@@ -461,7 +512,8 @@ def test_every_alarm_tells_somebody_and_is_explained(stack: Stack) -> None:
 
     for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == ["<AlarmTopic>"], name
-        assert alarm["TreatMissingData"] == "notBreaching", name
+        if name != "BatchMissing":  # of silence itself
+            assert alarm["TreatMissingData"] == "notBreaching", name
         anchor = alarm["AlarmDescription"].rpartition("docs/runbook.md#")[2]
         assert anchor in headings, name
         assert name.lower().endswith(anchor)
@@ -474,8 +526,9 @@ def test_alarms_compare_with_what_was_asked_for(stack: Stack) -> None:
     assert alarms["DurationLatency"]["ExtendedStatistic"] == "p99"
     assert alarms["DurationRejects"]["Threshold"] == 5
     assert alarms["DurationIteratorAge"]["Threshold"] == 60_000
-    for alarm in alarms.values():
-        assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    for name, alarm in alarms.items():
+        if name != "BatchMissing":  # see test_template_batch
+            assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
         names = {entry["Id"] for entry in alarm.get("Metrics", []) if "MetricStat" in entry}
         for entry in alarm.get("Metrics", []):
             used = set(re.findall(r"\b[a-z]+\b", entry.get("Expression", "")))
@@ -612,8 +665,27 @@ def test_a_smoke_test_finds_its_streams_and_bucket_in_the_outputs(stack: Stack) 
 
 
 def test_every_function_runs_the_image_that_make_builds() -> None:
-    text = (stacks.ROOT / "template.yaml").read_text()
+    text, makefile = (
+        (stacks.ROOT / "template.yaml").read_text(),
+        (stacks.ROOT / "Makefile").read_text(),
+    )
 
     functions = text.count("Type: AWS::Serverless::Function")
-    assert text.count("ImageUri: ride-predictions:lambda") == functions
-    assert "-t ride-predictions:lambda " in (stacks.ROOT / "Makefile").read_text()
+    images = re.findall(r"ImageUri: ride-predictions:(\w+)", text)
+    assert len(images) == functions
+    assert sorted(set(images)) == ["batch", "lambda"]
+    for image in set(images):
+        assert f"-t ride-predictions:{image} " in makefile
+
+
+def test_what_the_images_copy_is_let_into_their_context() -> None:
+    ignored = (stacks.ROOT / ".dockerignore").read_text().splitlines()
+    let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    copies = re.findall(
+        r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
+    )
+
+    copied = {name.partition("/")[0] for line in copies for name in line.split()} - {"."}
+
+    assert "batch_function.py" in copied
+    assert copied <= let_in

@@ -69,7 +69,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_each_long_step_is_announced(result: Result, steps: list[str]) -> None:
     assert steps[:2] == ["reading 2021-01", "reading 2021-02"]
-    assert len(steps) == 7
+    assert len(steps) == 9
 
 
 def test_the_model_is_where_the_service_looks(result: Result) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,28 @@ def test_what_is_documented_is_what_is_served(client: FlaskClient, served: Model
     assert {"/predict", "/predict/batch", "/livez", "/readyz", "/metrics"} <= set(document["paths"])
     assert {path.replace("{", "<").replace("}", ">") for path in document["paths"]} <= routes
     assert "Predict" in client.get("/docs").text or "/predict" in client.get("/docs").text
+
+
+def test_the_zones_are_sent_once(client: FlaskClient) -> None:
+    first = client.get("/zones.json")
+    again = client.get("/zones.json", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert len(first.get_json()["zones"]) == 263
+    assert first.get_json()["zones"][129]["name"] == "Jamaica"
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_the_page_asks_for_all_of_its_scripts_at_once(client: FlaskClient) -> None:
+    asked = set(re.findall(r'(?:href|src)="page/(\w+\.js)"', client.get("/").text))
+
+    assert asked == {path.name for path in web.PAGE.glob("*.js")}
+
+
+def test_the_page_and_its_files_are_served_and_nothing_beside_them(client: FlaskClient) -> None:
+    assert client.get("/").content_type == "text/html; charset=utf-8"
+    assert client.get("/page/page.js").content_type == "text/javascript; charset=utf-8"
+    assert client.get("/page/icon.svg").content_type == "image/svg+xml"
+    assert client.get("/page/web.py").status_code == 404
 
 
 def test_the_time_of_the_request_stands_for_one_that_is_absent(

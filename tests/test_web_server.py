@@ -313,24 +313,6 @@ def test_another_server_takes_over_the_port_and_nothing_is_lost(line: Path, tmp_
     assert b"the-new-champion" in after[1]
 
 
-def test_no_answer_is_undocumented_and_none_is_a_500(port: int, tmp_path: Path) -> None:
-    checks = ",".join(
-        (
-            *("not_a_server_error", "status_code_conformance", "content_type_conformance"),
-            *("response_headers_conformance", "response_schema_conformance", "unsupported_method"),
-        )
-    )
-    command = [sys.executable, "-m", "schemathesis.cli", "run", f"--checks={checks}"]
-    options = ["--max-examples=40", "--seed=1", "--generation-database=none", "--no-color"]
-
-    done = subprocess.run(
-        [*command, *options, f"http://{HOST}:{port}/openapi.json"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-
-    assert done.returncode == 0, done.stdout[-3000:]
-
-
 @pytest.mark.parametrize(
     ("command", "said"),
     [

@@ -144,7 +144,7 @@ def test_the_environments_are_kept_by_what_they_were_made_from() -> None:
     [made_from] = re.findall(r"hashFiles\((.*?)\)", kept["key"])
 
     assert "python-version" in kept["key"]
-    for lock in (*ROOT.glob("*lock*"), ROOT / "sam/Pipfile.lock"):
+    for lock in (*ROOT.glob("*lock*"), *ROOT.glob("*/Pipfile.lock")):
         assert f"'{lock.relative_to(ROOT)}'" in made_from
 
 
@@ -199,9 +199,12 @@ DOCKER = """#!/bin/sh
 echo "docker $*" >>calls
 if [ "$1 $2" = "image inspect" ]; then echo "$LABEL"; fi
 """
-AWS = """#!/bin/sh
+AWS = r"""#!/bin/sh
 echo "aws $*" >>calls
-if [ "$2" = describe-images ]; then echo "sha256:$(printf %064d 1)"; fi
+case "$*" in
+  *-batch\ *) echo "sha256:$(printf %064d 2)" ;;
+  *describe-images*) echo "sha256:$(printf %064d 1)" ;;
+esac
 """
 BUILT = """\
 Mappings:
@@ -216,6 +219,9 @@ Resources:
     Properties:
       ImageUri:
         Fn::FindInMap: [Images, B, ImageUri]
+  C:
+    Properties:
+      ImageUri: batchfunction:batch
 """
 
 
@@ -261,8 +267,11 @@ def test_the_image_goes_into_the_template_by_its_digest(
     assert template["Mappings"]["Images"]["Duration"]["ImageUri"] == image
     assert template["Resources"]["A"]["Properties"]["ImageUri"] == image
     assert "Fn::FindInMap" in template["Resources"]["B"]["Properties"]["ImageUri"]
+    of_batches = f"{REPOSITORY}@sha256:{2:064d}"
+    assert template["Resources"]["C"]["Properties"]["ImageUri"] == of_batches
     calls = (tmp_path / "calls").read_text()
-    assert f"docker push {REPOSITORY}:1669154400" in calls
+    assert f"docker push {REPOSITORY}:1669154400\n" in calls
+    assert f"docker push {REPOSITORY}:1669154400-batch\n" in calls
     assert "--repository-name rides --image-ids imageTag=1669154400" in calls
 
 

@@ -4,4 +4,8 @@ Read it in the order of the work: ``data`` (rides of a month) or ``simulation`` 
 no data), ``fit``, ``export``, ``tracking``, and ``run``, which puts them in sequence.  Features
 come from ``model_service.features``, so a model is trained on what it will be asked; ``schema``
 is what is known of the TLC's files.
+
+Then come ``report``, which leaves figures, ``pictures`` and a model ``card`` with the run, and
+``lifecycle``: the ``promotion`` of a candidate that wins a ``contest`` on the same rides, the
+``registry`` of champions, the ``release`` of one, ``drift`` and the ``backtest``.
 """

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from model_service.errors import ServiceError
 
+from . import options as following
 from . import simulation
 
 SIMULATED = Path("build/simulated")
@@ -32,8 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "simulate":
             simulation.write(options.output, options.months, options.rides, options.seed)
             print(options.output)
-        else:
+        elif options.command == "train":
             _train(options, console)
+        else:
+            from . import lifecycle  # heavy, as everything below
+
+            return lifecycle.COMMANDS[options.command](options, console)
         return 0
     except ServiceError as exc:
         fault = str(exc)
@@ -56,6 +61,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         artifacts=options.artifacts or (None if options.tracking_uri else ARTIFACTS),
         experiment=options.experiment,
         seed=options.seed,
+        card=options.card,
     )
     with console.status("starting") as status:
 
@@ -99,10 +105,18 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--json", type=Path, metavar="FILE", help="write the summary there as well")
     train.add_argument("--output", type=Path, metavar="DIR", help="copy the model's files there")
 
+    train.add_argument(
+        "--no-card",
+        dest="card",
+        action="store_false",
+        help="make no pictures and no model card; such a model is not promoted",
+    )
+
     simulate = commands.add_parser("simulate", help="write months of simulated rides")
     simulate.add_argument("--output", type=Path, required=True, metavar="DIR")
     simulate.add_argument("--months", nargs="+", required=True, metavar="YYYY-MM")
 
+    following.add_to(commands, TRACKING, SIMULATED)
     for command in (train, simulate):
         command.add_argument("--rides", type=_whole(1), default=20_000, help="simulated, a month")
         command.add_argument("--seed", type=_whole(0), default=0)

@@ -7,18 +7,23 @@ before the service's own loader has scored a ride with it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from model_service import artifacts, model
+from model_service import artifacts, flavours, model
 from model_service.features import rows
 
-from . import data, export, fit, tracking
+from . import data, drift, evaluation, export, fit, report, tracking
+from .card import Facts, Rows
 from .data import Rides, Target
+from .provenance import environment, fingerprint, revision, together
+from .schema import PREFIX
 
 Step = Callable[[str], None]
 """Told what is about to be done."""
@@ -38,6 +43,8 @@ class Plan:
     """``s3://…`` or a directory; None for where MLflow puts them."""
     experiment: str = "ride-predictions"
     seed: int = 0
+    card: bool = True
+    """Whether pictures and a model card are made; without one no model is promoted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +68,10 @@ def train(plan: Plan, *, step: Step) -> Result:
         raise data.DataError(
             f"{plan.test} cannot test what is trained on {max(plan.train)}: name a later --test."
         )
-    rides = data.join(list(_read(plan, plan.train, step)))
+    trained_on = list(_read(plan, plan.train, step))
+    rides = data.join(trained_on)
     [test] = _read(plan, [plan.test], step)
+    files = _files(plan, [*trained_on, test])
 
     step(f"fitting a model to {len(rides):,} rides")
     champion = fit.champion(rides, seed=plan.seed)
@@ -78,20 +87,75 @@ def train(plan: Plan, *, step: Step) -> Result:
     graph = export.to_onnx(champion)
     difference = export.largest_difference(champion, graph, test.columns)
 
+    ask = flavours.onnx(graph)
+    step("describing the rides")
+    described = drift.baseline(
+        rides, ask(rides.columns).values, target=plan.target, months=plan.train
+    )
+
     step("logging to MLflow")
     run_id, location = tracking.log(
-        tracking.Champion(champion, graph),
+        tracking.Champion(champion, graph, {Path(drift.FILE).name: msgspec.json.encode(described)}),
         _parameters(plan, rides),
         {**_flat(metrics), "onnx_largest_difference": difference},
+        data=[(of.use, plan.data, of.file) for of in files],
+        tags={
+            "mlflow.source.git.commit": revision(),
+            "data_sha256": together(of.file for of in files),
+            **environment(),
+        },
         tracking_uri=plan.tracking_uri,
         experiment=plan.experiment,
         artifacts=plan.artifacts,
     )
     step("loading it as the service does")
     digest = hashlib.sha256(artifacts.at(location).read("MLmodel") + graph).hexdigest()
-    model.load(location, sha256=digest)  # which scores a ride
+    served = model.load(location, sha256=digest)  # which scores a ride
     hour = test.columns.hour
-    return Result(run_id, location, digest, metrics, test.target, predicted, hour)
+    result = Result(run_id, location, digest, metrics, test.target, predicted, hour)
+    if plan.card:
+        step("drawing pictures, and writing the model's card")
+        tested = evaluation.ask_month(served.predict, plan.test, test)
+        trained = report.Trained(served.predict, rides, tested, plan.seed)
+        facts = _facts(plan, trained, result, files, difference, described.plausible.value)
+        report.write(trained, facts, plan.tracking_uri)
+    return result
+
+
+def _facts(
+    plan: Plan,
+    trained: report.Trained,
+    result: Result,
+    files: Sequence[Rows],
+    difference: float,
+    plausible: tuple[float, float],
+) -> Facts:
+    return Facts(
+        target=plan.target,
+        run_id=result.run_id,
+        location=result.model_location,
+        sha256=result.model_sha256,
+        revision=revision(),
+        features=tuple(fit.INPUTS),
+        parameters=_parameters(plan, trained.rides),
+        environment=environment(),
+        rows=files,
+        parts=evaluation.parts(trained.test),
+        baseline_rmse=result.metrics["baseline_linear"][f"rmse_{data.UNITS[plan.target]}"],
+        one_ride_ms=report.one_ride_ms(trained.ask),
+        largest_difference=difference,
+        plausible=plausible,
+    )
+
+
+def _files(plan: Plan, read: Sequence[Rides]) -> list[Rows]:
+    found = []
+    for month, rides in zip([*plan.train, plan.test], read, strict=True):
+        path = plan.data / f"{PREFIX}{month}.parquet"
+        read_rows = pl.scan_parquet(path).select(pl.len()).collect().item()
+        use = "test" if month == plan.test else "training"
+        found.append(Rows(month, use, fingerprint(path), read_rows, {}, len(rides)))
+    return found
 
 
 def _read(plan: Plan, months: Iterable[str], step: Step) -> Iterable[Rides]:

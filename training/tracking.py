@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,10 +26,15 @@ from model_service.errors import ServiceError
 from model_service.features import TEXT
 
 from .fit import INPUTS
+from .provenance import File
 
 DATA_FILE = "model.onnx"
 TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 """What the pipeline holds beyond what skops itself trusts."""
+MOST_METRICS = 1000  # in one call; a limit of MLflow's
+DIGITS = 36  # of a data set's digest; a limit of MLflow's
+Series = Sequence[tuple[str, float, int]]
+"""Name, value, step."""
 REQUIREMENTS = ("mlflow", "scikit-learn", "skops", "pandas", "numpy", "onnxruntime")
 
 
@@ -45,19 +51,26 @@ class Champion:
 
     pipeline: Pipeline
     graph: bytes
+    extra_files: Mapping[str, bytes] = field(default_factory=dict)
+    """What lies beside the model, by name; MLflow keeps it in ``extra_files``."""
 
     def save_model(self, path: str, mlflow_model: Any) -> None:
         import mlflow.sklearn
 
-        mlflow.sklearn.save_model(
-            self.pipeline,
-            path,
-            mlflow_model=mlflow_model,
-            serialization_format="skops",
-            skops_trusted_types=TRUSTED,
-            signature=_signature(),
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-        )
+        with TemporaryDirectory() as scratch:
+            extra = [Path(scratch, name) for name in self.extra_files]
+            for file in extra:
+                file.write_bytes(self.extra_files[file.name])
+            mlflow.sklearn.save_model(
+                self.pipeline,
+                path,
+                mlflow_model=mlflow_model,
+                serialization_format="skops",
+                skops_trusted_types=TRUSTED,
+                signature=_signature(),
+                pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+                extra_files=[str(file) for file in extra] or None,
+            )
         (Path(path) / DATA_FILE).write_bytes(self.graph)
         mlflow_model.add_flavor("onnx", data=DATA_FILE, onnx_version=version("onnx"))
         mlflow_model.save(str(Path(path) / "MLmodel"))
@@ -68,40 +81,59 @@ def log(
     parameters: Mapping[str, Any],
     metrics: Mapping[str, float],
     *,
+    data: Sequence[tuple[str, Path, File]],
+    tags: Mapping[str, str],
     tracking_uri: str,
     experiment: str,
     artifacts: str | None,
 ) -> tuple[str, str]:
-    """One run of *experiment*; gives its id, and the model's location as the service takes it."""
+    """One run of *experiment*; gives its id, and the model's location as the service takes it.
+
+    *data* is what each file was used for, where it lies, and what is in it.
+    """
     with _mlflow(tracking_uri) as mlflow:
         if tracking_uri.startswith("sqlite:///"):
             Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(tracking_uri)
         with mlflow.start_run(experiment_id=_experiment(mlflow, experiment, artifacts)) as run:
+            mlflow.set_tags(tags)
             mlflow.log_params(parameters)
+            for use, path, file in data:
+                mlflow.log_input(_dataset(path, file), context=use)
             mlflow.log_metrics(metrics)
             model = mlflow.models.Model.log(
                 artifact_path=None, name="model", flavor=champion, flavor_name="sklearn"
             )
-    return run.info.run_id, _location(model.artifact_path)
+    return run.info.run_id, location(model.artifact_path)
 
 
-def copy(location: str, directory: Path) -> None:
+def attach(tracking_uri: str, run_id: str, folder: Path, name: str, metrics: Series = ()) -> None:
+    """Files of *folder* as artifacts of a run, below *name*, and metrics with a step each."""
+    with _mlflow(tracking_uri) as mlflow:
+        client = mlflow.MlflowClient(tracking_uri)
+        now = int(1000 * time.time())
+        entities = [mlflow.entities.Metric(key, value, now, step) for key, value, step in metrics]
+        for first in range(0, len(entities), MOST_METRICS):
+            client.log_batch(run_id, metrics=entities[first : first + MOST_METRICS])
+        client.log_artifacts(run_id, str(folder), name)
+
+
+def copy(place: str, directory: Path) -> None:
     """A logged model's files into *directory*, in the place of a model that lies there."""
     if directory.exists() and any(directory.iterdir()) and not (directory / "MLmodel").exists():
         raise TrackingError(f"{directory} holds something other than a model; it was left alone.")
-    with TemporaryDirectory() as scratch, _mlflow(location) as mlflow:
-        files = mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=scratch)
+    with TemporaryDirectory() as scratch, _mlflow(place) as mlflow:
+        files = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=scratch)
         shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(files, directory)
 
 
 def _experiment(mlflow: Any, name: str, artifacts: str | None) -> str:
-    wanted = None if artifacts is None else _location(artifacts)
+    wanted = None if artifacts is None else location(artifacts)
     found = mlflow.get_experiment_by_name(name) or mlflow.get_experiment(
         mlflow.create_experiment(name, artifact_location=wanted)
     )
-    actual = _location(found.artifact_location)
+    actual = location(found.artifact_location)
     if wanted not in (None, actual):
         raise TrackingError(
             f"The experiment {name} keeps its artifacts at {actual}, not at {wanted}: "
@@ -110,7 +142,16 @@ def _experiment(mlflow: Any, name: str, artifacts: str | None) -> str:
     return str(found.experiment_id)
 
 
-def _location(uri: str) -> str:
+def _dataset(directory: Path, file: File) -> Any:
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.data.sources import LocalArtifactDatasetSource
+
+    source = LocalArtifactDatasetSource(str(directory / file.name))
+    return MetaDataset(source, name=file.name, digest=file.sha256[:DIGITS])
+
+
+def location(uri: str) -> str:
+    """A place as MLflow writes it, as MODEL_LOCATION takes it."""
     if uri.startswith("s3://"):
         return uri.rstrip("/")
     if uri.startswith("file:"):
@@ -133,6 +174,16 @@ def _signature() -> Any:
 
 
 @contextmanager
+def client(tracking_uri: str) -> Iterator[Any]:
+    """MLflow's client of what is tracked there, with its errors named."""
+    with _mlflow(tracking_uri) as mlflow:
+        database = tracking_uri.removeprefix("sqlite:///")
+        if tracking_uri != database and not Path(database).exists():
+            raise TrackingError(f"There is no database {database}: train a model first.")
+        yield mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
+
+
+@contextmanager
 def _mlflow(place: str) -> Iterator[Any]:
     """MLflow, with its talk turned off and its errors named."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -142,6 +193,7 @@ def _mlflow(place: str) -> Iterator[Any]:
         warnings.simplefilter("ignore")  # about what MLflow uses, and nobody here can change
         import mlflow  # seconds, and of no use before something is to be logged
         import mlflow.artifacts
+        import mlflow.entities
         import mlflow.models
         import mlflow.sklearn
 

@@ -1,0 +1,272 @@
+"""Months of real rides in one command, beside the usual script: ``python -m benchmarks.batch``.
+
+The same champion, over the TLC's months in TLC_DATA, in turns, each in new processes:
+
+* ours: ``python -m model_service.batch score``, whole;
+* the usual script: `read_parquet` → dicts → `mlflow.pyfunc` → `to_parquet`, with the champion in
+  its scikit-learn flavour, a month at a time;
+* the bare sum: nothing but reading the columns, the ONNX model on all cores over features that
+  are ready, and writing; each by itself.
+
+Writes build/bench/results.json, and tables to standard output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from .results import RESULTS, save
+
+ROUNDS = 3
+REPORT = RESULTS.parent / "batch-report.json"
+WAYS = ("ours", "usual", "bare")
+
+
+def usual(files: Sequence[str], output: Path, location: str) -> None:
+    """The script of tutorials."""
+    import mlflow.pyfunc
+    import pandas as pd
+
+    model = mlflow.pyfunc.load_model(location, suppress_warnings=True)
+    names = model.metadata.get_input_schema().input_names()
+    for file in files:
+        rides = pd.read_parquet(file)
+        rides["duration"] = (
+            rides.lpep_dropoff_datetime - rides.lpep_pickup_datetime
+        ).dt.total_seconds() / 60
+        features = pd.DataFrame({name: column(name, rides) for name in names})
+        dicts = features.to_dict(orient="records")
+        asked = pd.DataFrame(dicts).astype(features.dtypes.to_dict())
+        result = pd.DataFrame(
+            {
+                "ride_id": [f"{Path(file).stem}_{n}" for n in range(len(rides))],
+                "PULocationID": rides.PULocationID,
+                "DOLocationID": rides.DOLocationID,
+                "trip_distance": rides.trip_distance,
+                "lpep_pickup_datetime": rides.lpep_pickup_datetime,
+                "predicted_duration": np.asarray(model.predict(asked)).reshape(len(rides), -1)[
+                    :, 0
+                ],
+                "actual_duration": rides.duration,
+                "model_version": location,
+            }
+        )
+        result["error"] = result.predicted_duration - result.actual_duration
+        result.to_parquet(output / Path(file).name, index=False)
+
+
+def column(name: str, rides: Any) -> Any:
+    """A feature of a data frame of the TLC's."""
+    time = rides.lpep_pickup_datetime.dt
+    if name == "PU_DO":
+        return rides.PULocationID.astype(str) + "_" + rides.DOLocationID.astype(str)
+    if name in ("PULocationID", "DOLocationID"):
+        return rides[name].astype(str)
+    if name == "minute_of_day":
+        return (time.hour * 60 + time.minute).astype("float32")
+    if name in ("hour", "weekday"):
+        return getattr(time, name).astype("float32")
+    if name == "trip_distance":
+        return rides.trip_distance.astype("float32")
+    return of_zones(name, rides)
+
+
+def of_zones(name: str, rides: Any) -> Any:
+    """A feature of where a ride begins and ends: looked up for each pair of zones, once."""
+    from model_service import features
+    from model_service.rides import Ride
+
+    zones = rides[["PULocationID", "DOLocationID"]]
+    pairs = zones.drop_duplicates()
+    looked_up = features.columns([Ride(int(pu), int(do), 0.0) for pu, do in pairs.to_numpy()])
+    table = features.table(looked_up, {name: np.dtype("f4")})
+    return zones.merge(pairs.assign(**table), how="left")[name].to_numpy()
+
+
+def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
+    """Seconds of reading, of the model on all cores, and of writing."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from model_service import columnar, model, sources
+    from model_service.quotes import Models, Served
+    from model_service.scoring import Target
+
+    loaded = model.load(location)
+    models = Models(Served(loaded, Target()))
+    started = time.perf_counter()
+    for file in files:
+        pq.read_table(file, columns=list(_columns(file)))
+    read = time.perf_counter() - started
+
+    chunks = [c.parse().rides for f in files for c in sources.chunks(Path(f), name=f)]
+    rides = [columnar.columns(chunk) for chunk in chunks]
+    ask, feeds = _session(location, rides)
+    started = time.perf_counter()
+    with ThreadPoolExecutor(os.process_cpu_count() or 1) as pool:
+        list(pool.map(ask, feeds))
+    asked = time.perf_counter() - started
+
+    scored = [columnar.score(models, chunk).rides for chunk in chunks]
+    dictionaries = [n for n in scored[0].schema.names if n.endswith(("LocationID", "_model"))]
+    started = time.perf_counter()
+    with pq.ParquetWriter(
+        output / "all.parquet", scored[0].schema, compression="zstd", use_dictionary=dictionaries
+    ) as writer:
+        for at in range(0, len(scored), 4):
+            writer.write_table(pa.Table.from_batches(scored[at : at + 4]))
+    return {"reading": read, "model": asked, "writing": time.perf_counter() - started}
+
+
+def _columns(file: str) -> Sequence[str]:
+    import pyarrow.parquet as pq
+
+    from model_service import tables
+
+    return list(tables.layout(pq.read_schema(file), name=file).columns.values())
+
+
+def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """The model with one thread, and what to feed it with."""
+    import onnxruntime
+
+    from model_service import features, flavours
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(f"{location}/model.onnx", options)
+    inputs = flavours.known({i.name: flavours.ONNX_TYPES[i.type] for i in session.get_inputs()})
+    feeds = [
+        {name: column.reshape(-1, 1) for name, column in features.table(one, inputs).items()}
+        for one in rides
+    ]
+    return lambda feed: session.run(None, feed), feeds
+
+
+def turn(way: str, files: Sequence[str], location: str) -> dict[str, float]:
+    """One way's turn in a process of its own: seconds, and the most memory it had, in MB."""
+    with TemporaryDirectory() as directory:
+        output = Path(directory)
+        if way == "ours":
+            command = [sys.executable, "-m", "model_service.batch", "score", *files]
+            command += ["--output", str(output / "scored"), "--json", str(output / "report.json")]
+        else:
+            command = [sys.executable, "-m", "benchmarks.batch", "--model", location]
+            command += ["--turn", way, "--into", str(output), *files]
+        found: dict[str, float] = {}
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"{way} failed: {' '.join(command)}")
+        found["seconds"] = time.perf_counter() - started
+        found["megabytes"] = usage.ru_maxrss / 1024
+        if way == "ours":
+            shutil.copy(output / "report.json", REPORT)
+            report = json.loads(REPORT.read_text())
+            found |= {"rows": report["rows"], "scoring": report["seconds"]["scoring"]}
+        elif way == "bare":
+            found |= json.loads(printed)
+    return found
+
+
+def measure(files: Sequence[str], location: str) -> dict[str, dict[str, float]]:
+    """All ways in turn: medians, by name."""
+    turns: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    for _ in track(range(ROUNDS), "taking turns"):
+        for way in WAYS:
+            turns[way].append(turn(way, files, location))
+    return {
+        way: {name: round(median(one[name] for one in found), 3) for name in found[0]}
+        for way, found in turns.items()
+    }
+
+
+def memory(files: Sequence[str], location: str) -> dict[str, float]:
+    """The most memory that one, ten and forty months take, in MB."""
+    with TemporaryDirectory() as directory:
+        copies = [
+            shutil.copyfile(file, Path(directory) / f"{n}-{Path(file).name}")
+            for n in range(4)
+            for file in files
+        ]
+        many = {1: copies[:1], len(files): copies[: len(files)], len(copies): copies}
+        return {
+            f"{number} months": round(turn("ours", [str(f) for f in some], location)["megabytes"])
+            for number, some in many.items()
+        }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.batch")
+    parser.add_argument("--model", type=Path, default=Path("build/model"))
+    parser.add_argument("--data", type=Path, default=os.environ.get("TLC_DATA"))
+    parser.add_argument("--turn", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("files", nargs="*", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    location = str(options.model.resolve())
+    if options.turn == "usual":
+        usual(options.files, options.into, location)
+        return 0
+    if options.turn == "bare":
+        print(json.dumps(bare(options.files, options.into, location)))
+        return 0
+    files = sorted(map(str, Path(options.data or "").glob("green_tripdata_*.parquet")))
+    if not options.data or not files or not Path(location, "MLmodel").exists():
+        print("run make model, and set TLC_DATA to the TLC's green months", file=sys.stderr)
+        return 2
+    os.environ.update(MODEL_LOCATION=location, MLFLOW_DISABLE_TELEMETRY="true")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an image has its bytecode
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    months = memory(files, location)
+    show(measure(files, location), months)  # its reports are the last, and of these months
+    return 0
+
+
+def show(results: dict[str, dict[str, float]], months: dict[str, float]) -> None:
+    """Save the figures, and print them."""
+    ours, usual, bare = (results[way] for way in WAYS)
+    bare_sum = bare["reading"] + bare["model"] + bare["writing"]
+    ratios = {
+        "times_faster": round(usual["seconds"] / ours["seconds"], 2),
+        "share_of_memory": round(ours["megabytes"] / usual["megabytes"], 2),
+        "times_the_bare_sum": round(ours["scoring"] / bare_sum, 2),
+    }
+    save("batch", {**results, **ratios, "memory": months})
+    print("| | whole | rows a second | peak memory |\n|---|---|---|---|")
+    for name, title in (("ours", "this command"), ("usual", "the usual script")):
+        rate = ours["rows"] / results[name]["seconds"]
+        figures = f"{results[name]['seconds']:.1f} s | {rate:,.0f}"
+        print(f"| {title} | {figures} | {results[name]['megabytes']:,.0f} MB |")
+    parts = ", ".join(f"{name} {bare[name]:.2f} s" for name in ("reading", "model", "writing"))
+    print(f"\nScoring alone {ours['scoring']:.2f} s; the bare sum {bare_sum:.2f} s ({parts}).")
+    print(f"{json.dumps(ratios)}; peak memory in MB: {json.dumps(months)}")
+    report = json.loads(REPORT.read_text())
+    print("\n| month | rides | MAE | RMSE | bias |\n|---|---|---|---|---|")
+    for month, one in report["months"].items():
+        for errors in one["errors"].values():
+            mae, rmse, bias = (errors[name] for name in ("mae", "rmse", "bias"))
+            print(f"| {month} | {one['scored']:,} | {mae:.2f} | {rmse:.2f} | {bias:+.2f} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

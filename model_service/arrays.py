@@ -1,0 +1,76 @@
+"""Between NumPy and Arrow, without a copy of numbers.
+
+`pyarrow.array`, `to_numpy` and whatever makes a `pyarrow.scalar` import pandas on the way wherever
+that is installed: half a second, and memory that a run has better uses for.  Text too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+CONSTANT = pa.dictionary(pa.int32(), pa.string())
+"""Text that is mostly the same: copies of it cost four bytes a row."""
+
+
+def arrow(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> pa.Array:
+    """*values*, null where they are not *valid*.
+
+    >>> arrow(np.array([1.5, 2.5]), valid=np.array([True, False])).to_pylist()
+    [1.5, None]
+    """
+    there = None if valid is None or valid.all() else _bits(valid)
+    data = _bits(values) if values.dtype == np.bool_ else pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [there, data])
+
+
+def numpy(values: pa.Array) -> NDArray[Any]:
+    """Numbers, or yes and no; NaN, 0 or no where *values* is null.
+
+    >>> numpy(pa.array([1.5, None, 3])[1:])
+    array([nan,  3.])
+    """
+    there, data = values.buffers()
+    within = slice(values.offset, values.offset + len(values))
+    if pa.types.is_boolean(values.type):
+        found = _flags(data)[within]
+    else:
+        dtype = np.dtype(str(values.type).replace("double", "float64"))
+        found = np.frombuffer(data, dtype)[within]
+    if not values.null_count:
+        return found
+    nothing = np.nan if found.dtype.kind == "f" else 0
+    return np.where(_flags(there)[within], found, np.array(nothing, dtype=found.dtype))
+
+
+def texts(values: Sequence[str | bytes | None], kind: pa.DataType) -> pa.Array:
+    """*values* as text or bytes.
+
+    >>> texts(["one", None], pa.string()).to_pylist()
+    ['one', None]
+    """
+    encoded = [v.encode() if isinstance(v, str) else v or b"" for v in values]
+    ends = np.zeros(len(encoded) + 1, dtype=np.int32)
+    np.cumsum([len(value) for value in encoded], out=ends[1:])
+    valid = np.array([value is not None for value in values], dtype=bool)
+    there = None if valid.all() else _bits(valid)
+    buffers = [there, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(kind, len(encoded), buffers)
+
+
+def repeated(text: str, size: int) -> pa.Array:
+    """*text*, *size* times, of the type `CONSTANT`."""
+    places = arrow(np.zeros(size, dtype=np.int32))
+    return pa.DictionaryArray.from_arrays(places, texts([text], pa.string()))
+
+
+def _flags(data: pa.Buffer) -> NDArray[np.bool_]:
+    return np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little").astype(bool)
+
+
+def _bits(flags: NDArray[np.bool_]) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(flags, bitorder="little"))

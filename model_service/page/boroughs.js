@@ -1,0 +1,58 @@
+/** The boroughs: the colours of the map's cells, and the buttons that show a part of the city. */
+
+import { cell } from "./cells.js";
+import { element } from "./route.js";
+
+/** @typedef {import("./zones.js").Zone} Zone */
+/** @typedef {import("./cells.js").Place} Place */
+/** @typedef {import("./cells.js").Point} Point */
+
+export const WHOLE = "Whole city";
+
+/**
+ * One option a zone, in groups by borough.
+ * @param {SVGSVGElement} svg
+ * @param {Place[]} places
+ */
+export function drawCells(svg, places) {
+  /** @type {Map<Zone, Point[]>} */
+  const outlines = new Map(places.map((place) => [place.zone, cell(place, places)]));
+  /** @type {Map<Zone, SVGPathElement>} */
+  const paths = new Map();
+  for (const borough of boroughsOf(places.map(({ zone }) => zone))) {
+    const group = element("g", { role: "group", "aria-label": borough, class: slug(borough) });
+    for (const [zone, corners] of outlines) {
+      if (zone.borough !== borough) continue;
+      const d = `M${corners.map((corner) => corner.map((at) => at.toFixed(1)).join(" ")).join("L")}Z`;
+      const path = element("path", { id: `zone-${zone.id}`, role: "option", "aria-label": zone.name, d });
+      paths.set(zone, path);
+      group.append(path);
+    }
+    svg.append(group);
+  }
+  return { paths, outlines };
+}
+
+/**
+ * What the colours mean; each shows its part of the city.
+ * @param {HTMLElement} group
+ * @param {Zone[]} zones
+ * @param {(part: string) => void} frame
+ */
+export function addBoroughs(group, zones, frame) {
+  for (const part of [WHOLE, ...boroughsOf(zones)]) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = slug(part);
+    button.textContent = part;
+    button.setAttribute("aria-pressed", String(part === WHOLE));
+    button.addEventListener("click", () => frame(part));
+    group.append(button);
+  }
+}
+
+/** @param {Zone[]} zones */
+const boroughsOf = (zones) => [...new Set(zones.map(({ borough }) => borough))].sort();
+
+/** @param {string} words */
+const slug = (words) => words.toLowerCase().replaceAll(" ", "-");

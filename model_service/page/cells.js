@@ -1,0 +1,134 @@
+/** The map's geometry: zones as points on a plane, and the land that is nearest to each. */
+
+/** @typedef {import("./zones.js").Zone} Zone */
+/** @typedef {[number, number]} Point */
+/** @typedef {{zone: Zone, x: number, y: number}} Place */
+/** @typedef {{x: number, y: number, width: number, height: number}} Box */
+
+export const UNITS = 20; // of the plane, a mile
+const MILES_A_DEGREE = 69.1;
+const CORNERS = 24; // of a cell that has no neighbour near
+const REACH = [0.35, 1.5]; // miles; the least and the most that a cell extends
+
+/**
+ * Where the zones lie; a city is small enough for a plane.
+ * @param {Zone[]} zones
+ * @returns {Place[]}
+ */
+export function places(zones) {
+  const middle = zones.reduce((sum, zone) => sum + zone.latitude, 0) / zones.length;
+  const shrunk = Math.cos((middle * Math.PI) / 180);
+  const scale = MILES_A_DEGREE * UNITS;
+  return zones.map((zone) => ({
+    zone,
+    x: (zone.longitude + 74) * scale * shrunk,
+    y: (middle - zone.latitude) * scale,
+  }));
+}
+
+/**
+ * The land that is nearer to *place* than to any other, as far as it reaches.
+ * @param {Place} place
+ * @param {Place[]} all
+ * @returns {Point[]}
+ */
+export function cell(place, all) {
+  const others = all
+    .filter((other) => other !== place)
+    .map((other) => ({ other, far: Math.hypot(other.x - place.x, other.y - place.y) }))
+    .sort((one, another) => one.far - another.far);
+  const reach = reachOf(others.slice(0, 4).map(({ far }) => far));
+  /** @type {Point[]} */
+  let corners = Array.from({ length: CORNERS }, (_, turn) => [
+    place.x + reach * Math.cos((2 * Math.PI * turn) / CORNERS),
+    place.y + reach * Math.sin((2 * Math.PI * turn) / CORNERS),
+  ]);
+  for (const { other, far } of others) {
+    if (far > 2 * reach) break;
+    corners = nearer(corners, place, other);
+  }
+  return corners;
+}
+
+/** @param {number[]} distances of the nearest neighbours */
+function reachOf(distances) {
+  const mean = distances.reduce((sum, far) => sum + far, 0) / distances.length || Infinity;
+  return Math.min(Math.max(0.72 * mean, REACH[0] * UNITS), REACH[1] * UNITS);
+}
+
+/**
+ * The part of a polygon that is nearer to *place* than to *other*.
+ * @param {Point[]} corners
+ * @param {Place} place
+ * @param {Place} other
+ */
+function nearer(corners, place, other) {
+  const [dx, dy] = [other.x - place.x, other.y - place.y];
+  const half = (dx * (place.x + other.x) + dy * (place.y + other.y)) / 2;
+  /** @param {Point} corner */
+  const beyond = ([x, y]) => dx * x + dy * y - half;
+  return corners.flatMap((corner, index) => {
+    const next = corners[(index + 1) % corners.length];
+    const [here, there] = [beyond(corner), beyond(next)];
+    const kept = here <= 0 ? [corner] : [];
+    if (here < 0 !== there < 0 && here !== there) kept.push(between(corner, next, here / (here - there)));
+    return kept;
+  });
+}
+
+/**
+ * @param {Point} from
+ * @param {Point} to
+ * @param {number} share of the way
+ * @returns {Point}
+ */
+const between = (from, to, share) => [
+  from[0] + share * (to[0] - from[0]),
+  from[1] + share * (to[1] - from[1]),
+];
+
+/**
+ * The place nearest to a point, if any lies within *reach*.
+ * @param {Place[]} all
+ * @param {Point} point
+ * @param {number} reach
+ */
+export function nearest(all, [x, y], reach) {
+  let [best, least] = [/** @type {Place | null} */ (null), reach];
+  for (const place of all) {
+    const far = Math.hypot(place.x - x, place.y - y);
+    if (far <= least) [best, least] = [place, far];
+  }
+  return best;
+}
+
+/**
+ * The next place in a direction: ahead rather than aside.
+ * @param {Place[]} all
+ * @param {Place} from
+ * @param {Point} direction, of length one
+ */
+export function beside(all, from, [right, down]) {
+  let [best, least] = [from, Infinity];
+  for (const place of all) {
+    const [dx, dy] = [place.x - from.x, place.y - from.y];
+    const ahead = dx * right + dy * down;
+    const aside = Math.abs(dx * down - dy * right);
+    if (ahead <= 0 || aside > 2 * ahead) continue;
+    const far = ahead + 2 * aside;
+    if (far < least) [best, least] = [place, far];
+  }
+  return best;
+}
+
+/**
+ * What holds all of the points, and a margin.
+ * @param {Point[]} points
+ * @param {number} margin
+ * @returns {Box}
+ */
+export function box(points, margin) {
+  const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];
+  const [x, y] = [Math.min(...xs) - margin, Math.min(...ys) - margin];
+  return { x, y, width: Math.max(...xs) + margin - x, height: Math.max(...ys) + margin - y };
+}

@@ -1,0 +1,82 @@
+/** Numbers and moments as people read and hear them. */
+
+const dollarsAndCents = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
+const wholeDollars = new Intl.NumberFormat("en-US", {
+  style: "currency",
+  currency: "USD",
+  maximumFractionDigits: 0,
+});
+const oneDecimal = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
+
+/**
+ * @param {number} value
+ * @returns {string} such as "21 min" or "1 h 5 min"
+ */
+export function minutes(value) {
+  const whole = Math.round(value);
+  const hours = Math.floor(whole / 60);
+  if (hours === 0) return `${whole} min`;
+  return whole % 60 === 0 ? `${hours} h` : `${hours} h ${whole % 60} min`;
+}
+
+/** @param {number} value */
+export const dollars = (value) => dollarsAndCents.format(value);
+
+/** @param {number} value */
+export const miles = (value) => `${oneDecimal.format(value)} mi`;
+
+/** @param {[number, number]} interval, of minutes */
+export function minutesBetween([low, high]) {
+  const [from, to] = [Math.round(low), Math.round(high)];
+  return to < 60 ? `${from}–${to} min` : `${minutes(from)} – ${minutes(to)}`;
+}
+
+/** @param {[number, number]} interval, of dollars */
+export const dollarsBetween = ([low, high]) =>
+  `${wholeDollars.format(low)}–${wholeDollars.format(high)}`;
+
+/**
+ * A quote in a sentence, for who hears it.
+ * @param {import("./asker.js").Quote} quote
+ */
+export function spoken({ duration, cost, intervals = {} }) {
+  const parts = [`${minutes(duration)}${likely(intervals.duration, minutes)}`];
+  if (cost !== undefined) parts.push(`${dollars(cost)}${likely(intervals.cost, wholeDollars.format)}`);
+  return `${parts.join("; ")}.`;
+}
+
+/**
+ * @param {[number, number] | undefined} interval
+ * @param {(value: number) => string} word
+ */
+function likely(interval, word) {
+  return interval ? `, likely between ${word(interval[0])} and ${word(interval[1])}` : "";
+}
+
+/**
+ * A moment on New York's clocks, as an input of type datetime-local has it.
+ * @param {Date} moment
+ */
+export function newYorkTime(moment) {
+  const clock = new Intl.DateTimeFormat("sv-SE", {
+    timeZone: "America/New_York",
+    dateStyle: "short",
+    timeStyle: "short",
+  });
+  return clock.format(moment).replace(" ", "T");
+}
+
+/**
+ * Such as "Mon, Mar 1, 8:15 AM".
+ * @param {string} local, as an input of type datetime-local has it
+ */
+export function moment(local) {
+  return new Intl.DateTimeFormat("en-US", {
+    timeZone: "UTC",
+    weekday: "short",
+    month: "short",
+    day: "numeric",
+    hour: "numeric",
+    minute: "2-digit",
+  }).format(new Date(`${local}Z`));
+}

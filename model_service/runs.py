@@ -1,0 +1,251 @@
+"""A run: files of rides in, files of answers out, each input whole or not at all.
+
+Chunks are scored side by side on all cores (a model has one thread) and written in their order.
+When all files of an input have their names, a note of what was done is written, and that is what
+makes it done: a run that was killed does again what has no note, to the same bytes, and a run whose
+inputs all have theirs does nothing.  Another input, model or range makes a note that does not fit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from threading import Event
+from typing import NamedTuple
+
+import msgspec
+import pyarrow as pa
+from msgspec import Struct
+
+from . import accuracy, columnar, partitions, places, sources
+from .accuracy import Tally
+from .errors import FileError
+from .partitions import Partitions
+from .places import Input, Output
+from .quotes import Models
+from .sources import Chunk
+
+LAYOUT = 1
+"""Of what is written; another number makes all notes unfit."""
+
+
+class Done(Struct, frozen=True, kw_only=True):
+    """The note: what became of an input."""
+
+    input: str
+    made_from: list[str]
+    """What decides over the bytes of the files."""
+    rows: int
+    scored: int
+    rejected: int
+    reasons: dict[str, int]
+    months: dict[str, Tally]
+    rides: dict[str, int]
+    """Scored, by month."""
+    files: list[str]
+
+
+class Failed(Struct, frozen=True):
+    """An input that cannot be read."""
+
+    input: str
+    why: str
+
+
+Outcome = Done | Failed
+
+
+class Progress(NamedTuple):
+    """How far a run is; called from several threads."""
+
+    read: Callable[[Input, int, float], object]
+    """The rows since it was last called, and the share of the file by now."""
+    finished: Callable[[Input, Outcome, bool], object]
+    """An input; whether it had been done before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the inputs of a run share."""
+
+    models: Models
+    output: Output
+    workers: Executor
+    in_flight: int
+    """Chunks of one input."""
+    progress: Progress
+    stop: Event = field(default_factory=Event)
+
+
+class _Scored(NamedTuple):
+    months: list[tuple[str, pa.RecordBatch]]
+    rejected: list[pa.RecordBatch]
+    tallies: dict[str, Tally]
+
+
+class _Stopped(Exception):
+    """Another input has met what ends the run."""
+
+
+def score(
+    inputs: Sequence[Input],
+    models: Models,
+    output: Output,
+    *,
+    workers: int,
+    side_by_side: int,
+    progress: Progress,
+    force: bool = False,
+) -> list[Outcome]:
+    """What became of each input, in order; *side_by_side* of them are open at a time.
+
+    Raises `OutputError` and `ModelError`, with which the run ends.
+    """
+    names = output.names()
+    with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(side_by_side) as readers:
+        run = Run(models, output, pool, workers + 1, progress)
+
+        def one(source: Input) -> Outcome:
+            done = None if force else _note(run, source, names)
+            outcome = done or _outcome(run, source, names)
+            progress.finished(source, outcome, done is not None)
+            return outcome
+
+        futures = [readers.submit(one, source) for source in inputs]
+        try:
+            return [future.result() for future in _as_they_end(futures)]
+        except BaseException:
+            run.stop.set()
+            readers.shutdown(cancel_futures=True)
+            raise
+
+
+def _as_they_end(futures: Sequence[Future[Outcome]]) -> Sequence[Future[Outcome]]:
+    """All of them, in order; but what ends the run is raised when it happens."""
+    for future in as_completed(futures):
+        future.result()
+    return futures
+
+
+def _note(run: Run, source: Input, names: Sequence[str]) -> Done | None:
+    """The note of *source*, where it fits."""
+    name = _note_name(source)
+    if name not in names:
+        return None
+    try:
+        done = msgspec.json.decode(run.output.read(name), type=Done)
+    except msgspec.DecodeError:  # of an earlier layout
+        return None
+    return done if done.made_from == _made_from(run.models, source) else None
+
+
+def _outcome(run: Run, source: Input, names: Sequence[str]) -> Outcome:
+    try:
+        return _score(run, source, names)
+    except FileError as exc:
+        return Failed(source.location, str(exc))
+
+
+def _score(run: Run, source: Input, names: Sequence[str]) -> Done:
+    rides: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    months: dict[str, Tally] = {}
+    with (
+        places.local_copy(source) as path,
+        partitions.writing(run.output.scratch, source.name) as files,
+    ):
+        for found in _in_order(run, source, sources.chunks(path, name=source.location)):
+            for month, batch in found.months:
+                files.write(month, batch)
+                rides[month] += len(batch)
+                months[month] = accuracy.merged([months.get(month, {}), found.tallies[month]])
+            for batch in found.rejected:
+                files.reject(batch)
+                reasons.update(batch["reason"].to_pylist())
+        done = Done(
+            input=source.location,
+            made_from=_made_from(run.models, source),
+            rows=rides.total() + reasons.total(),
+            scored=rides.total(),
+            rejected=reasons.total(),
+            reasons=dict(sorted(reasons.items())),
+            months=dict(sorted(months.items())),
+            rides=dict(sorted(rides.items())),
+            files=sorted(part.name for part in files.finish()),
+        )
+        _publish(run, source, files, done, names)
+    return done
+
+
+def _publish(run: Run, source: Input, files: Partitions, done: Done, names: Sequence[str]) -> None:
+    note = _note_name(source)
+    if note in names:
+        run.output.remove(note)
+    for part in files.parts:
+        run.output.move(part.file, part.name)
+    for name in _made_of(source, names):
+        if name not in done.files:
+            run.output.remove(name)
+    places.write(run.output, note, msgspec.json.format(msgspec.json.encode(done)) + b"\n")
+
+
+def _made_of(source: Input, names: Sequence[str]) -> Iterator[str]:
+    """The files that are there of an input."""
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        stem = file.removesuffix(".parquet")
+        if folder.startswith(("rides", "rejected")) and (
+            stem == source.name or stem.rpartition("-")[0] == source.name
+        ):
+            yield name
+
+
+def _in_order(run: Run, source: Input, chunks: Iterator[Chunk]) -> Iterator[_Scored]:
+    """What becomes of *chunks*, scored side by side."""
+    waiting: deque[tuple[Chunk, Future[_Scored]]] = deque()
+    try:
+        for chunk in chunks:
+            if run.stop.is_set():
+                raise _Stopped
+            waiting.append((chunk, run.workers.submit(_scored, run.models, chunk)))
+            if len(waiting) == run.in_flight:
+                yield _next(run, source, waiting)
+        while waiting:
+            yield _next(run, source, waiting)
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def _next(run: Run, source: Input, waiting: deque[tuple[Chunk, Future[_Scored]]]) -> _Scored:
+    chunk, future = waiting.popleft()
+    scored = future.result()
+    run.progress.read(source, chunk.rows, chunk.read)
+    return scored
+
+
+def _scored(models: Models, chunk: Chunk) -> _Scored:
+    parsed = chunk.parse()
+    scored = columnar.score(models, parsed.rides)
+    months = partitions.by_month(scored.rides) if len(scored.rides) else []
+    fields = [served.target.field for served in columnar.served(models)]
+    return _Scored(
+        months,
+        [parsed.rejected, scored.rejected],
+        {month: accuracy.tally(rides, fields) for month, rides in months},
+    )
+
+
+def _made_from(models: Models, source: Input) -> list[str]:
+    asked = [
+        f"{served.target.field} of {served.model.version}, {served.target.model_name}, from"
+        f" {served.target.minimum:g} to {served.target.maximum:g}"
+        for served in columnar.served(models)
+    ]
+    return [f"layout {LAYOUT}", f"{source.size} bytes, {source.stamp}", *asked]
+
+
+def _note_name(source: Input) -> str:
+    return f"done/{source.name}.json"

@@ -1,0 +1,32 @@
+"""The models of a door that answers with durations, and with costs where it has a model of them."""
+
+from __future__ import annotations
+
+from . import model
+from .quotes import Models, Served
+from .scoring import Target
+from .settings import BatchSettings
+
+
+def load(settings: BatchSettings) -> Models:
+    """The models that *settings* name, warmed up.  Raises `ModelError`."""
+    duration = model.load(
+        settings.model_location,
+        sha256=settings.model_sha256,
+        allow_pickled=settings.allow_pickled_models,
+    )
+    durations = Target(minimum=settings.prediction_min, maximum=settings.prediction_max)
+    if not settings.cost_model_location:
+        return Models(Served(duration, durations))
+    cost = model.load(
+        settings.cost_model_location,
+        sha256=settings.cost_model_sha256,
+        allow_pickled=settings.allow_pickled_models,
+    )
+    costs = Target(
+        "ride_cost_prediction_model",
+        "ride_cost",
+        settings.cost_prediction_min,
+        settings.cost_prediction_max,
+    )
+    return Models(Served(duration, durations), Served(cost, costs))

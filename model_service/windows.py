@@ -1,0 +1,51 @@
+"""Windows of the archive: which part of it a run on a schedule scores.
+
+The archive lies by the hour of arrival (UTC).  A run scores the last hour, day or month that was
+over at its scheduled time, whenever it really runs: so a retry or a late run scores the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+LENGTHS = ("hour", "day", "month")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An hour, a day or a month in UTC."""
+
+    start: datetime
+    length: str
+    """One of `LENGTHS`."""
+
+    @property
+    def path(self) -> str:
+        """Where it lies under a stream's archive, and its output under that of all runs."""
+        return self.start.strftime(
+            {"hour": "%Y/%m/%d/%H", "day": "%Y/%m/%d", "month": "%Y/%m"}[self.length]
+        )
+
+    @property
+    def pattern(self) -> str:
+        """What all objects of the archive match that lie in it."""
+        hours = {"hour": "", "day": "*/", "month": "*/*/"}[self.length]
+        return f"{self.path}/{hours}*"
+
+
+def before(moment: datetime, length: str) -> Window:
+    """The last window that was over at *moment*.
+
+    >>> before(datetime(2026, 3, 1, 0, 20, tzinfo=UTC), "month").path
+    '2026/02'
+    >>> before(datetime(2026, 3, 1, 0, 20, tzinfo=UTC), "hour").pattern
+    '2026/02/28/23/*'
+    """
+    hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    if length == "hour":
+        return Window(hour - timedelta(hours=1), length)
+    midnight = hour.replace(hour=0)
+    if length == "day":
+        return Window(midnight - timedelta(days=1), length)
+    return Window((midnight.replace(day=1) - timedelta(days=1)).replace(day=1), length)

@@ -1,0 +1,359 @@
+"""The command: what it writes, says and exits with, on disk and on S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from random import Random
+from time import sleep
+from typing import Any, NamedTuple
+
+import pytest
+
+from local.aws import Embedded, embedded
+from model_service import batch
+from model_service.settings import BatchSettings
+
+from .batch_factories import ROW, TLC_ROW, files, rejected, scored, write
+from .test_runs import rows
+
+ROOT = Path(__file__).parents[1]
+
+
+class Said(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command in this process, with these settings."""
+
+    def run(*arguments: object, **environ: str) -> Said:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
+        try:
+            code = batch.main([str(one) for one in arguments])
+        except SystemExit as exc:  # argparse's
+            code = int(exc.code or 0)
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def month(tmp_path: Path) -> Path:
+    return write(tmp_path / "green_tripdata_2021-03.parquet", *rows(40), ROW_OUTSIDE)
+
+
+ROW_OUTSIDE = TLC_ROW | {"DOLocationID": 266}
+
+
+def test_a_month_is_scored_by_one_command(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    arguments = ("score", month, "--output", tmp_path / "out", "--json", tmp_path / "r" / "j.json")
+
+    done = command(*arguments, MODEL_LOCATION=golden_location)
+
+    assert (done.code, done.err) == (0, f"{month}: 40 of 41 rows scored\n")
+    assert done.out.startswith("41 rows: 40 scored, 1 rejected\n")
+    report = json.loads((tmp_path / "r" / "j.json").read_text())
+    assert (report["rows"], report["scored"], report["rejected"]) == (41, 40, 1)
+    assert report["months"]["2021-03"]["errors"]["ride_duration"]["compared"] == 40
+    assert report["seconds"].keys() == {"models", "scoring"}
+    [version] = {row["ride_duration_version"] for row in scored(tmp_path / "out")}
+    assert report["models"] == {"ride_duration": version}
+
+    again = command(*arguments, MODEL_LOCATION=golden_location)
+
+    assert (again.code, again.err) == (0, f"{month}: done before\n")
+    assert again.out == done.out
+
+
+def test_an_onnx_model_takes_neither_pandas_nor_mlflow(
+    tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    script = (
+        "import os, sys; from model_service import batch; batch.main(sys.argv[1:]);"
+        "print({'pandas', 'mlflow', 'polars', 'matplotlib', 'boto3'} & sys.modules.keys())"
+    )
+    arguments = ["score", str(month), "--output", str(tmp_path / "out")]
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"MODEL_LOCATION": golden_location},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.endswith("\nset()\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "words"),
+    [
+        ((), {}, "the following arguments are required"),
+        (("score", "x"), {}, "the following arguments are required: --output"),
+        (("score", "x", "--output", "y", "--parallel", "0"), {}, "must be from 1 to 64"),
+        (("score", "x", "--output", "y"), {}, "cannot start: MODEL_LOCATION is not set"),
+        (
+            ("score", "x", "--output", "y"),
+            {"MODEL_LOCATION": "nowhere"},
+            "cannot start: cannot read nowhere/MLmodel: No such file or directory",
+        ),
+    ],
+)
+def test_what_is_wrong_from_the_start_is_said_and_exits_with_2(
+    command: Command, arguments: tuple[str, ...], environ: dict[str, str], words: str
+) -> None:
+    done = command(*arguments, **environ)
+
+    assert done.code == 2
+    assert words in done.err
+    assert "Traceback" not in done.err
+
+
+def test_the_settings_are_those_of_the_web_service_that_make_sense_here() -> None:
+    documented = (ROOT / "docs" / "settings.md").read_text()
+
+    for field in fields(BatchSettings):
+        assert f"`{field.name.upper()}`" in documented
+
+
+def test_a_broken_input_is_said_and_exits_with_1(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    broken = tmp_path / "green_tripdata_2021-04.parquet"
+    broken.write_bytes(month.read_bytes()[:-100])
+
+    done = command(
+        "score", month, broken, "--output", tmp_path / "out", MODEL_LOCATION=golden_location
+    )
+
+    assert done.code == 1
+    assert f"{broken} is damaged, or ends too early\n" in done.err
+    assert len(scored(tmp_path / "out")) == 40
+
+
+def test_where_most_rows_are_rejected_it_exits_with_3(
+    command: Command, tmp_path: Path, golden_location: str
+) -> None:
+    path = write(tmp_path / "rides.parquet", ROW, *[ROW | {"PULocationID": 0}] * 2)
+
+    done = command("score", path, "--output", tmp_path / "out", MODEL_LOCATION=golden_location)
+
+    assert done.code == 3
+    assert len(rejected(tmp_path / "out")) == 2
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_file(
+    tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000));"
+        "from model_service import batch; sys.exit(batch.main(sys.argv[1:]))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "score", str(month), "--output", str(tmp_path / "out")],
+        cwd=ROOT,
+        env=os.environ | {"MODEL_LOCATION": golden_location},
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"cannot write to {tmp_path / 'out' / '_temporary'}: File too large\n",
+    )
+    assert files(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("output", ["/proc/nowhere", "/dev/null/out"])
+def test_an_output_that_cannot_be_written_is_said(
+    command: Command, month: Path, golden_location: str, output: str
+) -> None:
+    done = command("score", month, "--output", output, MODEL_LOCATION=golden_location)
+
+    assert done.code == 1
+    assert done.err.startswith(f"cannot write {output}: ")
+    assert done.err.count("\n") == 1
+
+
+def test_without_permission_to_read_it_says_so(
+    tmp_path: Path, month: Path, golden_location: str, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setenv("MODEL_LOCATION", golden_location)
+
+    def refuse(self: Path, *_: Any, **__: Any) -> Any:  # root may read anything
+        raise PermissionError(13, "Permission denied")
+
+    real = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda self, *a, **k: refuse(self) if self == month else real(self, *a, **k)
+    )
+
+    code = batch.main(["score", str(month), "--output", str(tmp_path / "out")])
+
+    assert code == 1
+    assert f"cannot read {month}: Permission denied\n" in capsys.readouterr().err
+    assert files(tmp_path / "out") == {}
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_next_run_completes_it(
+    command: Command, tmp_path: Path, golden_location: str
+) -> None:
+    data = tmp_path / "rides"
+    data.mkdir()
+    for n in range(1, 7):
+        write(data / f"green_tripdata_2021-{n:02d}.parquet", *rows(20_000, n))
+    arguments = ("score", data, "--parallel", "2")
+    whole = command(*arguments, "--output", tmp_path / "whole", MODEL_LOCATION=golden_location)
+    assert whole.code == 0
+    expected = files(tmp_path / "whole")
+    random, finished = Random(5), 0
+
+    for attempt in range(20):
+        output = tmp_path / f"killed-{attempt}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "model_service.batch", *map(str, arguments), "--output", output],
+            cwd=ROOT,
+            env=os.environ | {"MODEL_LOCATION": golden_location},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for(output)
+        sleep(random.uniform(0, 1.5))
+        process.kill()
+        finished += process.wait() == 0
+
+        again = command(*arguments, "--output", output, MODEL_LOCATION=golden_location)
+
+        assert again.code == 0
+        assert files(output) == expected
+
+    assert finished < 20
+
+
+def wait_for(path: Path) -> None:
+    while not path.exists():
+        sleep(0.01)
+
+
+# --- S3 -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Embedded]:
+    with embedded() as server:
+        server.s3().create_bucket(Bucket="rides")
+        yield server
+
+
+def put(aws: Embedded, key: str, path: Path) -> None:
+    aws.s3().upload_file(str(path), "rides", key)
+
+
+def there(aws: Embedded, prefix: str) -> dict[str, bytes]:
+    s3 = aws.s3()
+    keys = [o["Key"] for o in s3.list_objects_v2(Bucket="rides", Prefix=prefix).get("Contents", [])]
+    return {
+        key.removeprefix(prefix): s3.get_object(Bucket="rides", Key=key)["Body"].read()
+        for key in keys
+    }
+
+
+def test_a_month_on_s3_is_scored_to_s3(
+    command: Command, tmp_path: Path, month: Path, golden_location: str, aws: Embedded
+) -> None:
+    put(aws, "in/year=2021/green_tripdata_2021-03.parquet", month)
+    put(aws, "in/year=2022/green_tripdata_2022-03.parquet", month)
+    put(aws, "in/year=2021/other.parquet", month)
+    environ = {"MODEL_LOCATION": golden_location, **aws.environ}
+    arguments = ("score", "s3://rides/in/*/green_*.parquet", "--output", "s3://rides/out")
+
+    done = command(*arguments, **environ)
+
+    assert done.code == 0, done.err
+    assert done.out.startswith("82 rows: 80 scored, 2 rejected\n")
+    written = there(aws, "out/")
+    kinds = sorted(name.partition("/")[0] for name in written)
+    assert kinds == ["done"] * 2 + ["rejected"] * 2 + ["rides"] * 2
+
+    again = command(*arguments, **environ)
+
+    assert again.err.count("done before") == 2
+    forced = command(*arguments, "--force", **environ)
+    assert forced.code == 0
+    assert there(aws, "out/") == written
+
+
+@pytest.mark.parametrize(
+    ("pattern", "number"),
+    [
+        ("s3://rides/glob", 3),
+        ("s3://rides/glob/", 3),
+        ("s3://rides/glob/a/1.parquet", 1),
+        ("s3://rides/glob/*/1.parquet", 2),
+        ("s3://rides/glob/**/*.parquet", 3),
+        ("s3://rides/glob/a/[12].parquet", 2),
+    ],
+)
+def test_objects_are_found_by_name_folder_and_glob(
+    month: Path, aws: Embedded, monkeypatch: Any, pattern: str, number: int
+) -> None:
+    from model_service import places
+
+    for name, value in aws.environ.items():
+        monkeypatch.setenv(name, value)
+    for key in ("a/1.parquet", "a/2.parquet", "b/1.parquet", "a/_SUCCESS"):
+        put(aws, f"glob/{key}", month)
+
+    assert len(places.inputs([pattern])) == number
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "words"),
+    [
+        ("s3://nowhere/x", "s3://rides/out", "cannot list s3://nowhere/x: "),
+        ("s3://rides/none/*", "s3://rides/out", "there is no file s3://rides/none/*"),
+    ],
+)
+def test_what_s3_refuses_is_said_in_one_sentence(
+    command: Command, golden_location: str, aws: Embedded, source: str, output: str, words: str
+) -> None:
+    environ = {"MODEL_LOCATION": golden_location, **aws.environ}
+
+    done = command("score", source, "--output", output, **environ)
+
+    assert done.code == 1
+    assert done.err.startswith(words)
+    assert done.err.count("\n") == 1
+
+
+def test_an_output_bucket_that_is_not_there_is_said(
+    command: Command, month: Path, golden_location: str, aws: Embedded
+) -> None:
+    environ = {"MODEL_LOCATION": golden_location, **aws.environ}
+
+    done = command("score", month, "--output", "s3://nowhere/out", **environ)
+
+    assert done.code == 1
+    assert done.err.startswith("cannot list s3://nowhere/out/: ")
+    assert done.err.count("\n") == 1

@@ -1,0 +1,80 @@
+"""Better by more than noise: of two models with equal errors neither ever wins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training import contest
+
+DAYS = np.repeat(np.datetime64("2023-03-01") + np.arange(28), 50)
+
+
+def noise(seed: int, size: float = 1.0) -> contest.Floats:
+    return np.random.default_rng(seed).normal(0, size, len(DAYS))
+
+
+def test_a_model_that_is_much_better_wins() -> None:
+    gain = contest.rmse_gain(noise(0, 5), noise(1, 4), DAYS, seed=0)
+
+    assert gain.confidence > 0.99
+    assert gain.low < gain.gain < gain.high
+    assert gain.gain == pytest.approx(1, abs=0.3)
+
+
+def test_a_model_beats_neither_itself_nor_its_better() -> None:
+    good, bad = noise(0, 4), noise(1, 5)
+
+    assert contest.rmse_gain(good, good, DAYS, seed=0).confidence == 0
+    assert contest.rmse_gain(good, bad, DAYS, seed=0).confidence < 0.01
+    assert contest.mae_gain(good, bad, DAYS, seed=0).gain < 0
+
+
+def test_models_that_are_equally_good_seldom_win() -> None:
+    wins = sum(
+        contest.rmse_gain(noise(2 * i), noise(2 * i + 1), DAYS, seed=i).confidence >= 0.95
+        for i in range(100)
+    )
+
+    assert wins <= 12  # 5 are expected; more than 12 come by chance once in a thousand times
+
+
+def test_a_day_that_was_different_does_not_decide() -> None:
+    """As many rides as it has, one day is one piece of evidence."""
+    champion, candidate = noise(0), noise(0)
+    champion[DAYS[0] == DAYS] *= 3
+
+    by_day = contest.rmse_gain(champion, candidate, DAYS, seed=0)
+    by_ride = contest.rmse_gain(champion, candidate, np.arange(len(DAYS)), seed=0)
+
+    assert by_ride.confidence > 0.95 > by_day.confidence
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 1000), st.permutations(range(20)))
+def test_the_order_of_rides_does_not_matter(seed: int, order: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    before, after, days = rng.normal(size=20), rng.normal(size=20), np.arange(20) // 2
+    mixed = np.array(order)
+
+    first = contest.rmse_gain(before, after, days, seed=0)
+    again = contest.rmse_gain(before[mixed], after[mixed], days[mixed], seed=0)
+
+    assert first.gain == pytest.approx(again.gain)
+    assert first.confidence == pytest.approx(again.confidence)
+
+
+def test_a_borough_may_be_worse_by_the_bound_and_no_more() -> None:
+    before = {"Queens": 4.0, "Bronx": 6.0}
+
+    found = contest.worse(before, {"Queens": 4.19, "Bronx": 6.4}, bound=0.05)
+
+    assert found == ["Bronx"]
+
+
+def test_boroughs_with_few_rides_are_not_compared() -> None:
+    pickup = np.array([4] * 200 + [264] * (contest.FEWEST_RIDES - 1))
+
+    assert set(contest.rmse_by_borough(np.ones(len(pickup)), pickup)) == {"Manhattan"}

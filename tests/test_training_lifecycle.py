@@ -1,0 +1,340 @@
+"""From a trained model to what a deployment takes, through the command line and S3."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+
+from local.aws import Embedded, embedded
+from model_service import model
+from training import __main__ as command
+from training import card, drift, release, simulation
+from training.release import ReleaseError
+
+MONTHS = ["2021-01", "2021-02", "2021-03"]
+Summary = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Embedded]:
+    with pytest.MonkeyPatch.context() as patch, embedded() as running:
+        for name, value in running.environ.items():
+            patch.setenv(name, value)
+        for bucket in ("models", "production"):
+            running.s3().create_bucket(Bucket=bucket)
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def to_the_emulator(aws: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for each test, since `tests/conftest.py` leads every one of them away from AWS."""
+    for name, value in aws.environ.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("lifecycle")
+    simulation.write(place / "rides", MONTHS, 6_000, seed=0)
+    return place
+
+
+@pytest.fixture(scope="module")
+def train(place: Path, aws: Embedded) -> Callable[..., Summary]:
+    def train(*months: str, more: tuple[str, ...] = ()) -> Summary:
+        code = command.main(
+            ["train", *_where(place), "--train", *months, "--test", "2021-03",
+             "--data", str(place / "rides"), "--artifacts", "s3://models/runs",
+             "--experiment", "rides", "--json", str(place / "summary.json"), *more]
+        )  # fmt: skip
+        assert code == 0
+        summary: Summary = json.loads((place / "summary.json").read_text())
+        return summary
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def models(train: Callable[..., Summary]) -> dict[str, Summary]:
+    """A poor model, a good one, and one without a card."""
+    return {
+        "poor": train("2021-01", more=("--seed", "1")),
+        "good": train("2021-01", "2021-02"),
+        "bare": train("2021-01", "2021-02", more=("--no-card",)),
+    }
+
+
+def _where(place: Path) -> list[str]:
+    return ["--tracking-uri", f"sqlite:///{place / 'mlflow.db'}"]
+
+
+Run = Callable[..., tuple[int, Any, str]]
+
+
+@pytest.fixture
+def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """A command: exit code, the JSON it printed, what it told people."""
+
+    def run(name: str, *arguments: str) -> tuple[int, Any, str]:
+        code = command.main([name, *_where(place), *arguments])
+        out, err = capsys.readouterr()
+        return code, json.loads(out) if out.startswith("{") else out, err
+
+    return run
+
+
+@pytest.fixture
+def promote(run: Run, place: Path, models: dict[str, Summary]) -> Run:
+    def promote(name: str, *arguments: str) -> tuple[int, Any, str]:
+        return run(
+            "promote", "--data", str(place / "rides"), "--experiment", "rides",
+            "--run", models[name]["run_id"], *arguments,
+        )  # fmt: skip
+
+    return promote
+
+
+def test_a_model_goes_from_candidate_to_champion_and_back(
+    run: Run, promote: Run, models: dict[str, Summary]
+) -> None:
+    code, found, err = promote("bare")
+    assert (code, found["promoted"]) == (1, False)
+    assert "the model card is incomplete: there is none; train without --no-card" in err
+
+    code, found, err = promote("poor")
+    assert (code, found["champion"], found["reasons"]) == (0, None, [])
+    assert "is the champion, where there was none" in err
+
+    code, _, err = run("rollback")
+    assert (code, "is the first champion" in err) == (2, True)
+
+    code, found, err = promote("good")
+    assert (code, found["promoted"]) == (0, True)
+    assert found["gain"]["rmse"]["confidence"] >= 0.95
+    assert found["rmse"]["candidate"] < found["rmse"]["champion"]
+
+    code, found, err = promote("poor")
+    assert (code, found["promoted"]) == (1, False)
+    assert "it does not beat the champion by more than noise" in err
+
+    code, found, err = run("release")
+    assert (code, found["models"][0]["run_id"]) == (0, models["good"]["run_id"])
+
+    code, found, err = run("rollback")
+    assert (code, err.count("is the champion of ride-duration again")) == (0, 1)
+    code, found, err = run("release")
+    assert found["models"][0]["model_sha256"] == models["poor"]["model_sha256"]
+
+    code, _, err = promote("good")
+    assert (code, "it was rolled back at" in err) == (1, True)
+
+
+def test_a_month_that_it_was_trained_on_cannot_judge(promote: Run) -> None:
+    code, _, err = promote("good", "--month", "2021-02")
+
+    assert code == 1
+    assert "2021-02 cannot judge: the candidate was trained on 2021-02" in err
+
+
+def test_what_a_deployment_takes_is_what_the_service_loads(
+    run: Run, promote: Run, place: Path, models: dict[str, Summary]
+) -> None:
+    promote("poor")
+
+    pinned = place / "models.yaml"
+    pinned.write_text("# Why\nCostModel: 1/abc\nDurationModel: 1/old\n")
+
+    _, found, _ = run("release", "--output", str(pinned))
+
+    parameters, [released] = found["parameters"], found["models"]
+    location = f"s3://{parameters['ModelBucket']}/{parameters['DurationModel']}"
+    assert pinned.read_text().startswith("# Why\n")
+    assert yaml.safe_load(pinned.read_text()) == {
+        "CostModel": "1/abc",
+        "DurationModel": parameters["DurationModel"],
+        "DurationModelSha256": parameters["DurationModelSha256"],
+    }
+    assert location == released["model_location"] == models["poor"]["model_location"]
+    loaded = model.load(location, sha256=parameters["DurationModelSha256"])
+    assert loaded.version == released["run_id"]
+
+
+def test_the_copy_is_where_a_run_id_says(run: Run, promote: Run) -> None:
+    promote("poor")
+
+    _, found, _ = run("release", "--bucket", "production")
+
+    of = found["models"][0]["environment"]
+    older = f"{of['MLFLOW_EXPERIMENT_ID']}/{of['RUN_ID']}/artifacts/model"
+    assert found["parameters"]["DurationModel"] == older
+    assert model.load(f"s3://production/{older}", sha256=of["MODEL_SHA256"]).version == of["RUN_ID"]
+    assert drift.read(f"s3://production/{older}").target == "duration"
+
+
+def test_overrides_are_one_line(run: Run, promote: Run) -> None:
+    promote("poor")
+
+    code, line, _ = run("release", "--format", "overrides")
+
+    assert code == 0
+    assert re.fullmatch(
+        r"ModelBucket=models DurationModel=\S+ DurationModelSha256=[0-9a-f]{64}\n", line
+    )
+
+
+def test_an_alias_that_names_nothing_is_said(run: Run, models: dict[str, Summary]) -> None:
+    code, out, err = run("release", "--alias", "heir")
+
+    assert (code, out) == (2, "")
+    assert "No version of ride-duration is called heir: promote one first." in err
+
+
+def test_a_copy_that_was_given_up_is_completed(aws: Embedded, models: dict[str, Summary]) -> None:
+    location, s3 = models["good"]["model_location"], boto3.client("s3")
+    graph = s3.get_object(Bucket="models", Key=key(location, "model.onnx"))["Body"].read()
+    s3.put_object(Bucket="production", Key="half/model.onnx", Body=graph)
+
+    release.copy(location, "production", "half")
+
+    assert model.load("s3://production/half", sha256=models["good"]["model_sha256"])
+
+
+def test_until_a_copy_is_whole_nothing_loads_it(
+    aws: Embedded, models: dict[str, Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    put = release._put
+
+    def watched(client: Any, bucket: str, key: str, content: bytes) -> None:
+        put(client, bucket, key, content)
+        written.append(Path(key).name)
+
+    monkeypatch.setattr(release, "_put", watched)
+    release.copy(models["good"]["model_location"], "production", "watched")
+
+    assert written[-1] == "MLmodel"
+    assert {"model.onnx", "model.skops", "baseline.json"} <= set(written[:-1])
+
+
+def test_another_models_files_are_left_alone(aws: Embedded, models: dict[str, Summary]) -> None:
+    release.copy(models["good"]["model_location"], "production", "taken")
+
+    with pytest.raises(ReleaseError, match="is another model's; it was left alone"):
+        release.copy(models["poor"]["model_location"], "production", "taken")
+
+    assert model.load("s3://production/taken", sha256=models["good"]["model_sha256"])
+
+
+def test_a_bucket_that_is_not_there_is_said(aws: Embedded, models: dict[str, Summary]) -> None:
+    with pytest.raises(ReleaseError, match="cannot write s3://nowhere/"):
+        release.copy(models["good"]["model_location"], "nowhere", "model")
+
+
+def key(location: str, name: str) -> str:
+    return f"{location.removeprefix('s3://models/')}/{name}"
+
+
+def test_drift_is_told_from_the_model_alone(
+    models: dict[str, Summary], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    location = models["good"]["model_location"]
+
+    code = command.main(["drift", "--model", location, "--data", str(place / "rides")])
+
+    found = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert {shift["level"] for shift in found["shifts"]} <= {"steady", "moved"}
+    low, high = found["mean_of_an_hour"]
+    assert low < found["mean"] < high
+
+
+def test_drift_of_events_is_an_exit_code(
+    models: dict[str, Summary], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ride = {"PULocationID": 264, "DOLocationID": 264, "trip_distance": 90.5}
+    (tmp_path / "rides").write_text(
+        "".join(json.dumps({"ride": ride, "ride_id": i}) + "\n" for i in range(500)) + "nonsense\n"
+    )
+
+    location = models["good"]["model_location"]
+    code = command.main(["drift", "--model", location, "--events", str(tmp_path / "rides")])
+
+    out, err = capsys.readouterr()
+    assert (code, json.loads(out)["rides"]) == (1, 500)
+    assert "1 lines are no ride events." in err
+
+
+@pytest.fixture
+def made(models: dict[str, Summary], place: Path, tmp_path: Path) -> Path:
+    """The card of the good model, as it hangs on its run."""
+    from training import tracking
+
+    with tracking.client(f"sqlite:///{place / 'mlflow.db'}") as client:
+        client.download_artifacts(models["good"]["run_id"], "card", str(tmp_path))
+    return tmp_path / "card"
+
+
+def test_a_card_is_complete_and_names_its_model(made: Path, models: dict[str, Summary]) -> None:
+    text = (made / card.TEXT).read_text()
+    files = {str(path.relative_to(made)) for path in made.rglob("*")}
+
+    assert card.gaps(text, files) == []
+    assert models["good"]["model_sha256"] in text
+    assert f"{models['good']['metrics']['test']['rmse_minutes']:.2f} minutes" in text
+    assert "$" not in text
+
+
+def test_what_a_card_lacks_is_named(made: Path) -> None:
+    text = (made / card.TEXT).read_text()
+    files = {str(path.relative_to(made)) for path in made.rglob("*")}
+    hollow = re.sub(r"(## Limits\n).*?(?=\n## )", r"\1", text, flags=re.DOTALL)
+
+    assert card.gaps(hollow, files) == ["nothing under “Limits”"]
+    assert card.gaps(text.replace("## People", "## Persons"), files) == ["no section “People”"]
+    assert card.gaps(text, files - {"pictures/importance.svg", "card.html"}) == [
+        "no picture pictures/importance.svg",
+        "no card.html",
+    ]
+
+
+def test_the_page_needs_nothing_beside_itself(made: Path) -> None:
+    asked: list[str] = []
+
+    class Page(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            asked.extend(value or "" for name, value in attrs if name in ("src", "href"))
+
+    page = (made / card.PAGE).read_text()
+    Page().feed(page)
+
+    assert page.count("<svg") == len(list((made / "pictures").iterdir())) >= len(card.PICTURES)
+    assert all(link.startswith("#") for link in asked)
+
+
+def test_a_run_has_figures_of_every_hour_and_what_it_was_made_from(
+    models: dict[str, Summary], place: Path
+) -> None:
+    from training import tracking
+
+    with tracking.client(f"sqlite:///{place / 'mlflow.db'}") as client:
+        run = client.get_run(models["good"]["run_id"])
+        hours = client.get_metric_history(run.info.run_id, "hour/rmse_minutes")
+
+    assert {metric.step for metric in hours} >= set(range(6, 23))
+    assert "month/2021-03/mae_minutes" in run.data.metrics
+    assert re.fullmatch("[0-9a-f]{64}", run.data.tags["data_sha256"])
+    assert run.data.tags["python"].startswith("3.13")
+    used = {(of.dataset.name, of.tags[0].value) for of in run.inputs.dataset_inputs}
+    assert used == {
+        ("green_tripdata_2021-01.parquet", "training"),
+        ("green_tripdata_2021-02.parquet", "training"),
+        ("green_tripdata_2021-03.parquet", "test"),
+    }

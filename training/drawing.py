@@ -1,0 +1,107 @@
+"""One style for all pictures, as SVG that takes its colours from the page around it.
+
+Matplotlib draws with stand-in colours; in the text of the SVG they become CSS variables, so that
+one picture serves a light page and a dark one.  Where there is no page around it, they become
+the light one's colours.  Text stays text, in the page's font.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, RULE, ACCENT, WARM = "#010203", "#010204", "#010205", "#010206"
+SHADES = [f"#0203{level:02x}" for level in range(1, 13)]
+"""From nearly the card's colour to the accent."""
+_SHARES = {shade: level / len(SHADES) for level, shade in enumerate(SHADES, start=1)}
+VARIABLES = {
+    INK: "var(--soft)",
+    RULE: "var(--rule)",
+    ACCENT: "var(--accent)",
+    WARM: "var(--warm)",
+    **{
+        shade: f"color-mix(in oklab, var(--accent) {round(100 * share)}%, var(--card))"
+        for shade, share in _SHARES.items()
+    },
+}
+_ACCENT = (15, 123, 95)
+LIGHT = {
+    INK: "#59645f",
+    RULE: "#dfe2dc",
+    ACCENT: "#{:02x}{:02x}{:02x}".format(*_ACCENT),
+    WARM: "#c2571a",
+    **{
+        shade: "#{:02x}{:02x}{:02x}".format(*(round(255 + share * (c - 255)) for c in _ACCENT))
+        for shade, share in _SHARES.items()
+    },
+}
+SIZE = (6.2, 4.6)  # inches
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 11,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": RULE,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.labelpad": 8,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.minor.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+}
+
+
+def draw(name: str, paint: Callable[[Axes], None], *, size: tuple[float, float] = SIZE) -> str:
+    """A whole SVG document in the stand-in colours; the same picture is the same text."""
+    from matplotlib import rc_context  # half a second
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    text = io.StringIO()
+    with rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasSVG(figure)
+        paint(figure.add_subplot())
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    return text.getvalue()
+
+
+def inline(svg: str, name: str, alt: str) -> str:
+    """A whole SVG document as an element of a page.
+
+    Identifiers get *name* before them, for a page's must be unique.
+    """
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' (xmlns(:\w+)?|width|height|version)="[^"]*"', "", svg, count=5)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\1{name}-", svg)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1).strip()
+
+
+def standalone(svg: str) -> str:
+    """A whole SVG document for viewers that know no page: light, on white."""
+    for stand_in, colour in LIGHT.items():
+        svg = svg.replace(stand_in, colour)
+    svg = svg.replace("'DejaVu Sans', ", "system-ui, 'DejaVu Sans', ")
+    return re.sub(
+        r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#fff"/>', svg, count=1
+    )

@@ -1,0 +1,81 @@
+"""What the commands that follow training can be told."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .contest import BOUND, CONFIDENCE
+
+TARGETS = ("duration", "cost")
+
+
+def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
+    """The commands' options; the defaults are where training leaves things."""
+    parsers = {
+        "promote": "make a model the champion, if it beats the one that is",
+        "rollback": "make the champion before this one the champion again",
+        "release": "pin a registered model, copy it, and say what a deployment takes",
+        "drift": "compare rides with those that a model was trained on",
+        "backtest": "month by month, train anew beside a model that never is",
+    }
+    made = {name: commands.add_parser(name, help=said) for name, said in parsers.items()}
+    for name in ("promote", "rollback", "release"):
+        made[name].add_argument("--tracking-uri", default=tracking_uri)
+    for name in ("promote", "rollback", "backtest"):
+        made[name].add_argument("--target", choices=TARGETS, default="duration")
+    for name in ("promote", "drift"):
+        made[name].add_argument("--data", type=Path, default=rides_at, help="(%(default)s)")
+        made[name].add_argument("--month", metavar="YYYY-MM", help="(the newest)")
+
+    back = made["backtest"]
+    back.add_argument("--data", type=Path, default=rides_at, help="(%(default)s)")
+    back.add_argument("--from", dest="first", required=True, metavar="YYYY-MM")
+    back.add_argument("--to", dest="last", required=True, metavar="YYYY-MM")
+    back.add_argument("--window", type=_months, default=1, help="months to train on (%(default)s)")
+    back.add_argument("--seed", type=int, default=0)
+    back.add_argument("--output", type=Path, default=Path("build/backtest"), metavar="DIR")
+
+    made["promote"].add_argument("--run", help="a run's id (the newest)")
+    made["promote"].add_argument("--experiment", default="ride-predictions")
+    made["promote"].add_argument("--confidence", type=_share, default=CONFIDENCE)
+    made["promote"].add_argument(
+        "--bound", type=_percent, default=100 * BOUND, metavar="PERCENT",
+        help="no borough's error may grow by more (%(default)g)",
+    )  # fmt: skip
+
+    made["release"].add_argument("--alias", default="champion")
+    made["release"].add_argument("--target", nargs="+", choices=TARGETS, default=["duration"])
+    made["release"].add_argument("--bucket", default="", help="(the one that the model lies in)")
+    made["release"].add_argument("--format", choices=["json", "overrides"], default="json")
+    made["release"].add_argument(
+        "--output", type=Path, metavar="models.yaml", help="write the models' parameters there"
+    )
+
+    made["drift"].add_argument("--model", required=True, help="as MODEL_LOCATION takes it")
+    made["drift"].add_argument(
+        "--events", nargs="+", type=Path, metavar="FILE", help="ride events, one a line"
+    )
+
+
+def _months(text: str) -> int:
+    return int(_between(text, 1, 120))
+
+
+def _share(text: str) -> float:
+    return _between(text, 0.5, 1)
+
+
+def _percent(text: str) -> float:
+    return _between(text, 0, 100)
+
+
+def _between(text: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"it takes a number from {low:g} to {high:g}")
+    return value
