@@ -193,7 +193,7 @@ def test_sigterm_under_load_loses_nothing(line: Path) -> None:
 
     with running(settings, options=options) as (name, port), asking(lambda: port) as found:
         time.sleep(2)
-        docker("stop", "--time", str(STOP_SECONDS), name)
+        docker("stop", "-t", str(STOP_SECONDS), name)
         code = inspected(name, "{{.State.ExitCode}}")
 
     assert code == "0"
@@ -218,7 +218,7 @@ def test_a_new_container_takes_over_and_nothing_is_lost(line: Path, tmp_path: Pa
             while ask(new_port, "/readyz", None)[0] != 200:
                 time.sleep(0.1)
             ports.append(new_port)
-            docker("stop", "--time", str(STOP_SECONDS), old)
+            docker("stop", "-t", str(STOP_SECONDS), old)
             after = ask(new_port)
             time.sleep(1)
             answered = dict(found)
