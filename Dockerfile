@@ -114,7 +114,8 @@ ENV BIND=0.0.0.0:9696 PYTHONDONTWRITEBYTECODE=1 \
 WORKDIR /srv
 COPY --from=web-packages /packages/ ./
 COPY images/healthy /usr/local/bin/
-COPY --from=model /opt/ /opt/
+COPY --from=model /opt/model /opt/model
+COPY --from=model /opt/cost-model /opt/cost-model
 COPY --from=web-code /code/ ./
 USER 10001:10001
 EXPOSE 9696

@@ -96,6 +96,31 @@ def test_it_answers_as_nobody_on_a_root_that_is_read_only_and_says_that_it_is_he
     assert user == "10001"
 
 
+def test_by_itself_it_listens_for_whoever_the_container_is_published_to(line: Path) -> None:
+    settings, options = on_disk(line)
+    environment = [part for item in settings.items() for part in ("--env", "=".join(item))]
+    ask_inside = (
+        "import urllib.request;"
+        "print(urllib.request.urlopen('http://127.0.0.1:9696/livez').status,"
+        " open('/proc/net/tcp').read().count('00000000:25E0'))"  # 0.0.0.0:9696
+    )
+    name = docker(
+        "run", "--detach", "--network", "none", *LIKE_A_CLUSTER, *options, *environment, WEB
+    ).strip()
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while subprocess.run(
+            ["docker", "exec", name, "python", "/usr/local/bin/healthy"],
+            capture_output=True, check=False, timeout=60,
+        ).returncode:  # fmt: skip
+            assert time.monotonic() < deadline
+        found = docker("exec", name, "python", "-c", ask_inside).split()
+    finally:
+        docker("rm", "--force", name)
+
+    assert found == ["200", "1"]
+
+
 def test_it_is_unhealthy_where_nobody_answers() -> None:
     done = subprocess.run(
         ["docker", "run", "--rm", "--network", "none", WEB, "python", "/usr/local/bin/healthy"],
@@ -168,7 +193,7 @@ def test_sigterm_under_load_loses_nothing(line: Path) -> None:
 
     with running(settings, options=options) as (name, port), asking(lambda: port) as found:
         time.sleep(2)
-        docker("stop", "--time", str(STOP_SECONDS), name)
+        docker("stop", "-t", str(STOP_SECONDS), name)
         code = inspected(name, "{{.State.ExitCode}}")
 
     assert code == "0"
@@ -193,7 +218,7 @@ def test_a_new_container_takes_over_and_nothing_is_lost(line: Path, tmp_path: Pa
             while ask(new_port, "/readyz", None)[0] != 200:
                 time.sleep(0.1)
             ports.append(new_port)
-            docker("stop", "--time", str(STOP_SECONDS), old)
+            docker("stop", "-t", str(STOP_SECONDS), old)
             after = ask(new_port)
             time.sleep(1)
             answered = dict(found)
