@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -357,3 +358,18 @@ def test_an_output_bucket_that_is_not_there_is_said(
     assert done.code == 1
     assert done.err.startswith("cannot list s3://nowhere/out/: ")
     assert done.err.count("\n") == 1
+
+
+def test_on_a_terminal_a_bar_shows_rows_and_rate(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    done = command(
+        *("score", month, "--output", tmp_path / "out"),
+        MODEL_LOCATION=golden_location,
+        FORCE_COLOR="1",
+        COLUMNS="120",
+    )
+
+    bar = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.err).splitlines()[-1]
+    assert done.code == 0
+    assert re.search(r"100 % +41 rows +[\d,]+ rows/s", bar)
