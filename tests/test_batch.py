@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from random import Random
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 import pytest
@@ -225,7 +225,9 @@ def test_killed_at_any_moment_the_next_run_completes_it(
     for n in range(1, 7):
         write(data / f"green_tripdata_2021-{n:02d}.parquet", *rows(20_000, n))
     arguments = ("score", data, "--parallel", "2")
+    started = monotonic()
     whole = command(*arguments, "--output", tmp_path / "whole", MODEL_LOCATION=golden_location)
+    took = monotonic() - started
     assert whole.code == 0
     expected = files(tmp_path / "whole")
     random, finished = Random(5), 0
@@ -240,7 +242,7 @@ def test_killed_at_any_moment_the_next_run_completes_it(
             stderr=subprocess.DEVNULL,
         )
         wait_for(output)
-        sleep(random.uniform(0, 1.5))
+        sleep(random.uniform(0, took))
         process.kill()
         finished += process.wait() == 0
 
