@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from math import isnan, nan
 from typing import NamedTuple
 
 from . import accuracy, places
@@ -120,12 +121,12 @@ def picture(months: Sequence[Month], fields: Sequence[str]) -> bytes:
         FigureCanvasSVG(figure)
         for place, field in enumerate(fields, start=1):
             axes = figure.add_subplot(len(fields), 1, place)
-            errors = [one.errors.get(field) for one in months]
-            axes.plot(range(len(months)), [_mae(one) for one in errors], marker="o")
+            errors = [_mae(one.errors.get(field)) for one in months]
+            axes.plot(range(len(months)), errors, marker="o")
             name = field.removeprefix("ride_")
             axes.set_ylabel(f"{name}: mean\nabsolute error, {UNITS.get(field, '')}")
             axes.set_xticks(range(len(months)), [one.name for one in months], rotation=90)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, max([error for error in errors if not isnan(error)], default=1) * 1.15)
             axes.grid(alpha=0.3)
         file = io.BytesIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
@@ -153,7 +154,7 @@ def _month(name: str, outcomes: Sequence[Outcome]) -> Month:
 
 
 def _mae(errors: Errors | None) -> float:
-    return float("nan") if errors is None or errors.mae is None else errors.mae
+    return nan if errors is None or errors.mae is None else errors.mae
 
 
 def _cells(errors: Errors | None) -> list[str]:

@@ -1,13 +1,14 @@
 """New York's clocks over whole columns: the rules of `rides.new_york`, without a loop a ride.
 
 Since 1884 the clocks there change on whole hours alone, so an hour's offset from UTC is looked up
-once and holds for every moment in it.  What is earlier goes one by one.
+once and holds for every moment in it.  Where one is earlier, they go one by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ EPOCH = datetime(1970, 1, 1)
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
-WHOLE_HOURS = int((datetime(1884, 1, 1) - EPOCH) / timedelta(microseconds=1))
+WHOLE_HOURS = (datetime(1884, 1, 1) - EPOCH) // timedelta(hours=1)
+MOST_HOURS = 1 << 20  # 120 years; rides that are further apart go one by one
 YEARS = (
     int((datetime(2, 1, 1) - EPOCH) / timedelta(microseconds=1)),
     int((datetime(9999, 1, 1) - EPOCH) / timedelta(microseconds=1)),
@@ -52,26 +54,36 @@ def weekdays(shown: Micros) -> NDArray[np.int64]:
     return (shown // DAY + 3) % 7  # 1970 began on a Thursday
 
 
-def _offsets(moments: Micros, offset: Callable[[datetime], timedelta]) -> Micros:
+def _offsets(moments: Micros, offset: Callable[[int], int]) -> Micros:
     """Of each moment, in microseconds; *offset* says it of one."""
-    units = np.where(moments < WHOLE_HOURS, moments, moments // HOUR * HOUR)
-    different, place = np.unique(units, return_inverse=True)
-    found = [
-        offset(EPOCH + timedelta(microseconds=moment)) // timedelta(microseconds=1)
-        for moment in different.tolist()
-    ]
-    return np.array(found, dtype=np.int64)[place]
+    if not len(moments):
+        return moments
+    hours = moments // HOUR
+    first = int(hours.min())
+    if first < WHOLE_HOURS or int(hours.max()) - first > MOST_HOURS:
+        return np.array([offset(moment) for moment in moments.tolist()], dtype=np.int64)
+    places = hours - first
+    table = np.zeros(int(places.max()) + 1, dtype=np.int64)
+    table[places] = 1  # an hour that is there
+    there = np.flatnonzero(table)
+    table[there] = [offset((first + hour) * HOUR) for hour in there.tolist()]
+    return table[places]
 
 
-def _before(shown: datetime) -> timedelta:
+@lru_cache(100_000)
+def _before(shown: int) -> int:
     """The offset of a time that a clock shows; where it is in doubt, that before the change."""
-    return _known(shown.replace(tzinfo=NEW_YORK, fold=0).utcoffset())
+    return _micros((EPOCH + timedelta(microseconds=shown)).replace(tzinfo=NEW_YORK, fold=0))
 
 
-def _at(moment: datetime) -> timedelta:
-    return _known(moment.replace(tzinfo=UTC).astimezone(NEW_YORK).utcoffset())
+@lru_cache(100_000)
+def _at(moment: int) -> int:
+    """The offset at an instant."""
+    instant = (EPOCH + timedelta(microseconds=moment)).replace(tzinfo=UTC)
+    return _micros(instant.astimezone(NEW_YORK))
 
 
-def _known(offset: timedelta | None) -> timedelta:
+def _micros(local: datetime) -> int:
+    offset = local.utcoffset()
     assert offset is not None, "New York has an offset at any time"
-    return offset
+    return offset // timedelta(microseconds=1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from random import Random
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -75,7 +76,7 @@ def test_a_month_is_scored_by_one_command(
     report = json.loads((tmp_path / "r" / "j.json").read_text())
     assert (report["rows"], report["scored"], report["rejected"]) == (41, 40, 1)
     assert report["months"]["2021-03"]["errors"]["ride_duration"]["compared"] == 40
-    assert report["seconds"].keys() == {"models", "scoring"}
+    assert report["seconds"].keys() == {"models", "scoring", "scoring_cpu"}
     [version] = {row["ride_duration_version"] for row in scored(tmp_path / "out")}
     assert report["models"] == {"ride_duration": version}
 
@@ -284,7 +285,9 @@ def test_killed_at_any_moment_the_next_run_completes_it(
     for n in range(1, 7):
         write(data / f"green_tripdata_2021-{n:02d}.parquet", *rows(20_000, n))
     arguments = ("score", data, "--parallel", "2")
+    started = monotonic()
     whole = command(*arguments, "--output", tmp_path / "whole", MODEL_LOCATION=golden_location)
+    took = monotonic() - started
     assert whole.code == 0
     expected = files(tmp_path / "whole")
     random, finished = Random(5), 0
@@ -299,7 +302,7 @@ def test_killed_at_any_moment_the_next_run_completes_it(
             stderr=subprocess.DEVNULL,
         )
         wait_for(output)
-        sleep(random.uniform(0, 1.5))
+        sleep(random.uniform(0, took))
         process.kill()
         finished += process.wait() == 0
 
@@ -417,3 +420,18 @@ def test_an_output_bucket_that_is_not_there_is_said(
     assert done.code == 1
     assert done.err.startswith("cannot list s3://nowhere/out/: ")
     assert done.err.count("\n") == 1
+
+
+def test_on_a_terminal_a_bar_shows_rows_and_rate(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    done = command(
+        *("score", month, "--output", tmp_path / "out"),
+        MODEL_LOCATION=golden_location,
+        FORCE_COLOR="1",
+        COLUMNS="120",
+    )
+
+    bar = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.err).splitlines()[-1]
+    assert done.code == 0
+    assert re.search(r"100 % +41 rows +[\d,]+ rows/s", bar)
