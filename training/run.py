@@ -80,7 +80,7 @@ def train(plan: Plan, *, step: Step) -> Result:
 
     step("logging to MLflow")
     run_id, location = tracking.log(
-        tracking.Champion(champion, graph),
+        tracking.Champion(champion.value, graph),
         _parameters(plan, rides),
         {**_flat(metrics), "onnx_largest_difference": difference},
         tracking_uri=plan.tracking_uri,

@@ -19,10 +19,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+from sklearn.base import RegressorMixin
 
 from model_service.errors import ServiceError
-from model_service.features import TEXT
 
 from .fit import INPUTS
 
@@ -43,7 +42,7 @@ class Champion:
     A class because MLflow asks a flavour for a method of this name.
     """
 
-    pipeline: Pipeline
+    pipeline: RegressorMixin
     graph: bytes
 
     def save_model(self, path: str, mlflow_model: Any) -> None:
@@ -126,9 +125,7 @@ def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    inputs = [
-        ColSpec("string" if dtype == TEXT else "float", name) for name, dtype in INPUTS.items()
-    ]
+    inputs = [ColSpec("float", name) for name in INPUTS]
     return ModelSignature(Schema(inputs), Schema([TensorSpec(np.dtype(np.float64), (-1,))]))
 
 
