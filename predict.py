@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 
-from model_service import web
+from model_service import served, web
 from model_service.errors import ServiceError
 from model_service.settings import WebSettings
 
@@ -20,7 +20,7 @@ def write(line: bytes) -> None:
 
 try:
     settings = WebSettings.from_env(os.environ)
-    models = web.load(settings)
+    models = served.load(settings)
 except ServiceError as exc:
     sys.exit(f"cannot start: {exc}")
 app = web.create_app(models, write=write, multiprocess_dir=settings.prometheus_multiproc_dir)

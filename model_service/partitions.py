@@ -158,6 +158,6 @@ def writing(scratch: Path, name: str) -> Iterator[Partitions]:
         partitions.drop()
         why = os.strerror(exc.errno) if exc.errno else str(exc)  # Arrow's own words are long
         raise OutputError(f"cannot write to {scratch}: {why}") from exc
-    except BaseException:
+    except BaseException:  # whatever it is, no half file stays
         partitions.drop()
         raise

@@ -116,7 +116,7 @@ def score(
         futures = [readers.submit(one, source) for source in inputs]
         try:
             return [future.result() for future in _as_they_end(futures)]
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: what still runs has to end
             run.stop.set()
             readers.shutdown(cancel_futures=True)
             raise

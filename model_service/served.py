@@ -5,10 +5,10 @@ from __future__ import annotations
 from . import model
 from .quotes import Models, Served
 from .scoring import Target
-from .settings import BatchSettings
+from .settings import BatchSettings, WebSettings
 
 
-def load(settings: BatchSettings) -> Models:
+def load(settings: BatchSettings | WebSettings) -> Models:
     """The models that *settings* name, warmed up.  Raises `ModelError`."""
     duration = model.load(
         settings.model_location,

@@ -21,17 +21,19 @@ def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
     """Close it while nobody waits to be accepted: whoever does would be reset.
 
     Linux has whoever asks to connect ask again a second later while the queue is full.  So it is
-    made as short as can be, emptied, and filled with a connection of our own.  (Where several
-    servers share the port, ours may have gone to another's queue: that is seen but for a moment.)
+    made as short as can be, emptied, and filled with a connection of our own.  Where servers share
+    the port, ours may go to another's queue, and one that waits here would be taken for it: there,
+    the queue is emptied and closed at once.
     """
-    linux = sys.platform == "linux" and listener.family in (socket.AF_INET, socket.AF_INET6)
-    if linux:
+    ours = sys.platform == "linux" and listener.family in (socket.AF_INET, socket.AF_INET6)
+    ours = ours and not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+    if ours:
         listener.listen(0)
     deadline = time.monotonic() + CLOSE_SECONDS
     while time.monotonic() < deadline:
         while accept():
             pass
-        if not linux:
+        if not ours:
             break
         with socket.socket(listener.family) as own:
             own.setblocking(False)

@@ -10,54 +10,24 @@ from collections.abc import Callable
 from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 from flask import Flask, Response, request
 from msgspec import Struct
 from werkzeug.exceptions import HTTPException
 
-from . import access, model, openapi, problems, quoting, reference, scoring, zones
+from . import access, openapi, problems, quoting, reference, scoring, zones
 from . import metrics as counts
 from .access import Write
 from .metrics import Metrics
 from .problems import Problem
-from .quotes import Models, Served
+from .quotes import Models
 from .quoting import Reply
-from .scoring import Target
-from .settings import WebSettings
-
-if TYPE_CHECKING:
-    pass
 
 PAGE = Path(__file__).parent / "page"
 HTTP_PROBLEMS = {404: "not-found", 405: "method-not-allowed"}
 
 _encode = msgspec.json.Encoder().encode
-
-
-def load(settings: WebSettings) -> Models:
-    """The models that *settings* name, warmed up.  Raises `ModelError`."""
-    duration = model.load(
-        settings.model_location,
-        sha256=settings.model_sha256,
-        allow_pickled=settings.allow_pickled_models,
-    )
-    duration_target = Target(minimum=settings.prediction_min, maximum=settings.prediction_max)
-    if not settings.cost_model_location:
-        return Models(Served(duration, duration_target))
-    cost = model.load(
-        settings.cost_model_location,
-        sha256=settings.cost_model_sha256,
-        allow_pickled=settings.allow_pickled_models,
-    )
-    cost_target = Target(
-        "ride_cost_prediction_model",
-        "ride_cost",
-        settings.cost_prediction_min,
-        settings.cost_prediction_max,
-    )
-    return Models(Served(duration, duration_target), Served(cost, cost_target))
 
 
 def create_app(

@@ -34,8 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "windows": set(),
     "zones": set(),
     "web": {
-        *("access", "metrics", "model", "openapi", "problems", "quotes", "quoting", "reference"),
-        *("scoring", "settings", "zones"),
+        *("access", "metrics", "openapi", "problems", "quotes", "quoting", "reference"),
+        *("scoring", "zones"),
     },
     "clocks": {"rides"},
     "times": {"arrays", "clocks"},

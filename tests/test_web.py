@@ -17,6 +17,7 @@ from model_service import model, quotes, web
 from model_service.errors import SettingsError
 from model_service.quotes import Models, Served
 from model_service.scoring import Target
+from model_service.served import load
 from model_service.settings import WebSettings
 
 from . import golden, models
@@ -52,7 +53,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def served(line: Path) -> Models:
-    return web.load(WebSettings(model_location=str(line)))
+    return load(WebSettings(model_location=str(line)))
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_ride_gets_its_duration(client: FlaskClient, body: dict[str, Any]) -> 
 def test_a_second_model_adds_the_cost(line: Path) -> None:
     settings = WebSettings(model_location=str(line), cost_model_location=str(line))
 
-    answer = client_of(web.load(settings)).post("/predict", json={**RIDE, "ride_id": 256})
+    answer = client_of(load(settings)).post("/predict", json={**RIDE, "ride_id": 256})
 
     assert answer.get_json() == {
         "duration": pytest.approx(20.3),
