@@ -192,7 +192,7 @@ def measure(
 
 
 def figures(found: Mapping[str, list[Turn]]) -> dict[str, dict[str, float]]:
-    """Medians by name, and each peak as a share of the others' of its round."""
+    """Medians by name; and each beside the others of its round, by requests and by processor."""
     return {
         name: {
             "requests_per_second": round(median(turn.per_second for turn in turns), 1),
@@ -200,16 +200,23 @@ def figures(found: Mapping[str, list[Turn]]) -> dict[str, dict[str, float]]:
             "p50_ms": round(median(turn.p50_ms for turn in turns), 2),
             "p99_ms": round(median(turn.p99_ms for turn in turns), 2),
             **{
-                f"of_{other}": round(
-                    median(a.per_second / b.per_second for a, b in zip(turns, others, strict=True)),
-                    2,
-                )
+                f"of_{other}{suffix}": round(share, 2)
                 for other, others in found.items()
                 if other != name
+                for suffix, share in zip(("", "_by_cpu"), shares(turns, others), strict=True)
             },
         }
         for name, turns in found.items()
     }
+
+
+def shares(turns: list[Turn], others: list[Turn]) -> tuple[float, float]:
+    """Of the requests that others answer; and, where processors are what is short, the same."""
+    rounds = list(zip(turns, others, strict=True))
+    return (
+        median(one.per_second / other.per_second for one, other in rounds),
+        median(other.cpu_us / one.cpu_us for one, other in rounds),
+    )
 
 
 def table(results: Mapping[str, Mapping[str, float]]) -> str:
@@ -219,14 +226,19 @@ def table(results: Mapping[str, Mapping[str, float]]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in results.items():
-        shares = [results.get(ours, {}).get(f"of_{name}") for ours in ("one", "two")]
+        beside = [results.get(ours, {}) for ours in ("one", "two")]
         cells = [
             WAYS[name].title,
             f"{row['requests_per_second']:,.0f}",
             f"{row['cpu_us']:,.0f} µs",
             f"{row['p50_ms']:.1f} ms",
             f"{row['p99_ms']:.1f} ms",
-            *("" if share is None else f"{share:,.2f}" for share in shares),
+            *(
+                f"{ours[f'of_{name}']:,.2f} ({ours[f'of_{name}_by_cpu']:,.2f})"
+                if f"of_{name}" in ours
+                else ""
+                for ours in beside
+            ),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -262,7 +274,10 @@ def main() -> int:
     results = figures(found)
     save("web", results)
     print(table(results))
-    print(f"\nThe last columns: this service's requests a second as a share. {RESULTS} has more.")
+    print(
+        "\nThe last columns: this service's requests as a share, and in brackets the share that"
+        f" processor times make, which a busy machine moves less. {RESULTS} has more."
+    )
     return 0
 
 

@@ -123,9 +123,10 @@ def test_a_share_is_of_the_same_round() -> None:
     figures = web.figures(found)
 
     assert figures["one"]["of_constant"] == 0.75
+    assert figures["one"]["of_constant_by_cpu"] == 0.5
     assert web.table(figures).splitlines()[2:] == [
         "| this service, one model | 300 | 10 µs | 1.0 ms | 2.0 ms |  |  |",
-        "| a constant | 400 | 5 µs | 1.0 ms | 2.0 ms | 0.75 |  |",
+        "| a constant | 400 | 5 µs | 1.0 ms | 2.0 ms | 0.75 (0.50) |  |",
     ]
 
 
