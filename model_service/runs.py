@@ -105,7 +105,7 @@ def score(
     """
     names = output.names()
     with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(side_by_side) as readers:
-        run = Run(models, output, pool, workers + 1, progress)
+        run = Run(models, output, pool, 4 * workers, progress)
 
         def one(source: Input) -> Outcome:
             done = None if force else _note(run, source, names)
