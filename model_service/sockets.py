@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 CLOSE_SECONDS = 1.0  # for finding a moment in which nobody waits
+SYN_RECV = "03"  # in the kernel's table of connections
 CORK = socket.TCP_CORK if sys.platform == "linux" else 4  # TCP_NOPUSH of the BSDs
 
 
@@ -35,10 +36,13 @@ def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
             pass
         if not ours:
             break
+        if half_open(listener):
+            time.sleep(0.01)  # its last word was lost on a full queue, and will be said again
+            continue
         with socket.socket(listener.family) as own:
             own.setblocking(False)
             own.connect_ex(listener.getsockname())
-            if writable(own) and waiting(listener) == 1:
+            if writable(own) and waiting(listener) == 1 and not half_open(listener):
                 break
     listener.close()
 
@@ -48,6 +52,15 @@ def waiting(listener: socket.socket) -> int:
     info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
     [number] = struct.unpack_from("I", info, 24)  # tcpi_unacked, which of a listener means this
     return int(number)
+
+
+def half_open(listener: socket.socket) -> bool:
+    """Whether somebody may take themselves for connected who is not in the queue yet."""
+    port = f":{listener.getsockname()[1]:04X}"
+    table = "/proc/net/tcp6" if listener.family == socket.AF_INET6 else "/proc/net/tcp"
+    with open(table) as rows:
+        found = (row.split(maxsplit=4) for row in rows)
+        return any(cells[1].endswith(port) and cells[3] == SYN_RECV for cells in found)
 
 
 @contextmanager
