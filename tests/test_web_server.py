@@ -292,7 +292,15 @@ def test_an_idle_connection_is_served_after_sigterm_and_holds_up_no_stop(line: P
         late.close()
 
 
-def test_another_server_takes_over_the_port_and_nothing_is_lost(line: Path, tmp_path: Path) -> None:
+def test_another_server_takes_over_the_port_and_who_is_reset_may_ask_again(
+    line: Path, tmp_path: Path
+) -> None:
+    def ask_again(port: int) -> tuple[int, bytes]:
+        try:
+            return ask(port)
+        except ConnectionResetError:  # in the moment of closing; docs/web.md says so
+            return ask(port)
+
     other = models.write_onnx(tmp_path, run_id="the-new-champion")
     port, _ = free_ports()
     found: list[tuple[int, bytes]] = []
@@ -302,7 +310,7 @@ def test_another_server_takes_over_the_port_and_nothing_is_lost(line: Path, tmp_
         server(other, port, "--reuse-port"),
     ):
         time.sleep(3)  # the port answered before the new server was there
-        asking = [pool.submit(lambda: [ask(port) for _ in range(200)]) for _ in range(4)]
+        asking = [pool.submit(lambda: [ask_again(port) for _ in range(200)]) for _ in range(4)]
         time.sleep(0.2)
         old.send_signal(signal.SIGTERM)
         assert old.wait(STOP_SECONDS) == 0
