@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-CLOSE_SECONDS = 1.0  # for finding a moment in which nobody waits
+CLOSE_SECONDS = 3.0  # for finding a moment in which nobody waits
 SYN_RECV = "03"  # in the kernel's table of connections
 CORK = socket.TCP_CORK if sys.platform == "linux" else 4  # TCP_NOPUSH of the BSDs
 
