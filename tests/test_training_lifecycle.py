@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -18,6 +20,8 @@ from model_service import model
 from training import __main__ as command
 from training import card, drift, release, simulation
 from training.release import ReleaseError
+
+from .operate_fakes import client_error
 
 MONTHS = ["2021-01", "2021-02", "2021-03"]
 Summary = dict[str, Any]
@@ -231,6 +235,93 @@ def test_another_models_files_are_left_alone(aws: Embedded, models: dict[str, Su
         release.copy(models["poor"]["model_location"], "production", "taken")
 
     assert model.load("s3://production/taken", sha256=models["good"]["model_sha256"])
+
+
+class BusyS3:
+    """Somebody else writes the same file, and is done after so many attempts."""
+
+    def __init__(self, busy: int, *, theirs: bytes | None = None) -> None:
+        self.busy = busy
+        self.there = theirs
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str) -> None:
+        if self.busy:
+            self.busy -= 1
+            raise client_error("ConditionalRequestConflict", 409)
+        if self.there is not None:
+            raise client_error("PreconditionFailed", 412)
+        self.there = Body
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        if self.there == b"secret":
+            raise client_error("AccessDenied", 403)
+        return {"Body": io.BytesIO(self.there or b"")}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "PAUSE_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("theirs", [None, b"ours"], ids=["gave up", "wrote the same"])
+def test_a_file_that_somebody_else_is_writing_is_waited_for(theirs: bytes | None) -> None:
+    s3: Any = BusyS3(release.ATTEMPTS - 1, theirs=theirs)
+
+    release._put(s3, "production", "model/MLmodel", b"ours")
+
+    assert s3.there == b"ours"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("busy", "theirs", "said"),
+    [
+        (1, b"another", "s3://production/model/MLmodel is another model's; it was left alone"),
+        (1, b"secret", "cannot write s3://production/model/MLmodel: .*AccessDenied"),
+        (99, None, "cannot write s3://production/model/MLmodel: .*ConditionalRequestConflict"),
+    ],
+)
+def test_what_the_other_one_left_is_not_taken_for_ours(
+    busy: int, theirs: bytes | None, said: str
+) -> None:
+    s3: Any = BusyS3(busy, theirs=theirs)
+
+    with pytest.raises(ReleaseError, match=said):
+        release._put(s3, "production", "model/MLmodel", b"ours")
+
+    assert s3.there == theirs
+
+
+def test_whoever_reads_the_pins_meanwhile_has_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pins = tmp_path / "models.yaml"
+    pins.write_text("DurationModel: 1/old\n")
+    pins.chmod(0o640)
+    seen: list[str] = []
+
+    def full(path: Path, text: str) -> int:
+        path.write_bytes(text[:9].encode())
+        seen.append(pins.read_text())
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            release.write(pins, "DurationModel: 1/new\n")
+    assert seen == [pins.read_text()] == ["DurationModel: 1/old\n"]
+
+    release.write(pins, "DurationModel: 1/new\n")
+    assert pins.read_text() == "DurationModel: 1/new\n"
+    assert pins.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [pins]
+
+
+@pytest.mark.parametrize("text", ["- 1/old\n", "DurationModel: [1/old\n"])
+def test_pins_that_are_none_are_said(text: str) -> None:
+    with pytest.raises(ReleaseError, match="has no parameters"):
+        release.pinned(text, {"DurationModel": "1/new"})
 
 
 def test_a_bucket_that_is_not_there_is_said(aws: Embedded, models: dict[str, Summary]) -> None:

@@ -92,8 +92,7 @@ def resolve(options: argparse.Namespace, console: Console) -> int:
         parameters = {"Models": "Duration,Cost", **parameters}
     if options.output:
         before = options.output.read_text() if options.output.exists() else ""
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(release.pinned(before, parameters))
+        release.write(options.output, release.pinned(before, parameters))
     if options.format == "overrides":
         print(release.overrides(parameters))
     else:

@@ -5,14 +5,17 @@ one model for good.
 
 The copy goes to ``s3://<bucket>/<experiment>/<run>/artifacts/model``, which MODEL_BUCKET,
 MLFLOW_EXPERIMENT_ID and RUN_ID name.  The invariant: a file there is written once and never
-changed, and ``MLmodel`` is written last.  S3 writes a file whole or not at all, and refuses one
-that is there (``If-None-Match``); so a copy that was given up half way has no ``MLmodel``, nothing
-loads it, and the next attempt completes it, as do two at once.  A different file that lies there
-is another model's, and is left alone.
+changed, and ``MLmodel`` is written last.  S3 writes a file whole or not at all, refuses one that
+is there (``If-None-Match``), and asks for another attempt while somebody else writes it; so a copy
+that was given up half way has no ``MLmodel``, nothing loads it, and the next attempt completes it,
+as do two at once.  A different file that lies there is another model's, and is left alone.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +37,12 @@ if TYPE_CHECKING:
 PARAMETERS = {"duration": "DurationModel", "cost": "CostModel"}
 """The parameter of `template.yaml` that says where a model lies."""
 LAST = "MLmodel"
+ATTEMPTS = 5
+"""So many times somebody else may be writing the same file."""
+TAKEN, CONFLICT = 412, 409
+"""What S3 answers where the file is there, and while somebody else writes it."""
+PAUSE_SECONDS = 0.2
+"""Before the second attempt; doubled for each further one."""
 
 
 class ReleaseError(ServiceError):
@@ -106,15 +115,35 @@ def overrides(parameters: dict[str, str]) -> str:
 def pinned(text: str, parameters: Mapping[str, str]) -> str:
     """The text of a ``models.yaml`` with the models of *parameters*; its comments stay.
 
-    Which bucket holds them is the environment's, and stands elsewhere.
+    Which bucket holds them is the environment's, and stands elsewhere.  Raises `ReleaseError` where
+    *text* is none.
 
     >>> pinned("# Why\\n{}\\n", {"ModelBucket": "models", "CostModel": "1/abc"})
     '# Why\\nCostModel: 1/abc\\n'
     """
     comments = "".join(line for line in text.splitlines(True) if line.startswith("#"))
-    known = yaml.safe_load(text) or {}
+    try:
+        known = yaml.safe_load(text) or {}
+    except yaml.YAMLError:
+        known = None
+    if not isinstance(known, dict):
+        raise ReleaseError("The file to write to has no parameters of template.yaml: Name: value.")
     models = {name: value for name, value in parameters.items() if name != "ModelBucket"}
     return comments + yaml.safe_dump(known | models, sort_keys=False)
+
+
+def write(path: Path, text: str) -> None:
+    """*text* into *path*, whole or not at all: whoever reads meanwhile has the old one."""
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text)
+        if path.exists():
+            shutil.copymode(path, beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def resolve(found: Version | None, model_name: str, alias: str) -> Version:
@@ -145,16 +174,30 @@ def _put(client: S3Client, bucket: str, key: str, content: bytes) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
-    except ClientError as exc:
-        if exc.response["Error"]["Code"] != "PreconditionFailed":
-            raise ReleaseError(f"cannot write s3://{bucket}/{key}: {_line(exc)}") from exc
-        if client.get_object(Bucket=bucket, Key=key)["Body"].read() != content:
-            raise ReleaseError(
-                f"s3://{bucket}/{key} is another model's; it was left alone."
-            ) from None
-    except BotoCoreError as exc:
+        written = _written(client, bucket, key, content)
+        there = content if written else client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except (BotoCoreError, ClientError) as exc:
         raise ReleaseError(f"cannot write s3://{bucket}/{key}: {_line(exc)}") from exc
+    if there != content:
+        raise ReleaseError(f"s3://{bucket}/{key} is another model's; it was left alone.")
+
+
+def _written(client: S3Client, bucket: str, key: str, content: bytes) -> bool:
+    """False where a file is there already."""
+    from botocore.exceptions import ClientError
+
+    pauses = [PAUSE_SECONDS * 2**attempt for attempt in range(ATTEMPTS - 1)]
+    while True:
+        try:
+            client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+            return True
+        except ClientError as exc:
+            status = exc.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == TAKEN:
+                return False
+            if status != CONFLICT or not pauses:
+                raise
+        time.sleep(pauses.pop(0))
 
 
 def _line(exc: Any) -> str:
