@@ -57,6 +57,13 @@ PIPENV = env PIPENV_IGNORE_VIRTUALENVS=1 PIPENV_VENV_IN_PROJECT=1 PIPENV_NOSPIN=
 # Where pip's own settings name an index, pipenv would write it into the lock.
 PLAIN_PIP = env -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null
 
+.PHONY: docker
+docker:
+	@command -v docker >/dev/null || { echo "This needs Docker, which is not installed: see" \
+	"https://docs.docker.com/engine/install, or apt install docker.io." >&2; exit 2; }
+	@docker info >/dev/null 2>&1 || { echo "This needs Docker, whose engine does not answer: start it" \
+	"(Docker Desktop, or systemctl start docker), or join the group docker." >&2; exit 2; }
+
 .PHONY: help
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -140,7 +147,7 @@ bench-web: .venv/run-installed  ## the web service under load, beside other ways
 	$(PY) -m benchmarks.memory
 
 .PHONY: bench-image
-bench-image: .venv/dev-installed image  ## the images beside the tutorial's
+bench-image: docker .venv/dev-installed image  ## the images beside the tutorial's
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m benchmarks.image
 
@@ -160,7 +167,7 @@ smoke: .venv/run-installed  ## ten rides and a broken record through the deploye
 	$(PY) -m operate.smoke --stack "$(STACK)"
 
 .PHONY: image
-image:  ## ride-predictions:onnx, :lambda, :batch and :web (MODEL=build/model, COST_MODEL=... bake models in)
+image: docker  ## ride-predictions:onnx, :lambda, :batch and :web (MODEL=build/model, COST_MODEL=... bake models in)
 	$(BUILD) --target onnx -t ride-predictions:onnx .
 	$(BUILD) --target lambda -t ride-predictions:lambda .
 	$(BUILD) --target batch -t ride-predictions:batch .
@@ -169,17 +176,23 @@ image:  ## ride-predictions:onnx, :lambda, :batch and :web (MODEL=build/model, C
 	|| echo "Built on a stand-in for AWS's base image: to try and to test, not to deploy."
 
 .PHONY: build
-build: sam/.venv/installed  ## what is deployed, by the SAM CLI (PARAMETERS="Name=value ..." of the template)
+build: docker sam/.venv/installed  ## what is deployed, by the SAM CLI (PARAMETERS="Name=value ..." of the template)
 	set -f; sam/.venv/bin/sam build $(SAM_BUILD) --parameter-overrides $$PARAMETERS \
 	Version=$(VERSION) Revision=$(REVISION)
 
 # SAM puts no image that it pushes into a loop over a parameter; an image by its digest serves all
 # functions of its target. That of batches is RELEASE-batch.
-.PHONY: push
-push:  ## what was built, to REPOSITORY of ECR as RELEASE; the digests go into the built template
+.PHONY: named
+named:
 	@test -n "$$REPOSITORY" -a -n "$$RELEASE" \
 	|| { echo "Say where to, and as what: make push REPOSITORY=... RELEASE=..." >&2; exit 2; }
-	@for built in $(BUILT); do stand_in="$$($(STAND_IN) $$built)"; test -z "$$stand_in" \
+
+.PHONY: push
+push: named docker  ## what was built, to REPOSITORY of ECR as RELEASE; the digests go into the built template
+	@command -v aws >/dev/null || { echo "This needs the AWS command line (version 2), which is not" \
+	"installed: see https://docs.aws.amazon.com/cli." >&2; exit 2; }
+	@for built in $(BUILT); do stand_in="$$($(STAND_IN) $$built)" \
+	|| { echo "There is no image $$built to push: run make build first." >&2; exit 2; }; test -z "$$stand_in" \
 	|| { echo "$$built was built on a stand-in for AWS's base image: it is not to be deployed." >&2; exit 1; }; done
 	aws ecr get-login-password | docker login --username AWS --password-stdin "$${REPOSITORY%%/*}"
 	for built in $(BUILT); do \
@@ -196,11 +209,12 @@ event:
 	@test -f "$(EVENT)" || { echo "There is no event $(EVENT): events/ has some" >&2; exit 2; }
 
 .PHONY: invoke
-invoke: event sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
+invoke: event docker sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
 	@test -e build/model/MLmodel || $(MAKE) model
 	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model \
 	Version=$(VERSION) Revision=$(REVISION)
-	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json --skip-pull-image
+	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json --skip-pull-image \
+	| $(PY) -m local.answers
 
 # --- what contributors run ------------------------------------------------------------------
 
@@ -216,7 +230,7 @@ test-slow: .venv/dev-installed .venv/spark-installed sam/.venv/installed checkov
 test-all: test test-slow  ## all tests but the images'
 
 .PHONY: image-test
-image-test: .venv/dev-installed image  ## the tests that run the images
+image-test: docker .venv/dev-installed image  ## the tests that run the images
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(PY) -m pytest -m image
 
@@ -237,7 +251,7 @@ template: sam/.venv/installed  ## lint the template of what runs on AWS
 	sam/.venv/bin/sam validate --lint --region us-east-1
 
 .PHONY: sbom
-sbom: .venv/dev-installed  ## what is in the images, and in what they stand on, into build/sbom/
+sbom: docker .venv/dev-installed  ## what is in the images, and in what they stand on, into build/sbom/
 	@mkdir -p build/sbom
 	$(SBOM) --categories "packages" --output-file build/sbom/onnx.json
 	$(SBOM) --categories "packages pyfunc" --output-file build/sbom/lambda.json

@@ -387,6 +387,16 @@ def test_a_model_is_baked_in_and_invoked_by_sam() -> None:
     assert 1 < prediction["prediction"]["ride_duration"] < 60
 
 
+def test_an_error_of_the_function_is_one_of_make_too(tmp_path: Path) -> None:
+    (tmp_path / "event.json").write_text('{"Records": "none"}')
+
+    answer = made("invoke", f"EVENT={tmp_path / 'event.json'}")
+
+    assert answer.returncode != 0
+    assert json.loads(answer.stdout.splitlines()[-1])["errorType"] == "EventError"
+    assert "The function failed with EventError" in answer.stderr
+
+
 def test_a_model_that_is_not_there_cannot_be_baked_in() -> None:
     answer = made("image", "MODEL=build/no-model")
 
