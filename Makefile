@@ -166,6 +166,11 @@ smoke: .venv/run-installed  ## ten rides and a broken record through the deploye
 	@test -n "$(STACK)" || { echo "Name the stack: make smoke STACK=name" >&2; exit 2; }
 	$(PY) -m operate.smoke --stack "$(STACK)"
 
+.PHONY: stack
+stack: .venv/run-installed  ## the service on this machine until Ctrl-C, for make smoke and replay to be tried on
+	@test -e build/model/MLmodel || $(MAKE) model
+	$(PY) -m local.stack
+
 .PHONY: image
 image: docker  ## ride-predictions:onnx, :lambda, :batch and :web (MODEL=build/model, COST_MODEL=... bake models in)
 	$(BUILD) --target onnx -t ride-predictions:onnx .
