@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tomllib
@@ -79,6 +80,29 @@ def test_every_page_is_found_from_the_readme() -> None:
 
     for page in PAGES[1:]:
         assert str(page.relative_to(ROOT)) in readme
+
+
+def test_rides_are_replayed_by_what_the_stream_invokes() -> None:
+    """Without the alias it would be what was deployed last, rolled back or not."""
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    named = re.findall(r"operate\.replay [^`]*--function (\S+?)`", runbook)
+
+    assert named
+    assert {name.partition(":")[2] for name in named} == {"live"}
+    assert "AutoPublishAlias: live" in (ROOT / "template.yaml").read_text()
+
+
+def test_who_may_replay_reaches_all_that_can_be_replayed() -> None:
+    [policy] = blocks(ROOT / "docs" / "replay.md", "json")
+    allowed = [(each["Action"], str(each["Resource"])) for each in json.loads(policy)["Statement"]]
+    template = (ROOT / "template.yaml").read_text()
+    kept = re.findall(r"Value: !Sub s3://\$\{RejectsBucket\}/(\S+)", template)
+
+    assert len(kept) == 2
+    for prefix in kept:
+        for action, key in (("s3:GetObject", "*"), ("s3:PutObject", "*.replayed")):
+            [resources] = [found for name, found in allowed if name == action]
+            assert f"arn:aws:s3:::BUCKET/{prefix}/{key}" in resources
 
 
 def test_the_examples_of_events_are_events() -> None:

@@ -5,6 +5,7 @@ They have not run on GitHub; what can be known without it is here.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -53,9 +54,13 @@ def all_scripts(path: Path) -> str:
     return every.replace("\\\n", " ")
 
 
+def blocks_of(page: str) -> list[str]:
+    """Of the shell."""
+    return re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
 def in_shell(page: str) -> str:
-    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    return "\n".join(blocks).replace("\\\n", " ")
+    return "\n".join(blocks_of(page)).replace("\\\n", " ")
 
 
 def calls_of_sam(command: str) -> list[str]:
@@ -295,6 +300,35 @@ def test_nothing_is_pushed_to_nowhere(
     assert done.returncode != 0
     assert "Say where to, and as what" in done.stderr
     assert not (tmp_path / "calls").exists()
+
+
+def test_the_page_takes_a_stack_back_to_the_images_of_a_release_before(tmp_path: Path) -> None:
+    """ECR answers with the SHA-256 of a tag."""
+
+    def image(tag: str) -> str:
+        return f"{REPOSITORY}@sha256:{hashlib.sha256(tag.encode()).hexdigest()}"
+
+    [block] = [found for found in blocks_of(PAGE) if "get-template" in found]
+    running = f"ImageUri: {image('2')}\nImageUri: {image('2-batch')}\nImageUri: {image('2')}\n"
+    (tmp_path / "running.yaml").write_text(running)
+    (tmp_path / "aws").write_text(
+        "#!/bin/bash\n"
+        'case "$*" in *get-template*) cat running.yaml ;;\n'
+        '*) [[ "$*" =~ imageTag=([^ ]+) ]]\n'
+        'echo "sha256:$(printf %s "${BASH_REMATCH[1]}" | sha256sum | cut -c -64)" ;; esac\n'
+    )
+    (tmp_path / "aws").chmod(0o755)
+
+    subprocess.run(
+        ["bash", "-euc", block],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "BAD": "2", "GOOD": "1"},
+        check=True,
+    )
+
+    mended = (tmp_path / ".aws-sam/build/template.yaml").read_text()
+    back = f"ImageUri: {image('1')}\nImageUri: {image('1-batch')}\nImageUri: {image('1')}\n"
+    assert mended == back
 
 
 def test_a_stand_in_has_the_label_that_is_looked_for() -> None:
