@@ -213,9 +213,11 @@ push: named docker  ## what was built, to REPOSITORY of ECR as RELEASE; the dige
 event:
 	@test -f "$(EVENT)" || { echo "There is no event $(EVENT): events/ has some" >&2; exit 2; }
 
+# SAM builds without the host's network: what needs one is in Docker's cache by then.
 .PHONY: invoke
-invoke: event docker sam/.venv/installed image  ## the image, with EVENT=events/one-ride.json, in Docker
+invoke: event docker sam/.venv/installed  ## the image, with EVENT=events/one-ride.json, in Docker
 	@test -e build/model/MLmodel || $(MAKE) model
+	$(BUILD) --target lambda -t ride-predictions:lambda .
 	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model \
 	Version=$(VERSION) Revision=$(REVISION)
 	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json --skip-pull-image \
