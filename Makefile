@@ -301,4 +301,4 @@ lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew
 
 .PHONY: clean
 clean:  ## remove what was built, but not the environments
-	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
