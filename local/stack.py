@@ -18,10 +18,12 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from model_service.errors import ServiceError
+from model_service.settings import Settings
 
 from .aws import Embedded, embedded
 from .function import Function, served
@@ -90,7 +92,9 @@ def running() -> Iterator[tuple[dict[str, str], Future[None]]]:
         os.environ.update(aws.environ, **settings)
         _create(aws)
         function = Function(importlib.import_module("lambda_function").lambda_handler, _say)
-        with served(function, settings) as api, _polled(aws, function) as polling:
+        own = [field.name.upper() for field in fields(Settings)]
+        variables = {name: os.environ[name] for name in own if name in os.environ}
+        with served(function, variables) as api, _polled(aws, function) as polling:
             yield {**aws.environ, "AWS_ENDPOINT_URL_LAMBDA": api}, polling
 
 
@@ -157,6 +161,8 @@ def main() -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         print("stack: stopped", file=sys.stderr)
+    finally:
+        ENVIRONMENT.unlink(missing_ok=True)
     return 0
 
 

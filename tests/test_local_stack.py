@@ -56,7 +56,9 @@ def running(
             process.send_signal(signal.SIGTERM)
 
 
-def test_the_tools_of_operators_find_it(running: subprocess.Popen[str], capsys: Any) -> None:
+def test_the_tools_of_operators_find_it(
+    running: subprocess.Popen[str], tmp_path: Path, capsys: Any
+) -> None:
     code = smoke.main(["--stack", stack.NAME, "--patience", "6"])
     assert (code, "of 10 rides were answered" in capsys.readouterr().out) == (1, True)
 
@@ -76,6 +78,7 @@ def test_the_tools_of_operators_find_it(running: subprocess.Popen[str], capsys: 
     out, err = running.communicate(timeout=30)
     assert (running.returncode, err.splitlines()[-1]) == (0, "stack: stopped")
     assert '"rejected":[' in out
+    assert not (tmp_path / stack.ENVIRONMENT).exists()
 
 
 def test_a_function_that_does_not_start_is_said_in_a_sentence(tmp_path: Path) -> None:
