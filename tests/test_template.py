@@ -274,6 +274,15 @@ def test_a_new_version_takes_over_bit_by_bit_and_alarms_roll_it_back(stack: Stac
         assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
 
 
+def test_the_runbook_says_which_alarms_refuse_a_new_version(stack: Stack) -> None:
+    runbook = (ROOT / "docs/runbook.md").read_text()
+    [sentence] = re.findall(r"\*\*While (.*?) is on, CodeDeploy refuses", runbook)
+
+    group = stack.of_type("AWS::CodeDeploy::DeploymentGroup")["DurationScorerDeploymentGroup"]
+    refusing = {alarm["Name"].strip("<>") for alarm in group["AlarmConfiguration"]["Alarms"]}
+    assert {f"Duration{name}" for name in re.findall(r"`(\w+)`", sentence)} == refusing
+
+
 def test_snapstart_is_off_until_it_is_asked_for(stack: Stack) -> None:
     assert stack.resources["DurationScorer"]["Properties"]["SnapStart"] == {"ApplyOn": "None"}
 
