@@ -37,6 +37,8 @@ GLANCE_SECONDS = 1.0  # a shard may be read five times a second, by all its read
 MISSING, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 
 Wait = Callable[[float], None]
+Answered = dict[tuple[str, str], set[str]]
+"""Rides by the model and the version that answered them."""
 
 
 def events(run: str) -> dict[str, bytes]:
@@ -73,22 +75,27 @@ def smoke(
     say(f"sent {RIDES} rides and a broken record to {stack.input}")
 
     began = time.monotonic()
-    answered: dict[str, set[str]] = {}
+    answered: Answered = {}
     reason = ""
-    while not (complete := bool(reason) and _missing(rides, answered) == 0):
+    while not (complete := bool(reason) and len(_done(rides, answered)) >= stack.models):
         for prediction in tail.predictions():
             if prediction.source.event_id in rides:
-                who = f"{prediction.model}, version {prediction.version}"
+                who = (prediction.model, prediction.version)
                 answered.setdefault(who, set()).add(prediction.source.event_id)
         reason = reason or stacks.reason(s3, stack, broken)
         if time.monotonic() - began > patience:
             break
         wait(GLANCE_SECONDS)
 
-    for who, found in answered.items():
-        say(f"{len(found)} of {RIDES} rides were answered on {stack.output_stream} by {who}")
-    if missing := _missing(rides, answered):
+    for (model, version), found in answered.items():
+        say(
+            f"{len(found)} of {RIDES} rides were answered on {stack.output_stream}"
+            f" by {model}, version {version}"
+        )
+    if missing := len(set(rides).difference(*answered.values())):
         say(f"no prediction came for {missing} rides within {patience:g} s")
+    elif (done := len(_done(rides, answered))) < stack.models:
+        say(f"{done} of {stack.models} models answered all rides within {patience:g} s")
     say(
         f"the broken record lies under {stack.rejects}: {reason}"
         if reason
@@ -97,8 +104,14 @@ def smoke(
     return complete
 
 
-def _missing(rides: Sequence[str], answered: dict[str, set[str]]) -> int:
-    return len(set(rides).difference(*answered.values()))
+def _done(rides: Sequence[str], answered: Answered) -> set[str]:
+    """The models that answered every ride, be it in several versions."""
+    models = {model for model, _ in answered}
+    return {
+        name
+        for name in models
+        if not set(rides).difference(*(found for who, found in answered.items() if who[0] == name))
+    }
 
 
 def main(arguments: Sequence[str] | None = None, *, wait: Wait = time.sleep) -> int:

@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
 OUTPUTS = ("RideEventsStreamName", "RidePredictionsStreamName", "RejectsLocation")
 """Of the template: what tells a stack's parts."""
+SCORER = re.compile(r"(?!Batch)\w+FunctionName")
+"""An output for each model."""
 
 
 class Stack(NamedTuple):
-    """Names of a stack's parts."""
+    """Names of a stack's parts, and how many models answer each ride."""
 
     input: str
     output_stream: str
     rejects: str
     """s3://bucket/prefix"""
+    models: int = 1
 
 
 class CloudFormation(Protocol):
@@ -47,7 +50,9 @@ def deployed(client: CloudFormation, name: str) -> Stack:
     found = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
     if missing := [key for key in OUTPUTS if key not in found]:
         raise BadInput(f"the stack {name} has no output {', '.join(missing)}")
-    stack = Stack(*(found[key] for key in OUTPUTS))
+    scorers = [key for key in found if SCORER.fullmatch(key)]
+    rides, predictions, rejects = (found[key] for key in OUTPUTS)
+    stack = Stack(rides, predictions, rejects, models=max(1, len(scorers)))
     if not stack.rejects.startswith("s3://"):
         raise BadInput(f"{name} keeps no rejects: its {OUTPUTS[2]} is {stack.rejects}")
     return stack

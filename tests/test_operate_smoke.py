@@ -34,6 +34,9 @@ TEMPLATE = {
         "RideEventsStreamName": {"Value": "ride_events"},
         "RidePredictionsStreamName": {"Value": "ride_predictions"},
         "RejectsLocation": {"Value": "s3://rejects/of-a-test"},
+        "DurationFunctionName": {"Value": "scores-durations"},
+        "CostFunctionName": {"Value": "scores-costs"},
+        "BatchFunctionName": {"Value": "scores-files"},
     },
 }
 
@@ -152,19 +155,45 @@ def test_a_stack_without_a_function_fails_it(aws: None, capsys: Any) -> None:
     assert "the broken record did not come to s3://rejects/of-a-test" in said
 
 
-def test_a_stack_is_known_by_its_outputs(aws: None, capsys: Any) -> None:
-    boto3.client("cloudformation").create_stack(
-        StackName="rides", TemplateBody=json.dumps(TEMPLATE)
-    )
+@pytest.fixture
+def known(aws: None) -> Iterator[str]:
+    """The name of the stack with two models."""
+    cloudformation = boto3.client("cloudformation")
+    cloudformation.create_stack(StackName="rides", TemplateBody=json.dumps(TEMPLATE))
+    yield "rides"
+    cloudformation.delete_stack(StackName="rides")
 
-    assert smoke.main(["--stack", "rides", "--patience", "1"]) == 1
+
+def test_a_stack_is_known_by_its_outputs(known: str, capsys: Any) -> None:
+    assert smoke.main(["--stack", known, "--patience", "1"]) == 1
     assert "sent 10 rides and a broken record to ride_events" in capsys.readouterr().out
+
+
+def test_a_model_that_is_silent_beside_another_fails_it(
+    known: str, handler: Callable[..., Any], capsys: Any
+) -> None:
+    with running(handler):
+        assert smoke.main(["--stack", known, "--patience", "5"]) == 1
+
+    said = capsys.readouterr().out
+    assert "10 of 10 rides were answered on ride_predictions by ride_duration_" in said
+    assert "1 of 2 models answered all rides within 5 s" in said
+    assert said.endswith("The stack does not work.\n")
+
+
+def test_each_model_answers_every_ride_in_whichever_version() -> None:
+    answered = {("m", "1"): {"a"}, ("m", "2"): {"b"}, ("n", "1"): {"a"}, ("o", "1"): {"a", "b"}}
+
+    assert smoke._done(["a", "b"], answered) == {"m", "o"}
 
 
 @pytest.mark.parametrize(
     ("outputs", "sentence"),
     [
-        ({"RideEventsStreamName": "a"}, "no output RidePredictionsStreamName, RejectsLocation"),
+        (
+            {"RideEventsStreamName": "a"},
+            "no output RidePredictionsStreamName, RejectsLocation",
+        ),
         (dict.fromkeys(stack.OUTPUTS, "none"), "keeps no rejects"),
     ],
 )

@@ -22,6 +22,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
+from operate.stack import Stack as Parts
 from operate.stack import deployed
 
 from . import stacks
@@ -377,7 +378,7 @@ def test_outputs_name_what_was_made_and_operators_read_them(aws: Aws, ids: Ids) 
 
     read = deployed(aws("cloudformation"), NAME)
 
-    assert read == (ids["RideEventsStream"], ids["PredictionsStream"], rejects)
+    assert read == Parts(ids["RideEventsStream"], ids["PredictionsStream"], rejects, models=2)
     assert worded(outputs, ids) == {
         "RideEventsStreamName": "<RideEventsStream>",
         "RideEventsStreamArn": "<RideEventsStream.Arn>",

@@ -18,7 +18,7 @@ import pytest
 from model_service import stream, telemetry
 from model_service.scoring import Target
 from model_service.settings import Settings
-from operate.stack import OUTPUTS
+from operate.stack import OUTPUTS, SCORER
 
 from . import mutate_template, stacks
 from .factories import FakeModel, MemoryPublisher, MemoryRejects, kinesis_event, payload
@@ -671,6 +671,9 @@ def test_taking_anything_away_is_noticed() -> None:
 
 def test_a_smoke_test_finds_its_streams_and_bucket_in_the_outputs(stack: Stack) -> None:
     assert set(OUTPUTS) <= stack.outputs
+    assert {name for name in stack.outputs if SCORER.fullmatch(name)} == {
+        f"{model}FunctionName" for model in MODELS
+    }
 
 
 def test_every_function_runs_the_image_that_make_builds() -> None:
