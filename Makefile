@@ -29,7 +29,7 @@ export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS := 1
 
 # What an image says of itself.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+REVISION := $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null || echo unknown)
 BUILD = docker build --network host --force-rm --build-arg "MODEL=$(MODEL)" \
 	--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
 # Empty where an image was built on what its registry has; .ci/base-images says what a stand-in is.

@@ -64,7 +64,7 @@ The service runs until Ctrl-C, with a line for each batch. In another terminal:
 
   source {ENVIRONMENT}
   make smoke STACK={NAME}
-  .venv/bin/python -m operate.replay {LOCATION} --function {FUNCTION}
+  .venv/bin/python -m operate.replay {LOCATION} --function {FUNCTION}:live
 """
 
 

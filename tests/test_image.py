@@ -373,7 +373,7 @@ def test_it_says_which_version_it_is(image: str) -> None:
     labels = found["Config"]["Labels"]
     revision = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
     assert labels["org.opencontainers.image.version"] == "0.1.0"
-    assert labels["org.opencontainers.image.revision"] == revision
+    assert labels["org.opencontainers.image.revision"].removesuffix("-dirty") == revision
     assert found["Config"]["Cmd"] == ["lambda_function.lambda_handler"]
 
 

@@ -113,6 +113,21 @@ def test_what_sam_takes_for_well_fails_where_the_function_did(
     assert said in done.stderr
 
 
+def test_an_image_says_of_which_commit_it_is_and_whether_it_is_more(
+    make: Make, place: Path
+) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for arguments in (["init", "-q"], ["add", "Makefile"], ["commit", "-qm", "All"]):
+        subprocess.run([*git, *arguments], cwd=place, check=True)
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=place, text=True).strip()
+    program(place / "bin/docker", 'echo "$@"')
+
+    assert f"REVISION={commit} " in make("image").stdout
+    with (place / "Makefile").open("a") as changed:
+        changed.write("# more\n")
+    assert f"REVISION={commit}-dirty " in make("image").stdout
+
+
 def test_an_answer_is_passed_on_as_it_came(capsys: pytest.CaptureFixture[str]) -> None:
     code = answers.main(["of the function's own\n", '{"batchItemFailures": []}'])
 
