@@ -1,4 +1,4 @@
-"""The function, as a poller invokes it and as Lambda's API does: the two routes that tools use.
+"""The function, as a poller invokes it and as Lambda's API does: the three routes that people use.
 
 One instance serves both, so invocations follow one another, as those of a sandbox do.  A fault is
 answered as Lambda answers it: its type, its words, and the end of the log.
@@ -20,6 +20,8 @@ from typing import Any
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from model_service.errors import ServiceError
+
 from .aws import HOST
 from .poller import FUNCTION, TIMEOUT_SECONDS, Context, Handler
 
@@ -28,14 +30,27 @@ API = "/2015-03-31/functions/"
 LOG_BYTES = 4096  # of its end; all that Lambda answers
 
 
-class Function:
-    """A class because it holds whose turn it is."""
+Deploy = Callable[[Mapping[str, str]], Handler]
+"""Starts the function with other settings.  Raises `ServiceError`."""
 
-    def __init__(self, handler: Handler, say: Callable[[str], object]) -> None:
-        """*say* gets what the handler prints."""
-        self._handler = handler
+
+class Function:
+    """A class because it holds whose turn it is, and what is deployed."""
+
+    def __init__(
+        self, deploy: Deploy, variables: Mapping[str, str], say: Callable[[str], object]
+    ) -> None:
+        """*say* gets what the handler prints.  Raises `ServiceError` where it does not start."""
+        self._deploy = deploy
         self._say = say
         self._turn = threading.Lock()
+        self.change(variables)
+
+    def change(self, variables: Mapping[str, str]) -> None:
+        """Start anew.  Raises `ServiceError`; then what was there stays."""
+        with self._turn:
+            self._handler = self._deploy(variables)
+            self.variables = dict(variables)
 
     def __call__(self, event: dict[str, Any], context: Any) -> Any:
         """A `Handler`."""
@@ -49,22 +64,39 @@ class Function:
                 self._say(log.getvalue())
 
 
-def application(function: Function, variables: Mapping[str, str]) -> Any:
-    """Lambda's API, of which *function* is the only function; *variables* are its environment."""
+def application(function: Function) -> Any:
+    """Lambda's API, of which *function* is the only function."""
 
     @Request.application
     def serve(request: Request) -> Response:
         name, _, action = request.path.removeprefix(API).partition("/")
         if name.split(":")[0] != FUNCTION:
             return _fault(404, "ResourceNotFoundException", f"the only function is {FUNCTION}")
-        if (request.method, action) == ("GET", "configuration"):
-            found = {"FunctionArn": ARN, "Environment": {"Variables": dict(variables)}}
-            return Response(json.dumps(found), mimetype="application/json")
-        if (request.method, action) == ("POST", "invocations"):
-            return _invoked(function, request)
-        return _fault(400, "InvalidRequestContentException", "the only calls are two")
+        match request.method, action:
+            case "GET", "configuration":
+                return _configuration(function)
+            case "PUT", "configuration":
+                return _changed(function, request)
+            case "POST", "invocations":
+                return _invoked(function, request)
+        return _fault(400, "InvalidRequestContentException", "this is not one of its three calls")
 
     return serve
+
+
+def _configuration(function: Function) -> Response:
+    found = {"FunctionArn": ARN, "Environment": {"Variables": function.variables}}
+    return Response(json.dumps(found), mimetype="application/json")
+
+
+def _changed(function: Function, request: Request) -> Response:
+    """Variables that are not given stay, unlike Lambda's."""
+    given = json.loads(request.data).get("Environment", {}).get("Variables", {})
+    try:
+        function.change(function.variables | given)
+    except ServiceError as exc:
+        return _fault(400, "InvalidParameterValueException", str(exc))
+    return _configuration(function)
 
 
 def _invoked(function: Function, request: Request) -> Response:
@@ -94,11 +126,9 @@ class _Silent(WSGIRequestHandler):
 
 
 @contextmanager
-def served(function: Function, variables: Mapping[str, str]) -> Iterator[str]:
+def served(function: Function) -> Iterator[str]:
     """The address of the API, on a free port of loopback, for the length of the block."""
-    server = make_server(
-        HOST, 0, application(function, variables), threaded=True, request_handler=_Silent
-    )
+    server = make_server(HOST, 0, application(function), threaded=True, request_handler=_Silent)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -27,7 +27,7 @@ from model_service.settings import Settings
 
 from .aws import Embedded, embedded
 from .function import Function, served
-from .poller import FUNCTION, Shard, poll
+from .poller import FUNCTION, Handler, Shard, poll
 from .streaming import BATCH_SIZE, PREDICTIONS, REJECTS, RIDE_EVENTS, SHARDS
 from .streams import readers
 
@@ -79,23 +79,35 @@ def running() -> Iterator[tuple[dict[str, str], Future[None]]]:
     Raises `ServiceError` where the function does not start.
     """
     with embedded() as aws:
-        settings = {
-            "MODEL_LOCATION": os.environ.get("MODEL_LOCATION", MODEL),
-            "PREDICTIONS_STREAM_NAME": PREDICTIONS,
-            "KINESIS_ENDPOINT_URL": aws.endpoint,
-            "TEST_RUN": "False",
-            "REJECTS_LOCATION": LOCATION,
-            "RETURN_PREDICTIONS": "False",  # as it is deployed
-        }
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
-        os.environ.update(aws.environ, **settings)
+        os.environ.update(aws.environ)
         _create(aws)
-        function = Function(importlib.import_module("lambda_function").lambda_handler, _say)
-        own = [field.name.upper() for field in fields(Settings)]
-        variables = {name: os.environ[name] for name in own if name in os.environ}
-        with served(function, variables) as api, _polled(aws, function) as polling:
+        function = Function(_deployed, _settings(aws), _say)
+        with served(function) as api, _polled(aws, function) as polling:
             yield {**aws.environ, "AWS_ENDPOINT_URL_LAMBDA": api}, polling
+
+
+def _settings(aws: Embedded) -> dict[str, str]:
+    """Those of the environment, and where everything is."""
+    own = [field.name.upper() for field in fields(Settings)]
+    return {
+        "MODEL_LOCATION": MODEL,
+        **{name: os.environ[name] for name in own if name in os.environ},
+        "PREDICTIONS_STREAM_NAME": PREDICTIONS,
+        "KINESIS_ENDPOINT_URL": aws.endpoint,
+        "TEST_RUN": "False",
+        "REJECTS_LOCATION": LOCATION,
+        "RETURN_PREDICTIONS": "False",  # as it is deployed
+    }
+
+
+def _deployed(settings: Mapping[str, str]) -> Handler:
+    """The real function, begun anew.  Raises `ServiceError`."""
+    os.environ.update(settings)
+    sys.modules.pop("lambda_function", None)
+    handler: Handler = importlib.import_module("lambda_function").lambda_handler
+    return handler
 
 
 def _create(aws: Embedded) -> None:

@@ -20,6 +20,8 @@ from local import stack
 from local.aws import KEY, REGION
 from local.function import Function, served
 from local.poller import FUNCTION
+from local.streaming import PREDICTIONS
+from local.streams import readers
 from operate import replay, smoke
 from training.run import Result
 
@@ -56,6 +58,15 @@ def running(
             process.send_signal(signal.SIGTERM)
 
 
+def answered() -> set[str]:
+    """The rides that have a prediction, by event id."""
+    return {
+        json.loads(record.data)["source"]["event_id"]
+        for reader in readers(boto3.client("kinesis"), PREDICTIONS)
+        for record in reader()
+    }
+
+
 def test_the_tools_of_operators_find_it(
     running: subprocess.Popen[str], tmp_path: Path, capsys: Any
 ) -> None:
@@ -68,8 +79,18 @@ def test_the_tools_of_operators_find_it(
     assert "Expected `int` <= 265" in said
     assert f"A dry run: {FUNCTION} was not invoked" in said
 
+    lambda_ = boto3.client("lambda")
+    with pytest.raises(ClientError, match="PREDICTION_MAX"):
+        lambda_.update_function_configuration(
+            FunctionName=FUNCTION, Environment={"Variables": {"PREDICTION_MAX": "far"}}
+        )
+    assert len(answered()) < 10
+    lambda_.update_function_configuration(
+        FunctionName=FUNCTION, Environment={"Variables": {"PREDICTION_MAX": "1440"}}
+    )
     assert replay.main([stack.LOCATION, "--function", f"{FUNCTION}:live", "--yes"]) == 1
-    assert "rides were rejected again" in capsys.readouterr().out
+    assert "1 rides were rejected again" in capsys.readouterr().out
+    assert len(answered()) == 10
 
     assert replay.main([stack.LOCATION, "--function", "nobody"]) == 2
     assert f"the only function is {FUNCTION}" in capsys.readouterr().err
@@ -98,7 +119,7 @@ def test_a_function_that_fails_answers_as_lambdas_does() -> None:
         assert context.get_remaining_time_in_millis() > 1000
         raise ValueError(f"no {event['what']}")
 
-    with served(Function(failing, said.append), {}) as address:
+    with served(Function(lambda _: failing, {}, said.append)) as address:
         client = boto3.client(
             "lambda",
             endpoint_url=address,
