@@ -13,7 +13,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from model_service import artifacts, flavours, model
@@ -23,7 +22,8 @@ from . import data, drift, evaluation, export, fit, report, tracking
 from .card import Facts, Rows
 from .data import Rides, Target
 from .provenance import environment, fingerprint, revision, together
-from .schema import PREFIX
+from .quality import Tally
+from .schema import GREEN
 
 Step = Callable[[str], None]
 """Told what is about to be done."""
@@ -68,10 +68,9 @@ def train(plan: Plan, *, step: Step) -> Result:
         raise data.DataError(
             f"{plan.test} cannot test what is trained on {max(plan.train)}: name a later --test."
         )
-    trained_on = list(_read(plan, plan.train, step))
-    rides = data.join(trained_on)
-    [test] = _read(plan, [plan.test], step)
-    files = _files(plan, [*trained_on, test])
+    *trained_on, (test, _) = read = list(_read(plan, [*plan.train, plan.test], step))
+    rides = data.join([part for part, _ in trained_on])
+    files = _files(plan, [tally for _, tally in read])
 
     step(f"fitting a model to {len(rides):,} rides")
     champion = fit.champion(rides, seed=plan.seed)
@@ -95,10 +94,17 @@ def train(plan: Plan, *, step: Step) -> Result:
 
     step("logging to MLflow")
     run_id, location = tracking.log(
-        tracking.Champion(champion, graph, {Path(drift.FILE).name: msgspec.json.encode(described)}),
+        tracking.Champion(
+            champion.value, graph, {Path(drift.FILE).name: msgspec.json.encode(described)}
+        ),
         _parameters(plan, rides),
         {**_flat(metrics), "onnx_largest_difference": difference},
         data=[(of.use, plan.data, of.file) for of in files],
+        dropped=[
+            {"month": of.month, "use": of.use, "reason": reason, "rows": rows}
+            for of in files
+            for reason, rows in of.tally.dropped.items()
+        ],
         tags={
             "mlflow.source.git.commit": revision(),
             "data_sha256": together(of.file for of in files),
@@ -148,20 +154,22 @@ def _facts(
     )
 
 
-def _files(plan: Plan, read: Sequence[Rides]) -> list[Rows]:
-    found = []
-    for month, rides in zip([*plan.train, plan.test], read, strict=True):
-        path = plan.data / f"{PREFIX}{month}.parquet"
-        read_rows = pl.scan_parquet(path).select(pl.len()).collect().item()
-        use = "test" if month == plan.test else "training"
-        found.append(Rows(month, use, fingerprint(path), read_rows, {}, len(rides)))
-    return found
+def _files(plan: Plan, tallies: Sequence[Tally]) -> list[Rows]:
+    return [
+        Rows(
+            month,
+            "test" if month == plan.test else "training",
+            fingerprint(plan.data / GREEN.file(month)),
+            tally,
+        )
+        for month, tally in zip([*plan.train, plan.test], tallies, strict=True)
+    ]
 
 
-def _read(plan: Plan, months: Iterable[str], step: Step) -> Iterable[Rides]:
+def _read(plan: Plan, months: Iterable[str], step: Step) -> Iterable[tuple[Rides, Tally]]:
     for month in months:
         step(f"reading {month}")
-        yield data.read(plan.data, month, plan.target)
+        yield data.read_counted(plan.data, month, plan.target)
 
 
 def _parameters(plan: Plan, rides: Rides) -> dict[str, object]:
