@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,7 +23,6 @@ from . import data, drift, evaluation, export, fit, report, tracking
 from .card import Facts, Rows
 from .data import Rides, Target
 from .provenance import environment, fingerprint, revision, together
-from .quality import Tally
 from .schema import GREEN
 
 Step = Callable[[str], None]
@@ -42,7 +42,10 @@ class Plan:
     artifacts: str | None
     """``s3://…`` or a directory; None for where MLflow puts them."""
     experiment: str = "ride-predictions"
+    calibrate: str | None = None
+    """The month between that the intervals are calibrated on; None for the rides of `train`."""
     seed: int = 0
+    parameters: fit.Parameters = fit.PARAMETERS
     card: bool = True
     """Whether pictures and a model card are made; without one no model is promoted."""
 
@@ -64,16 +67,17 @@ class Result:
 
 def train(plan: Plan, *, step: Step) -> Result:
     """Train and log one model.  Raises a `ServiceError` where that is not to be."""
-    if plan.test <= max(plan.train):
-        raise data.DataError(
-            f"{plan.test} cannot test what is trained on {max(plan.train)}: name a later --test."
-        )
-    *trained_on, (test, _) = read = list(_read(plan, [*plan.train, plan.test], step))
-    rides = data.join([part for part, _ in trained_on])
-    files = _files(plan, [tally for _, tally in read])
+    _in_order(plan)
+    read = dict(_read(plan, step))
+    rides = data.join([read[month].rides for month in plan.train])
+    test = read[plan.test].rides
+    files = [of.rows for of in read.values()]
 
     step(f"fitting a model to {len(rides):,} rides")
-    champion = fit.champion(rides, seed=plan.seed)
+    calibration = read[plan.calibrate].rides if plan.calibrate else None
+    champion = fit.champion(
+        rides, seed=plan.seed, calibration=calibration, parameters=plan.parameters
+    )
     predicted = fit.predict(champion, test.columns)
     step("fitting the linear baseline")
     linear = fit.baseline(rides).predict(rows(test.columns))
@@ -154,27 +158,47 @@ def _facts(
     )
 
 
-def _files(plan: Plan, tallies: Sequence[Tally]) -> list[Rows]:
-    return [
-        Rows(
-            month,
-            "test" if month == plan.test else "training",
-            fingerprint(plan.data / GREEN.file(month)),
-            tally,
-        )
-        for month, tally in zip([*plan.train, plan.test], tallies, strict=True)
-    ]
+class _Month(NamedTuple):
+    rides: Rides
+    rows: Rows
 
 
-def _read(plan: Plan, months: Iterable[str], step: Step) -> Iterable[tuple[Rides, Tally]]:
-    for month in months:
+def _read(plan: Plan, step: Step) -> Iterable[tuple[str, _Month]]:
+    uses = dict.fromkeys(plan.train, "training") | {plan.test: "test"}
+    if plan.calibrate:
+        uses[plan.calibrate] = "calibration"
+    for month, use in sorted(uses.items()):
         step(f"reading {month}")
-        yield data.read_counted(plan.data, month, plan.target)
+        rides, tally = data.read_counted(plan.data, month, plan.target)
+        file = fingerprint(plan.data / GREEN.file(month))
+        yield month, _Month(rides, Rows(month, use, file, tally))
+
+
+def _in_order(plan: Plan) -> None:
+    last = max(plan.train)
+    if plan.calibrate:
+        if plan.calibrate <= last:
+            raise data.DataError(
+                f"{plan.calibrate} cannot calibrate what is trained on {last}: "
+                "name a later --calibrate."
+            )
+        last = plan.calibrate
+    if plan.test <= last:
+        raise data.DataError(
+            f"{plan.test} cannot test what is trained on {last}: name a later --test."
+        )
 
 
 def _parameters(plan: Plan, rides: Rides) -> dict[str, object]:
-    of_plan = {key: asdict(plan)[key] for key in ("train", "test", "target", "seed")}
-    return {**of_plan, "train": ",".join(plan.train), "rides": len(rides), **fit.PARAMETERS}
+    return {
+        "train": ",".join(plan.train),
+        "calibrate": plan.calibrate or "",
+        "test": plan.test,
+        "target": plan.target,
+        "seed": plan.seed,
+        "rides": len(rides),
+        **plan.parameters,
+    }
 
 
 def _flat(metrics: dict[str, fit.Metrics]) -> fit.Metrics:
