@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service.features import columns, rows
+from model_service.features import columns
 from model_service.rides import Ride
 from tests.training_factories import QUICK, TLC_DATA, needs_tlc_data
-from training import data, fit, simulation
+from training import baselines, data, fit, simulation
 from training.data import DataError, Rides
 from training.fit import Fitted
 
@@ -39,7 +39,7 @@ def rmse(fitted: Fitted, rides: Rides) -> float:
 
 def test_the_champion_beats_the_linear_baseline(months: Months, champion: Fitted) -> None:
     train, test = months
-    predicted = fit.baseline(train).predict(rows(test.columns))
+    predicted = baselines.linear(train, 0)(test.columns)
 
     assert rmse(champion, test) < fit.metrics(test.target, predicted, "duration")["rmse_minutes"]
 

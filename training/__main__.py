@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif options.command == "train":
             _train(options, console)
         else:
-            from . import lifecycle  # heavy, as everything below
+            from . import lifecycle, study  # heavy, as everything below
 
-            return lifecycle.COMMANDS[options.command](options, console)
+            return {**lifecycle.COMMANDS, **study.COMMANDS}[options.command](options, console)
         return 0
     except ServiceError as exc:
         fault = str(exc)
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    from . import tracking  # with run, the heavy ones: not for --help
+    from . import tracking, tuning  # the heavy ones: not for --help
     from .run import Plan, train
 
     plan = Plan(
@@ -63,6 +63,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         calibrate=options.calibrate,
         seed=options.seed,
         card=options.card,
+        parameters=tuning.parameters(options.parameters),
     )
     with console.status("starting") as status:
 
@@ -102,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--test", default="2021-02", metavar="YYYY-MM")
     train.add_argument("--calibrate", metavar="YYYY-MM", help="a month between, for the intervals")
     train.add_argument("--target", choices=["duration", "cost"], default="duration")
+    train.add_argument("--parameters", type=Path, metavar="FILE", help="what tune --json found")
     train.add_argument("--tracking-uri", help=f"MLflow's (default: {TRACKING})")
     train.add_argument("--artifacts", help="s3://bucket/prefix or a directory")
     train.add_argument("--experiment", default="ride-predictions")

@@ -17,6 +17,11 @@ TAIL = 0.1
 """The share of rides to be left out of an interval, at either end."""
 
 
+def reach(scores: Floats, weight: Floats) -> tuple[float, float]:
+    """How far to reach down and up for all but `TAIL` of the rides to lie on either side."""
+    return quantile(-scores, weight), quantile(scores, weight)
+
+
 def quantile(scores: Floats, weight: Floats) -> float:
     """The least score that all but `TAIL` of the rides, by weight, do not pass; 0 or more.
 

@@ -20,12 +20,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.feature_extraction import DictVectorizer
-from sklearn.linear_model import LinearRegression
-from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from model_service.features import Inputs, RideColumns, rows, table
+from model_service.features import Inputs, RideColumns, table
 from model_service.geography import AXES
 
 from . import conformal
@@ -76,6 +73,8 @@ class Fitted:
     limits: tuple[float, float]
     """The least and the most that was learnt from; an interval goes no further, unless the value
     does."""
+    constant: tuple[float, float]
+    """What an interval of one width for all rides would reach down and up, to compare with."""
 
 
 def champion(
@@ -88,30 +87,35 @@ def champion(
     """Gradient boosting on places, distance and time; intervals from *calibration*, if given."""
     value = alone(rides, seed=seed, parameters=parameters)
     if calibration is None:
-        known = _some_without_time(rides, seed)
+        known = some_without_time(rides, seed)
         off = known.target - _from_other_days(parameters, known, seed)
     else:
         _enough(calibration)
-        known = _some_without_time(calibration, seed)
+        known = some_without_time(calibration, seed)
         off = known.target - ask(value, known.columns)
     errors = replace(known, target=np.abs(off))
     spread = trees(SPREAD, errors, seed)
     expected = np.maximum(_from_other_days(SPREAD, errors, seed), SMALLEST)
-    below, above = (conformal.quantile(way * off / expected, weights(known)) for way in (-1, 1))
     limits = (float(rides.target.min()), float(rides.target.max()))
-    return Fitted(value, spread, (below, above), limits)
+    return Fitted(
+        value,
+        spread,
+        reach=conformal.reach(off / expected, weights(known)),
+        limits=limits,
+        constant=conformal.reach(off, weights(known)),
+    )
 
 
 def alone(rides: Rides, *, seed: int, parameters: Parameters = PARAMETERS) -> Trees:
     """What the champion says of a ride, without how far off that may be: a fifth of the work."""
     _enough(rides)
-    return trees(parameters, _some_without_time(rides, seed), seed)
+    return trees(parameters, some_without_time(rides, seed), seed)
 
 
 def trees(parameters: Parameters, rides: Rides, seed: int) -> Trees:
     """Gradient boosting, with thresholds of 32 bits."""
     model = HistGradientBoostingRegressor(**parameters, early_stopping=False, random_state=seed)
-    with _one_thread():
+    with one_thread():
         model.fit(frame(rides.columns), rides.target, sample_weight=weights(rides))
     for [tree] in model._predictors:
         tree.nodes["num_threshold"] = floor_32(tree.nodes["num_threshold"])
@@ -133,7 +137,7 @@ def frame(columns: RideColumns) -> pd.DataFrame:
 
 def ask(model: Trees, columns: RideColumns) -> Floats:
     """What trees say of rides, in order."""
-    with _one_thread():
+    with one_thread():
         answers: Floats = model.predict(frame(columns))
     return answers
 
@@ -190,12 +194,12 @@ def _folds(rides: Rides) -> NDArray[np.int64]:
     return (number if number.max() + 1 >= FOLDS else np.arange(len(rides))) % FOLDS
 
 
-def _one_thread() -> threadpool_limits:
+def one_thread() -> threadpool_limits:
     # Trees this small gain little from more, and lose much where the other cores are busy.
     return threadpool_limits(1, user_api="openmp")
 
 
-def _some_without_time(rides: Rides, seed: int) -> Rides:
+def some_without_time(rides: Rides, seed: int) -> Rides:
     blank = np.random.default_rng(seed).random(len(rides)) < WITHOUT_TIME
     times = {
         name: np.where(blank, np.nan, getattr(rides.columns, name))
@@ -207,10 +211,3 @@ def _some_without_time(rides: Rides, seed: int) -> Rides:
 def _enough(rides: Rides) -> None:
     if len(rides) < FEWEST:
         raise DataError(f"There are {len(rides)} rides to train on; it takes {FEWEST}.")
-
-
-def baseline(rides: Rides) -> Pipeline:
-    """A straight line through the distance, with a step for each route."""
-    _enough(rides)
-    pipeline = Pipeline([("route", DictVectorizer()), ("line", LinearRegression())])
-    return pipeline.fit(rows(rides.columns), rides.target)

@@ -19,23 +19,41 @@ def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
         "release": "pin a registered model, copy it, and say what a deployment takes",
         "drift": "compare rides with those that a model was trained on",
         "backtest": "month by month, train anew beside a model that never is",
+        "compare": "every model on every two months that follow each other, as tables",
+        "tune": "search for better hyper-parameters",
     }
     made = {name: commands.add_parser(name, help=said) for name, said in parsers.items()}
-    for name in ("promote", "rollback", "release"):
+    for name in ("promote", "rollback", "release", "tune"):
         made[name].add_argument("--tracking-uri", default=tracking_uri)
-    for name in ("promote", "rollback", "backtest"):
+    for name in ("promote", "rollback", "backtest", "tune"):
         made[name].add_argument("--target", choices=TARGETS, default="duration")
     for name in ("promote", "drift"):
         made[name].add_argument("--data", type=Path, default=rides_at, help="(%(default)s)")
         made[name].add_argument("--month", metavar="YYYY-MM", help="(the newest)")
 
+    for name in ("backtest", "compare", "tune"):
+        made[name].add_argument("--data", type=Path, default=rides_at, help="(%(default)s)")
+        made[name].add_argument("--seed", type=int, default=0)
+
     back = made["backtest"]
-    back.add_argument("--data", type=Path, default=rides_at, help="(%(default)s)")
     back.add_argument("--from", dest="first", required=True, metavar="YYYY-MM")
     back.add_argument("--to", dest="last", required=True, metavar="YYYY-MM")
     back.add_argument("--window", type=_months, default=1, help="months to train on (%(default)s)")
-    back.add_argument("--seed", type=int, default=0)
     back.add_argument("--output", type=Path, default=Path("build/backtest"), metavar="DIR")
+
+    made["compare"].add_argument("--target", nargs="+", choices=TARGETS, default=list(TARGETS))
+    made["compare"].add_argument(
+        "--parameters", type=Path, metavar="FILE", help="what tune --json found, for the champion"
+    )
+    made["compare"].add_argument(
+        "--output", type=Path, default=Path("build/comparison"), metavar="DIR"
+    )
+
+    tune = made["tune"]
+    tune.add_argument("--train", nargs="+", required=True, metavar="YYYY-MM")
+    tune.add_argument("--validate", required=True, metavar="YYYY-MM", help="a later month")
+    tune.add_argument("--trials", type=_trials, default=30, help="(%(default)s)")
+    tune.add_argument("--json", type=Path, metavar="FILE", help="for train --parameters FILE")
 
     made["promote"].add_argument("--run", help="a run's id (the newest)")
     made["promote"].add_argument("--experiment", default="ride-predictions")
@@ -61,6 +79,10 @@ def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
 
 def _months(text: str) -> int:
     return int(_between(text, 1, 120))
+
+
+def _trials(text: str) -> int:
+    return int(_between(text, 1, 10_000))
 
 
 def _share(text: str) -> float:

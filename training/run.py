@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_service import artifacts, flavours, model
-from model_service.features import rows
 
-from . import data, drift, evaluation, export, fit, report, tracking
+from . import baselines, data, drift, evaluation, export, fit, report, tracking
 from .card import Facts, Rows
 from .data import Rides, Target
 from .provenance import environment, fingerprint, revision, together
@@ -80,7 +79,7 @@ def train(plan: Plan, *, step: Step) -> Result:
     )
     predicted = fit.predict(champion, test.columns)
     step("fitting the linear baseline")
-    linear = fit.baseline(rides).predict(rows(test.columns))
+    linear = baselines.linear(rides, plan.seed)(test.columns)
     metrics = {
         "test": fit.metrics(test.target, predicted, plan.target),
         "baseline_linear": fit.metrics(test.target, linear, plan.target),
@@ -126,7 +125,7 @@ def train(plan: Plan, *, step: Step) -> Result:
     if plan.card:
         step("drawing pictures, and writing the model's card")
         tested = evaluation.ask_month(served.predict, plan.test, test)
-        trained = report.Trained(served.predict, rides, tested, plan.seed)
+        trained = report.Trained(served.predict, rides, tested, plan.seed, plan.parameters)
         facts = _facts(plan, trained, result, files, difference, described.plausible.value)
         report.write(trained, facts, plan.tracking_uri)
     return result

@@ -95,9 +95,7 @@ def log(
     table of what was not used of them.
     """
     with _mlflow(tracking_uri) as mlflow:
-        if tracking_uri.startswith("sqlite:///"):
-            Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(tracking_uri)
+        _open(mlflow, tracking_uri)
         with mlflow.start_run(experiment_id=_experiment(mlflow, experiment, artifacts)) as run:
             mlflow.set_tags(tags)
             mlflow.log_params(parameters)
@@ -111,15 +109,48 @@ def log(
     return run.info.run_id, location(model.artifact_path)
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A run that has a run inside it for each trial."""
+
+    run_id: str
+    experiment_id: str
+    mlflow: Any
+
+    def trial(
+        self, name: str, parameters: Mapping[str, Any], errors: Series, *, pruned: bool
+    ) -> None:
+        """Keep a trial, and how far off it was on its way."""
+        with self.mlflow.start_run(
+            experiment_id=self.experiment_id, run_name=name, nested=True
+        ) as run:
+            self.mlflow.log_params(parameters)
+            self.mlflow.set_tag("pruned", pruned)
+            _log_series(self.mlflow, run.info.run_id, errors)
+
+    def best(self, parameters: Mapping[str, Any], name: str, error: float) -> None:
+        """Keep what was found, on the outer run."""
+        self.mlflow.log_params({f"best_{key}": value for key, value in parameters.items()})
+        self.mlflow.log_metric(name, error)
+
+
+@contextmanager
+def search(tracking_uri: str, experiment: str, parameters: Mapping[str, Any]) -> Iterator[Search]:
+    """A run of *experiment* for trials."""
+    with _mlflow(tracking_uri) as mlflow:
+        _open(mlflow, tracking_uri)
+        place = _experiment(mlflow, experiment, None)
+        with mlflow.start_run(experiment_id=place, run_name="search") as run:
+            mlflow.log_params(parameters)
+            yield Search(run.info.run_id, place, mlflow)
+
+
 def attach(tracking_uri: str, run_id: str, folder: Path, name: str, metrics: Series = ()) -> None:
     """Files of *folder* as artifacts of a run, below *name*, and metrics with a step each."""
     with _mlflow(tracking_uri) as mlflow:
-        client = mlflow.MlflowClient(tracking_uri)
-        now = int(1000 * time.time())
-        entities = [mlflow.entities.Metric(key, value, now, step) for key, value, step in metrics]
-        for first in range(0, len(entities), MOST_METRICS):
-            client.log_batch(run_id, metrics=entities[first : first + MOST_METRICS])
-        client.log_artifacts(run_id, str(folder), name)
+        mlflow.set_tracking_uri(tracking_uri)
+        _log_series(mlflow, run_id, metrics)
+        mlflow.MlflowClient(tracking_uri).log_artifacts(run_id, str(folder), name)
 
 
 def copy(place: str, directory: Path) -> None:
@@ -130,6 +161,19 @@ def copy(place: str, directory: Path) -> None:
         files = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=scratch)
         shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(files, directory)
+
+
+def _open(mlflow: Any, tracking_uri: str) -> None:
+    if tracking_uri.startswith("sqlite:///"):
+        Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(tracking_uri)
+
+
+def _log_series(mlflow: Any, run_id: str, metrics: Series) -> None:
+    now = int(1000 * time.time())
+    entities = [mlflow.entities.Metric(name, value, now, step) for name, value, step in metrics]
+    for first in range(0, len(entities), MOST_METRICS):
+        mlflow.MlflowClient().log_batch(run_id, metrics=entities[first : first + MOST_METRICS])
 
 
 def _experiment(mlflow: Any, name: str, artifacts: str | None) -> str:
