@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from training.fit import PARAMETERS
+
 TLC_DATA = Path(os.environ.get("TLC_DATA") or Path(__file__).parents[2] / "shared" / "data" / "tlc")
 needs_tlc_data = pytest.mark.skipif(
     not (TLC_DATA / "green_tripdata_2021-01.parquet").exists(),
@@ -26,6 +28,8 @@ RIDE: dict[str, Any] = {
     "tip_amount": 2.0,
 }
 MONTH = "2021-03"
+QUICK = {**PARAMETERS, "max_iter": 40, "learning_rate": 0.2, "max_leaf_nodes": 63}
+"""The champion's parameters with fewer trees, where a test need not have all of them."""
 
 
 def ride(**changes: Any) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         tracking_uri=options.tracking_uri or TRACKING,
         artifacts=options.artifacts or (None if options.tracking_uri else ARTIFACTS),
         experiment=options.experiment,
+        calibrate=options.calibrate,
         seed=options.seed,
         card=options.card,
     )
@@ -77,7 +78,8 @@ def _train(options: argparse.Namespace, console: Console) -> None:
 
         if options.data is None:
             step(f"simulating {options.rides:,} rides a month")
-            simulation.write(SIMULATED, [*plan.train, plan.test], options.rides, options.seed)
+            months = [*plan.train, *filter(None, [plan.calibrate]), plan.test]
+            simulation.write(SIMULATED, months, options.rides, options.seed)
         result = train(plan, step=step)
     text = json.dumps({name: getattr(result, name) for name in SUMMARY}, indent=2)
     print(text)
@@ -105,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         "--train", nargs="+", default=["2021-01"], metavar="YYYY-MM", help="or YYYY-MM..YYYY-MM"
     )
     train.add_argument("--test", default="2021-02", metavar="YYYY-MM")
+    train.add_argument("--calibrate", metavar="YYYY-MM", help="a month between, for the intervals")
     train.add_argument("--target", choices=["duration", "cost"], default="duration")
     train.add_argument("--tracking-uri", help=f"MLflow's (default: {TRACKING})")
     train.add_argument("--artifacts", help="s3://bucket/prefix or a directory")

@@ -54,7 +54,7 @@ def run(plan: Plan, *, step: Step) -> Iterator[Point]:
     months = between(plan)
     kept = {month: _read(plan, month, step) for month in months[: plan.window]}
     step(f"training once, on {', '.join(kept)}")
-    once = fit.champion(data.join(list(kept.values())), seed=plan.seed)
+    once = fit.alone(data.join(list(kept.values())), seed=plan.seed)
     anew = once
     for month in months[plan.window :]:
         trained_on = tuple(kept)
@@ -64,7 +64,7 @@ def run(plan: Plan, *, step: Step) -> Iterator[Point]:
             len(rides),
             trained_on,
             *(
-                fit.metrics(rides.target, fit.predict(model, rides.columns), plan.target)
+                fit.metrics(rides.target, fit.ask(model, rides.columns), plan.target)
                 for model in (anew, once)
             ),
         )
@@ -72,7 +72,7 @@ def run(plan: Plan, *, step: Step) -> Iterator[Point]:
         del kept[next(iter(kept))]  # no more than a window of months is ever held
         if month != months[-1]:
             step(f"training anew, on {', '.join(kept)}")
-            anew = fit.champion(data.join(list(kept.values())), seed=plan.seed)
+            anew = fit.alone(data.join(list(kept.values())), seed=plan.seed)
 
 
 def between(plan: Plan) -> list[str]:

@@ -185,7 +185,7 @@ def _contender(known: Registry, version: Version) -> Contender:
         version.number,
         version.location,
         model.load(version.location, sha256=version.sha256),
-        tuple(filter(None, said.get("train", "").split(","))),
+        tuple(filter(None, [*said.get("train", "").split(","), said.get("calibrate")])),
         version.rolled_back,
     )
 

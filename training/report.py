@@ -97,8 +97,8 @@ def _pictures(trained: Trained, facts: Facts) -> list[Picture]:
 
 
 def _learned(some: Rides, trained: Trained) -> Learned:
-    model = fit.champion(some, seed=trained.seed)
-    error = fit.predict(model, trained.test.rides.columns) - trained.test.rides.target
+    model = fit.alone(some, seed=trained.seed)
+    error = fit.ask(model, trained.test.rides.columns) - trained.test.rides.target
     return Learned(len(some), float((error**2).mean() ** 0.5))
 
 

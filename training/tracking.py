@@ -20,10 +20,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+import pandas as pd
+from sklearn.base import RegressorMixin
 
 from model_service.errors import ServiceError
-from model_service.features import TEXT
 
 from .fit import INPUTS
 from .provenance import File
@@ -31,6 +31,7 @@ from .provenance import File
 DATA_FILE = "model.onnx"
 TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 """What the pipeline holds beyond what skops itself trusts."""
+DROPPED = ["month", "use", "reason", "rows"]
 MOST_METRICS = 1000  # in one call; a limit of MLflow's
 DIGITS = 36  # of a data set's digest; a limit of MLflow's
 Series = Sequence[tuple[str, float, int]]
@@ -49,7 +50,7 @@ class Champion:
     A class because MLflow asks a flavour for a method of this name.
     """
 
-    pipeline: Pipeline
+    pipeline: RegressorMixin
     graph: bytes
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
     """What lies beside the model, by name; MLflow keeps it in ``extra_files``."""
@@ -82,6 +83,7 @@ def log(
     metrics: Mapping[str, float],
     *,
     data: Sequence[tuple[str, Path, File]],
+    dropped: Sequence[Mapping[str, Any]],
     tags: Mapping[str, str],
     tracking_uri: str,
     experiment: str,
@@ -89,7 +91,8 @@ def log(
 ) -> tuple[str, str]:
     """One run of *experiment*; gives its id, and the model's location as the service takes it.
 
-    *data* is what each file was used for, where it lies, and what is in it.
+    *data* is what each file was used for, where it lies, and what is in it; *dropped* the rows of a
+    table of what was not used of them.
     """
     with _mlflow(tracking_uri) as mlflow:
         if tracking_uri.startswith("sqlite:///"):
@@ -101,6 +104,7 @@ def log(
             for use, path, file in data:
                 mlflow.log_input(_dataset(path, file), context=use)
             mlflow.log_metrics(metrics)
+            mlflow.log_table(pd.DataFrame(dropped, columns=DROPPED), "dropped.json")
             model = mlflow.models.Model.log(
                 artifact_path=None, name="model", flavor=champion, flavor_name="sklearn"
             )
@@ -167,9 +171,7 @@ def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    inputs = [
-        ColSpec("string" if dtype == TEXT else "float", name) for name, dtype in INPUTS.items()
-    ]
+    inputs = [ColSpec("float", name) for name in INPUTS]
     return ModelSignature(Schema(inputs), Schema([TensorSpec(np.dtype(np.float64), (-1,))]))
 
 
