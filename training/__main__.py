@@ -54,14 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    from . import tracking  # with run, the heavy ones: not for --help
+    from . import data, tracking  # with run, the heavy ones: not for --help
     from .run import Plan, train
 
+    if options.data is None and options.kind != "green":
+        raise data.DataError(
+            f"Only green rides are simulated: name the --data of {options.kind} ones."
+        )
     plan = Plan(
         data=options.data or SIMULATED,
         train=tuple(span.named(options.train)),
         test=options.test,
         target=options.target,
+        kind=options.kind,
         tracking_uri=options.tracking_uri or TRACKING,
         artifacts=options.artifacts or (None if options.tracking_uri else ARTIFACTS),
         experiment=options.experiment,
@@ -102,13 +107,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train a model, log it to MLflow, and try it")
-    train.add_argument("--data", type=Path, help="a directory of green_tripdata_YYYY-MM.parquet")
+    train.add_argument("--data", type=Path, help="a directory of the TLC's months")
     train.add_argument(
         "--train", nargs="+", default=["2021-01"], metavar="YYYY-MM", help="or YYYY-MM..YYYY-MM"
     )
     train.add_argument("--test", default="2021-02", metavar="YYYY-MM")
     train.add_argument("--calibrate", metavar="YYYY-MM", help="a month between, for the intervals")
-    train.add_argument("--target", choices=["duration", "cost"], default="duration")
+    train.add_argument("--target", choices=others.TARGETS, default="duration")
+    train.add_argument("--kind", choices=others.KINDS, default="green", help="of taxis")
     train.add_argument("--tracking-uri", help=f"MLflow's (default: {TRACKING})")
     train.add_argument("--artifacts", help="s3://bucket/prefix or a directory")
     train.add_argument("--experiment", default="ride-predictions")

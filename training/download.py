@@ -26,6 +26,7 @@ from model_service.errors import ServiceError
 from . import notes, span, transfer
 from .notes import Note
 from .provenance import fingerprint
+from .schema import TAXIS, Kind
 from .transfer import Advance, NotThereError, Server
 
 FAILED, STOPPED = 1, 130  # exit codes: not all could be had; by the keyboard
@@ -107,10 +108,11 @@ def _bring(server: Server, options: argparse.Namespace, name: str, console: Cons
 
 
 def _names(options: argparse.Namespace) -> list[str]:
+    kind: Kind = options.kind
     months = span.between(options.first, options.last)
     if not months:
         raise DownloadError(f"{options.first} is after {options.last}.")
-    return [f"{options.kind}_tripdata_{month}.parquet" for month in months]
+    return [TAXIS[kind].file(month) for month in months]
 
 
 def _parquet(part: Path, name: str) -> None:

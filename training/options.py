@@ -29,6 +29,8 @@ def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
         made[name].add_argument("--tracking-uri", default=tracking_uri)
     for name in ("promote", "rollback", "backtest"):
         made[name].add_argument("--target", choices=TARGETS, default="duration")
+    for name in ("promote", "drift", "backtest"):
+        made[name].add_argument("--kind", choices=KINDS, default="green", help="of taxis")
     for name in ("promote", "drift"):
         made[name].add_argument("--data", type=Path, default=rides_at, help="(%(default)s)")
         made[name].add_argument("--month", metavar="YYYY-MM", help="(the newest)")
