@@ -41,3 +41,15 @@ def write_month(directory: Path, *rides: dict[str, Any], month: str = MONTH) -> 
     """Writes rides as the TLC's file of a month; returns the directory."""
     pl.DataFrame(rides).write_parquet(directory / f"green_tripdata_{month}.parquet")
     return directory
+
+
+def write_yellow_month(directory: Path, month: str) -> Path:
+    """The rides of a green month that is there, as the TLC writes those of yellow taxis."""
+    green = pl.read_parquet(directory / f"green_tripdata_{month}.parquet")
+    fee = "airport_fee" if month < "2023-02" else "Airport_fee"
+    yellow = green.rename(
+        {f"lpep_{end}_datetime": f"tpep_{end}_datetime" for end in ("pickup", "dropoff")}
+    ).drop("trip_type", "ehail_fee")
+    path = directory / f"yellow_tripdata_{month}.parquet"
+    yellow.with_columns(pl.lit(0.0).alias(fee)).write_parquet(path)
+    return path

@@ -16,6 +16,7 @@ from . import data, drawing, fit, pictures
 from .data import UNITS, DataError, Rides, Target
 from .drawing import ACCENT, RULE, WARM, draw
 from .fit import Metrics
+from .schema import Kind
 from .simulation import first_day
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Plan:
     window: int = 1
     """Months that a model is trained on."""
     seed: int = 0
+    kind: Kind = "green"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def between(plan: Plan) -> list[str]:
     """The months from first to last that are there."""
     for month in (plan.first, plan.last):
         first_day(month)  # raises where it is none
-    found = [m for m in data.months(plan.data) if plan.first <= m <= plan.last]
+    found = [m for m in data.months(plan.data, plan.kind) if plan.first <= m <= plan.last]
     if len(found) <= plan.window:
         raise DataError(
             f"From {plan.first} to {plan.last}, {plan.data} has {len(found)} months; "
@@ -149,4 +151,4 @@ def _gaps(months: Sequence[str]) -> list[int]:
 
 def _read(plan: Plan, month: str, step: Step) -> Rides:
     step(f"reading {month}")
-    return data.read(plan.data, month, plan.target)
+    return data.read(plan.data, month, plan.target, plan.kind)

@@ -21,6 +21,7 @@ from model_service.scoring import Answers
 from . import baselines, data, evaluation, fit
 from .data import DataError, Rides, Target
 from .evaluation import Part
+from .schema import Kind
 
 Step = Callable[[str], None]
 
@@ -96,9 +97,9 @@ class Comparison:
     constant: tuple[Constant, ...]
 
 
-def pairs(directory: Path) -> list[Pair]:
+def pairs(directory: Path, kind: Kind = "green") -> list[Pair]:
     """Months of *directory* that follow each other."""
-    found = data.months(directory)
+    found = data.months(directory, kind)
     there = [Pair(a, b) for a, b in pairwise(found) if b == _next(a)]
     if not there:
         raise DataError(f"{directory} has no two months that follow each other.")
@@ -113,6 +114,7 @@ class Plan:
     pairs: Sequence[Pair]
     targets: Sequence[Target]
     seed: int = 0
+    kind: Kind = "green"
     parameters: fit.Parameters = fit.PARAMETERS
     """The champion's."""
 
@@ -133,7 +135,9 @@ def run(plan: Plan, *, step: Step) -> Comparison:
 
 
 def _compare(plan: Plan, pair: Pair, target: Target, step: Step) -> Comparison:
-    trained, tested = (data.read(plan.data, month, target) for month in (pair.train, pair.test))
+    trained, tested = (
+        data.read(plan.data, month, target, plan.kind) for month in (pair.train, pair.test)
+    )
     asks: dict[str, baselines.Ask] = {}
     lines = []
 

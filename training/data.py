@@ -19,6 +19,8 @@ from .schema import TAXIS, Kind, Taxi
 
 Target = Literal["duration", "cost"]
 UNITS: Mapping[Target, str] = {"duration": "minutes", "cost": "dollars"}
+CALENDAR = (-62_135_596_800_000, 253_402_300_799_999)
+"""Milliseconds from 1970 to either end of the years 1 to 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +117,27 @@ def _table(path: Path, taxi: Taxi, target: Target) -> pl.DataFrame:
         table = pl.read_parquet(path, columns=list(kinds))
     except (pl.exceptions.PolarsError, OSError) as exc:
         raise DataError(f"{path} cannot be read as Parquet.") from exc
-    minutes = (pl.col(taxi.dropoff) - pl.col(taxi.pickup)).dt.total_microseconds() / 60e6
+    pickup, dropoff = _time(taxi.pickup), _time(taxi.dropoff)
+    minutes = (dropoff - pickup).dt.total_microseconds() / 60e6
     cost = pl.col("total_amount") - pl.col("tip_amount")  # a tip in cash is not recorded
-    local = clock(pl.col(taxi.pickup)).dt
+    local = clock(pickup).dt
     return table.select(
         pl.col("PULocationID", "DOLocationID").cast(pl.Int64),
         pl.col("trip_distance").cast(pl.Float64),
         local.hour().cast(pl.Float64).alias("hour"),
         (local.weekday() - 1).cast(pl.Float64).alias("weekday"),
         local.minute().cast(pl.Float64).alias("minute"),
-        pl.col(taxi.pickup).cast(pl.Datetime("us")).alias("pickup_datetime"),
+        pickup.alias("pickup_datetime"),
         minutes.alias("duration"),
         *([cost.cast(pl.Float64).alias("cost")] if target == "cost" else []),
     )
+
+
+def _time(name: str) -> pl.Expr:
+    """A column of times; what no calendar has, as in a damaged file, is missing."""
+    time = pl.col(name)
+    exists = time.dt.timestamp("ms").is_between(*CALENDAR)
+    return pl.when(exists).then(time).cast(pl.Datetime("us"))
 
 
 def _kinds(taxi: Taxi, target: Target) -> dict[str, str]:

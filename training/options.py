@@ -1,14 +1,18 @@
-"""What the commands that follow training can be told."""
+"""What the commands before and after training can be told."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from .contest import BOUND, CONFIDENCE
 
 TARGETS = ("duration", "cost")
+KINDS = ("green", "yellow")
+SOURCE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
+"""Where the TLC's page of trip records leads to."""
 
 
 def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
@@ -27,6 +31,8 @@ def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
         made[name].add_argument("--tracking-uri", default=tracking_uri)
     for name in ("promote", "rollback", "backtest", "tune"):
         made[name].add_argument("--target", choices=TARGETS, default="duration")
+    for name in ("promote", "drift", "backtest", "compare", "tune"):
+        made[name].add_argument("--kind", choices=KINDS, default="green", help="of taxis")
     for name in ("promote", "drift"):
         made[name].add_argument("--data", type=Path, default=rides_at, help="(%(default)s)")
         made[name].add_argument("--month", metavar="YYYY-MM", help="(the newest)")
@@ -50,7 +56,9 @@ def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
     )
 
     tune = made["tune"]
-    tune.add_argument("--train", nargs="+", required=True, metavar="YYYY-MM")
+    tune.add_argument(
+        "--train", nargs="+", required=True, metavar="YYYY-MM", help="or YYYY-MM..YYYY-MM"
+    )
     tune.add_argument("--validate", required=True, metavar="YYYY-MM", help="a later month")
     tune.add_argument("--trials", type=_trials, default=30, help="(%(default)s)")
     tune.add_argument("--json", type=Path, metavar="FILE", help="for train --parameters FILE")
@@ -75,6 +83,30 @@ def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
     made["drift"].add_argument(
         "--events", nargs="+", type=Path, metavar="FILE", help="ride events, one a line"
     )
+
+
+def add_download(commands: Any, rides_at: Path) -> None:
+    """The options of what comes before training."""
+    download = commands.add_parser("download", help="bring the TLC's months of rides")
+    download.add_argument("--from", dest="first", required=True, metavar="YYYY-MM")
+    download.add_argument("--to", dest="last", required=True, metavar="YYYY-MM")
+    download.add_argument("--kind", choices=KINDS, default="green")
+    download.add_argument(
+        "--data", type=Path, default=rides_at, metavar="DIR", help="(%(default)s)"
+    )
+    download.add_argument(
+        "--source", type=_address, default=os.environ.get("TLC_SOURCE") or SOURCE, metavar="URL",
+        help="what stands before the files' names; or TLC_SOURCE (%(default)s)",
+    )  # fmt: skip
+    download.add_argument(
+        "--replace", action="store_true", help="also files that are not as download left them"
+    )
+
+
+def _address(text: str) -> str:
+    if not text.startswith(("https://", "http://")):
+        raise argparse.ArgumentTypeError("it takes an address that begins with https:// or http://")
+    return text.rstrip("/")
 
 
 def _months(text: str) -> int:

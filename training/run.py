@@ -22,7 +22,7 @@ from . import baselines, data, drift, evaluation, export, fit, report, tracking
 from .card import Facts, Rows
 from .data import Rides, Target
 from .provenance import environment, fingerprint, revision, together
-from .schema import GREEN
+from .schema import TAXIS, Kind
 
 Step = Callable[[str], None]
 """Told what is about to be done."""
@@ -40,6 +40,7 @@ class Plan:
     tracking_uri: str
     artifacts: str | None
     """``s3://…`` or a directory; None for where MLflow puts them."""
+    kind: Kind = "green"
     experiment: str = "ride-predictions"
     calibrate: str | None = None
     """The month between that the intervals are calibrated on; None for the rides of `train`."""
@@ -168,8 +169,8 @@ def _read(plan: Plan, step: Step) -> Iterable[tuple[str, _Month]]:
         uses[plan.calibrate] = "calibration"
     for month, use in sorted(uses.items()):
         step(f"reading {month}")
-        rides, tally = data.read_counted(plan.data, month, plan.target)
-        file = fingerprint(plan.data / GREEN.file(month))
+        rides, tally = data.read_counted(plan.data, month, plan.target, plan.kind)
+        file = fingerprint(plan.data / TAXIS[plan.kind].file(month))
         yield month, _Month(rides, Rows(month, use, file, tally))
 
 
@@ -194,6 +195,7 @@ def _parameters(plan: Plan, rides: Rides) -> dict[str, object]:
         "calibrate": plan.calibrate or "",
         "test": plan.test,
         "target": plan.target,
+        "kind": plan.kind,
         "seed": plan.seed,
         "rides": len(rides),
         **plan.parameters,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from . import comparison, summary, tuning
+from . import comparison, span, summary, tuning
 from .data import UNITS
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 def compare(options: argparse.Namespace, console: Console) -> int:
     """Every model on every two months that follow each other."""
     plan = comparison.Plan(
-        options.data, comparison.pairs(options.data), list(dict.fromkeys(options.target)),
-        options.seed, tuning.parameters(options.parameters),
+        options.data, comparison.pairs(options.data, options.kind),
+        list(dict.fromkeys(options.target)), options.seed, options.kind,
+        tuning.parameters(options.parameters),
     )  # fmt: skip
     with _bar(console) as bar:
         task = bar.add_task("", total=plan.steps)
@@ -46,8 +47,8 @@ def compare(options: argparse.Namespace, console: Console) -> int:
 def tune(options: argparse.Namespace, console: Console) -> int:
     """Search for hyper-parameters, and say what was found."""
     plan = tuning.Plan(
-        options.data, tuple(options.train), options.validate, options.target, options.trials,
-        options.seed, options.tracking_uri,
+        options.data, tuple(span.named(options.train)), options.validate, options.target,
+        options.trials, options.seed, options.tracking_uri, options.kind,
     )  # fmt: skip
     with _bar(console) as bar:
         task = bar.add_task("reading", total=plan.trials)

@@ -20,6 +20,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from . import data, fit, tracking
 from .data import UNITS, Target
 from .fit import Parameters
+from .schema import Kind
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -46,6 +47,7 @@ class Plan:
     trials: int
     seed: int
     tracking_uri: str
+    kind: Kind = "green"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def _pruned(trial: FrozenTrial) -> bool:
 def _said(plan: Plan) -> dict[str, object]:
     return {
         "train": ",".join(plan.train),
-        **{name: getattr(plan, name) for name in ("validate", "target", "trials", "seed")},
+        **{name: getattr(plan, name) for name in ("kind", "validate", "target", "trials", "seed")},
     }
 
 
@@ -175,8 +177,10 @@ def _grow(trial: Trial, parameters: Parameters, plan: Plan, months: Months) -> f
 
 
 def _read(plan: Plan) -> Months:
-    trained = data.join([data.read(plan.data, month, plan.target) for month in plan.train])
-    judged = data.read(plan.data, plan.validate, plan.target)
+    trained = data.join(
+        [data.read(plan.data, month, plan.target, plan.kind) for month in plan.train]
+    )
+    judged = data.read(plan.data, plan.validate, plan.target, plan.kind)
     fed = fit.some_without_time(trained, plan.seed)
     return Months(
         fit.frame(fed.columns),
