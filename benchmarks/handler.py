@@ -35,7 +35,9 @@ from local import poller
 from local.streams import Record
 
 from .results import RESULTS, save
+from .tutorial.features import places, row
 
+ZONES = str(Path(__file__).parents[1] / "model_service/zones.csv")
 RIDES = 1000
 ROUNDS = 5
 STREAM = "arn:aws:kinesis:eu-west-1:000000000000:stream/ride_events"
@@ -121,18 +123,11 @@ def usual(event: dict[str, Any], location: str) -> Callable[[], int]:
     model = mlflow.pyfunc.load_model(location, suppress_warnings=True)
     client = boto3.client("kinesis")
     answer_at_once(client)
+    table = places(ZONES)
 
     def features(ride: dict[str, Any]) -> pd.DataFrame:
         moment = pd.Timestamp(ride["pickup_datetime"])
-        row = {
-            "PU_DO": f"{ride['PULocationID']}_{ride['DOLocationID']}",
-            "PULocationID": str(ride["PULocationID"]),
-            "DOLocationID": str(ride["DOLocationID"]),
-            "trip_distance": np.float32(ride["trip_distance"]),
-            "hour": np.float32(moment.hour),
-            "weekday": np.float32(moment.weekday()),
-        }
-        return pd.DataFrame([row])
+        return pd.DataFrame([row(ride, moment, table)], dtype="float32")
 
     def run() -> int:
         predictions = []

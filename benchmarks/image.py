@@ -72,6 +72,7 @@ def build_tutorial() -> None:
     """Raises `CalledProcessError`."""
     with tempfile.TemporaryDirectory() as context:
         shutil.copytree(ROOT / "benchmarks/tutorial", context, dirs_exist_ok=True)
+        shutil.copy(ROOT / "model_service/zones.csv", context)
         lock = json.loads((ROOT / "Pipfile.lock").read_text())
         Path(context, "constraints.txt").write_text(constraints(lock))
         command = ["docker", "build", "--network", "host", "-t", TUTORIAL, context]

@@ -18,6 +18,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from flask import Flask, Response, request
 
+from .tutorial.features import places, row
+
+ZONES = Path(__file__).parents[1] / "model_service/zones.csv"
 NEW_YORK = ZoneInfo("America/New_York")
 ANSWER = b'{"duration":21.3,"versions":{"duration":"73fdd3679fc040b8bf073c0be95d3b6b"}}'
 ONNX_TYPES: dict[str, Any] = {
@@ -30,13 +33,14 @@ ONNX_TYPES: dict[str, Any] = {
 
 
 def features(ride: dict[str, Any]) -> dict[str, Any]:
-    """All that a model may ask for; as plain Python."""
+    """All that a model in ONNX may ask for; as plain Python."""
     now = datetime.now(NEW_YORK)
     return {
         **ride,
         "PU_DO": f"{ride['PULocationID']}_{ride['DOLocationID']}",
         "hour": now.hour,
         "weekday": now.weekday(),
+        "minute_of_day": now.hour * 60 + now.minute,
     }
 
 
@@ -80,13 +84,15 @@ def tutorial() -> Flask:
 
     model = mlflow.pyfunc.load_model(os.environ["MODEL_LOCATION"], suppress_warnings=True)
     types = column_types(model.metadata)
+    table = places(str(ZONES))
     app = Flask("tutorial")
 
     @app.post("/predict")
     def predict() -> dict[str, float]:
-        known = features(request.get_json())
-        row = pd.DataFrame([{name: type_(known[name]) for name, type_ in types.items()}])
-        return {"duration": float(model.predict(row)[0])}
+        ride = request.get_json()
+        known = features(ride) | row(ride, datetime.now(NEW_YORK), table)
+        asked = pd.DataFrame([{name: type_(known[name]) for name, type_ in types.items()}])
+        return {"duration": float(model.predict(asked)[0])}
 
     return app
 

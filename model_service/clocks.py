@@ -20,7 +20,8 @@ Micros = NDArray[np.int64]
 
 EPOCH = datetime(1970, 1, 1)
 SECOND = 1_000_000
-HOUR = 3600 * SECOND
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 WHOLE_HOURS = (datetime(1884, 1, 1) - EPOCH) // timedelta(hours=1)
 MOST_HOURS = 1 << 20  # 120 years; rides that are further apart go one by one
@@ -47,6 +48,11 @@ def clocks(instants: Micros) -> Micros:
 def hours(shown: Micros) -> NDArray[np.int64]:
     """0 to 23."""
     return shown // HOUR % 24
+
+
+def minutes(shown: Micros) -> NDArray[np.int64]:
+    """Of the hour, 0 to 59."""
+    return shown // MINUTE % 60
 
 
 def weekdays(shown: Micros) -> NDArray[np.int64]:

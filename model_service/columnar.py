@@ -118,6 +118,7 @@ def columns(rides: pa.RecordBatch) -> RideColumns:
         distance=numpy(rides["trip_distance"]),
         hour=np.where(unknown, np.nan, clocks.hours(shown)),
         weekday=np.where(unknown, np.nan, clocks.weekdays(shown)),
+        minute=np.where(unknown, np.nan, clocks.minutes(shown)),
     )
 
 

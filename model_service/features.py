@@ -15,6 +15,8 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
+from . import geography
+from .geography import AXES, places
 from .rides import Ride, new_york
 
 Array = NDArray[Any]
@@ -26,7 +28,7 @@ TEXT = np.dtype(object)
 
 @dataclass(frozen=True, slots=True)
 class RideColumns:
-    """Rides side by side: five arrays of the same length, shape (n,)."""
+    """Rides side by side: arrays of the same length, shape (n,)."""
 
     pickup: NDArray[np.int64]
     """TLC zone, 1 to 265."""
@@ -38,9 +40,31 @@ class RideColumns:
     """Hour of the pick-up in New York, 0 to 23; NaN where the time is not known."""
     weekday: NDArray[np.float64]
     """Day of the pick-up in New York, Monday is 0; NaN where the time is not known."""
+    minute: NDArray[np.float64]
+    """Minute of that hour, 0 to 59; NaN where the time is not known."""
+
+    @property
+    def start(self) -> Array:
+        """Where they begin, shape (n, 4): see `geography`."""
+        return places()[self.pickup]
+
+    @property
+    def end(self) -> Array:
+        """Where they end."""
+        return places()[self.dropoff]
 
 
-FEATURES: Mapping[str, Callable[[RideColumns], Array]] = {
+Feature = Callable[[RideColumns], Array]
+
+
+def _by_axis(name: str, place: Feature) -> dict[str, Feature]:
+    def along(axis: int) -> Feature:
+        return lambda rides: place(rides)[:, axis]
+
+    return {f"{name}_{way}": along(axis) for axis, way in enumerate(AXES)}
+
+
+FEATURES: Mapping[str, Feature] = {
     "PU_DO": lambda rides: np.array(
         [
             f"{pu}_{do}"
@@ -53,16 +77,20 @@ FEATURES: Mapping[str, Callable[[RideColumns], Array]] = {
     "trip_distance": lambda rides: rides.distance,
     "hour": lambda rides: rides.hour,
     "weekday": lambda rides: rides.weekday,
+    "minute_of_day": lambda rides: rides.hour * 60 + rides.minute,
+    **_by_axis("pickup", lambda rides: rides.start),
+    **_by_axis("dropoff", lambda rides: rides.end),
+    **_by_axis("change", lambda rides: rides.end - rides.start),
+    **_by_axis("sum", lambda rides: rides.end + rides.start),
+    "straight": lambda rides: geography.straight(rides.end - rides.start),
 }
-
+"""By name.  Places are in miles, and NaN where a zone lies nowhere."""
 
 TYPES: Mapping[str, str] = {
+    **dict.fromkeys(FEATURES, "f"),
     "PU_DO": "O",
     "PULocationID": "Oif",
     "DOLocationID": "Oif",
-    "trip_distance": "f",
-    "hour": "f",
-    "weekday": "f",
 }
 """The kinds of type (`numpy.dtype.kind`) that hold every value of a feature, NaN included."""
 
@@ -74,8 +102,9 @@ def columns(rides: Sequence[Ride]) -> RideColumns:
         pickup=np.array([ride.pickup for ride in rides], dtype=np.int64),
         dropoff=np.array([ride.dropoff for ride in rides], dtype=np.int64),
         distance=np.array([ride.distance for ride in rides], dtype=np.float64),
-        hour=np.array([hour for hour, _ in clocks], dtype=np.float64),
-        weekday=np.array([weekday for _, weekday in clocks], dtype=np.float64),
+        hour=np.array([hour for hour, _, _ in clocks], dtype=np.float64),
+        weekday=np.array([weekday for _, weekday, _ in clocks], dtype=np.float64),
+        minute=np.array([minute for _, _, minute in clocks], dtype=np.float64),
     )
 
 
@@ -101,11 +130,11 @@ def rows(rides: RideColumns) -> list[dict[str, str | float]]:
     ]
 
 
-def _clock(ride: Ride) -> tuple[float, float]:
+def _clock(ride: Ride) -> tuple[float, float, float]:
     if ride.pickup_datetime is UNSET:
-        return np.nan, np.nan
+        return np.nan, np.nan, np.nan
     local = new_york(ride.pickup_datetime)
-    return local.hour, local.weekday()
+    return local.hour, local.weekday(), local.minute
 
 
 def _as(values: Array, dtype: np.dtype[Any]) -> Array:

@@ -87,10 +87,11 @@ def known(asked: Mapping[str, np.dtype[Any] | None]) -> Inputs:
         if dtype is None or dtype.kind not in features.TYPES.get(name, "")
     )
     if unknown:
+        numbers = [name for name, kinds in features.TYPES.items() if kinds == "f"]
         raise ModelError(
             f"the model asks for {', '.join(unknown)}; the features of a ride are PU_DO as text,"
-            " PULocationID and DOLocationID as text or numbers, and trip_distance, hour and weekday"
-            " as floating point"
+            " PULocationID and DOLocationID as text or numbers, and as floating point"
+            f" {', '.join(numbers)}"
         )
     return {name: dtype for name, dtype in asked.items() if dtype is not None}
 

@@ -34,6 +34,12 @@ def golden_model(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return golden.train(tmp_path_factory.mktemp("golden"))
 
 
+@pytest.fixture(scope="session")
+def golden_cost_model(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The same of what rides cost."""
+    return golden.train(tmp_path_factory.mktemp("golden_cost"), "cost")
+
+
 @pytest.fixture
 def golden_location(golden_model: Result) -> str:
     assert Path(golden_model.model_location, "model.onnx").exists()

@@ -1,6 +1,6 @@
 """Golden vectors: fixed rides whose predictions must come out the same from every door.
 
-``python -m tests.golden`` trains their model anew and rewrites golden.json.  Do that where the
+``python -m tests.golden`` trains their models anew and rewrites golden.json.  Do that where the
 simulation or the training was meant to change, and never to make a test pass.
 """
 
@@ -13,17 +13,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from model_service import model, rides
 from model_service.features import columns
 from training import simulation
+from training.data import UNITS, Target
 from training.run import Plan, Result
 from training.run import train as run
 
 from .factories import ARRIVED, ride_event
 
 FILE = Path(__file__).parent / "golden.json"
-TOLERANCE = 1e-3  # minutes; training refuses to log a model whose forms differ by more
+TOLERANCE = 1e-3  # minutes or dollars; training refuses to log a model whose forms differ by more
 MONTHS = ("2021-01", "2021-02")
 RIDES: list[dict[str, Any]] = [
     ride_event(1, pickup_datetime="2021-03-01T08:15:00"),
@@ -52,20 +54,30 @@ def ride_columns() -> Any:
     return columns([rides.decode(data, arrived_at).ride for data in payloads()])
 
 
-def expected() -> list[float]:
-    """The predictions, in minutes."""
-    found: list[float] = json.loads(FILE.read_text())["ride_duration"]
+def expected(target: Target = "duration") -> list[float]:
+    """The predictions, in minutes or dollars."""
+    return [value for value, _, _ in _vectors(target)]
+
+
+def intervals(target: Target = "duration") -> list[float]:
+    """Low and high of each ride, one after the other."""
+    return [end for _, *ends in _vectors(target) for end in ends]
+
+
+def _vectors(target: Target) -> list[list[float]]:
+    """A prediction, low and high for each ride."""
+    found: list[list[float]] = json.loads(FILE.read_text())[target]
     return found
 
 
-def train(directory: Path) -> Result:
+def train(directory: Path, target: Target = "duration") -> Result:
     """The model of the vectors."""
     simulation.write(directory / "rides", MONTHS, 3_000, seed=7)
     plan = Plan(
         data=directory / "rides",
         train=MONTHS[:1],
         test=MONTHS[1],
-        target="duration",
+        target=target,
         tracking_uri=f"sqlite:///{directory / 'mlflow.db'}",
         artifacts=str(directory / "artifacts"),
     )
@@ -73,10 +85,18 @@ def train(directory: Path) -> Result:
 
 
 def main() -> None:
+    vectors = {target: _answers(target) for target in UNITS}
+    FILE.write_bytes(msgspec.json.format(msgspec.json.encode({"rides": RIDES, **vectors})) + b"\n")
+
+
+def _answers(target: Target) -> list[list[float]]:
     with TemporaryDirectory() as directory:
-        answers = model.load(train(Path(directory)).model_location).predict(ride_columns())
-    document = {"rides": RIDES, "ride_duration": [round(v, 4) for v in answers.values.tolist()]}
-    FILE.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+        location = train(Path(directory), target).model_location
+        answers = model.load(location).predict(ride_columns())
+    assert answers.intervals is not None
+    both = np.column_stack([answers.values, answers.intervals])
+    found: list[list[float]] = both.round(4).tolist()
+    return found
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ def rides(number: int = 200) -> RideColumns:
         distance=random.uniform(0, 20, number),
         hour=random.integers(0, 24, number).astype(np.float64),
         weekday=random.integers(0, 7, number).astype(np.float64),
+        minute=random.integers(0, 60, number).astype(np.float64),
     )
 
 

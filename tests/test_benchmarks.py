@@ -6,12 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from benchmarks import handler, image, memory, results, rivals, web
+from benchmarks.tutorial import features
 from model_service import model
+from model_service.features import columns
+from model_service.rides import Ride
+from training import fit
 from training.run import Result
 
 ROOT = Path(__file__).parent.parent
@@ -132,3 +137,13 @@ def test_a_share_is_of_the_same_round() -> None:
 
 def test_without_models_the_web_service_is_not_measured(tmp_path: Path) -> None:
     assert web.fault(tmp_path, tmp_path) == f"there is no model in {tmp_path}: run make model"
+
+
+def test_the_tutorial_makes_the_features_that_the_champion_was_trained_on() -> None:
+    ride = {"PULocationID": 130, "DOLocationID": 132, "trip_distance": 3.66}
+    moment = datetime(2021, 3, 1, 8, 15)
+
+    row = features.row(ride, moment, features.places(handler.ZONES))
+
+    expected = fit.frame(columns([Ride(130, 132, 3.66, moment)])).iloc[0].to_dict()
+    assert row == pytest.approx(expected, abs=1e-5)

@@ -44,6 +44,7 @@ def test_an_instant_shows_on_new_york_s_clocks_as_rides_say(instants: list[datet
 
     assert shown.tolist() == micros([one.replace(tzinfo=None) for one in local]).tolist()
     assert clocks.hours(shown).tolist() == [one.hour for one in local]
+    assert clocks.minutes(shown).tolist() == [one.minute for one in local]
     assert clocks.weekdays(shown).tolist() == [one.weekday() for one in local]
 
 

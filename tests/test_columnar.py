@@ -23,6 +23,8 @@ from model_service.features import RideColumns
 from model_service.lines import Kind
 from model_service.quotes import Models, Served
 from model_service.scoring import Answers, Target
+from training.data import UNITS
+from training.run import Result
 
 from . import golden
 from .batch_factories import ROW, models
@@ -169,22 +171,28 @@ def test_no_rides_are_no_answers() -> None:
     assert (len(scored), len(rejected)) == (0, 0)
 
 
-def test_the_golden_rides_have_the_stream_s_answers(golden_location: str) -> None:
-    loaded = model.load(golden_location)
+def test_the_golden_rides_have_the_stream_s_answers(
+    golden_location: str, golden_cost_model: Result
+) -> None:
+    loaded = {
+        "duration": model.load(golden_location),
+        "cost": model.load(golden_cost_model.model_location),
+    }
+    duration, cost = (Served(one, Target(field=f"ride_{of}")) for of, one in loaded.items())
     archived = [golden_line(n, data) for n, data in enumerate(golden.payloads())]
 
     found = lines.parse(archived, Kind.ARCHIVE, 1)
-    scored, rejected = both(columnar.score(Models(Served(loaded, Target())), found.rides))
+    scored, rejected = both(columnar.score(Models(duration, cost), found.rides))
 
-    stream = loaded.predict(golden.ride_columns())
     assert not len(found.rejected) and not len(rejected)
-    assert scored["ride_duration"].to_pylist() == stream.values.tolist()
-    assert scored["ride_duration"].to_pylist() == pytest.approx(
-        golden.expected(), abs=golden.TOLERANCE
-    )
-    if stream.intervals is not None:
-        assert scored["ride_duration_low"].to_pylist() == stream.intervals[:, 0].tolist()
-        assert scored["ride_duration_high"].to_pylist() == stream.intervals[:, 1].tolist()
+    for target in UNITS:
+        stream = loaded[target].predict(golden.ride_columns())
+        value, *ends = (scored[f"ride_{target}{end}"].to_pylist() for end in ("", "_low", "_high"))
+        assert value == stream.values.tolist()
+        assert value == pytest.approx(golden.expected(target), abs=golden.TOLERANCE)
+        assert stream.intervals is not None
+        assert ends == stream.intervals.T.tolist()
+        assert np.ravel(ends, "F") == pytest.approx(golden.intervals(target), abs=golden.TOLERANCE)
 
 
 def golden_line(number: int, data: bytes) -> bytes:

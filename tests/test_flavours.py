@@ -10,14 +10,15 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.pipeline import Pipeline
 
 from model_service import flavours
 from model_service.errors import ModelError
 from model_service.features import RideColumns, columns, rows
 from model_service.rides import Ride
+from tests.training_factories import QUICK
 from training import export, fit
 from training.data import Rides
+from training.fit import Fitted
 
 from . import models
 
@@ -35,15 +36,15 @@ ride (float[N, 1] trip_distance) => (float[N, 1] value, string[N, 1] note, float
 
 
 @pytest.fixture(scope="module")
-def trees() -> Pipeline:
-    """What training fits, on text and numbers."""
+def trees() -> Fitted:
+    """What training fits."""
     learnt = models.rides(1_000)
     when = np.full(1_000, np.datetime64("2021-03-01T08:15"))
-    return fit.champion(Rides(learnt, models.minutes(learnt), when), seed=0)
+    return fit.champion(Rides(learnt, models.minutes(learnt), when), seed=0, parameters=QUICK)
 
 
 @pytest.fixture(scope="module")
-def ask_trees(trees: Pipeline) -> flavours.Ask:
+def ask_trees(trees: Fitted) -> flavours.Ask:
     return flavours.onnx(export.to_onnx(trees))
 
 
@@ -174,10 +175,10 @@ def test_onnx_without_intervals_has_none() -> None:
     assert onnx_of(models.LINE)(models.rides(3)).intervals is None
 
 
-def test_onnx_answers_as_the_pipeline_does(trees: Pipeline, ask_trees: flavours.Ask) -> None:
+def test_onnx_answers_as_the_trees_do(trees: Fitted, ask_trees: flavours.Ask) -> None:
     answers = ask_trees(models.rides())
 
-    assert answers.values == pytest.approx(trees.predict(fit.frame(models.rides())), abs=1e-4)
+    assert answers.values == pytest.approx(fit.predict(trees, models.rides()), abs=1e-4)
 
 
 def test_onnx_answers_routes_and_times_that_it_never_saw(ask_trees: flavours.Ask) -> None:

@@ -11,6 +11,7 @@ import skops.io
 
 from model_service import model
 from training import fit
+from training.data import Target
 from training.run import Result
 
 from . import golden
@@ -23,25 +24,40 @@ def test_the_vectors_are_of_the_rides_in_the_code() -> None:
 
 def test_training_predicts_the_golden_durations(golden_model: Result) -> None:
     file = Path(golden_model.model_location) / "model.skops"
-    pipeline = skops.io.load(file, trusted=sorted(model.TRUSTED_TYPES))
+    trees = skops.io.load(file, trusted=sorted(model.TRUSTED_TYPES))
 
-    predicted = fit.predict(pipeline, golden.ride_columns())
+    predicted = trees.predict(fit.frame(golden.ride_columns()))
 
     assert predicted == pytest.approx(golden.expected(), abs=golden.TOLERANCE)
 
 
-def test_the_served_model_predicts_the_golden_durations(golden_model: Result) -> None:
-    served = model.load(golden_model.model_location, sha256=golden_model.model_sha256)
-
-    assert served.predict(golden.ride_columns()).values == pytest.approx(
-        golden.expected(), abs=golden.TOLERANCE
-    )
+@pytest.fixture(params=["duration", "cost"])
+def target(request: pytest.FixtureRequest) -> Target:
+    of: Target = request.param
+    return of
 
 
-def test_the_handler_predicts_the_golden_durations(
-    golden_model: Result, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def trained(target: Target, golden_model: Result, golden_cost_model: Result) -> Result:
+    return golden_model if target == "duration" else golden_cost_model
+
+
+def test_the_served_model_gives_the_golden_answers(target: Target, trained: Result) -> None:
+    served = model.load(trained.model_location, sha256=trained.model_sha256)
+
+    values, intervals = served.predict(golden.ride_columns())
+
+    assert values == pytest.approx(golden.expected(target), abs=golden.TOLERANCE)
+    assert intervals is not None
+    assert intervals.ravel() == pytest.approx(golden.intervals(target), abs=golden.TOLERANCE)
+
+
+def test_the_handler_gives_the_golden_answers(
+    target: Target, trained: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
+    field = f"ride_{target}"
+    monkeypatch.setenv("MODEL_LOCATION", trained.model_location)
+    monkeypatch.setenv("PREDICTION_FIELD", field)
     monkeypatch.setenv("TEST_RUN", "True")
     monkeypatch.delitem(sys.modules, "lambda_function", raising=False)
     handler = importlib.import_module("lambda_function").lambda_handler
@@ -49,10 +65,11 @@ def test_the_handler_predicts_the_golden_durations(
     response = handler(kinesis_event(*golden.payloads()), None)
 
     found = [event["prediction"] for event in response["predictions"]]
+    values = [prediction[field] for prediction in found]
+    ends = [end for prediction in found for end in prediction["interval"]]
     assert [prediction["ride_id"] for prediction in found] == [r["ride_id"] for r in golden.RIDES]
-    assert [prediction["ride_duration"] for prediction in found] == pytest.approx(
-        golden.expected(), abs=golden.TOLERANCE
-    )
+    assert values == pytest.approx(golden.expected(target), abs=golden.TOLERANCE)
+    assert ends == pytest.approx(golden.intervals(target), abs=golden.TOLERANCE)
 
 
 def test_a_ride_has_the_same_bits_alone_as_in_company(golden_model: Result) -> None:
@@ -66,9 +83,9 @@ def test_a_ride_has_the_same_bits_alone_as_in_company(golden_model: Result) -> N
         assert np.array_equal(served.predict(alone).values, together[[place]])
 
 
-def test_the_vectors_tell_rides_apart() -> None:
+def test_the_vectors_tell_rides_apart(target: Target) -> None:
     """Vectors that were all alike would pass with a model that looks at nothing."""
-    first, same_moment, *_ = golden.expected()
+    first, same_moment, *_ = golden.expected(target)
 
     assert first == same_moment
-    assert len(set(golden.expected())) >= 6
+    assert len(set(golden.expected(target))) >= 6

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.training_factories import write_yellow_month
 from training import __main__ as command
 from training import backtest, simulation
 from training.backtest import Plan, Point
@@ -44,6 +45,14 @@ def test_a_window_holds_so_many_months(plan: Plan) -> None:
         ("2021-01", "2021-02"),
         ("2021-02", "2021-03"),
     ]
+
+
+def test_yellow_months_are_tested_in_the_same_way(plan: Plan, points: list[Point]) -> None:
+    for month in MONTHS[:2]:
+        write_yellow_month(plan.data, month)
+    yellow = Plan(plan.data, "2021-01", "2021-12", "duration", kind="yellow")
+
+    assert list(backtest.run(yellow, step=lambda _: None)) == points[:1]
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
-from sklearn.pipeline import Pipeline
 
-from model_service.features import TEXT
-from tests.training_factories import TLC_DATA, needs_tlc_data
+from model_service import flavours
+from model_service.features import columns
+from model_service.rides import Ride
+from tests.training_factories import QUICK, TLC_DATA, needs_tlc_data
 from training import data, export, fit, simulation
 from training.data import Rides
 from training.export import ExportError
+from training.fit import Fitted
 
 
 @pytest.fixture(scope="module")
@@ -22,47 +25,62 @@ def rides(tmp_path_factory: pytest.TempPathFactory) -> Rides:
 
 
 @pytest.fixture(scope="module")
-def champion(rides: Rides) -> Pipeline:
-    return fit.champion(rides, seed=0)
+def champion(rides: Rides) -> Fitted:
+    return fit.champion(rides, seed=0, parameters=QUICK)
 
 
 @pytest.fixture(scope="module")
-def graph(champion: Pipeline) -> bytes:
+def graph(champion: Fitted) -> bytes:
     return export.to_onnx(champion)
 
 
-def test_the_graph_has_an_input_for_each_feature_and_a_value(graph: bytes) -> None:
+def test_the_graph_takes_what_an_event_says(graph: bytes) -> None:
     model = onnx.load_from_string(graph)
-    kinds = {entry.name: entry.type.tensor_type.elem_type for entry in model.graph.input}
 
-    assert kinds == {
-        name: onnx.TensorProto.STRING if dtype == TEXT else onnx.TensorProto.FLOAT
-        for name, dtype in fit.INPUTS.items()
+    assert {entry.name: entry.type.tensor_type.elem_type for entry in model.graph.input} == {
+        "PULocationID": onnx.TensorProto.INT64,
+        "DOLocationID": onnx.TensorProto.INT64,
+        "trip_distance": onnx.TensorProto.FLOAT,
+        "weekday": onnx.TensorProto.FLOAT,
+        "minute_of_day": onnx.TensorProto.FLOAT,
     }
-    assert [entry.name for entry in model.graph.output] == ["value"]
+    assert [entry.name for entry in model.graph.output] == ["value", "interval"]
+
+
+def test_all_trees_are_one_operator(graph: bytes) -> None:
+    kinds = [node.op_type for node in onnx.load_from_string(graph).graph.node]
+
+    assert kinds.count("TreeEnsembleRegressor") == 1
 
 
 def test_both_forms_of_a_model_give_the_same_answers(
-    champion: Pipeline, graph: bytes, rides: Rides
+    champion: Fitted, graph: bytes, rides: Rides
 ) -> None:
     assert export.largest_difference(champion, graph, rides.columns) < 1e-4
 
 
 def test_a_graph_that_answers_otherwise_is_refused(rides: Rides, graph: bytes) -> None:
-    another = fit.champion(rides, seed=1)
+    another = fit.champion(rides, seed=1, parameters=QUICK)
 
     with pytest.raises(ExportError, match=r"differs .* more than 0\.001; it was not logged"):
         export.largest_difference(another, graph, rides.columns)
 
 
+def test_intervals_that_differ_are_refused(champion: Fitted, graph: bytes, rides: Rides) -> None:
+    wider = replace(champion, reach=(champion.reach[0] + 0.01, champion.reach[1]))
+
+    with pytest.raises(ExportError, match="differs"):
+        export.largest_difference(wider, graph, rides.columns)
+
+
 def test_the_same_rides_and_seed_export_to_the_same_bytes(rides: Rides, graph: bytes) -> None:
-    again = export.to_onnx(fit.champion(rides, seed=0))
+    again = export.to_onnx(fit.champion(rides, seed=0, parameters=QUICK))
 
     assert hashlib.sha256(again).hexdigest() == hashlib.sha256(graph).hexdigest()
 
 
 def test_a_graph_that_answers_no_number_is_refused(
-    champion: Pipeline, graph: bytes, rides: Rides
+    champion: Fitted, graph: bytes, rides: Rides
 ) -> None:
     model = onnx.load_from_string(graph)
     [trees] = [node for node in model.graph.node if node.op_type == "TreeEnsembleRegressor"]
@@ -73,9 +91,26 @@ def test_a_graph_that_answers_no_number_is_refused(
         export.largest_difference(champion, model.SerializeToString(), rides.columns)
 
 
+@pytest.mark.parametrize("reach", [(0.0, 0.0), (9.0, 0.0), (0.0, 9.0), (9e9, 9e9)])
+def test_a_value_lies_in_its_interval_however_far_that_reaches(
+    champion: Fitted, reach: tuple[float, float]
+) -> None:
+    changed = replace(champion, reach=reach, limits=(5.0, 30.0))
+    strange = [Ride(264, 265, miles) for miles in (0, 3, 999.9)]
+    usual = [Ride(zone, 266 - zone, zone / 20) for zone in range(1, 266)]
+
+    answers = flavours.onnx(export.to_onnx(changed))(columns([*strange, *usual]))
+
+    assert answers.intervals is not None
+    low, high = answers.intervals.T
+    assert (low <= answers.values).all() and (answers.values <= high).all()
+    assert (low[answers.values >= 5] >= 5).all() and (high[answers.values <= 30] <= 30).all()
+
+
 @needs_tlc_data
 def test_both_forms_agree_on_a_month_of_the_tlcs() -> None:
-    champion = fit.champion(data.read(TLC_DATA, "2021-01", "duration"), seed=0)
+    rides = data.read(TLC_DATA, "2021-01", "duration")
+    champion = fit.champion(rides, seed=0, parameters=QUICK)
     test = data.read(TLC_DATA, "2021-02", "duration")
 
     assert export.largest_difference(champion, export.to_onnx(champion), test.columns) < 1e-4

@@ -17,6 +17,7 @@ import yaml
 
 from local.aws import Embedded, embedded
 from model_service import model
+from tests.training_factories import write_yellow_month
 from training import __main__ as command
 from training import card, drift, release, simulation
 from training.release import ReleaseError
@@ -146,6 +147,32 @@ def test_a_month_that_it_was_trained_on_cannot_judge(promote: Run) -> None:
 
     assert code == 1
     assert "2021-02 cannot judge: the candidate was trained on 2021-02" in err
+
+
+def test_a_model_is_judged_on_the_taxis_that_it_was_trained_on(
+    promote: Run, place: Path, models: dict[str, Summary]
+) -> None:
+    write_yellow_month(place / "rides", "2021-03")
+
+    code, out, err = promote("good", "--kind", "yellow")
+
+    run_id = models["good"]["run_id"]
+    assert (code, out) == (2, "")
+    assert err == f"The run {run_id} was trained on green taxis: say --kind.\n"
+
+
+def test_drift_of_yellow_rides_is_told_from_their_months(
+    models: dict[str, Summary], place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_yellow_month(place / "rides", "2021-03").rename(
+        tmp_path / "yellow_tripdata_2021-03.parquet"
+    )
+    location = models["good"]["model_location"]
+
+    code = command.main(["drift", "--model", location, "--data", str(tmp_path), "--kind", "yellow"])
+
+    assert code == 0
+    assert json.loads(capsys.readouterr().out)["rides"] > 5_000
 
 
 def test_what_a_deployment_takes_is_what_the_service_loads(

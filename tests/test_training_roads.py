@@ -19,7 +19,7 @@ JAMAICA, SAINT_ALBANS, NOWHERE = 130, 205, 264
 def rides(dropoffs: list[int], miles: list[float]) -> RideColumns:
     unknown = np.full(len(miles), np.nan)
     pickups = np.full(len(miles), JAMAICA, dtype=np.int64)
-    return RideColumns(pickups, np.array(dropoffs), np.array(miles), unknown, unknown)
+    return RideColumns(pickups, np.array(dropoffs), np.array(miles), *[unknown] * 3)
 
 
 def test_a_straight_line_is_as_long_both_ways_and_nothing_within_a_zone() -> None:

@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from model_service import flavours, model
 from model_service.features import columns
 from model_service.rides import Ride
-from tests.training_factories import ride, write_month
+from tests.training_factories import QUICK, ride, write_month
 from training import __main__ as command
 from training import data, run, simulation, tracking
 from training.data import DataError
@@ -28,7 +28,7 @@ RIDES = columns([Ride(130, 205, 3.66), Ride(1, 2, 0.0)])
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("run")
-    simulation.write(directory / "rides", ["2021-01", "2021-02"], 2_000, seed=0)
+    simulation.write(directory / "rides", ["2021-01", "2021-02", "2021-03"], 2_000, seed=0)
     return directory
 
 
@@ -41,6 +41,7 @@ def plan(directory: Path) -> Plan:
         target="duration",
         tracking_uri=f"sqlite:///{directory / 'new' / 'mlflow.db'}",
         artifacts=str(directory / "artifacts"),
+        parameters=QUICK,
     )
 
 
@@ -116,6 +117,22 @@ def test_the_run_has_parameters_and_metrics(result: Result, plan: Plan) -> None:
     assert "baseline_linear_mae_minutes" in logged.data.metrics
 
 
+def test_the_run_says_which_rows_were_dropped_and_why(result: Result, plan: Plan) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(plan.tracking_uri)
+    table = client.load_table(
+        client.get_run(result.run_id).info.experiment_id, "dropped.json", [result.run_id]
+    )
+
+    assert list(table.columns) == tracking.DROPPED
+    assert set(table["use"]) == {"training", "test"}
+    for month in ("2021-01", "2021-02"):
+        _, tally = data.read_counted(plan.data, month, plan.target)
+        of_month = table[table["month"] == month]
+        assert dict(zip(of_month["reason"], of_month["rows"], strict=True)) == tally.dropped
+
+
 def test_the_result_carries_the_test_month(result: Result, plan: Plan) -> None:
     month = data.read(plan.data, plan.test, plan.target)
 
@@ -143,7 +160,8 @@ def test_a_directory_with_something_else_is_left_alone(result: Result, tmp_path:
 
 
 def test_a_model_of_cost_is_logged_to_s3(plan: Plan, s3: str, tmp_path: Path) -> None:
-    to_s3 = replace(plan, target="cost", artifacts=s3, experiment="cost")
+    calibrated = replace(plan, calibrate="2021-02", test="2021-03")
+    to_s3 = replace(calibrated, target="cost", artifacts=s3, experiment="cost")
 
     result = run.train(to_s3, step=lambda _: None)
     tracking.copy(result.model_location, tmp_path / "model")
@@ -281,6 +299,15 @@ def test_a_wrong_option_gets_one_sentence(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_only_a_month_between_can_calibrate(plan: Plan) -> None:
+    for month, said in (
+        ("2021-01", "2021-01 cannot calibrate what is trained on 2021-01"),
+        ("2021-02", "2021-02 cannot test what is trained on 2021-02"),
+    ):
+        with pytest.raises(DataError, match=said):
+            run.train(replace(plan, calibrate=month), step=lambda what: None)
 
 
 def test_only_a_later_month_can_test(plan: Plan) -> None:

@@ -19,6 +19,8 @@ from model_service.quotes import Models, Served
 from model_service.scoring import Target
 from model_service.served import load
 from model_service.settings import WebSettings
+from training.data import UNITS
+from training.run import Result
 
 from . import golden, models
 from .factories import by_distance
@@ -245,21 +247,27 @@ def test_the_time_of_the_request_stands_for_one_that_is_absent(
     assert client.post("/predict", json=RIDE).status_code == 200
 
 
-def test_golden_rides_get_the_answers_that_the_stream_gives(golden_location: str) -> None:
-    client = client_of(Models(Served(model.load(golden_location), Target())))
+def test_golden_rides_get_the_answers_that_the_stream_gives(
+    golden_location: str, golden_cost_model: Result
+) -> None:
+    duration = Served(model.load(golden_location), Target())
+    cost = Served(model.load(golden_cost_model.model_location), Target())
+    client = client_of(Models(duration, cost))
 
-    timed = [  # where a ride has no time, the stream takes its arrival, and the web the clock
-        (ride, minutes)
-        for ride, minutes in zip(golden.RIDES, golden.expected(), strict=True)
-        if "pickup_datetime" in ride["ride"]
-    ]
+    answers = client.post("/predict/batch", json=golden.RIDES).get_json()
 
-    answers = client.post("/predict/batch", json=[ride for ride, _ in timed]).get_json()
-
-    assert [answer["ride_id"] for answer in answers] == [ride["ride_id"] for ride, _ in timed]
-    assert [answer["duration"] for answer in answers] == pytest.approx(
-        [minutes for _, minutes in timed], abs=golden.TOLERANCE
-    )
+    # Where a ride has no time, the stream takes its arrival, and the web the clock.
+    timed = [n for n, ride in enumerate(golden.RIDES) if "pickup_datetime" in ride["ride"]]
+    assert [answer["ride_id"] for answer in answers] == [ride["ride_id"] for ride in golden.RIDES]
+    for target in UNITS:
+        values = [answers[n][target] for n in timed]
+        low = [answers[n]["intervals"][target][0] for n in timed]
+        high = [answers[n]["intervals"][target][1] for n in timed]
+        expected = [golden.expected(target)[n] for n in timed]
+        ends = [golden.intervals(target)[2 * n : 2 * n + 2] for n in timed]
+        assert values == pytest.approx(expected, abs=golden.TOLERANCE)
+        assert low == pytest.approx([end for end, _ in ends], abs=golden.TOLERANCE)
+        assert high == pytest.approx([end for _, end in ends], abs=golden.TOLERANCE)
 
 
 @pytest.mark.parametrize(

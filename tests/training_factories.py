@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from training.fit import PARAMETERS
+
 TLC_DATA = Path(os.environ.get("TLC_DATA") or Path(__file__).parents[2] / "shared" / "data" / "tlc")
 needs_tlc_data = pytest.mark.skipif(
     not (TLC_DATA / "green_tripdata_2021-01.parquet").exists(),
@@ -26,6 +28,8 @@ RIDE: dict[str, Any] = {
     "tip_amount": 2.0,
 }
 MONTH = "2021-03"
+QUICK = {**PARAMETERS, "max_iter": 40, "learning_rate": 0.2, "max_leaf_nodes": 63}
+"""The champion's parameters with fewer trees, where a test need not have all of them."""
 
 
 def ride(**changes: Any) -> dict[str, Any]:
@@ -37,3 +41,15 @@ def write_month(directory: Path, *rides: dict[str, Any], month: str = MONTH) -> 
     """Writes rides as the TLC's file of a month; returns the directory."""
     pl.DataFrame(rides).write_parquet(directory / f"green_tripdata_{month}.parquet")
     return directory
+
+
+def write_yellow_month(directory: Path, month: str) -> Path:
+    """The rides of a green month that is there, as the TLC writes those of yellow taxis."""
+    green = pl.read_parquet(directory / f"green_tripdata_{month}.parquet")
+    fee = "airport_fee" if month < "2023-02" else "Airport_fee"
+    yellow = green.rename(
+        {f"lpep_{end}_datetime": f"tpep_{end}_datetime" for end in ("pickup", "dropoff")}
+    ).drop("trip_type", "ehail_fee")
+    path = directory / f"yellow_tripdata_{month}.parquet"
+    yellow.with_columns(pl.lit(0.0).alias(fee)).write_parquet(path)
+    return path

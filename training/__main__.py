@@ -1,4 +1,4 @@
-"""The command line: ``python -m training train`` and ``python -m training simulate``.
+"""The command line: ``python -m training train``, and what comes before and after it.
 
 What it makes goes to files and standard output; progress and faults go to standard error.  A
 fault of the caller's is one sentence and exit code 2.
@@ -17,9 +17,10 @@ from rich.console import Console
 
 from model_service.errors import ServiceError
 
-from . import options as following
-from . import simulation
+from . import options as others
+from . import simulation, span
 
+DOWNLOADED = Path("build/tlc")
 SIMULATED = Path("build/simulated")
 TRACKING = "sqlite:///build/mlflow.db"
 ARTIFACTS = "build/mlflow"
@@ -35,10 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(options.output)
         elif options.command == "train":
             _train(options, console)
-        else:
-            from . import lifecycle  # heavy, as everything below
+        elif options.command == "download":
+            from .download import download
 
-            return lifecycle.COMMANDS[options.command](options, console)
+            return download(options, console)
+        else:
+            from . import lifecycle, study  # heavy, as everything below
+
+            return {**lifecycle.COMMANDS, **study.COMMANDS}[options.command](options, console)
         return 0
     except ServiceError as exc:
         fault = str(exc)
@@ -49,19 +54,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    from . import tracking  # with run, the heavy ones: not for --help
+    from . import data, tracking, tuning  # the heavy ones: not for --help
     from .run import Plan, train
 
+    if options.data is None and options.kind != "green":
+        raise data.DataError(
+            f"Only green rides are simulated: name the --data of {options.kind} ones."
+        )
     plan = Plan(
         data=options.data or SIMULATED,
-        train=tuple(options.train),
+        train=tuple(span.named(options.train)),
         test=options.test,
         target=options.target,
+        kind=options.kind,
         tracking_uri=options.tracking_uri or TRACKING,
         artifacts=options.artifacts or (None if options.tracking_uri else ARTIFACTS),
         experiment=options.experiment,
+        calibrate=options.calibrate,
         seed=options.seed,
         card=options.card,
+        parameters=tuning.parameters(options.parameters),
     )
     with console.status("starting") as status:
 
@@ -72,7 +84,8 @@ def _train(options: argparse.Namespace, console: Console) -> None:
 
         if options.data is None:
             step(f"simulating {options.rides:,} rides a month")
-            simulation.write(SIMULATED, [*plan.train, plan.test], options.rides, options.seed)
+            months = [*plan.train, *filter(None, [plan.calibrate]), plan.test]
+            simulation.write(SIMULATED, months, options.rides, options.seed)
         result = train(plan, step=step)
     text = json.dumps({name: getattr(result, name) for name in SUMMARY}, indent=2)
     print(text)
@@ -95,10 +108,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train a model, log it to MLflow, and try it")
-    train.add_argument("--data", type=Path, help="a directory of green_tripdata_YYYY-MM.parquet")
-    train.add_argument("--train", nargs="+", default=["2021-01"], metavar="YYYY-MM")
+    train.add_argument("--data", type=Path, help="a directory of the TLC's months")
+    train.add_argument(
+        "--train", nargs="+", default=["2021-01"], metavar="YYYY-MM", help="or YYYY-MM..YYYY-MM"
+    )
     train.add_argument("--test", default="2021-02", metavar="YYYY-MM")
-    train.add_argument("--target", choices=["duration", "cost"], default="duration")
+    train.add_argument("--calibrate", metavar="YYYY-MM", help="a month between, for the intervals")
+    train.add_argument("--target", choices=others.TARGETS, default="duration")
+    train.add_argument("--kind", choices=others.KINDS, default="green", help="of taxis")
+    train.add_argument("--parameters", type=Path, metavar="FILE", help="what tune --json found")
     train.add_argument("--tracking-uri", help=f"MLflow's (default: {TRACKING})")
     train.add_argument("--artifacts", help="s3://bucket/prefix or a directory")
     train.add_argument("--experiment", default="ride-predictions")
@@ -116,7 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--output", type=Path, required=True, metavar="DIR")
     simulate.add_argument("--months", nargs="+", required=True, metavar="YYYY-MM")
 
-    following.add_to(commands, TRACKING, SIMULATED)
+    others.add_download(commands, DOWNLOADED)
+    others.add_to(commands, TRACKING, SIMULATED)
     for command in (train, simulate):
         command.add_argument("--rides", type=_whole(1), default=20_000, help="simulated, a month")
         command.add_argument("--seed", type=_whole(0), default=0)

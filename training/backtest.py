@@ -16,6 +16,7 @@ from . import data, drawing, fit, pictures
 from .data import UNITS, DataError, Rides, Target
 from .drawing import ACCENT, RULE, WARM, draw
 from .fit import Metrics
+from .schema import Kind
 from .simulation import first_day
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Plan:
     window: int = 1
     """Months that a model is trained on."""
     seed: int = 0
+    kind: Kind = "green"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def run(plan: Plan, *, step: Step) -> Iterator[Point]:
     months = between(plan)
     kept = {month: _read(plan, month, step) for month in months[: plan.window]}
     step(f"training once, on {', '.join(kept)}")
-    once = fit.champion(data.join(list(kept.values())), seed=plan.seed)
+    once = fit.alone(data.join(list(kept.values())), seed=plan.seed)
     anew = once
     for month in months[plan.window :]:
         trained_on = tuple(kept)
@@ -64,7 +66,7 @@ def run(plan: Plan, *, step: Step) -> Iterator[Point]:
             len(rides),
             trained_on,
             *(
-                fit.metrics(rides.target, fit.predict(model, rides.columns), plan.target)
+                fit.metrics(rides.target, fit.ask(model, rides.columns), plan.target)
                 for model in (anew, once)
             ),
         )
@@ -72,14 +74,14 @@ def run(plan: Plan, *, step: Step) -> Iterator[Point]:
         del kept[next(iter(kept))]  # no more than a window of months is ever held
         if month != months[-1]:
             step(f"training anew, on {', '.join(kept)}")
-            anew = fit.champion(data.join(list(kept.values())), seed=plan.seed)
+            anew = fit.alone(data.join(list(kept.values())), seed=plan.seed)
 
 
 def between(plan: Plan) -> list[str]:
     """The months from first to last that are there."""
     for month in (plan.first, plan.last):
         first_day(month)  # raises where it is none
-    found = [m for m in data.months(plan.data) if plan.first <= m <= plan.last]
+    found = [m for m in data.months(plan.data, plan.kind) if plan.first <= m <= plan.last]
     if len(found) <= plan.window:
         raise DataError(
             f"From {plan.first} to {plan.last}, {plan.data} has {len(found)} months; "
@@ -149,4 +151,4 @@ def _gaps(months: Sequence[str]) -> list[int]:
 
 def _read(plan: Plan, month: str, step: Step) -> Rides:
     step(f"reading {month}")
-    return data.read(plan.data, month, plan.target)
+    return data.read(plan.data, month, plan.target, plan.kind)

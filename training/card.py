@@ -20,6 +20,7 @@ from .data import UNITS, Target
 from .evaluation import Part, of_kind
 from .pictures import NOMINAL, Picture
 from .provenance import File
+from .quality import Tally
 
 TEXT, PAGE = "card.md", "card.html"
 SECTIONS = (
@@ -62,10 +63,7 @@ class Rows:
     use: str
     """``training`` or ``test``."""
     file: File
-    read: int
-    dropped: Mapping[str, int]
-    """By reason."""
-    used: int
+    tally: Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +222,7 @@ def _rows(rows: Sequence[Rows]) -> str:
         ("month", "use", "read", "dropped", "used", "SHA-256"),
         (
             (
-                *(of.month, of.use, f"{of.read:,}", f"{of.read - of.used:,}", f"{of.used:,}"),
+                *(of.month, of.use, *_counts(of.tally)),
                 f"`{of.file.sha256[:12]}…`",
             )
             for of in rows
@@ -232,10 +230,14 @@ def _rows(rows: Sequence[Rows]) -> str:
     )
 
 
+def _counts(tally: Tally) -> list[str]:
+    return [f"{count:,}" for count in (tally.read, tally.read - tally.used, tally.used)]
+
+
 def _dropped(rows: Sequence[Rows]) -> str:
     reasons: Counter[str] = Counter()
     for of in rows:
-        reasons.update(of.dropped)
+        reasons.update(of.tally.dropped)
     found = [(reason, f"{count:,}") for reason, count in reasons.most_common() if count]
     return _table(("why rows were dropped", "rows"), found) if found else ""
 

@@ -1,8 +1,4 @@
-"""Read the TLC's months of green taxi rides.
-
-The rule: a ride is kept if it lasted 1 to 60 minutes and would be accepted as a ride event.
-Nothing else is filtered, not even stray dates, so that a test month is what the service gets.
-"""
+"""Read the TLC's months of taxi rides, green or yellow, as columns and what is to be predicted."""
 
 from __future__ import annotations
 
@@ -15,26 +11,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from model_service.errors import ServiceError
 from model_service.features import RideColumns
 
-from .schema import DROPOFF, PICKUP, PREFIX
+from .quality import DataError as DataError
+from .quality import Tally, gate
+from .schema import TAXIS, Kind, Taxi
 
 Target = Literal["duration", "cost"]
 UNITS: Mapping[Target, str] = {"duration": "minutes", "cost": "dollars"}
-
-KINDS = {
-    PICKUP: "a time without a zone",
-    DROPOFF: "a time without a zone",
-    "PULocationID": "a whole number",
-    "DOLocationID": "a whole number",
-    "trip_distance": "a number",
-}
-KINDS_OF_MONEY = {"total_amount": "a number", "tip_amount": "a number"}
-
-
-class DataError(ServiceError):
-    """The rides to train on are not there, or are not the TLC's."""
+CALENDAR = (-62_135_596_800_000, 253_402_300_799_999)
+"""Milliseconds from 1970 to either end of the years 1 to 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +37,47 @@ class Rides:
         return len(self.target)
 
 
-def months(directory: Path) -> list[str]:
+def months(directory: Path, kind: Kind = "green") -> list[str]:
     """The months that *directory* holds, oldest first."""
     if not directory.is_dir():
         raise DataError(f"There is no directory {directory}.")
-    return sorted(path.stem.removeprefix(PREFIX) for path in directory.glob(f"{PREFIX}*.parquet"))
+    prefix = TAXIS[kind].prefix
+    return sorted(path.stem.removeprefix(prefix) for path in directory.glob(f"{prefix}*.parquet"))
 
 
-def read(directory: Path, month: str, target: Target) -> Rides:
+def read(directory: Path, month: str, target: Target, kind: Kind = "green") -> Rides:
     """The rides of one month, in the order of the file."""
-    found = months(directory)
-    if month not in found:
-        there = f"it has {', '.join(found)}" if found else f"it has no {PREFIX}YYYY-MM.parquet"
-        raise DataError(f"There is no month {month} in {directory}: {there}.")
-    path = directory / f"{PREFIX}{month}.parquet"
-    kinds = KINDS if target == "duration" else KINDS | KINDS_OF_MONEY
-    rides = _rides(_table(path, kinds), target)
-    if not len(rides):
-        raise DataError(f"{path.name} has no valid ride of 1 to 60 minutes.")
+    rides, _ = read_counted(directory, month, target, kind)
     return rides
+
+
+def read_counted(
+    directory: Path, month: str, target: Target, kind: Kind = "green"
+) -> tuple[Rides, Tally]:
+    """The same, and what became of the file's rows."""
+    taxi = TAXIS[kind]
+    found = months(directory, kind)
+    if month not in found:
+        there = f"it has {', '.join(found)}" if found else f"it has no {taxi.file('YYYY-MM')}"
+        raise DataError(f"There is no month {month} in {directory}: {there}.")
+    path = directory / taxi.file(month)
+    kept, tally = gate(_table(path, taxi, target), path.name)
+    return _rides(kept, target), tally
+
+
+def take(rides: Rides, some: NDArray[np.bool_] | NDArray[np.int64]) -> Rides:
+    """Some of the rides, by a mask or by their places."""
+    columns = {field.name: getattr(rides.columns, field.name) for field in fields(RideColumns)}
+    return Rides(
+        columns=RideColumns(**{name: values[some] for name, values in columns.items()}),
+        target=rides.target[some],
+        pickup_datetime=rides.pickup_datetime[some],
+    )
+
+
+def days(rides: Rides) -> NDArray[np.int64]:
+    """The day on which each ride began, counted from 1970."""
+    return rides.pickup_datetime.astype("datetime64[D]").astype(np.int64)
 
 
 def join(parts: Sequence[Rides]) -> Rides:
@@ -92,7 +100,9 @@ def clock(pickup: pl.Expr) -> pl.Expr:
     return pl.when(exists.is_null()).then(pickup.dt.offset_by("1h")).otherwise(pickup)
 
 
-def _table(path: Path, kinds: Mapping[str, str]) -> pl.DataFrame:
+def _table(path: Path, taxi: Taxi, target: Target) -> pl.DataFrame:
+    """The columns that are used, with the names and types of all kinds and generations."""
+    kinds = _kinds(taxi, target)
     try:
         schema = pl.read_parquet_schema(path)
         faults = [
@@ -104,9 +114,40 @@ def _table(path: Path, kinds: Mapping[str, str]) -> pl.DataFrame:
         ]
         if faults:
             raise DataError(f"{path.name} is not as the TLC writes it: {'; '.join(faults)}.")
-        return pl.read_parquet(path, columns=list(kinds))
+        table = pl.read_parquet(path, columns=list(kinds))
     except (pl.exceptions.PolarsError, OSError) as exc:
         raise DataError(f"{path} cannot be read as Parquet.") from exc
+    pickup, dropoff = _time(taxi.pickup), _time(taxi.dropoff)
+    minutes = (dropoff - pickup).dt.total_microseconds() / 60e6
+    cost = pl.col("total_amount") - pl.col("tip_amount")  # a tip in cash is not recorded
+    local = clock(pickup).dt
+    return table.select(
+        pl.col("PULocationID", "DOLocationID").cast(pl.Int64),
+        pl.col("trip_distance").cast(pl.Float64),
+        local.hour().cast(pl.Float64).alias("hour"),
+        (local.weekday() - 1).cast(pl.Float64).alias("weekday"),
+        local.minute().cast(pl.Float64).alias("minute"),
+        pickup.alias("pickup_datetime"),
+        minutes.alias("duration"),
+        *([cost.cast(pl.Float64).alias("cost")] if target == "cost" else []),
+    )
+
+
+def _time(name: str) -> pl.Expr:
+    """A column of times; what no calendar has, as in a damaged file, is missing."""
+    time = pl.col(name)
+    exists = time.dt.timestamp("ms").is_between(*CALENDAR)
+    return pl.when(exists).then(time).cast(pl.Datetime("us"))
+
+
+def _kinds(taxi: Taxi, target: Target) -> dict[str, str]:
+    """What each column that is used has to be."""
+    return {
+        **dict.fromkeys((taxi.pickup, taxi.dropoff), "a time without a zone"),
+        **dict.fromkeys(("PULocationID", "DOLocationID"), "a whole number"),
+        "trip_distance": "a number",
+        **(dict.fromkeys(("total_amount", "tip_amount"), "a number") if target == "cost" else {}),
+    }
 
 
 def _is(dtype: pl.DataType, kind: str) -> bool:
@@ -122,24 +163,9 @@ def _name(dtype: pl.DataType) -> str:
 
 
 def _rides(table: pl.DataFrame, target: Target) -> Rides:
-    zones = pl.col("PULocationID", "DOLocationID").cast(pl.Int64)
-    table = table.with_columns(zones, pl.col("trip_distance").cast(pl.Float64))
-    minutes = (pl.col(DROPOFF) - pl.col(PICKUP)).dt.total_microseconds() / 60e6
-    kept = table.with_columns(minutes.alias("duration")).filter(
-        pl.col("duration").is_between(1, 60),
-        pl.col("PULocationID").is_between(1, 265),
-        pl.col("DOLocationID").is_between(1, 265),
-        pl.col("trip_distance").is_between(0, 1000, closed="left"),
+    names = ("PULocationID", "DOLocationID", "trip_distance", "hour", "weekday", "minute")
+    return Rides(
+        columns=RideColumns(*(table[name].to_numpy() for name in names)),
+        target=table[target].to_numpy(),
+        pickup_datetime=table["pickup_datetime"].to_numpy(),
     )
-    if target == "cost":  # without the tip: a tip in cash is not recorded
-        cost = pl.col("total_amount") - pl.col("tip_amount")
-        kept = kept.with_columns(cost.alias("cost")).filter(pl.col("cost").is_between(2.5, 200))
-    local = clock(pl.col(PICKUP)).dt
-    kept = kept.with_columns(
-        pl.col(PICKUP).cast(pl.Datetime("us")),
-        local.hour().cast(pl.Float64).alias("hour"),
-        (local.weekday() - 1).cast(pl.Float64).alias("weekday"),
-    )
-    names = ("PULocationID", "DOLocationID", "trip_distance", "hour", "weekday")
-    columns = RideColumns(*(kept[name].to_numpy() for name in names))
-    return Rides(columns, kept[target].cast(pl.Float64).to_numpy(), kept[PICKUP].to_numpy())

@@ -19,7 +19,7 @@ from model_service.features import RideColumns
 from model_service.scoring import Answers
 from model_service.zones import taxi_zones
 
-from .data import Rides
+from .data import Rides, take
 
 Ask = Callable[[RideColumns], Answers]
 Floats = NDArray[np.float64]
@@ -121,8 +121,8 @@ def importance(ask: Ask, rides: Rides, *, seed: int) -> dict[str, float]:
     """By how much RMSE grows where what a ride says is another ride's: for each of `SAID`."""
     rng = np.random.default_rng(seed)
     sample = rng.permutation(len(rides))[:IMPORTANCE_SAMPLE]
-    columns = _take(rides.columns, sample)
-    target = rides.target[sample]
+    some = take(rides, sample)
+    columns, target = some.columns, some.target
     before = _rmse(ask(columns).values - target)
     found = {}
     for name, said in SAID.items():
@@ -150,12 +150,7 @@ def subsets(rides: Rides, shares: tuple[float, ...], *, seed: int) -> Iterator[R
     """Growing parts of *rides*, each inside the next."""
     order = np.random.default_rng(seed).permutation(len(rides))
     for share in shares:
-        some = np.sort(order[: round(share * len(rides))])
-        yield Rides(_take(rides.columns, some), rides.target[some], rides.pickup_datetime[some])
-
-
-def _take(columns: RideColumns, some: NDArray[np.int64]) -> RideColumns:
-    return RideColumns(*(getattr(columns, field.name)[some] for field in fields(RideColumns)))
+        yield take(rides, np.sort(order[: round(share * len(rides))]))
 
 
 def _part(kind: str, name: str, test: Trial, some: NDArray[np.bool_]) -> Part:

@@ -6,21 +6,18 @@ is asked through the service's own code.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
-from skl2onnx import convert_sklearn
-from skl2onnx.common.data_types import FloatTensorType, StringTensorType
-from sklearn.pipeline import Pipeline
 
 from model_service import flavours
 from model_service.errors import ServiceError
-from model_service.features import TEXT, RideColumns
+from model_service.features import RideColumns
+from model_service.scoring import Answers
 
-from .fit import INPUTS, predict
+from . import graph
+from .fit import Fitted, intervals, predict
 
-OUTPUT = "value"
 TOLERANCE = 1e-3
 """Minutes or dollars."""
 
@@ -29,34 +26,21 @@ class ExportError(ServiceError):
     """The ONNX form of a model does not answer as the model does."""
 
 
-def to_onnx(pipeline: Pipeline) -> bytes:
-    """The pipeline as an ONNX graph: an input for each feature, and `OUTPUT`."""
-    kinds = {True: StringTensorType, False: FloatTensorType}
-    with warnings.catch_warnings():
-        # skl2onnx writes booleans where protobuf wants integers: one warning for each node
-        warnings.filterwarnings("ignore", "Field onnx.AttributeProto", DeprecationWarning)
-        model = convert_sklearn(
-            pipeline,
-            name="ride",  # left to itself, skl2onnx puts a random one into the file
-            initial_types=[
-                (name, kinds[dtype == TEXT]([None, 1])) for name, dtype in INPUTS.items()
-            ],
-            final_types=[(OUTPUT, FloatTensorType([None, 1]))],
-        )
-    serialized: bytes = model.SerializeToString(deterministic=True)
+def to_onnx(champion: Fitted) -> bytes:
+    """The champion as the bytes of a file, the same for the same champion."""
+    serialized: bytes = graph.of(champion).SerializeToString(deterministic=True)
     return serialized
 
 
-def largest_difference(pipeline: Pipeline, graph: bytes, rides: RideColumns) -> float:
-    """The largest between the two, over *rides* as they are, without time, on unknown routes.
+def largest_difference(champion: Fitted, exported: bytes, rides: RideColumns) -> float:
+    """The largest between the two, of values and intervals: over *rides* as they are, without
+    time, on routes they did not take, and nowhere.
 
     Raises `ExportError` where it is above `TOLERANCE`.
     """
-    ask = flavours.onnx(graph)
-    difference = max(
-        float(np.max(np.abs(predict(pipeline, columns) - ask(columns).values)))
-        for columns in (rides, _without_time(rides), _unknown(rides))
-    )
+    ask = flavours.onnx(exported)
+    asked = (rides, _without_time(rides), _elsewhere(rides), _nowhere(rides))
+    difference = max(_difference(champion, ask(columns), columns) for columns in asked)
     if not difference <= TOLERANCE:  # also where it is not a number
         raise ExportError(
             f"The ONNX model differs from the one that was trained by {difference:.2g}, "
@@ -65,11 +49,25 @@ def largest_difference(pipeline: Pipeline, graph: bytes, rides: RideColumns) -> 
     return difference
 
 
+def _difference(champion: Fitted, answers: Answers, rides: RideColumns) -> float:
+    if answers.intervals is None:
+        return np.inf
+    value = np.abs(predict(champion, rides) - answers.values)
+    interval = np.abs(intervals(champion, rides) - answers.intervals)
+    return float(max(np.max(value), np.max(interval)))
+
+
 def _without_time(rides: RideColumns) -> RideColumns:
     unknown = np.full(len(rides.hour), np.nan)
-    return replace(rides, hour=unknown, weekday=unknown)
+    return replace(rides, hour=unknown, weekday=unknown, minute=unknown)
 
 
-def _unknown(rides: RideColumns) -> RideColumns:
-    nowhere = np.zeros(len(rides.pickup), dtype=np.int64)  # zones begin at 1
-    return replace(rides, pickup=nowhere, dropoff=nowhere)
+def _elsewhere(rides: RideColumns) -> RideColumns:
+    return replace(rides, dropoff=np.roll(rides.dropoff, 1))
+
+
+def _nowhere(rides: RideColumns) -> RideColumns:
+    """From the zone whose place is unknown to the one that is outside the city."""
+    return replace(
+        rides, pickup=np.full_like(rides.pickup, 264), dropoff=np.full_like(rides.dropoff, 265)
+    )

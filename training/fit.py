@@ -1,77 +1,133 @@
-"""Fit the model, and the baseline that it has to beat.
+"""Fit the champion: what it says of a ride, and how far off that may be.
 
-`INPUTS` says what the model is fed; training, export and signature follow it.  Every number
+`INPUTS` says what the trees are fed; training, export and signature follow it.  Every number
 that reaches a tree can be written in 32 bits: ONNX compares in 32, scikit-learn in 64, and so
 `ride <= threshold` is decided the same way in both.
+
+The interval is conformal, and as wide as the ride is uncertain.  Each ride is predicted by trees
+that saw none of its day (or it is of a later month, where one is kept for this).  A second, small
+set of trees learns how far off those predictions are, and the interval reaches so many times as
+far down and up that one ride in ten lies below it, and one above.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.feature_extraction import DictVectorizer
-from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import KFold
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import TargetEncoder
 from threadpoolctl import threadpool_limits
 
-from model_service.features import TEXT, Inputs, RideColumns, rows, table
+from model_service.features import Inputs, RideColumns, table
+from model_service.geography import AXES
 
-from .data import UNITS, DataError, Rides, Target
+from . import conformal
+from .data import UNITS, DataError, Rides, Target, days, take
 
-INPUTS: Inputs = MappingProxyType(
+Floats = NDArray[np.float64]
+type Trees = HistGradientBoostingRegressor
+Metrics = dict[str, float]
+Parameters = Mapping[str, int | float]
+
+NUMBERS = ("trip_distance", "weekday", "minute_of_day")
+PLACES = (
+    *(f"{what}_{way}" for what in ("pickup", "dropoff", "change", "sum") for way in AXES),
+    "straight",
+)
+INPUTS: Inputs = MappingProxyType(dict.fromkeys((*PLACES, *NUMBERS), np.dtype(np.float32)))
+PARAMETERS: Parameters = MappingProxyType(
     {
-        "PU_DO": TEXT,
-        "PULocationID": TEXT,
-        "DOLocationID": TEXT,
-        "trip_distance": np.dtype(np.float32),
-        "hour": np.dtype(np.float32),
-        "weekday": np.dtype(np.float32),
+        "max_iter": 200,
+        "learning_rate": 0.05,
+        "max_leaf_nodes": 127,
+        "min_samples_leaf": 50,
+        "max_features": 0.4,
     }
 )
-PARAMETERS: Mapping[str, int | float] = MappingProxyType(
-    {"max_iter": 100, "learning_rate": 0.15, "max_leaf_nodes": 31, "min_samples_leaf": 50}
+SPREAD: Parameters = MappingProxyType(
+    {"max_iter": 40, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 200}
 )
 WITHOUT_TIME = 0.05
 """The share of rides whose time is taken away, so that the trees learn what to say without."""
+HALF_LIFE = 15  # days, after which a ride has half the weight: traffic of late is nearer to come
+LEAST_WEIGHT = 0.25  # and so old months still count
+FOLDS = 4
+SMALLEST = 1e-3  # spread that a score is counted in
 FEWEST = 100
-"""Rides; with less there is nothing to learn, and the encoder's folds run empty."""
-
-Metrics = dict[str, float]
+"""Rides; with less there is nothing to learn, and the folds run empty."""
 
 
-def champion(rides: Rides, *, seed: int) -> Pipeline:
-    """Gradient boosting on target-encoded zones and routes, distance, hour and weekday."""
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A model of one target."""
+
+    value: Trees
+    spread: Trees
+    """How far off the value may be."""
+    reach: tuple[float, float]
+    """How many spreads the interval reaches down and up."""
+    limits: tuple[float, float]
+    """The least and the most that was learnt from; an interval goes no further, unless the value
+    does."""
+    constant: tuple[float, float]
+    """What an interval of one width for all rides would reach down and up, to compare with."""
+
+
+def champion(
+    rides: Rides,
+    *,
+    seed: int,
+    calibration: Rides | None = None,
+    parameters: Parameters = PARAMETERS,
+) -> Fitted:
+    """Gradient boosting on places, distance and time; intervals from *calibration*, if given."""
+    value = alone(rides, seed=seed, parameters=parameters)
+    if calibration is None:
+        known = some_without_time(rides, seed)
+        off = known.target - _from_other_days(parameters, known, seed)
+    else:
+        _enough(calibration)
+        known = some_without_time(calibration, seed)
+        off = known.target - ask(value, known.columns)
+    errors = replace(known, target=np.abs(off))
+    spread = trees(SPREAD, errors, seed)
+    expected = np.maximum(_from_other_days(SPREAD, errors, seed), SMALLEST)
+    limits = (float(rides.target.min()), float(rides.target.max()))
+    return Fitted(
+        value,
+        spread,
+        reach=conformal.reach(off / expected, weights(known)),
+        limits=limits,
+        constant=conformal.reach(off, weights(known)),
+    )
+
+
+def alone(rides: Rides, *, seed: int, parameters: Parameters = PARAMETERS) -> Trees:
+    """What the champion says of a ride, without how far off that may be: a fifth of the work."""
     _enough(rides)
-    text = [name for name, dtype in INPUTS.items() if dtype == TEXT]
-    numbers = [name for name in INPUTS if name not in text]
-    folds = KFold(5, shuffle=True, random_state=seed)
-    encoder = TargetEncoder(target_type="continuous", cv=folds)
-    columns = ColumnTransformer([("text", encoder, text), ("numbers", "passthrough", numbers)])
-    trees = HistGradientBoostingRegressor(**PARAMETERS, random_state=seed)
-    pipeline = Pipeline([("columns", columns), ("trees", trees)])
-    with _one_thread():
-        pipeline.fit(frame(_some_without_time(rides.columns, seed)), rides.target)
-    _round_to_32_bits(columns.named_transformers_["text"], trees)
-    # The folds have done their work, and a saved model should hold no type it does not need.
-    columns.set_params(text__cv=5)
-    columns.named_transformers_["text"].cv = 5
-    return pipeline
+    return trees(parameters, some_without_time(rides, seed), seed)
 
 
-def baseline(rides: Rides) -> Pipeline:
-    """A straight line through the distance, with a step for each route."""
-    _enough(rides)
-    pipeline = Pipeline([("route", DictVectorizer()), ("line", LinearRegression())])
-    return pipeline.fit(rows(rides.columns), rides.target)
+def trees(parameters: Parameters, rides: Rides, seed: int) -> Trees:
+    """Gradient boosting, with thresholds of 32 bits."""
+    model = HistGradientBoostingRegressor(**parameters, early_stopping=False, random_state=seed)
+    with one_thread():
+        model.fit(frame(rides.columns), rides.target, sample_weight=weights(rides))
+    for [tree] in model._predictors:
+        tree.nodes["num_threshold"] = floor_32(tree.nodes["num_threshold"])
+    return model
+
+
+def weights(rides: Rides) -> Floats:
+    """What each ride counts for: those of the last day 1, and less the longer ago they were."""
+    day = days(rides)
+    last = np.quantile(day, 0.99)  # and not of a stray date
+    counts: Floats = np.maximum(0.5 ** (np.maximum(last - day, 0) / HALF_LIFE), LEAST_WEIGHT)
+    return counts
 
 
 def frame(columns: RideColumns) -> pd.DataFrame:
@@ -79,14 +135,25 @@ def frame(columns: RideColumns) -> pd.DataFrame:
     return pd.DataFrame(table(columns, INPUTS))
 
 
-def predict(champion: Pipeline, columns: RideColumns) -> NDArray[np.float64]:
-    """What the champion says of rides, in order."""
-    with _one_thread():
-        answers: NDArray[np.float64] = champion.predict(frame(columns))
+def ask(model: Trees, columns: RideColumns) -> Floats:
+    """What trees say of rides, in order."""
+    with one_thread():
+        answers: Floats = model.predict(frame(columns))
     return answers
 
 
-def metrics(true: NDArray[np.float64], predicted: NDArray[np.float64], target: Target) -> Metrics:
+def predict(champion: Fitted, columns: RideColumns) -> Floats:
+    """What the champion says of rides, in order."""
+    return ask(champion.value, columns)
+
+
+def intervals(champion: Fitted, columns: RideColumns) -> Floats:
+    """Low and high, shape (n, 2)."""
+    value, spread = ask(champion.value, columns), ask(champion.spread, columns)
+    return conformal.intervals(value, spread, champion.reach, champion.limits)
+
+
+def metrics(true: Floats, predicted: Floats, target: Target) -> Metrics:
     """How far off predictions are, in the target's unit."""
     error = predicted - true
     return {
@@ -96,10 +163,10 @@ def metrics(true: NDArray[np.float64], predicted: NDArray[np.float64], target: T
     }
 
 
-def floor_32(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def floor_32(values: Floats) -> Floats:
     """The largest 32-bit numbers that are not above *values*.
 
-    skl2onnx takes the nearest, which may be above; a ride between the two would change sides.
+    The nearest may be above; a ride between the two would change sides.
 
     >>> floor_32(np.array([0.1, 0.5])) <= np.array([0.1, 0.5])
     array([ True,  True])
@@ -109,29 +176,38 @@ def floor_32(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(nearest > values, below, nearest).astype(np.float64)
 
 
-def _one_thread() -> threadpool_limits:
-    # Trees this small gain nothing from more, and lose much where the other cores are busy.
+def _from_other_days(parameters: Parameters, rides: Rides, seed: int) -> Floats:
+    """Predictions for each ride by trees that saw no ride of its day."""
+    fold = _folds(rides)
+    predicted = np.empty(len(rides))
+    for one in range(FOLDS):
+        mine = fold == one
+        if mine.any():
+            model = trees(parameters, take(rides, ~mine), seed)
+            predicted[mine] = ask(model, take(rides, mine).columns)
+    return predicted
+
+
+def _folds(rides: Rides) -> NDArray[np.int64]:
+    """A fold for each ride: days take turns, or rides where there are too few days."""
+    _, number = np.unique(days(rides), return_inverse=True)
+    return (number if number.max() + 1 >= FOLDS else np.arange(len(rides))) % FOLDS
+
+
+def one_thread() -> threadpool_limits:
+    # Trees this small gain little from more, and lose much where the other cores are busy.
     return threadpool_limits(1, user_api="openmp")
 
 
-def _some_without_time(columns: RideColumns, seed: int) -> RideColumns:
-    blank = np.random.default_rng(seed).random(len(columns.hour)) < WITHOUT_TIME
-    return replace(
-        columns,
-        hour=np.where(blank, np.nan, columns.hour),
-        weekday=np.where(blank, np.nan, columns.weekday),
-    )
+def some_without_time(rides: Rides, seed: int) -> Rides:
+    blank = np.random.default_rng(seed).random(len(rides)) < WITHOUT_TIME
+    times = {
+        name: np.where(blank, np.nan, getattr(rides.columns, name))
+        for name in ("hour", "weekday", "minute")
+    }
+    return replace(rides, columns=replace(rides.columns, **times))
 
 
 def _enough(rides: Rides) -> None:
     if len(rides) < FEWEST:
         raise DataError(f"There are {len(rides)} rides to train on; it takes {FEWEST}.")
-
-
-def _round_to_32_bits(encoder: TargetEncoder, trees: HistGradientBoostingRegressor) -> None:
-    encoder.encodings_ = [
-        values.astype(np.float32).astype(np.float64) for values in encoder.encodings_
-    ]
-    encoder.target_mean_ = float(np.float32(encoder.target_mean_))
-    for [tree] in trees._predictors:
-        tree.nodes["num_threshold"] = floor_32(tree.nodes["num_threshold"])

@@ -20,10 +20,11 @@ from model_service import model
 from model_service.features import RideColumns
 
 from . import backtest, data, drift, live, promotion, registry, release, tracking
-from .data import Target
+from .data import Rides, Target
 from .promotion import Bench, Contender, Verdict
 from .registry import CHAMPION, Overtaken, Registry, RegistryError, Version
 from .release import Release
+from .schema import Kind
 
 REFUSED = 1
 ATTEMPTS = 3
@@ -33,12 +34,11 @@ ATTEMPTS = 3
 def promote(options: argparse.Namespace, console: Console) -> int:
     """Judge the newest model, or that of ``--run``; make it the champion, or say why not."""
     target: Target = options.target
-    month = options.month or max(data.months(options.data), default="")
-    bench = Bench(month, data.read(options.data, month, target), target, options.confidence,
-                  options.bound / 100)  # fmt: skip
+    month, rides = _month(options, target)
+    bench = Bench(month, rides, target, options.confidence, options.bound / 100)
     with registry.opened(options.tracking_uri, target) as known:
         run = options.run or registry.newest_run(known.client, options.experiment, target)
-        candidate = _register(known, run)
+        candidate = _register(known, run, options.kind)
         for _ in range(ATTEMPTS):
             before = known.find(CHAMPION)
             verdict = _judge(known, candidate, before, bench, console)
@@ -135,8 +135,9 @@ def compare(options: argparse.Namespace, console: Console) -> int:
 def test_back(options: argparse.Namespace, console: Console) -> int:
     """Month by month, a model that is trained anew beside one that never is."""
     plan = backtest.Plan(
-        options.data, options.first, options.last, options.target, options.window, options.seed
-    )
+        options.data, options.first, options.last, options.target, options.window, options.seed,
+        options.kind,
+    )  # fmt: skip
     points = []
     total = len(backtest.between(plan)) - plan.window
     with Progress(console=console) as progress:
@@ -159,7 +160,10 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
 }
 
 
-def _register(known: Registry, run: str) -> Version:
+def _register(known: Registry, run: str, kind: Kind) -> Version:
+    trained_on = known.client.get_run(run).data.params.get("kind", kind)
+    if trained_on != kind:
+        raise RegistryError(f"The run {run} was trained on {trained_on} taxis: say --kind.")
     model_id = registry.model_of(known.client, run)
     location = known.client.get_logged_model(model_id).artifact_location
     loaded = model.load(tracking.location(location))
@@ -184,7 +188,7 @@ def _contender(known: Registry, version: Version) -> Contender:
         version.number,
         version.location,
         model.load(version.location, sha256=version.sha256),
-        tuple(filter(None, said.get("train", "").split(","))),
+        tuple(filter(None, [*said.get("train", "").split(","), said.get("calibrate")])),
         version.rolled_back,
     )
 
@@ -222,6 +226,12 @@ def _columns(options: argparse.Namespace, console: Console) -> RideColumns:
         if rejected:
             console.print(f"{rejected:,} lines are no ride events.", highlight=False)
         return found
-    month = options.month or max(data.months(options.data), default="")
-    target = drift.read(options.model).target
-    return data.read(options.data, month, target).columns
+    _, rides = _month(options, drift.read(options.model).target)
+    return rides.columns
+
+
+def _month(options: argparse.Namespace, target: Target) -> tuple[str, Rides]:
+    """The month that was asked for, or the newest."""
+    kind: Kind = options.kind
+    month = options.month or max(data.months(options.data, kind), default="")
+    return month, data.read(options.data, month, target, kind)

@@ -1,14 +1,18 @@
-"""What the commands that follow training can be told."""
+"""What the commands before and after training can be told."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from .contest import BOUND, CONFIDENCE
 
 TARGETS = ("duration", "cost")
+KINDS = ("green", "yellow")
+SOURCE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
+"""Where the TLC's page of trip records leads to."""
 
 
 def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
@@ -19,23 +23,45 @@ def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
         "release": "pin a registered model, copy it, and say what a deployment takes",
         "drift": "compare rides with those that a model was trained on",
         "backtest": "month by month, train anew beside a model that never is",
+        "compare": "every model on every two months that follow each other, as tables",
+        "tune": "search for better hyper-parameters",
     }
     made = {name: commands.add_parser(name, help=said) for name, said in parsers.items()}
-    for name in ("promote", "rollback", "release"):
+    for name in ("promote", "rollback", "release", "tune"):
         made[name].add_argument("--tracking-uri", default=tracking_uri)
-    for name in ("promote", "rollback", "backtest"):
+    for name in ("promote", "rollback", "backtest", "tune"):
         made[name].add_argument("--target", choices=TARGETS, default="duration")
+    for name in ("promote", "drift", "backtest", "compare", "tune"):
+        made[name].add_argument("--kind", choices=KINDS, default="green", help="of taxis")
     for name in ("promote", "drift"):
         made[name].add_argument("--data", type=Path, default=rides_at, help="(%(default)s)")
         made[name].add_argument("--month", metavar="YYYY-MM", help="(the newest)")
 
+    for name in ("backtest", "compare", "tune"):
+        made[name].add_argument("--data", type=Path, default=rides_at, help="(%(default)s)")
+        made[name].add_argument("--seed", type=int, default=0)
+
     back = made["backtest"]
-    back.add_argument("--data", type=Path, default=rides_at, help="(%(default)s)")
     back.add_argument("--from", dest="first", required=True, metavar="YYYY-MM")
     back.add_argument("--to", dest="last", required=True, metavar="YYYY-MM")
     back.add_argument("--window", type=_months, default=1, help="months to train on (%(default)s)")
-    back.add_argument("--seed", type=int, default=0)
     back.add_argument("--output", type=Path, default=Path("build/backtest"), metavar="DIR")
+
+    made["compare"].add_argument("--target", nargs="+", choices=TARGETS, default=list(TARGETS))
+    made["compare"].add_argument(
+        "--parameters", type=Path, metavar="FILE", help="what tune --json found, for the champion"
+    )
+    made["compare"].add_argument(
+        "--output", type=Path, default=Path("build/comparison"), metavar="DIR"
+    )
+
+    tune = made["tune"]
+    tune.add_argument(
+        "--train", nargs="+", required=True, metavar="YYYY-MM", help="or YYYY-MM..YYYY-MM"
+    )
+    tune.add_argument("--validate", required=True, metavar="YYYY-MM", help="a later month")
+    tune.add_argument("--trials", type=_trials, default=30, help="(%(default)s)")
+    tune.add_argument("--json", type=Path, metavar="FILE", help="for train --parameters FILE")
 
     made["promote"].add_argument("--run", help="a run's id (the newest)")
     made["promote"].add_argument("--experiment", default="ride-predictions")
@@ -59,8 +85,36 @@ def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
     )
 
 
+def add_download(commands: Any, rides_at: Path) -> None:
+    """The options of what comes before training."""
+    download = commands.add_parser("download", help="bring the TLC's months of rides")
+    download.add_argument("--from", dest="first", required=True, metavar="YYYY-MM")
+    download.add_argument("--to", dest="last", required=True, metavar="YYYY-MM")
+    download.add_argument("--kind", choices=KINDS, default="green")
+    download.add_argument(
+        "--data", type=Path, default=rides_at, metavar="DIR", help="(%(default)s)"
+    )
+    download.add_argument(
+        "--source", type=_address, default=os.environ.get("TLC_SOURCE") or SOURCE, metavar="URL",
+        help="what stands before the files' names; or TLC_SOURCE (%(default)s)",
+    )  # fmt: skip
+    download.add_argument(
+        "--replace", action="store_true", help="also files that are not as download left them"
+    )
+
+
+def _address(text: str) -> str:
+    if not text.startswith(("https://", "http://")):
+        raise argparse.ArgumentTypeError("it takes an address that begins with https:// or http://")
+    return text.rstrip("/")
+
+
 def _months(text: str) -> int:
     return int(_between(text, 1, 120))
+
+
+def _trials(text: str) -> int:
+    return int(_between(text, 1, 10_000))
 
 
 def _share(text: str) -> float:

@@ -34,6 +34,7 @@ class Trained:
     rides: Rides
     test: Trial
     seed: int
+    parameters: fit.Parameters
 
 
 def write(trained: Trained, facts: Facts, tracking_uri: str) -> None:
@@ -97,8 +98,8 @@ def _pictures(trained: Trained, facts: Facts) -> list[Picture]:
 
 
 def _learned(some: Rides, trained: Trained) -> Learned:
-    model = fit.champion(some, seed=trained.seed)
-    error = fit.predict(model, trained.test.rides.columns) - trained.test.rides.target
+    model = fit.alone(some, seed=trained.seed, parameters=trained.parameters)
+    error = fit.ask(model, trained.test.rides.columns) - trained.test.rides.target
     return Learned(len(some), float((error**2).mean() ** 0.5))
 
 

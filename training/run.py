@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from model_service import artifacts, flavours, model
-from model_service.features import rows
 
-from . import data, drift, evaluation, export, fit, report, tracking
+from . import baselines, data, drift, evaluation, export, fit, report, tracking
 from .card import Facts, Rows
 from .data import Rides, Target
 from .provenance import environment, fingerprint, revision, together
-from .schema import PREFIX
+from .schema import TAXIS, Kind
 
 Step = Callable[[str], None]
 """Told what is about to be done."""
@@ -41,8 +40,12 @@ class Plan:
     tracking_uri: str
     artifacts: str | None
     """``s3://…`` or a directory; None for where MLflow puts them."""
+    kind: Kind = "green"
     experiment: str = "ride-predictions"
+    calibrate: str | None = None
+    """The month between that the intervals are calibrated on; None for the rides of `train`."""
     seed: int = 0
+    parameters: fit.Parameters = fit.PARAMETERS
     card: bool = True
     """Whether pictures and a model card are made; without one no model is promoted."""
 
@@ -64,20 +67,20 @@ class Result:
 
 def train(plan: Plan, *, step: Step) -> Result:
     """Train and log one model.  Raises a `ServiceError` where that is not to be."""
-    if plan.test <= max(plan.train):
-        raise data.DataError(
-            f"{plan.test} cannot test what is trained on {max(plan.train)}: name a later --test."
-        )
-    trained_on = list(_read(plan, plan.train, step))
-    rides = data.join(trained_on)
-    [test] = _read(plan, [plan.test], step)
-    files = _files(plan, [*trained_on, test])
+    _in_order(plan)
+    read = dict(_read(plan, step))
+    rides = data.join([read[month].rides for month in plan.train])
+    test = read[plan.test].rides
+    files = [of.rows for of in read.values()]
 
     step(f"fitting a model to {len(rides):,} rides")
-    champion = fit.champion(rides, seed=plan.seed)
+    calibration = read[plan.calibrate].rides if plan.calibrate else None
+    champion = fit.champion(
+        rides, seed=plan.seed, calibration=calibration, parameters=plan.parameters
+    )
     predicted = fit.predict(champion, test.columns)
     step("fitting the linear baseline")
-    linear = fit.baseline(rides).predict(rows(test.columns))
+    linear = baselines.linear(rides, plan.seed)(test.columns)
     metrics = {
         "test": fit.metrics(test.target, predicted, plan.target),
         "baseline_linear": fit.metrics(test.target, linear, plan.target),
@@ -95,10 +98,17 @@ def train(plan: Plan, *, step: Step) -> Result:
 
     step("logging to MLflow")
     run_id, location = tracking.log(
-        tracking.Champion(champion, graph, {Path(drift.FILE).name: msgspec.json.encode(described)}),
+        tracking.Champion(
+            champion.value, graph, {Path(drift.FILE).name: msgspec.json.encode(described)}
+        ),
         _parameters(plan, rides),
         {**_flat(metrics), "onnx_largest_difference": difference},
         data=[(of.use, plan.data, of.file) for of in files],
+        dropped=[
+            {"month": of.month, "use": of.use, "reason": reason, "rows": rows}
+            for of in files
+            for reason, rows in of.tally.dropped.items()
+        ],
         tags={
             "mlflow.source.git.commit": revision(),
             "data_sha256": together(of.file for of in files),
@@ -116,7 +126,7 @@ def train(plan: Plan, *, step: Step) -> Result:
     if plan.card:
         step("drawing pictures, and writing the model's card")
         tested = evaluation.ask_month(served.predict, plan.test, test)
-        trained = report.Trained(served.predict, rides, tested, plan.seed)
+        trained = report.Trained(served.predict, rides, tested, plan.seed, plan.parameters)
         facts = _facts(plan, trained, result, files, difference, described.plausible.value)
         report.write(trained, facts, plan.tracking_uri)
     return result
@@ -148,25 +158,48 @@ def _facts(
     )
 
 
-def _files(plan: Plan, read: Sequence[Rides]) -> list[Rows]:
-    found = []
-    for month, rides in zip([*plan.train, plan.test], read, strict=True):
-        path = plan.data / f"{PREFIX}{month}.parquet"
-        read_rows = pl.scan_parquet(path).select(pl.len()).collect().item()
-        use = "test" if month == plan.test else "training"
-        found.append(Rows(month, use, fingerprint(path), read_rows, {}, len(rides)))
-    return found
+class _Month(NamedTuple):
+    rides: Rides
+    rows: Rows
 
 
-def _read(plan: Plan, months: Iterable[str], step: Step) -> Iterable[Rides]:
-    for month in months:
+def _read(plan: Plan, step: Step) -> Iterable[tuple[str, _Month]]:
+    uses = dict.fromkeys(plan.train, "training") | {plan.test: "test"}
+    if plan.calibrate:
+        uses[plan.calibrate] = "calibration"
+    for month, use in sorted(uses.items()):
         step(f"reading {month}")
-        yield data.read(plan.data, month, plan.target)
+        rides, tally = data.read_counted(plan.data, month, plan.target, plan.kind)
+        file = fingerprint(plan.data / TAXIS[plan.kind].file(month))
+        yield month, _Month(rides, Rows(month, use, file, tally))
+
+
+def _in_order(plan: Plan) -> None:
+    last = max(plan.train)
+    if plan.calibrate:
+        if plan.calibrate <= last:
+            raise data.DataError(
+                f"{plan.calibrate} cannot calibrate what is trained on {last}: "
+                "name a later --calibrate."
+            )
+        last = plan.calibrate
+    if plan.test <= last:
+        raise data.DataError(
+            f"{plan.test} cannot test what is trained on {last}: name a later --test."
+        )
 
 
 def _parameters(plan: Plan, rides: Rides) -> dict[str, object]:
-    of_plan = {key: asdict(plan)[key] for key in ("train", "test", "target", "seed")}
-    return {**of_plan, "train": ",".join(plan.train), "rides": len(rides), **fit.PARAMETERS}
+    return {
+        "train": ",".join(plan.train),
+        "calibrate": plan.calibrate or "",
+        "test": plan.test,
+        "target": plan.target,
+        "kind": plan.kind,
+        "seed": plan.seed,
+        "rides": len(rides),
+        **plan.parameters,
+    }
 
 
 def _flat(metrics: dict[str, fit.Metrics]) -> fit.Metrics:

@@ -1,13 +1,38 @@
-"""What the TLC's files of green rides look like: names, columns, and both generations of types."""
+"""What the TLC's files of rides look like: names, columns, and the generations of their types.
+
+Whoever reads them needs seven columns.  Those have kept their names, but not their types; what
+else comes and goes (`cbd_congestion_fee` since 2025, two spellings of `Airport_fee`) is not read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import polars as pl
 
-PREFIX = "green_tripdata_"
-PICKUP, DROPOFF = "lpep_pickup_datetime", "lpep_dropoff_datetime"
+Kind = Literal["green", "yellow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taxi:
+    """A kind of taxi, and what the TLC calls its files and its times."""
+
+    prefix: str
+    pickup: str
+    dropoff: str
+
+    def file(self, month: str) -> str:
+        return f"{self.prefix}{month}.parquet"
+
+
+TAXIS: Mapping[Kind, Taxi] = {
+    "green": Taxi("green_tripdata_", "lpep_pickup_datetime", "lpep_dropoff_datetime"),
+    "yellow": Taxi("yellow_tripdata_", "tpep_pickup_datetime", "tpep_dropoff_datetime"),
+}
+GREEN = TAXIS["green"]
+PREFIX, PICKUP, DROPOFF = GREEN.prefix, GREEN.pickup, GREEN.dropoff
 MONEY = (
     "fare_amount",
     "extra",
@@ -20,6 +45,7 @@ MONEY = (
 )
 
 NEW_TYPES_SINCE = "2023-02"
+CONGESTION_FEE_SINCE = "2025-01"
 OLD_TYPES: Mapping[str, pl.DataType] = {
     "VendorID": pl.Int64(),
     PICKUP: pl.Datetime("us"),
@@ -48,8 +74,11 @@ NEW_TYPES: Mapping[str, pl.DataType] = {
     **dict.fromkeys(("RatecodeID", "passenger_count", "payment_type", "trip_type"), pl.Int64()),
     "ehail_fee": pl.Float64(),
 }
+NEWEST_TYPES: Mapping[str, pl.DataType] = {**NEW_TYPES, "cbd_congestion_fee": pl.Float64()}
 
 
 def types(month: str) -> Mapping[str, pl.DataType]:
-    """The columns of a month's file, in order."""
-    return OLD_TYPES if month < NEW_TYPES_SINCE else NEW_TYPES
+    """The columns of a green month's file, in order."""
+    if month < NEW_TYPES_SINCE:
+        return OLD_TYPES
+    return NEW_TYPES if month < CONGESTION_FEE_SINCE else NEWEST_TYPES

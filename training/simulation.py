@@ -1,8 +1,8 @@
 """Simulate months of green taxi rides, for where there is no data.
 
-The files have the TLC's columns, its types of the time, and its usual dirt.  What a ride takes
-depends on its route, the hour and the day, so that there is something to learn.  Everything
-follows from the seed: the same seed is the same city and the same rides.
+The files have the TLC's columns, its types of the time, and its usual dirt.  Zones lie where they
+lie.  What a ride takes depends on its route, the hour and the day, so that there is something to
+learn.  Everything follows from the seed: the same seed is the same city and the same rides.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from model_service.geography import AXES, places
+
 from .data import DataError
 from .schema import DROPOFF, MONEY, PICKUP, PREFIX, types
 
 Floats = NDArray[np.float64]
 
 ZONES = 265
+OUTSIDE = (-12.0, 8.0)  # miles across and along: where those who leave the city may go
 SECOND = np.timedelta64(1_000_000, "us")
 DEMAND = np.array([3, 2, 1, 1, 1, 2, 3, 5, 6, 6, 6, 6, 6, 6, 7, 8, 8, 9, 9, 8, 7, 6, 5, 4]) / 125
 PACE = (
@@ -71,7 +74,8 @@ def write(directory: Path, months: Sequence[str], rides: int, seed: int) -> None
 
 
 def _city(rng: np.random.Generator) -> City:
-    place = rng.normal(0, 4, (ZONES, 2))
+    place = places()[1:, [AXES.index("across"), AXES.index("along")]].astype(np.float64)
+    place = np.where(np.isnan(place), OUTSIDE, place)
     apart = np.abs(place[:, None] - place).sum(axis=2)  # streets run along two axes
     popular = rng.lognormal(0, 1.3, ZONES)
     share = popular[:, None] * np.sqrt(popular) * np.exp(-apart / 2)
@@ -114,6 +118,7 @@ def _month(city: City, month: str, rides: int, seed: int) -> pl.DataFrame:
             "ehail_fee": None,
             "payment_type": np.where(money["tip_amount"] > 0, 1, 2),
             "trip_type": np.ones(rides),
+            "cbd_congestion_fee": np.zeros(rides),
             **money,
         }
     )

@@ -20,10 +20,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+import pandas as pd
+from sklearn.base import RegressorMixin
 
 from model_service.errors import ServiceError
-from model_service.features import TEXT
 
 from .fit import INPUTS
 from .provenance import File
@@ -31,6 +31,7 @@ from .provenance import File
 DATA_FILE = "model.onnx"
 TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 """What the pipeline holds beyond what skops itself trusts."""
+DROPPED = ["month", "use", "reason", "rows"]
 MOST_METRICS = 1000  # in one call; a limit of MLflow's
 DIGITS = 36  # of a data set's digest; a limit of MLflow's
 Series = Sequence[tuple[str, float, int]]
@@ -49,7 +50,7 @@ class Champion:
     A class because MLflow asks a flavour for a method of this name.
     """
 
-    pipeline: Pipeline
+    pipeline: RegressorMixin
     graph: bytes
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
     """What lies beside the model, by name; MLflow keeps it in ``extra_files``."""
@@ -82,6 +83,7 @@ def log(
     metrics: Mapping[str, float],
     *,
     data: Sequence[tuple[str, Path, File]],
+    dropped: Sequence[Mapping[str, Any]],
     tags: Mapping[str, str],
     tracking_uri: str,
     experiment: str,
@@ -89,33 +91,66 @@ def log(
 ) -> tuple[str, str]:
     """One run of *experiment*; gives its id, and the model's location as the service takes it.
 
-    *data* is what each file was used for, where it lies, and what is in it.
+    *data* is what each file was used for, where it lies, and what is in it; *dropped* the rows of a
+    table of what was not used of them.
     """
     with _mlflow(tracking_uri) as mlflow:
-        if tracking_uri.startswith("sqlite:///"):
-            Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(tracking_uri)
+        _open(mlflow, tracking_uri)
         with mlflow.start_run(experiment_id=_experiment(mlflow, experiment, artifacts)) as run:
             mlflow.set_tags(tags)
             mlflow.log_params(parameters)
             for use, path, file in data:
                 mlflow.log_input(_dataset(path, file), context=use)
             mlflow.log_metrics(metrics)
+            mlflow.log_table(pd.DataFrame(dropped, columns=DROPPED), "dropped.json")
             model = mlflow.models.Model.log(
                 artifact_path=None, name="model", flavor=champion, flavor_name="sklearn"
             )
     return run.info.run_id, location(model.artifact_path)
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A run that has a run inside it for each trial."""
+
+    run_id: str
+    experiment_id: str
+    mlflow: Any
+
+    def trial(
+        self, name: str, parameters: Mapping[str, Any], errors: Series, *, pruned: bool
+    ) -> None:
+        """Keep a trial, and how far off it was on its way."""
+        with self.mlflow.start_run(
+            experiment_id=self.experiment_id, run_name=name, nested=True
+        ) as run:
+            self.mlflow.log_params(parameters)
+            self.mlflow.set_tag("pruned", pruned)
+            _log_series(self.mlflow, run.info.run_id, errors)
+
+    def best(self, parameters: Mapping[str, Any], name: str, error: float) -> None:
+        """Keep what was found, on the outer run."""
+        self.mlflow.log_params({f"best_{key}": value for key, value in parameters.items()})
+        self.mlflow.log_metric(name, error)
+
+
+@contextmanager
+def search(tracking_uri: str, experiment: str, parameters: Mapping[str, Any]) -> Iterator[Search]:
+    """A run of *experiment* for trials."""
+    with _mlflow(tracking_uri) as mlflow:
+        _open(mlflow, tracking_uri)
+        place = _experiment(mlflow, experiment, None)
+        with mlflow.start_run(experiment_id=place, run_name="search") as run:
+            mlflow.log_params(parameters)
+            yield Search(run.info.run_id, place, mlflow)
+
+
 def attach(tracking_uri: str, run_id: str, folder: Path, name: str, metrics: Series = ()) -> None:
     """Files of *folder* as artifacts of a run, below *name*, and metrics with a step each."""
     with _mlflow(tracking_uri) as mlflow:
-        client = mlflow.MlflowClient(tracking_uri)
-        now = int(1000 * time.time())
-        entities = [mlflow.entities.Metric(key, value, now, step) for key, value, step in metrics]
-        for first in range(0, len(entities), MOST_METRICS):
-            client.log_batch(run_id, metrics=entities[first : first + MOST_METRICS])
-        client.log_artifacts(run_id, str(folder), name)
+        mlflow.set_tracking_uri(tracking_uri)
+        _log_series(mlflow, run_id, metrics)
+        mlflow.MlflowClient(tracking_uri).log_artifacts(run_id, str(folder), name)
 
 
 def copy(place: str, directory: Path) -> None:
@@ -126,6 +161,19 @@ def copy(place: str, directory: Path) -> None:
         files = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=scratch)
         shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(files, directory)
+
+
+def _open(mlflow: Any, tracking_uri: str) -> None:
+    if tracking_uri.startswith("sqlite:///"):
+        Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(tracking_uri)
+
+
+def _log_series(mlflow: Any, run_id: str, metrics: Series) -> None:
+    now = int(1000 * time.time())
+    entities = [mlflow.entities.Metric(name, value, now, step) for name, value, step in metrics]
+    for first in range(0, len(entities), MOST_METRICS):
+        mlflow.MlflowClient().log_batch(run_id, metrics=entities[first : first + MOST_METRICS])
 
 
 def _experiment(mlflow: Any, name: str, artifacts: str | None) -> str:
@@ -167,9 +215,7 @@ def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    inputs = [
-        ColSpec("string" if dtype == TEXT else "float", name) for name, dtype in INPUTS.items()
-    ]
+    inputs = [ColSpec("float", name) for name in INPUTS]
     return ModelSignature(Schema(inputs), Schema([TensorSpec(np.dtype(np.float64), (-1,))]))
 
 

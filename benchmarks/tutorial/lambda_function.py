@@ -5,23 +5,16 @@ import json
 import os
 
 import mlflow.pyfunc
-import numpy as np
 import pandas as pd
+from features import places, row
 
+PLACES = places("zones.csv")
 model = mlflow.pyfunc.load_model(os.environ["MODEL_LOCATION"])
 
 
 def features(ride):
     moment = pd.Timestamp(ride["pickup_datetime"])
-    row = {
-        "PU_DO": f"{ride['PULocationID']}_{ride['DOLocationID']}",
-        "PULocationID": str(ride["PULocationID"]),
-        "DOLocationID": str(ride["DOLocationID"]),
-        "trip_distance": np.float32(ride["trip_distance"]),
-        "hour": np.float32(moment.hour),
-        "weekday": np.float32(moment.weekday()),
-    }
-    return pd.DataFrame([row])
+    return pd.DataFrame([row(ride, moment, PLACES)], dtype="float32")
 
 
 def lambda_handler(event, context):
