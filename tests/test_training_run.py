@@ -133,6 +133,24 @@ def test_the_run_says_which_rows_were_dropped_and_why(result: Result, plan: Plan
         assert dict(zip(of_month["reason"], of_month["rows"], strict=True)) == tally.dropped
 
 
+def test_of_too_many_rides_a_share_is_trained_on_and_that_is_said(plan: Plan) -> None:
+    import mlflow
+
+    two = replace(plan, train=("2021-01", "2021-02"), test="2021-03", most=1000)
+
+    result = run.train(replace(two, experiment="few", card=False), step=lambda _: None)
+
+    client = mlflow.MlflowClient(plan.tracking_uri)
+    logged = client.get_run(result.run_id)
+    table = client.load_table(logged.info.experiment_id, "dropped.json", [result.run_id])
+    left_out = table[table["reason"] == "more rides than are trained on"]
+    assert 800 < int(logged.data.params["rides"]) < 1000
+    assert left_out["month"].tolist() == ["2021-01", "2021-02"]
+    rows = sum(table[table["use"] == "training"]["rows"])
+    assert int(logged.data.params["rides"]) + rows == 2 * 2_000
+    assert result.metrics["test"]["rides"] == len(data.read(plan.data, "2021-03", "duration"))
+
+
 def test_the_result_carries_the_test_month(result: Result, plan: Plan) -> None:
     month = data.read(plan.data, plan.test, plan.target)
 

@@ -71,6 +71,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         artifacts=options.artifacts or (None if options.tracking_uri else ARTIFACTS),
         experiment=options.experiment,
         calibrate=options.calibrate,
+        most=options.most,
         seed=options.seed,
         card=options.card,
         parameters=tuning.parameters(options.parameters),
@@ -114,6 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--test", default="2021-02", metavar="YYYY-MM")
     train.add_argument("--calibrate", metavar="YYYY-MM", help="a month between, for the intervals")
+    train.add_argument(
+        "--most", type=_whole(1), default=1_000_000, metavar="RIDES",
+        help="of more rides train on a random share (%(default)s)",
+    )  # fmt: skip
     train.add_argument("--target", choices=others.TARGETS, default="duration")
     train.add_argument("--kind", choices=others.KINDS, default="green", help="of taxis")
     train.add_argument("--parameters", type=Path, metavar="FILE", help="what tune --json found")

@@ -55,14 +55,18 @@ def read_counted(
     directory: Path, month: str, target: Target, kind: Kind = "green"
 ) -> tuple[Rides, Tally]:
     """The same, and what became of the file's rows."""
-    taxi = TAXIS[kind]
-    found = months(directory, kind)
-    if month not in found:
-        there = f"it has {', '.join(found)}" if found else f"it has no {taxi.file('YYYY-MM')}"
-        raise DataError(f"There is no month {month} in {directory}: {there}.")
-    path = directory / taxi.file(month)
-    kept, tally = gate(_table(path, taxi, target), path.name)
+    path = _path(directory, month, kind)
+    kept, tally = gate(_table(path, TAXIS[kind], target), path.name)
     return _rides(kept, target), tally
+
+
+def rows(directory: Path, month: str, kind: Kind = "green") -> int:
+    """How many rows the file of a month says it has."""
+    path = _path(directory, month, kind)
+    try:
+        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    except (pl.exceptions.PolarsError, OSError) as exc:
+        raise DataError(f"{path} cannot be read as Parquet.") from exc
 
 
 def take(rides: Rides, some: NDArray[np.bool_] | NDArray[np.int64]) -> Rides:
@@ -73,6 +77,13 @@ def take(rides: Rides, some: NDArray[np.bool_] | NDArray[np.int64]) -> Rides:
         target=rides.target[some],
         pickup_datetime=rides.pickup_datetime[some],
     )
+
+
+def thin(rides: Rides, tally: Tally, share: float, seed: int) -> tuple[Rides, Tally]:
+    """So large a *share* of the rides, at random, and the tally of that."""
+    some = np.random.default_rng(seed).random(len(rides)) < share
+    left_out = {"more rides than are trained on": int((~some).sum())}
+    return take(rides, some), Tally(tally.read, {**tally.dropped, **left_out})
 
 
 def days(rides: Rides) -> NDArray[np.int64]:
@@ -98,6 +109,15 @@ def clock(pickup: pl.Expr) -> pl.Expr:
         "America/New_York", ambiguous="earliest", non_existent="null"
     )
     return pl.when(exists.is_null()).then(pickup.dt.offset_by("1h")).otherwise(pickup)
+
+
+def _path(directory: Path, month: str, kind: Kind) -> Path:
+    taxi = TAXIS[kind]
+    found = months(directory, kind)
+    if month not in found:
+        there = f"it has {', '.join(found)}" if found else f"it has no {taxi.file('YYYY-MM')}"
+        raise DataError(f"There is no month {month} in {directory}: {there}.")
+    return directory / taxi.file(month)
 
 
 def _table(path: Path, taxi: Taxi, target: Target) -> pl.DataFrame:

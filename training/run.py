@@ -44,6 +44,8 @@ class Plan:
     experiment: str = "ride-predictions"
     calibrate: str | None = None
     """The month between that the intervals are calibrated on; None for the rides of `train`."""
+    most: int = 1_000_000
+    """Rides to train on; of more, a random share: memory and time are bounded by this."""
     seed: int = 0
     parameters: fit.Parameters = fit.PARAMETERS
     card: bool = True
@@ -167,11 +169,20 @@ def _read(plan: Plan, step: Step) -> Iterable[tuple[str, _Month]]:
     uses = dict.fromkeys(plan.train, "training") | {plan.test: "test"}
     if plan.calibrate:
         uses[plan.calibrate] = "calibration"
+    share = _share(plan)
     for month, use in sorted(uses.items()):
         step(f"reading {month}")
         rides, tally = data.read_counted(plan.data, month, plan.target, plan.kind)
+        if use == "training" and share < 1:
+            rides, tally = data.thin(rides, tally, share, plan.seed)
         file = fingerprint(plan.data / TAXIS[plan.kind].file(month))
         yield month, _Month(rides, Rows(month, use, file, tally))
+
+
+def _share(plan: Plan) -> float:
+    """Of the rides to train on; the files say how many there are without being read."""
+    rows = sum(data.rows(plan.data, month, plan.kind) for month in plan.train)
+    return min(1.0, plan.most / max(rows, 1))
 
 
 def _in_order(plan: Plan) -> None:
@@ -196,6 +207,7 @@ def _parameters(plan: Plan, rides: Rides) -> dict[str, object]:
         "test": plan.test,
         "target": plan.target,
         "kind": plan.kind,
+        "most": plan.most,
         "seed": plan.seed,
         "rides": len(rides),
         **plan.parameters,
