@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model_service.features import RideColumns
@@ -128,3 +128,11 @@ def test_the_same_picture_is_the_same_text(drawn: list[pictures.Picture]) -> Non
     again = pictures.importance({"distance": 3.0, "time": 0.5}, "minutes")
 
     assert again in drawn
+
+
+@example([5])
+@given(st.lists(st.integers(1, 10**6), min_size=1))
+def test_the_most_has_the_strongest_shade_however_many_that_are(counts: list[int]) -> None:
+    shades = pictures.shaded(np.array(counts, dtype=float))
+
+    assert shades[int(np.argmax(counts))] == drawing.SHADES[-1]

@@ -28,7 +28,7 @@ RIDE: dict[str, Any] = {
     "tip_amount": 2.0,
 }
 MONTH = "2021-03"
-QUICK = {**PARAMETERS, "max_iter": 40, "learning_rate": 0.2, "max_leaf_nodes": 63}
+QUICK = {**PARAMETERS, "max_iter": 90, "learning_rate": 0.1, "max_leaf_nodes": 63}
 """The champion's parameters with fewer trees, where a test need not have all of them."""
 
 

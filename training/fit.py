@@ -6,8 +6,9 @@ that reaches a tree can be written in 32 bits: ONNX compares in 32, scikit-learn
 
 The interval is conformal, and as wide as the ride is uncertain.  Each ride is predicted by trees
 that saw none of its day (or it is of a later month, where one is kept for this).  A second, small
-set of trees learns how far off those predictions are, and the interval reaches so many times as
-far down and up that one ride in ten lies below it, and one above.
+set of trees learns from how far off those predictions are a *spread*, which four rides of five like
+it do not pass; the interval reaches so many spreads down and up that one ride in ten lies below it,
+and one above.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +36,7 @@ from .data import UNITS, DataError, Rides, Target, days, take
 Floats = NDArray[np.float64]
 type Trees = HistGradientBoostingRegressor
 Metrics = dict[str, float]
-Parameters = Mapping[str, int | float]
+Parameters = Mapping[str, Any]
 
 NUMBERS = ("trip_distance", "weekday", "minute_of_day")
 PLACES = (
@@ -44,15 +46,26 @@ PLACES = (
 INPUTS: Inputs = MappingProxyType(dict.fromkeys((*PLACES, *NUMBERS), np.dtype(np.float32)))
 PARAMETERS: Parameters = MappingProxyType(
     {
-        "max_iter": 200,
+        "max_iter": 300,
         "learning_rate": 0.05,
         "max_leaf_nodes": 127,
         "min_samples_leaf": 50,
         "max_features": 0.4,
     }
 )
+ROUGH = 2
+"""Other days are predicted by so many times fewer trees, which learn as much faster: that saves a
+third of the time, and errors are hardly larger."""
 SPREAD: Parameters = MappingProxyType(
-    {"max_iter": 40, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 200}
+    {
+        "loss": "quantile",
+        "quantile": 0.8,
+        "max_iter": 60,
+        "learning_rate": 0.15,
+        "max_leaf_nodes": 31,
+        "min_samples_leaf": 100,
+        "max_bins": 63,
+    }
 )
 WITHOUT_TIME = 0.05
 """The share of rides whose time is taken away, so that the trees learn what to say without."""
@@ -89,7 +102,7 @@ def champion(
     value = alone(rides, seed=seed, parameters=parameters)
     if calibration is None:
         known = _some_without_time(rides, seed)
-        off = known.target - _from_other_days(parameters, known, seed)
+        off = known.target - _from_other_days(rough(parameters), known, seed)
     else:
         _enough(calibration)
         known = _some_without_time(calibration, seed)
@@ -116,6 +129,18 @@ def trees(parameters: Parameters, rides: Rides, seed: int) -> Trees:
     for [tree] in model._predictors:
         tree.nodes["num_threshold"] = floor_32(tree.nodes["num_threshold"])
     return model
+
+
+def rough(parameters: Parameters) -> Parameters:
+    """
+    >>> rough({"max_iter": 300, "learning_rate": 0.05})
+    {'max_iter': 150, 'learning_rate': 0.1}
+    """
+    return {
+        **parameters,
+        "max_iter": parameters["max_iter"] // ROUGH,
+        "learning_rate": parameters["learning_rate"] * ROUGH,
+    }
 
 
 def weights(rides: Rides) -> Floats:

@@ -55,15 +55,25 @@ def predicted_against_true(test: Trial, unit: str) -> Picture:
     )
 
 
+def shaded(counts: Floats) -> list[str]:
+    """The shade of each count, which is 1 or more; the most has the strongest.
+
+    >>> shaded(np.array([1.0, 500.0, 2.0])) == [SHADES[1], SHADES[-1], SHADES[2]]
+    True
+    """
+    share = np.log1p(counts)
+    levels = np.ceil(len(SHADES) * (share / share.max())).astype(int) - 1
+    return [SHADES[level] for level in levels]
+
+
 def paint_match(axes: Axes, true: Floats, predicted: Floats, *, unit: str, most: float) -> None:
     """How many rides lie where; darker is more."""
     cells = axes.hexbin(
         true, predicted, gridsize=44, extent=(0, most, 0, most), mincnt=1, linewidths=0
     )
-    share = np.log1p(np.asarray(cells.get_array(), dtype=float))
-    levels = np.ceil(len(SHADES) * share / share.max()).astype(int) - 1
+    shades = shaded(np.asarray(cells.get_array(), dtype=float))
     cells.set_array(None)
-    cells.set(facecolor=[SHADES[level] for level in levels], edgecolor="face", linewidth=0.4)
+    cells.set(facecolor=shades, edgecolor="face", linewidth=0.4)
     axes.plot([0, most], [0, most], color=WARM, linewidth=1.6, dashes=DASHES)
     axes.text(
         most * 46 / 60, most * 56.5 / 60, "exactly right", color=WARM, ha="right", va="center"
