@@ -515,10 +515,13 @@ def test_who_is_killed_before_the_last_step_is_not_taken_for_somebody_else(
         (("--to", "2022-13"), "'2022-13' is no month: write YYYY-MM."),
     ],
 )
-def test_months_that_are_none_are_said(bring: Run, arguments: tuple[str, ...], said: str) -> None:
+def test_months_that_are_none_are_said(
+    bring: Run, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
     code, _, err = bring(*arguments)
 
     assert (code, err.splitlines()) == (2, [said])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_address_that_is_none_is_said(bring: Run, capsys: pytest.CaptureFixture[str]) -> None:

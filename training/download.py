@@ -44,11 +44,11 @@ class MonthError(ServiceError):
 
 def download(options: argparse.Namespace, console: Console) -> int:
     """Bring the months that were asked for; the exit code."""
-    fates: dict[str, Fate] = {}
+    names, fates = _names(options), dict[str, Fate]()
     with _alone(options.data), requests.Session() as session:
         server = Server(session, lambda text: _say(console, text))
         try:
-            for name in _names(options):
+            for name in names:
                 fates[name] = _bring(server, options, name, console)
         except KeyboardInterrupt:
             _say(console, "Stopped; the same command goes on from here.")
