@@ -145,9 +145,9 @@ def _timed(name: str, act: Callable[[], None]) -> dict[str, float]:
 def _columns(file: str) -> Sequence[str]:
     import pyarrow.parquet as pq
 
-    from model_service import tables
+    from model_service import layouts
 
-    return list(tables.layout(pq.read_schema(file), name=file).columns.values())
+    return list(layouts.layout(pq.read_schema(file), name=file).columns.values())
 
 
 def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:

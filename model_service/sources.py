@@ -20,11 +20,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from . import lines, tables
+from . import layouts, lines, tables
 from .columnar import RIDES, rejections
 from .errors import FileError
+from .layouts import Layout
 from .records import GZIP_MAGIC
-from .tables import Layout, Parsed
+from .tables import Parsed
 
 ROWS = 16_384
 """Of a chunk."""
@@ -77,7 +78,7 @@ def _opened(path: Path, name: str, rows: int) -> Iterator[Chunk]:
 def _parquet(path: Path, name: str, rows: int) -> Iterator[Chunk]:
     # Not pre-buffered: that holds a row group, which may be all of a file.
     with pq.ParquetFile(path, buffer_size=BLOCK, pre_buffer=False) as file:
-        layout = tables.layout(file.schema_arrow, name=name)
+        layout = layouts.layout(file.schema_arrow, name=name)
         number, total = 1, file.metadata.num_rows
         columns = list(layout.columns.values())
         for batch in file.iter_batches(rows, columns=columns, use_threads=False):
@@ -93,7 +94,7 @@ def _csv(path: Path, magic: bytes, name: str, rows: int) -> Iterator[Chunk]:
         broken.append(row)
         return "skip"
 
-    layout = tables.layout(_header(path, magic), name=name, text=True)
+    layout = layouts.layout(_header(path, magic), name=name, text=True)
     with path.open("rb") as raw, _plain(raw, magic) as text, _reader(text, layout, note) as reader:
         number, size = 2, path.stat().st_size  # the header is the first
         for batch in reader:

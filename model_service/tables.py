@@ -1,7 +1,6 @@
 """Rows of Parquet and CSV to rides: the rules of `rides.decode` over whole columns.
 
-The TLC's green and yellow months are understood as they are, whatever their generation calls and
-types a column.  A row is accepted exactly where its ride event would be; the words of a rejection
+A row is accepted exactly where its ride event would be; the words of a rejection
 are those of `rides.decode`, which is asked about the rows that the columns have found at fault.
 
 A column has one type where JSON has one a value: an integer may come as 130.0, an id or a time
@@ -11,7 +10,6 @@ that is null is one that is absent.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,22 +22,9 @@ from . import clocks, identities, rides
 from .arrays import arrow, numpy, texts
 from .columnar import REJECTED, RIDES
 from .errors import FileError, RideRejected
+from .layouts import NEEDED, Layout, is_text
 from .times import Times, times
 
-NAMES = {
-    "PULocationID": ("PULocationID",),
-    "DOLocationID": ("DOLocationID",),
-    "trip_distance": ("trip_distance",),
-    "pickup_datetime": ("pickup_datetime", "lpep_pickup_datetime", "tpep_pickup_datetime"),
-    "dropoff_datetime": ("dropoff_datetime", "lpep_dropoff_datetime", "tpep_dropoff_datetime"),
-    "ride_id": ("ride_id",),
-    "VendorID": ("VendorID",),
-    "total_amount": ("total_amount",),
-    "tip_amount": ("tip_amount",),
-}
-"""What a column may be called, in whatever case."""
-
-NEEDED = ("PULocationID", "DOLocationID", "trip_distance")
 NUMBER = r"^ *[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,2})? *$"
 MOST_EXACT = float(rides.MAX_INTEGER)
 
@@ -51,44 +36,6 @@ class Parsed(NamedTuple):
     """In the schema `columnar.RIDES`."""
     rejected: pa.RecordBatch
     """In the schema `columnar.REJECTED`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Which column of a file is which, by our names; a file has what it has."""
-
-    columns: dict[str, str]
-    text: bool = False
-    """A number may be written as text: CSV."""
-
-
-def layout(schema: pa.Schema, *, name: str, text: bool = False) -> Layout:
-    """What the columns of the file *name* are.
-
-    Raises `FileError` where one is missing, or of a type that it cannot be.
-    """
-    there = {column.lower(): column for column in reversed(schema.names)}
-    found = {
-        ours: there[theirs.lower()]
-        for ours, names in NAMES.items()
-        for theirs in reversed(names)
-        if theirs.lower() in there
-    }
-    faults = [f"there is no column {ours}" for ours in NEEDED if ours not in found]
-    faults += [
-        f"there are two columns {column}"
-        for column in found.values()
-        if schema.names.count(column) > 1
-    ]
-    if not text:
-        faults += [
-            f"{column} is {_kind(type_)}, not {_wanted(ours)}"
-            for ours, column in found.items()
-            if not _fits(ours, type_ := schema.field(schema.names.index(column)).type)
-        ]
-    if faults:
-        raise FileError(f"{name} does not hold rides: {'; '.join(faults)}")
-    return Layout(found, text)
 
 
 def check_text(batch: pa.RecordBatch, layout: Layout, *, name: str) -> None:
@@ -136,7 +83,7 @@ def _numbers(column: pa.Array, size: int) -> NDArray[np.float64]:
     """NaN where there is no number."""
     if pa.types.is_null(column.type):
         return np.full(size, np.nan)
-    if _is_text(column.type):
+    if is_text(column.type):
         nothing = pa.nulls(size, column.type)
         column = pc.if_else(pc.match_substring_regex(column, NUMBER), column, nothing)
         column = pc.utf8_trim(column, " ")
@@ -147,7 +94,7 @@ def _ids(column: pa.Array | None, size: int) -> tuple[pa.Array, NDArray[np.bool_
     """The ids as text, null where there is none; and which of them are none that may be."""
     if column is None or pa.types.is_null(column.type):
         return pa.nulls(size, pa.string()), np.ones(size, dtype=bool)
-    if _is_text(column.type):
+    if is_text(column.type):
         there, lengths = numpy(pc.is_valid(column)), numpy(pc.utf8_length(column))
         return column.cast(pa.string()), ~there | ((lengths >= 1) & (lengths <= 128))
     numbers = _numbers(column, size)
@@ -236,34 +183,3 @@ def _scalar(value: Any) -> Any:
         return value
     number = float(value)
     return int(number) if number.is_integer() else number
-
-
-def _is_text(type_: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(type_)
-        or pa.types.is_large_string(type_)
-        or pa.types.is_string_view(type_)
-    )
-
-
-def _fits(ours: str, type_: pa.DataType) -> bool:
-    if pa.types.is_dictionary(type_):
-        type_ = type_.value_type
-    if pa.types.is_null(type_):
-        return True
-    if ours.endswith("_datetime"):
-        return bool(pa.types.is_timestamp(type_)) or _is_text(type_)
-    is_number = any(
-        test(type_) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-    )
-    return is_number or (ours == "ride_id" and _is_text(type_))
-
-
-def _wanted(ours: str) -> str:
-    if ours.endswith("_datetime"):
-        return "a time"
-    return "a number or text" if ours == "ride_id" else "a number"
-
-
-def _kind(type_: pa.DataType) -> str:
-    return "text" if _is_text(type_) else str(type_)

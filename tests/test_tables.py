@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_service import columnar, rides, tables
+from model_service import columnar, layouts, rides
 from model_service.errors import FileError, RideRejected
 from model_service.features import columns
 from model_service.rides import RideEvent
@@ -65,7 +65,7 @@ def typed(rows: list[dict[str, Any]], time: pa.DataType, id_: pa.DataType) -> pa
 
 def event(row: dict[str, Any]) -> bytes:
     """A row as a producer would send it: without a time where there is none."""
-    ride = {name: row[name] for name in tables.NEEDED}
+    ride = {name: row[name] for name in layouts.NEEDED}
     if (time := row["pickup_datetime"]) is not None:
         ride["pickup_datetime"] = time if isinstance(time, str) else time.isoformat()
     return json.dumps(
