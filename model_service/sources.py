@@ -16,11 +16,13 @@ from typing import IO, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from . import layouts, lines, tables
+from .arrays import texts
 from .columnar import RIDES, rejections
 from .errors import FileError
 from .layouts import Layout
@@ -30,6 +32,9 @@ from .tables import Parsed
 ROWS = 16_384
 """Of a chunk."""
 BLOCK = 1024 * 1024  # bytes of a file that are read at once
+BYTES = "latin-1"
+"""Which has a letter for each byte: Arrow takes no table that is not UTF-8 throughout."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_LINE = 16 * 1024 * 1024  # bytes: a record of 10 MiB in base64, and what is around it
 PARQUET_MAGIC = b"PAR1"
 
@@ -97,7 +102,7 @@ def _csv(path: Path, magic: bytes, name: str, rows: int) -> Iterator[Chunk]:
     layout = layouts.layout(_header(path, magic), name=name, text=True)
     with path.open("rb") as raw, _plain(raw, magic) as text, _reader(text, layout, note) as reader:
         number, size = 2, path.stat().st_size  # the header is the first
-        for batch in reader:
+        for batch in map(_as_written, reader):
             if number == 2:
                 tables.check_text(batch, layout, name=name)
             skipped, broken[:] = [*broken], []
@@ -115,7 +120,7 @@ def _csv(path: Path, magic: bytes, name: str, rows: int) -> Iterator[Chunk]:
 def _header(path: Path, magic: bytes) -> pa.Schema:
     with path.open("rb") as raw, _plain(raw, magic) as text:
         first = text.readline(MAX_LINE)
-    with pa.csv.open_csv(pa.BufferReader(first.removeprefix(b"\xef\xbb\xbf"))) as reader:
+    with pa.csv.open_csv(pa.BufferReader(first), pa.csv.ReadOptions(encoding=BYTES)) as reader:
         schema: pa.Schema = reader.schema
     return schema
 
@@ -126,7 +131,7 @@ def _reader(
     columns = list(layout.columns.values())
     return pa.csv.open_csv(
         text,
-        pa.csv.ReadOptions(use_threads=False, block_size=BLOCK),
+        pa.csv.ReadOptions(use_threads=False, block_size=BLOCK, encoding=BYTES),
         pa.csv.ParseOptions(invalid_row_handler=note),
         pa.csv.ConvertOptions(
             include_columns=columns,
@@ -135,6 +140,16 @@ def _reader(
             null_values=[""],
         ),
     )
+
+
+def _as_written(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Cells of text as the bytes that they are in the file."""
+    columns = [
+        column if pc.all(pc.string_is_ascii(column), min_count=0).as_py()
+        else texts([cell and cell.encode(BYTES) for cell in column.to_pylist()], pa.binary())
+        for column in batch.columns
+    ]  # fmt: skip
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
 def _row_numbers(first: int, size: int, skipped: Sequence[pa.csv.InvalidRow]) -> NDArray[np.int64]:
@@ -152,7 +167,7 @@ def _broken(rows: Sequence[pa.csv.InvalidRow]) -> Iterator[Chunk]:
         [row.number for row in rows],
         [None] * len(rows),
         [f"{row.actual_columns} cells, not {row.expected_columns}" for row in rows],
-        [row.text.encode() for row in rows],
+        [row.text.encode(BYTES) for row in rows],
     )
     parsed = Parsed(nothing, rejected)
     yield Chunk(lambda: parsed, len(rows), 0)
@@ -179,9 +194,14 @@ def _lines(text: IO[bytes], rows: int, name: str) -> Iterator[bytes]:
             return
 
 
-def _plain(raw: IO[bytes], magic: bytes) -> IO[bytes]:
+@contextmanager
+def _plain(raw: IO[bytes], magic: bytes) -> Iterator[IO[bytes]]:
     """The text of a file that may be gzipped; closing it leaves the file open."""
-    return cast(IO[bytes], gzip.open(raw) if magic.startswith(GZIP_MAGIC) else nullcontext(raw))
+    zipped = magic.startswith(GZIP_MAGIC)
+    with cast(IO[bytes], gzip.open(raw) if zipped else nullcontext(raw)) as text:
+        if text.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+            text.seek(0)
+        yield text
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Rows of Parquet and CSV to rides: the rules of `rides.decode` over whole columns.
 
-A row is accepted exactly where its ride event would be; the words of a rejection
-are those of `rides.decode`, which is asked about the rows that the columns have found at fault.
+A row is accepted exactly where its ride event would be; the words of a rejection are those of
+`rides.decode`, which is asked about the rows that the columns have found at fault.  So text that
+is not UTF-8 is a rejection, and is kept with its bytes.
 
 A column has one type where JSON has one a value: an integer may come as 130.0, an id or a time
 that is null is one that is absent.
@@ -9,6 +10,7 @@ that is null is one that is absent.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, NamedTuple
 
@@ -23,9 +25,11 @@ from .arrays import arrow, numpy, texts
 from .columnar import REJECTED, RIDES
 from .errors import FileError, RideRejected
 from .layouts import NEEDED, Layout, is_text
-from .times import Times, times
+from .times import Times, times, written
 
 NUMBER = r"^ *[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,2})? *$"
+SENT = (*NEEDED, "pickup_datetime", "ride_id")
+"""What a ride event has."""
 MOST_EXACT = float(rides.MAX_INTEGER)
 
 
@@ -41,7 +45,7 @@ class Parsed(NamedTuple):
 def check_text(batch: pa.RecordBatch, layout: Layout, *, name: str) -> None:
     """Raises `FileError` where a column of *batch*, the first of *name*, has text for numbers."""
     for ours in NEEDED:
-        cells = batch[layout.columns[ours]].drop_null()
+        cells = _readable(_plain(batch[layout.columns[ours]].drop_null()))
         if len(cells) and np.isnan(_numbers(cells, len(cells))).all():
             column = layout.columns[ours]
             raise FileError(f"{name} does not hold rides: {column} is text, not a number")
@@ -49,7 +53,8 @@ def check_text(batch: pa.RecordBatch, layout: Layout, *, name: str) -> None:
 
 def parse(batch: pa.RecordBatch, layout: Layout, row: NDArray[np.int64]) -> Parsed:
     """The rides of *batch*; *row* has the number of each row in its file."""
-    given = {ours: _plain(batch[column]) for ours, column in layout.columns.items()}
+    came = {ours: _plain(batch[column]) for ours, column in layout.columns.items()}
+    given = {ours: _readable(column) for ours, column in came.items()}
     numbers = {name: _numbers(given[name], len(batch)) for name in NEEDED}
     pickup = times(given.get("pickup_datetime"), len(batch))
     ids, good = _ids(given.get("ride_id"), len(batch))
@@ -67,7 +72,7 @@ def parse(batch: pa.RecordBatch, layout: Layout, row: NDArray[np.int64]) -> Pars
     whole = pa.RecordBatch.from_arrays([found[name] for name in RIDES.names], schema=RIDES)
     kept = whole.filter(arrow(good)) if len(bad) else whole
     at_fault = whole.take(arrow(bad))
-    return Parsed(kept, _rejected(at_fault, given, pickup, bad))
+    return Parsed(kept, _rejected(at_fault, came, bad))
 
 
 def _whole(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -76,7 +81,27 @@ def _whole(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    """Without a dictionary, and text as its bytes."""
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return plain.cast(pa.binary()) if is_text(plain.type) else plain
+
+
+def _readable(column: pa.Array) -> pa.Array:
+    """Bytes as text; where they are no UTF-8, as empty text, which nothing here may be."""
+    if not pa.types.is_binary(column.type):
+        return column
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        return texts([_utf8(cell) for cell in column.to_pylist()], pa.string())
+
+
+def _utf8(cell: bytes | None) -> bytes | None:
+    try:
+        (cell or b"").decode()
+    except UnicodeDecodeError:
+        return b""
+    return cell
 
 
 def _numbers(column: pa.Array, size: int) -> NDArray[np.float64]:
@@ -148,23 +173,27 @@ def _truth(given: dict[str, pa.Array], pickup: Times, size: int) -> dict[str, pa
 
 
 def _rejected(
-    rows: pa.RecordBatch, given: dict[str, pa.Array], pickup: Times, bad: NDArray[np.int64]
+    rows: pa.RecordBatch, came: dict[str, pa.Array], bad: NDArray[np.int64]
 ) -> pa.RecordBatch:
     """*rows*, which are at *bad*, as the ride events they came as, and what is wrong with them."""
-    names = [name for name in (*NEEDED, "ride_id") if name in given]
-    values = {name: given[name].take(arrow(bad)).to_pylist() for name in names}
+    cells = {name: _cells(column.take(arrow(bad))) for name, column in came.items() if name in SENT}
     data = []
-    for n, (at, identity) in enumerate(zip(bad.tolist(), rows["ride_id"].to_pylist(), strict=True)):
-        ride = {name: _scalar(values[name][n]) for name in NEEDED}
-        if pickup.known[at]:
-            ride["pickup_datetime"] = pickup.text(at)
-        ride_id = values["ride_id"][n] if "ride_id" in values else None
-        ride_id = ride_id if isinstance(ride_id, str) else _scalar(ride_id)
-        data.append({"ride": ride, "ride_id": identity if ride_id is None else ride_id})
+    for n, identity in enumerate(rows["ride_id"].to_pylist()):
+        ride = {name: _number(cells[name][n]) for name in NEEDED}
+        if (time := cells.get("pickup_datetime", {n: None})[n]) is not None:
+            ride["pickup_datetime"] = _text(time) if isinstance(time, bytes) else time
+        given = cells.get("ride_id", {n: None})[n]
+        given = _text(given) if isinstance(given, bytes) else _number(given)
+        data.append({"ride": ride, "ride_id": identity if given is None else given})
     events = [msgspec.json.encode(event) for event in data]
     reasons = texts([_reason(event) for event in events], pa.string())
     columns = [rows["row"], rows["event_id"], reasons, texts(events, pa.binary())]
     return pa.RecordBatch.from_arrays(columns, schema=REJECTED)
+
+
+def _cells(column: pa.Array) -> list[Any]:
+    is_time = pa.types.is_timestamp(column.type)
+    return written(column) if is_time else column.to_pylist()
 
 
 def _reason(event: bytes) -> str:
@@ -175,11 +204,18 @@ def _reason(event: bytes) -> str:
     raise AssertionError("the columns rejected a row that is a ride")
 
 
-def _scalar(value: Any) -> Any:
-    """As JSON would have it."""
-    if isinstance(value, str) and not re.fullmatch(NUMBER, value):
-        return value
-    if value is None or isinstance(value, int):
-        return value
-    number = float(value)
+def _number(cell: Any) -> Any:
+    """As JSON would have it; text stays text where it is no number."""
+    if isinstance(cell, bytes):
+        if not re.fullmatch(NUMBER.encode(), cell):
+            return _text(cell)
+    elif cell is None or isinstance(cell, int):
+        return cell
+    number = float(cell)
     return int(number) if number.is_integer() else number
+
+
+def _text(cell: bytes) -> msgspec.Raw:
+    """As JSON text, with its own bytes also where they are no UTF-8."""
+    text = cell.decode(errors="surrogateescape")
+    return msgspec.Raw(json.dumps(text, ensure_ascii=False).encode(errors="surrogateescape"))

@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("arrays", "clocks", "columnar", "errors", "identities", "layouts", "rides", "times"),
     },
     "lines": {"arrays", "columnar", "errors", "quotes", "records", "rides", "tables", "times"},
-    "sources": {"columnar", "errors", "layouts", "lines", "records", "tables"},
+    "sources": {"arrays", "columnar", "errors", "layouts", "lines", "records", "tables"},
     "buckets": {"errors"},
     "places": {"buckets", "errors"},
     "accuracy": {"arrays"},

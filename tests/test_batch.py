@@ -125,14 +125,12 @@ def test_a_file_is_one_however_it_is_named(
     assert len(scored(tmp_path / "out")) == 40
 
 
-def test_a_table_whose_text_or_names_are_broken_is_said(
+def test_text_that_is_not_utf_8_costs_its_row_and_two_columns_of_a_name_the_file(
     command: Command, tmp_path: Path, golden_location: str
 ) -> None:
     names = ["ride_id", "PULocationID", "DOLocationID", "trip_distance"]
     ids = pa.array([b"\xff", b"2"]).view(pa.string())
-    pq.write_table(
-        pa.table([ids, [999, 1], [2, 2], [1, 1]], names=names), tmp_path / "text.parquet"
-    )
+    pq.write_table(pa.table([ids, [2, 1], [2, 2], [1, 1]], names=names), tmp_path / "text.parquet")
     twice = pa.table([ids, [1, 1], [2, 2], [1, 1], [1, 1]], names=[*names, "trip_distance"])
     pq.write_table(twice, tmp_path / "twice.parquet")
     arguments = ("score", tmp_path, "--output", tmp_path / "out")
@@ -140,8 +138,12 @@ def test_a_table_whose_text_or_names_are_broken_is_said(
     done = command(*arguments, MODEL_LOCATION=golden_location)
 
     assert done.code == 1
-    assert "text.parquet has text that is not UTF-8, or is damaged\n" in done.err
+    assert "text.parquet: 1 of 2 rows scored\n" in done.err
     assert "there are two columns trip_distance" in done.err
+    [row] = rejected(tmp_path / "out")
+    assert row["data"] == (
+        b'{"ride":{"PULocationID":2,"DOLocationID":2,"trip_distance":1},"ride_id":"\xff"}'
+    )
 
 
 def test_an_onnx_model_takes_neither_pandas_nor_mlflow(
