@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import backfill
 from .errors import SettingsError
+
+PARALLEL = {"score": 1, "backfill": 2}
+
+
+def read(given: Sequence[str]) -> argparse.Namespace:
+    """What *given* asks for; ends the process where that is nothing that can be done."""
+    known = parser()
+    options = known.parse_args(given)
+    if options.engine == "spark" and options.parallel:
+        known.error("--parallel is of this machine: on Spark, the cluster says how many at a time")
+    options.parallel = options.parallel or PARALLEL[options.command]
+    return options
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,13 +36,11 @@ def parser() -> argparse.ArgumentParser:
     filling.add_argument(
         "--input", required=True, type=_pattern, help=f"what has a month, with {backfill.MONTH}"
     )
-    for command, parallel in ((scoring, 1), (filling, 2)):
+    for command in (scoring, filling):
         command.add_argument("--output", required=True, metavar="DIR", help="local or s3://…")
         command.add_argument("--json", type=Path, metavar="FILE", help="where to write the report")
         command.add_argument("--force", action="store_true", help="redo what is done")
-        command.add_argument(
-            "--parallel", type=_some, default=parallel, metavar="N", help="files at a time"
-        )
+        command.add_argument("--parallel", type=_some, metavar="N", help="files at a time")
         command.add_argument(
             "--engine", choices=("local", "spark"), default="local", help="this machine, or Spark"
         )

@@ -173,6 +173,11 @@ def test_an_onnx_model_takes_neither_pandas_nor_mlflow(
         ((), {}, "the following arguments are required"),
         (("score", "x"), {}, "the following arguments are required: --output"),
         (("score", "x", "--output", "y", "--parallel", "0"), {}, "must be from 1 to 64"),
+        (
+            ("score", "x", "--output", "y", "--engine", "spark", "--parallel", "1"),
+            {},
+            "--parallel is of this machine: on Spark, the cluster says how many at a time",
+        ),
         (("score", "x", "--output", "y"), {}, "cannot start: MODEL_LOCATION is not set"),
         (
             ("score", "x", "--output", "y"),
@@ -189,6 +194,33 @@ def test_what_is_wrong_from_the_start_is_said_and_exits_with_2(
     assert done.code == 2
     assert words in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("code", "asked", "words"),
+    [
+        (2, ("s3://rides/model", "rides", "out"), "cannot start: cannot read s3://rides/model: "),
+        (1, ("", "s3://rides/in", "out"), "cannot list s3://rides/in: "),
+        (1, ("", "", "s3://rides/out"), "cannot use s3://rides/out: "),
+    ],
+)
+def test_a_profile_of_aws_that_is_not_there_is_said_whatever_it_was_for(
+    command: Command,
+    month: Path,
+    golden_location: str,
+    code: int,
+    asked: tuple[str, str, str],
+    words: str,
+) -> None:
+    model, source, output = asked
+    environ = {"AWS_PROFILE": "nobody", "MODEL_LOCATION": model or golden_location}
+
+    done = command("score", source or month, "--output", output, **environ)
+
+    assert (done.code, done.err) == (
+        code,
+        f"{words}The config profile (nobody) could not be found\n",
+    )
 
 
 def test_the_settings_are_those_of_the_web_service_that_make_sense_here() -> None:
