@@ -117,13 +117,14 @@ def output(location: str) -> Iterator[Output]:
                 client = buckets.client()
             yield Bucket(client, bucket, below, Path(directory))
         return
-    with _locked(Path(location)):
-        scratch = Path(location) / TEMPORARY
+    path = Path(location).absolute()  # for Arrow, another may be a URI
+    with _locked(path):
+        scratch = path / TEMPORARY
         shutil.rmtree(scratch, ignore_errors=True)  # what a run left that was killed
         with output_errors(location):
             scratch.mkdir()
         try:
-            yield Directory(Path(location), scratch)
+            yield Directory(path, scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

@@ -176,10 +176,11 @@ def _beside_others(location: str) -> Iterator[Output]:
         with places.output(location) as output:
             yield output
         return
+    directory = Path(location).absolute()  # as `places.output` has it
     with places.output_errors(location):
-        scratch = TemporaryDirectory(dir=Path(location) / TEMPORARY)
+        scratch = TemporaryDirectory(dir=directory / TEMPORARY)
     with scratch:
-        yield Directory(Path(location), Path(scratch.name))
+        yield Directory(directory, Path(scratch.name))
 
 
 def _outcome(told: Told) -> Outcome:

@@ -178,6 +178,8 @@ def test_an_onnx_model_takes_neither_pandas_nor_mlflow(
             {},
             "--parallel is of this machine: on Spark, the cluster says how many at a time",
         ),
+        (("score", "x", "--output", "gs://y"), {}, "--output: must be a path, or s3://bucket/…"),
+        (("score", "s3://", "--output", "y"), {}, "INPUT: must be a path, or s3://bucket/…"),
         (("score", "x", "--output", "y"), {}, "cannot start: MODEL_LOCATION is not set"),
         (
             ("score", "x", "--output", "y"),
@@ -228,6 +230,17 @@ def test_the_settings_are_those_of_the_web_service_that_make_sense_here() -> Non
 
     for field in fields(BatchSettings):
         assert f"`{field.name.upper()}`" in documented
+
+
+def test_a_relative_path_may_look_like_a_uri(
+    command: Command, month: Path, golden_location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(month.parent)
+
+    done = command("score", month.name, "--output", "a:b", MODEL_LOCATION=golden_location)
+
+    assert done.code == 0
+    assert len(scored(month.parent / "a:b")) == 40
 
 
 def test_a_broken_input_is_said_and_exits_with_1(
