@@ -18,7 +18,6 @@ from .runs import Done, Failed, Outcome
 
 MONTH = "{month}"
 WIDE = 120  # columns; in fewer, a table would cut off what it has to say
-UNITS: Mapping[str, str] = {"ride_duration": "minutes", "ride_cost": "dollars"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def show(months: Sequence[Month], fields: Sequence[str]) -> None:
     table = Table("month", box=None, title="Errors: means over rides of a usual length and price")
     heads = ["rows", "scored", "rejected"]
     for field in fields:
-        heads += [f"{UNITS.get(field, field)}\noff", "bias", "in its\ninterval"]
+        heads += [f"{accuracy.UNITS.get(field, field)}\noff", "bias", "in its\ninterval"]
     for head in heads:
         table.add_column(head, justify="right")
     for one in months:
@@ -124,7 +123,7 @@ def picture(months: Sequence[Month], fields: Sequence[str]) -> bytes:
             errors = [_mae(one.errors.get(field)) for one in months]
             axes.plot(range(len(months)), errors, marker="o")
             name = field.removeprefix("ride_")
-            axes.set_ylabel(f"{name}: mean\nabsolute error, {UNITS.get(field, '')}")
+            axes.set_ylabel(f"{name}: mean\nabsolute error, {accuracy.UNITS.get(field, '')}")
             axes.set_xticks(range(len(months)), [one.name for one in months], rotation=90)
             axes.set_ylim(0, max([error for error in errors if not isnan(error)], default=1) * 1.15)
             axes.grid(alpha=0.3)

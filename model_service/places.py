@@ -194,7 +194,7 @@ def _on_disk(pattern: str) -> list[Input]:
     paths = [Path(path) for path in (glob(pattern, recursive=True) or [pattern])]
     files: list[Path] = []
     for path in paths:
-        files += _below(path) if path.is_dir() else [path] if path.exists() else []
+        files += _below(path) if path.is_dir() else [path] if path.is_file() else []
     return [
         Input(os.path.realpath(path), (stat := path.stat()).st_size, str(stat.st_mtime_ns))
         for path in files

@@ -75,7 +75,7 @@ def _opened(path: Path, name: str, rows: int) -> Iterator[Chunk]:
             first = text.readline(MAX_LINE)
     if not first:
         return iter(())
-    if first.lstrip().startswith(b"{"):
+    if first.lstrip().startswith((b"{", b"[")):
         return _json(path, magic, lines.kind(first, name=name), rows, name)
     return _csv(path, magic, name, rows)
 

@@ -76,6 +76,9 @@ def test_a_month_is_scored_by_one_command(
     report = json.loads((tmp_path / "r" / "j.json").read_text())
     assert (report["rows"], report["scored"], report["rejected"]) == (41, 40, 1)
     assert report["months"]["2021-03"]["errors"]["ride_duration"]["compared"] == 40
+    assert report["errors"] == report["months"]["2021-03"]["errors"]
+    off = report["errors"]["ride_duration"]["mae"]
+    assert f"  ride_duration was {off:.2f} minutes off on average" in done.out
     assert report["seconds"].keys() == {"models", "scoring", "scoring_cpu"}
     [version] = {row["ride_duration_version"] for row in scored(tmp_path / "out")}
     assert report["models"] == {"ride_duration": version}

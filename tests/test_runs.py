@@ -247,8 +247,11 @@ def test_a_name_that_cannot_be_written_is_said(tmp_path: Path, name: bytes) -> N
 
 
 def test_a_pattern_that_names_nothing_is_said(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="there is no file"):
-        places.inputs([str(tmp_path / "*.parquet")])
+    os.mkfifo(tmp_path / "pipe")
+
+    for pattern in ("*.parquet", "pipe"):
+        with pytest.raises(FileError, match="there is no file"):
+            places.inputs([str(tmp_path / pattern)])
 
 
 def test_a_name_takes_64_bits_of_where_an_input_lies() -> None:

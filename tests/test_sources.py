@@ -182,6 +182,11 @@ def long_line(path: Path) -> Path:
     return path
 
 
+def json_list(path: Path) -> Path:
+    path.write_bytes(b"[" + payload(1) + b"]")
+    return path
+
+
 def damaged_page(path: Path) -> Path:
     data = bytearray(write(path, *ROWS).read_bytes())
     data[4:400] = bytes(396)
@@ -200,6 +205,7 @@ def damaged_page(path: Path) -> Path:
         (text_zones, "a file does not hold rides: PULocationID is text, not a number"),
         (text_column, "a file does not hold rides: PULocationID is text, not a number"),
         (missing_column, "a file does not hold rides: there is no column PULocationID"),
+        (json_list, "a file does not hold rides: its first line is no JSON object"),
         (long_line, f"a file has a line of more than {sources.MAX_LINE} bytes"),
         (not_there, "cannot read a file: No such file or directory"),
     ],
