@@ -152,6 +152,7 @@ def _columns(file: str) -> Sequence[str]:
 
 def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:
     """The model with one thread, and what to feed it with."""
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     from model_service import features, flavours
