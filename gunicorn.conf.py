@@ -57,7 +57,8 @@ made_by = os.getpid()
 def when_ready(server: Any) -> None:
     for address in server.address:
         if isinstance(address, tuple):
-            server.log.info("The page: http://%s:%s/ (its API: /docs)", *address[:2])
+            host = "localhost" if address[0] in ("0.0.0.0", "::") else address[0]
+            server.log.info("The page: http://%s:%s/ (its API: /docs)", host, address[1])
 
 
 def post_fork(server: Any, worker: Any) -> None:

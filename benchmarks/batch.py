@@ -145,13 +145,14 @@ def _timed(name: str, act: Callable[[], None]) -> dict[str, float]:
 def _columns(file: str) -> Sequence[str]:
     import pyarrow.parquet as pq
 
-    from model_service import tables
+    from model_service import layouts
 
-    return list(tables.layout(pq.read_schema(file), name=file).columns.values())
+    return list(layouts.layout(pq.read_schema(file), name=file).columns.values())
 
 
 def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:
     """The model with one thread, and what to feed it with."""
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     from model_service import features, flavours

@@ -98,6 +98,7 @@ def server(way: Way, model: Path, cost_model: Path) -> Iterator[Server]:
         "MODEL_LOCATION": str(model),
         "COST_MODEL_LOCATION": str(cost_model) if way.two else "",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "ORT_DISABLE_TELEMETRY": "1",
         "OMP_NUM_THREADS": "1",  # for a single ride, threads cost more than trees
     }
     mlflow = way.command == MLFLOW

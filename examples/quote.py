@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from typing import Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 RIDES: list[dict[str, Any]] = [
@@ -32,6 +32,9 @@ def main(address: str = "http://127.0.0.1:9696") -> int:
         outcomes = quotes(address, RIDES)
     except HTTPError as exc:  # the request as a whole was refused
         print(json.load(exc)["detail"], file=sys.stderr)
+        return 1
+    except URLError as exc:
+        print(f"{address} cannot be reached: {exc.reason}", file=sys.stderr)
         return 1
     for ride, outcome in zip(RIDES, outcomes, strict=True):
         name = ride.get("ride_id", "a ride")

@@ -21,6 +21,7 @@ COMPARED: Mapping[str, tuple[float, float]] = {
     "ride_duration": (1, 60),  # minutes
     "ride_cost": (2.5, 200),  # dollars
 }
+UNITS: Mapping[str, str] = {"ride_duration": "minutes", "ride_cost": "dollars"}
 EVERYTHING = (-np.inf, np.inf)
 
 

@@ -37,7 +37,8 @@ def at(location: str) -> Artifacts:
         bucket, _, prefix = location.removeprefix("s3://").partition("/")
         quick = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard"})
         below = f"{prefix.strip('/')}/".lstrip("/")
-        return S3Artifacts(boto3.client("s3", config=quick), bucket, below)
+        with _model_errors(f"cannot read {location}"):
+            return S3Artifacts(boto3.client("s3", config=quick), bucket, below)
     if ":/" in location:
         raise ModelError(
             f"{location} is not a place for files: give s3://bucket/prefix or a path"

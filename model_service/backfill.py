@@ -17,7 +17,7 @@ from .places import Input
 from .runs import Done, Failed, Outcome
 
 MONTH = "{month}"
-UNITS: Mapping[str, str] = {"ride_duration": "minutes", "ride_cost": "dollars"}
+WIDE = 120  # columns; in fewer, a table would cut off what it has to say
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +92,21 @@ def by_month(asked: Asked, outcomes: Sequence[Outcome]) -> list[Month]:
 
 
 def show(months: Sequence[Month], fields: Sequence[str]) -> None:
-    """A table with a line a month, to standard output."""
+    """A table with a line a month, to standard output, however narrow that is."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table("month", box=None, title="Errors: means over rides of a usual length and price")
-    for name in ("rows", "scored", "rejected"):
-        table.add_column(name, justify="right")
+    heads = ["rows", "scored", "rejected"]
     for field in fields:
-        table.add_column(f"{UNITS.get(field, field)} off", justify="right")
-        table.add_column("bias", justify="right")
-        table.add_column("in interval", justify="right")
+        heads += [f"{accuracy.UNITS.get(field, field)}\noff", "bias", "in its\ninterval"]
+    for head in heads:
+        table.add_column(head, justify="right")
     for one in months:
         counts = [f"{count:,}" for count in (one.rows, one.scored, one.rejected)]
         cells = [cell for field in fields for cell in _cells(one.errors.get(field))]
         table.add_row(f"{one.name}{' failed' if one.failed else ''}", *counts, *cells)
-    Console(soft_wrap=True).print(table)
+    Console(soft_wrap=True, width=WIDE).print(table)
 
 
 def picture(months: Sequence[Month], fields: Sequence[str]) -> bytes:
@@ -124,7 +123,7 @@ def picture(months: Sequence[Month], fields: Sequence[str]) -> bytes:
             errors = [_mae(one.errors.get(field)) for one in months]
             axes.plot(range(len(months)), errors, marker="o")
             name = field.removeprefix("ride_")
-            axes.set_ylabel(f"{name}: mean\nabsolute error, {UNITS.get(field, '')}")
+            axes.set_ylabel(f"{name}: mean\nabsolute error, {accuracy.UNITS.get(field, '')}")
             axes.set_xticks(range(len(months)), [one.name for one in months], rotation=90)
             axes.set_ylim(0, max([error for error in errors if not isnan(error)], default=1) * 1.15)
             axes.grid(alpha=0.3)

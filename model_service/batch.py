@@ -125,7 +125,7 @@ def _write(path: Path, data: bytes) -> None:
 
 def main(given: Sequence[str]) -> int:
     """Runs a command; the exit code says what happened."""
-    options = arguments.parser().parse_args(given)
+    options = arguments.read(given)
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what it no longer needs
     try:
         return run(options)

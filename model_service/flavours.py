@@ -6,6 +6,7 @@ and a thousand rides take longer.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def onnx(data: bytes) -> Ask:
 
     Raises `ModelError` where it cannot be loaded or asks for what is no feature of a ride.
     """
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")  # else it tells its maker of the model and its use
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

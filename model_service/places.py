@@ -38,10 +38,13 @@ class Input:
 
     @property
     def name(self) -> str:
-        """Of what is made of it; it takes 64 bits for no two of many inputs to share one."""
+        """Of what is made of it; it takes 64 bits for no two of many inputs to share one.
+
+        A name on disk has 255 bytes at most, and others stand around this one.
+        """
         digest = blake2b(self.location.encode(), digest_size=8).hexdigest()
-        stem = re.sub(r"[^\w.-]", "_", PurePosixPath(self.location).name.partition(".")[0])
-        return f"{stem}-{digest}"
+        stem = PurePosixPath(self.location).name.partition(".")[0][:100]
+        return f"{re.sub(r'[^\w.-]', '_', stem, flags=re.ASCII)}-{digest}"
 
 
 class Output(Protocol):
@@ -73,6 +76,9 @@ def inputs(patterns: Sequence[str]) -> list[Input]:
         if not matched:
             raise FileError(f"there is no file {pattern}")
         found |= {one.location: one for one in matched}
+    for location in found:
+        if not location.isprintable():  # so it is no UTF-8, or would break a line of what we say
+            raise FileError(f"there is a file of a name that cannot be written: {location!a}")
     return [found[location] for location in sorted(found)]
 
 
@@ -111,13 +117,14 @@ def output(location: str) -> Iterator[Output]:
                 client = buckets.client()
             yield Bucket(client, bucket, below, Path(directory))
         return
-    with _locked(Path(location)):
-        scratch = Path(location) / TEMPORARY
+    path = Path(location).absolute()  # for Arrow, another may be a URI
+    with _locked(path):
+        scratch = path / TEMPORARY
         shutil.rmtree(scratch, ignore_errors=True)  # what a run left that was killed
         with output_errors(location):
             scratch.mkdir()
         try:
-            yield Directory(Path(location), scratch)
+            yield Directory(path, scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -187,7 +194,7 @@ def _on_disk(pattern: str) -> list[Input]:
     paths = [Path(path) for path in (glob(pattern, recursive=True) or [pattern])]
     files: list[Path] = []
     for path in paths:
-        files += _below(path) if path.is_dir() else [path] if path.exists() else []
+        files += _below(path) if path.is_dir() else [path] if path.is_file() else []
     return [
         Input(os.path.realpath(path), (stat := path.stat()).st_size, str(stat.st_mtime_ns))
         for path in files

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from . import accuracy, columnar
-from .accuracy import Errors
+from .accuracy import Errors, Tally
 from .quotes import Models
 from .runs import Done, Failed, Outcome
 
@@ -29,6 +29,8 @@ class Report(Struct, frozen=True):
     scored: int
     rejected: int
     reasons: dict[str, int]
+    errors: dict[str, Errors]
+    """Of all months together."""
     months: dict[str, Month]
     models: dict[str, str]
     """The version that answered, by field."""
@@ -47,6 +49,7 @@ def report(outcomes: Sequence[Outcome], models: Models, seconds: Mapping[str, fl
         scored=sum(one.scored for one in done),
         rejected=sum(one.rejected for one in done),
         reasons=dict(reasons.most_common()),
+        errors=_errors(tally for one in done for tally in one.months.values()),
         months=months(done),
         models={one.target.field: one.model.version for one in columnar.served(models)},
         inputs=len(outcomes),
@@ -61,9 +64,13 @@ def months(done: Sequence[Done]) -> dict[str, Month]:
 
 
 def _month(done: Sequence[Done], month: str) -> Month:
-    total = accuracy.merged(one.months.get(month, {}) for one in done)
-    errors = {field: accuracy.errors(sums) for field, sums in total.items() if sums.compared}
+    errors = _errors(one.months.get(month, {}) for one in done)
     return Month(sum(one.rides.get(month, 0) for one in done), errors)
+
+
+def _errors(tallies: Iterable[Tally]) -> dict[str, Errors]:
+    total = accuracy.merged(tallies)
+    return {field: accuracy.errors(sums) for field, sums in total.items() if sums.compared}
 
 
 def encode(report: Report) -> bytes:
@@ -72,9 +79,17 @@ def encode(report: Report) -> bytes:
 
 
 def summary(report: Report) -> str:
-    """In a few lines, the months with the most rides first to last."""
+    """In a few lines."""
     lines = [
         f"{report.rows:,} rows: {report.scored:,} scored, {report.rejected:,} rejected",
         *(f"  {number:,} times: {reason}" for reason, number in report.reasons.items()),
+        *(_words(field, errors) for field, errors in report.errors.items()),
     ]
     return "\n".join(lines)
+
+
+def _words(field: str, errors: Errors) -> str:
+    return (
+        f"  {field} was {errors.mae:.2f} {accuracy.UNITS.get(field, '')} off on average"
+        f" (bias {errors.bias:+.2f}), over {errors.compared:,} rides of a usual length and price"
+    )

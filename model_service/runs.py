@@ -224,8 +224,8 @@ def _next(run: Run, source: Input, waiting: deque[tuple[Chunk, Future[_Scored]]]
     chunk, future = waiting.popleft()
     try:
         scored = future.result()
-    except (UnicodeDecodeError, pa.ArrowException):  # whose words may have a customer's
-        raise FileError(f"{source.location} has text that is not UTF-8, or is damaged") from None
+    except pa.ArrowException:  # whose words may have a customer's
+        raise FileError(f"{source.location} is damaged") from None
     run.progress.read(source, chunk.rows, chunk.read)
     return scored
 

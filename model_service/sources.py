@@ -16,19 +16,25 @@ from typing import IO, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from . import lines, tables
+from . import layouts, lines, tables
+from .arrays import texts
 from .columnar import RIDES, rejections
 from .errors import FileError
+from .layouts import Layout
 from .records import GZIP_MAGIC
-from .tables import Layout, Parsed
+from .tables import Parsed
 
 ROWS = 16_384
 """Of a chunk."""
 BLOCK = 1024 * 1024  # bytes of a file that are read at once
+BYTES = "latin-1"
+"""Which has a letter for each byte: Arrow takes no table that is not UTF-8 throughout."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_LINE = 16 * 1024 * 1024  # bytes: a record of 10 MiB in base64, and what is around it
 PARQUET_MAGIC = b"PAR1"
 
@@ -69,7 +75,7 @@ def _opened(path: Path, name: str, rows: int) -> Iterator[Chunk]:
             first = text.readline(MAX_LINE)
     if not first:
         return iter(())
-    if first.lstrip().startswith(b"{"):
+    if first.lstrip().startswith((b"{", b"[")):
         return _json(path, magic, lines.kind(first, name=name), rows, name)
     return _csv(path, magic, name, rows)
 
@@ -77,7 +83,7 @@ def _opened(path: Path, name: str, rows: int) -> Iterator[Chunk]:
 def _parquet(path: Path, name: str, rows: int) -> Iterator[Chunk]:
     # Not pre-buffered: that holds a row group, which may be all of a file.
     with pq.ParquetFile(path, buffer_size=BLOCK, pre_buffer=False) as file:
-        layout = tables.layout(file.schema_arrow, name=name)
+        layout = layouts.layout(file.schema_arrow, name=name)
         number, total = 1, file.metadata.num_rows
         columns = list(layout.columns.values())
         for batch in file.iter_batches(rows, columns=columns, use_threads=False):
@@ -93,10 +99,10 @@ def _csv(path: Path, magic: bytes, name: str, rows: int) -> Iterator[Chunk]:
         broken.append(row)
         return "skip"
 
-    layout = tables.layout(_header(path, magic), name=name, text=True)
+    layout = layouts.layout(_header(path, magic), name=name, text=True)
     with path.open("rb") as raw, _plain(raw, magic) as text, _reader(text, layout, note) as reader:
         number, size = 2, path.stat().st_size  # the header is the first
-        for batch in reader:
+        for batch in map(_as_written, reader):
             if number == 2:
                 tables.check_text(batch, layout, name=name)
             skipped, broken[:] = [*broken], []
@@ -114,7 +120,7 @@ def _csv(path: Path, magic: bytes, name: str, rows: int) -> Iterator[Chunk]:
 def _header(path: Path, magic: bytes) -> pa.Schema:
     with path.open("rb") as raw, _plain(raw, magic) as text:
         first = text.readline(MAX_LINE)
-    with pa.csv.open_csv(pa.BufferReader(first.removeprefix(b"\xef\xbb\xbf"))) as reader:
+    with pa.csv.open_csv(pa.BufferReader(first), pa.csv.ReadOptions(encoding=BYTES)) as reader:
         schema: pa.Schema = reader.schema
     return schema
 
@@ -125,7 +131,7 @@ def _reader(
     columns = list(layout.columns.values())
     return pa.csv.open_csv(
         text,
-        pa.csv.ReadOptions(use_threads=False, block_size=BLOCK),
+        pa.csv.ReadOptions(use_threads=False, block_size=BLOCK, encoding=BYTES),
         pa.csv.ParseOptions(invalid_row_handler=note),
         pa.csv.ConvertOptions(
             include_columns=columns,
@@ -134,6 +140,16 @@ def _reader(
             null_values=[""],
         ),
     )
+
+
+def _as_written(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Cells of text as the bytes that they are in the file."""
+    columns = [
+        column if pc.all(pc.string_is_ascii(column), min_count=0).as_py()
+        else texts([cell and cell.encode(BYTES) for cell in column.to_pylist()], pa.binary())
+        for column in batch.columns
+    ]  # fmt: skip
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
 def _row_numbers(first: int, size: int, skipped: Sequence[pa.csv.InvalidRow]) -> NDArray[np.int64]:
@@ -151,7 +167,7 @@ def _broken(rows: Sequence[pa.csv.InvalidRow]) -> Iterator[Chunk]:
         [row.number for row in rows],
         [None] * len(rows),
         [f"{row.actual_columns} cells, not {row.expected_columns}" for row in rows],
-        [row.text.encode() for row in rows],
+        [row.text.encode(BYTES) for row in rows],
     )
     parsed = Parsed(nothing, rejected)
     yield Chunk(lambda: parsed, len(rows), 0)
@@ -178,9 +194,14 @@ def _lines(text: IO[bytes], rows: int, name: str) -> Iterator[bytes]:
             return
 
 
-def _plain(raw: IO[bytes], magic: bytes) -> IO[bytes]:
+@contextmanager
+def _plain(raw: IO[bytes], magic: bytes) -> Iterator[IO[bytes]]:
     """The text of a file that may be gzipped; closing it leaves the file open."""
-    return cast(IO[bytes], gzip.open(raw) if magic.startswith(GZIP_MAGIC) else nullcontext(raw))
+    zipped = magic.startswith(GZIP_MAGIC)
+    with cast(IO[bytes], gzip.open(raw) if zipped else nullcontext(raw)) as text:
+        if text.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+            text.seek(0)
+        yield text
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -120,6 +120,7 @@ def score(
 
     Raises `OutputError` and `ModelError`, with which the run ends, and `SettingsError`.
     """
+    location, settings = _anywhere(location), _found_anywhere(settings)
     with session() as spark, places.output(location) as output:  # which nobody else writes to
         names = output.names()
         tasks = [Task(one, [name for name in names if one.name in name]) for one in inputs]
@@ -131,6 +132,20 @@ def score(
         found = frame.mapInArrow(work, frame.schema).collect()
     told = {row.number: msgspec.json.decode(row.json, type=Told) for row in found}
     return [_outcome(told[number]) for number in range(len(tasks))]
+
+
+def _anywhere(location: str) -> str:
+    """An executor may have another working directory."""
+    return location if location.startswith(SCHEME) else os.path.abspath(location)
+
+
+def _found_anywhere(settings: BatchSettings) -> BatchSettings:
+    cost = settings.cost_model_location
+    return replace(
+        settings,
+        model_location=_anywhere(settings.model_location),
+        cost_model_location=_anywhere(cost) if cost else "",
+    )
 
 
 def _work(
@@ -152,7 +167,7 @@ def _done(task: Task, settings: BatchSettings, location: str, force: bool) -> To
                 [task.input],
                 _models(settings),
                 Known(output, task.names),
-                workers=1,
+                workers=_processors(),
                 side_by_side=1,
                 progress=SILENT,
                 force=force,
@@ -162,6 +177,14 @@ def _done(task: Task, settings: BatchSettings, location: str, force: bool) -> To
     except OutputError as exc:
         return Told(output_error=str(exc))
     return Told(done=outcome) if isinstance(outcome, Done) else Told(failed=outcome)
+
+
+def _processors() -> int:
+    """Those of a task; one unless ``spark.task.cpus`` says more."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return 1 if context is None else context.cpus()
 
 
 @cache
@@ -176,10 +199,11 @@ def _beside_others(location: str) -> Iterator[Output]:
         with places.output(location) as output:
             yield output
         return
+    directory = Path(location).absolute()  # as `places.output` has it
     with places.output_errors(location):
-        scratch = TemporaryDirectory(dir=Path(location) / TEMPORARY)
+        scratch = TemporaryDirectory(dir=directory / TEMPORARY)
     with scratch:
-        yield Directory(Path(location), Path(scratch.name))
+        yield Directory(directory, Path(scratch.name))
 
 
 def _outcome(told: Told) -> Outcome:

@@ -1,8 +1,8 @@
 """Rows of Parquet and CSV to rides: the rules of `rides.decode` over whole columns.
 
-The TLC's green and yellow months are understood as they are, whatever their generation calls and
-types a column.  A row is accepted exactly where its ride event would be; the words of a rejection
-are those of `rides.decode`, which is asked about the rows that the columns have found at fault.
+A row is accepted exactly where its ride event would be; the words of a rejection are those of
+`rides.decode`, which is asked about the rows that the columns have found at fault.  So text that
+is not UTF-8 is a rejection, and is kept with its bytes.
 
 A column has one type where JSON has one a value: an integer may come as 130.0, an id or a time
 that is null is one that is absent.
@@ -10,8 +10,8 @@ that is null is one that is absent.
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,23 +24,12 @@ from . import clocks, identities, rides
 from .arrays import arrow, numpy, texts
 from .columnar import REJECTED, RIDES
 from .errors import FileError, RideRejected
-from .times import Times, times
+from .layouts import NEEDED, Layout, is_text
+from .times import Times, times, written
 
-NAMES = {
-    "PULocationID": ("PULocationID",),
-    "DOLocationID": ("DOLocationID",),
-    "trip_distance": ("trip_distance",),
-    "pickup_datetime": ("pickup_datetime", "lpep_pickup_datetime", "tpep_pickup_datetime"),
-    "dropoff_datetime": ("dropoff_datetime", "lpep_dropoff_datetime", "tpep_dropoff_datetime"),
-    "ride_id": ("ride_id",),
-    "VendorID": ("VendorID",),
-    "total_amount": ("total_amount",),
-    "tip_amount": ("tip_amount",),
-}
-"""What a column may be called, in whatever case."""
-
-NEEDED = ("PULocationID", "DOLocationID", "trip_distance")
 NUMBER = r"^ *[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,2})? *$"
+SENT = (*NEEDED, "pickup_datetime", "ride_id")
+"""What a ride event has."""
 MOST_EXACT = float(rides.MAX_INTEGER)
 
 
@@ -53,48 +42,10 @@ class Parsed(NamedTuple):
     """In the schema `columnar.REJECTED`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Which column of a file is which, by our names; a file has what it has."""
-
-    columns: dict[str, str]
-    text: bool = False
-    """A number may be written as text: CSV."""
-
-
-def layout(schema: pa.Schema, *, name: str, text: bool = False) -> Layout:
-    """What the columns of the file *name* are.
-
-    Raises `FileError` where one is missing, or of a type that it cannot be.
-    """
-    there = {column.lower(): column for column in reversed(schema.names)}
-    found = {
-        ours: there[theirs.lower()]
-        for ours, names in NAMES.items()
-        for theirs in reversed(names)
-        if theirs.lower() in there
-    }
-    faults = [f"there is no column {ours}" for ours in NEEDED if ours not in found]
-    faults += [
-        f"there are two columns {column}"
-        for column in found.values()
-        if schema.names.count(column) > 1
-    ]
-    if not text:
-        faults += [
-            f"{column} is {_kind(type_)}, not {_wanted(ours)}"
-            for ours, column in found.items()
-            if not _fits(ours, type_ := schema.field(schema.names.index(column)).type)
-        ]
-    if faults:
-        raise FileError(f"{name} does not hold rides: {'; '.join(faults)}")
-    return Layout(found, text)
-
-
 def check_text(batch: pa.RecordBatch, layout: Layout, *, name: str) -> None:
     """Raises `FileError` where a column of *batch*, the first of *name*, has text for numbers."""
     for ours in NEEDED:
-        cells = batch[layout.columns[ours]].drop_null()
+        cells = _readable(_plain(batch[layout.columns[ours]].drop_null()))
         if len(cells) and np.isnan(_numbers(cells, len(cells))).all():
             column = layout.columns[ours]
             raise FileError(f"{name} does not hold rides: {column} is text, not a number")
@@ -102,7 +53,8 @@ def check_text(batch: pa.RecordBatch, layout: Layout, *, name: str) -> None:
 
 def parse(batch: pa.RecordBatch, layout: Layout, row: NDArray[np.int64]) -> Parsed:
     """The rides of *batch*; *row* has the number of each row in its file."""
-    given = {ours: _plain(batch[column]) for ours, column in layout.columns.items()}
+    came = {ours: _plain(batch[column]) for ours, column in layout.columns.items()}
+    given = {ours: _readable(column) for ours, column in came.items()}
     numbers = {name: _numbers(given[name], len(batch)) for name in NEEDED}
     pickup = times(given.get("pickup_datetime"), len(batch))
     ids, good = _ids(given.get("ride_id"), len(batch))
@@ -120,7 +72,7 @@ def parse(batch: pa.RecordBatch, layout: Layout, row: NDArray[np.int64]) -> Pars
     whole = pa.RecordBatch.from_arrays([found[name] for name in RIDES.names], schema=RIDES)
     kept = whole.filter(arrow(good)) if len(bad) else whole
     at_fault = whole.take(arrow(bad))
-    return Parsed(kept, _rejected(at_fault, given, pickup, bad))
+    return Parsed(kept, _rejected(at_fault, came, bad))
 
 
 def _whole(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -129,14 +81,34 @@ def _whole(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    """Without a dictionary, and text as its bytes."""
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return plain.cast(pa.binary()) if is_text(plain.type) else plain
+
+
+def _readable(column: pa.Array) -> pa.Array:
+    """Bytes as text; where they are no UTF-8, as empty text, which nothing here may be."""
+    if not pa.types.is_binary(column.type):
+        return column
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        return texts([_utf8(cell) for cell in column.to_pylist()], pa.string())
+
+
+def _utf8(cell: bytes | None) -> bytes | None:
+    try:
+        (cell or b"").decode()
+    except UnicodeDecodeError:
+        return b""
+    return cell
 
 
 def _numbers(column: pa.Array, size: int) -> NDArray[np.float64]:
     """NaN where there is no number."""
     if pa.types.is_null(column.type):
         return np.full(size, np.nan)
-    if _is_text(column.type):
+    if is_text(column.type):
         nothing = pa.nulls(size, column.type)
         column = pc.if_else(pc.match_substring_regex(column, NUMBER), column, nothing)
         column = pc.utf8_trim(column, " ")
@@ -147,7 +119,7 @@ def _ids(column: pa.Array | None, size: int) -> tuple[pa.Array, NDArray[np.bool_
     """The ids as text, null where there is none; and which of them are none that may be."""
     if column is None or pa.types.is_null(column.type):
         return pa.nulls(size, pa.string()), np.ones(size, dtype=bool)
-    if _is_text(column.type):
+    if is_text(column.type):
         there, lengths = numpy(pc.is_valid(column)), numpy(pc.utf8_length(column))
         return column.cast(pa.string()), ~there | ((lengths >= 1) & (lengths <= 128))
     numbers = _numbers(column, size)
@@ -201,23 +173,27 @@ def _truth(given: dict[str, pa.Array], pickup: Times, size: int) -> dict[str, pa
 
 
 def _rejected(
-    rows: pa.RecordBatch, given: dict[str, pa.Array], pickup: Times, bad: NDArray[np.int64]
+    rows: pa.RecordBatch, came: dict[str, pa.Array], bad: NDArray[np.int64]
 ) -> pa.RecordBatch:
     """*rows*, which are at *bad*, as the ride events they came as, and what is wrong with them."""
-    names = [name for name in (*NEEDED, "ride_id") if name in given]
-    values = {name: given[name].take(arrow(bad)).to_pylist() for name in names}
+    cells = {name: _cells(column.take(arrow(bad))) for name, column in came.items() if name in SENT}
     data = []
-    for n, (at, identity) in enumerate(zip(bad.tolist(), rows["ride_id"].to_pylist(), strict=True)):
-        ride = {name: _scalar(values[name][n]) for name in NEEDED}
-        if pickup.known[at]:
-            ride["pickup_datetime"] = pickup.text(at)
-        ride_id = values["ride_id"][n] if "ride_id" in values else None
-        ride_id = ride_id if isinstance(ride_id, str) else _scalar(ride_id)
-        data.append({"ride": ride, "ride_id": identity if ride_id is None else ride_id})
+    for n, identity in enumerate(rows["ride_id"].to_pylist()):
+        ride = {name: _number(cells[name][n]) for name in NEEDED}
+        if (time := cells.get("pickup_datetime", {n: None})[n]) is not None:
+            ride["pickup_datetime"] = _text(time) if isinstance(time, bytes) else time
+        given = cells.get("ride_id", {n: None})[n]
+        given = _text(given) if isinstance(given, bytes) else _number(given)
+        data.append({"ride": ride, "ride_id": identity if given is None else given})
     events = [msgspec.json.encode(event) for event in data]
     reasons = texts([_reason(event) for event in events], pa.string())
     columns = [rows["row"], rows["event_id"], reasons, texts(events, pa.binary())]
     return pa.RecordBatch.from_arrays(columns, schema=REJECTED)
+
+
+def _cells(column: pa.Array) -> list[Any]:
+    is_time = pa.types.is_timestamp(column.type)
+    return written(column) if is_time else column.to_pylist()
 
 
 def _reason(event: bytes) -> str:
@@ -228,42 +204,18 @@ def _reason(event: bytes) -> str:
     raise AssertionError("the columns rejected a row that is a ride")
 
 
-def _scalar(value: Any) -> Any:
-    """As JSON would have it."""
-    if isinstance(value, str) and not re.fullmatch(NUMBER, value):
-        return value
-    if value is None or isinstance(value, int):
-        return value
-    number = float(value)
+def _number(cell: Any) -> Any:
+    """As JSON would have it; text stays text where it is no number."""
+    if isinstance(cell, bytes):
+        if not re.fullmatch(NUMBER.encode(), cell):
+            return _text(cell)
+    elif cell is None or isinstance(cell, int):
+        return cell
+    number = float(cell)
     return int(number) if number.is_integer() else number
 
 
-def _is_text(type_: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(type_)
-        or pa.types.is_large_string(type_)
-        or pa.types.is_string_view(type_)
-    )
-
-
-def _fits(ours: str, type_: pa.DataType) -> bool:
-    if pa.types.is_dictionary(type_):
-        type_ = type_.value_type
-    if pa.types.is_null(type_):
-        return True
-    if ours.endswith("_datetime"):
-        return bool(pa.types.is_timestamp(type_)) or _is_text(type_)
-    is_number = any(
-        test(type_) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-    )
-    return is_number or (ours == "ride_id" and _is_text(type_))
-
-
-def _wanted(ours: str) -> str:
-    if ours.endswith("_datetime"):
-        return "a time"
-    return "a number or text" if ours == "ride_id" else "a number"
-
-
-def _kind(type_: pa.DataType) -> str:
-    return "text" if _is_text(type_) else str(type_)
+def _text(cell: bytes) -> msgspec.Raw:
+    """As JSON text, with its own bytes also where they are no UTF-8."""
+    text = cell.decode(errors="surrogateescape")
+    return msgspec.Raw(json.dumps(text, ensure_ascii=False).encode(errors="surrogateescape"))

@@ -19,6 +19,7 @@ Mask = NDArray[np.bool_]
 
 PLAIN = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
 """What Arrow reads as msgspec does; anything else is read one by one."""
+PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,6 @@ class Times:
     """Whether there is anything."""
     valid: Mask
     """Whether it is nothing, or a time with room to change the time zone."""
-    texts: pa.Array | None = None
-    """As it came, where it came as text."""
-
-    def text(self, at: int) -> str:
-        """The one at a place, as in a ride event; a customer's own, so for the rejects alone."""
-        if self.texts is not None:
-            return str(self.texts[at].as_py())
-        return str(np.datetime64(int(self.micros[at]), "us")) + ("" if self.naive[at] else "Z")
 
 
 def times(column: pa.Array | None, size: int) -> Times:
@@ -55,10 +48,21 @@ def times(column: pa.Array | None, size: int) -> Times:
     return _texts(column)
 
 
+def written(column: pa.Array) -> list[str | None]:
+    """Times that are no text as a ride event has them: any that Arrow has, and Python may not."""
+    ticks, end = column.cast(pa.int64()).to_pylist(), "Z" if column.type.tz else ""
+    times = [None if tick is None else np.datetime64(tick, column.type.unit) for tick in ticks]
+    return [None if time is None else f"{time}{end}" for time in times]
+
+
 def _micros(column: pa.Array) -> Micros:
-    unit = pa.timestamp("us", column.type.tz)
-    whole: Micros = numpy(column.cast(unit, safe=False).cast(pa.int64()))
-    return whole
+    """Where they have no room to change the time zone, some others that have none."""
+    ticks: Micros = numpy(column.cast(pa.int64()))
+    if column.type.unit == "ns":
+        return ticks // 1000
+    each = clocks.SECOND // PER_SECOND[column.type.unit]
+    first, last = (year // each for year in clocks.YEARS)
+    return np.clip(ticks, first - 1, last) * each  # which may not be had in 64 bits
 
 
 def _has_room(micros: Micros) -> Mask:
@@ -71,19 +75,19 @@ def _texts(column: pa.Array) -> Times:
         try:
             micros = _micros(column.cast(pa.timestamp("us")))
             naive = np.ones(len(column), dtype=bool)
-            return Times(micros, naive, known, ~known | _has_room(micros), column)
+            return Times(micros, naive, known, ~known | _has_room(micros))
         except pa.ArrowInvalid:
             pass  # one of them is no time, such as 30 February
-    return moments([_read(text) for text in column.to_pylist()], known, column)
+    return moments([_read(text) for text in column.to_pylist()], known)
 
 
-def moments(found: list[datetime | None], known: Mask, texts: pa.Array | None = None) -> Times:
+def moments(found: list[datetime | None], known: Mask) -> Times:
     """Times that were read one by one; None where there is none, or it is wrong."""
     read = np.array([moment is not None for moment in found], dtype=bool)
     naive = np.array([moment is not None and moment.tzinfo is None for moment in found], dtype=bool)
     micros = np.array([0 if moment is None else _since(moment) for moment in found], dtype=np.int64)
     room = np.array([moment is not None and 1 < moment.year < 9999 for moment in found], dtype=bool)
-    return Times(micros, naive, known, ~known | (read & room), texts)
+    return Times(micros, naive, known, ~known | (read & room))
 
 
 def _since(moment: datetime) -> int:

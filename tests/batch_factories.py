@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model_service import places, runs, tables
+from model_service import layouts, places, runs, tables
 from model_service.features import RideColumns
 from model_service.quotes import Models, Served
 from model_service.runs import Outcome
@@ -63,7 +63,7 @@ def table(*rows: dict[str, Any], **types: pa.DataType) -> pa.RecordBatch:
 
 def parsed(batch: pa.RecordBatch, *, text: bool = False) -> Parsed:
     """What the rows of a table are."""
-    layout = tables.layout(batch.schema, name="a table", text=text)
+    layout = layouts.layout(batch.schema, name="a table", text=text)
     return tables.parse(batch, layout, np.arange(1, len(batch) + 1, dtype=np.int64))
 
 

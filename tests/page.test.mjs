@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { createAsker, trouble } from "../model_service/page/asker.js";
+import { ask, createAsker, trouble } from "../model_service/page/asker.js";
 import { beside, cell, nearest, places } from "../model_service/page/cells.js";
 import { createRecent } from "../model_service/page/recent.js";
 import * as words from "../model_service/page/words.js";
@@ -124,6 +124,25 @@ test("a quote is said in a sentence, with its ranges, and without a cost where t
 test("now is New York's", () => {
   assert.equal(words.newYorkTime(new Date("2021-03-01T13:15:00Z")), "2021-03-01T08:15");
   assert.equal(words.moment("2021-03-01T08:15"), "Mon, Mar 1, 8:15 AM");
+});
+
+/** A service that never answers: what is asked of it ends when it is told to. */
+const silent = (_, { signal }) =>
+  new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason)));
+
+test("a question ends when its answer is no longer wanted, or takes too long", async (t) => {
+  const timers = [];
+  t.mock.method(globalThis, "setTimeout", (run, after) => timers.push({ run, after }));
+  t.mock.method(globalThis, "fetch", silent);
+  const [dropped, wanted] = [new AbortController(), new AbortController()];
+  const outcomes = [ask(ride(1), dropped.signal), ask(ride(2), wanted.signal)];
+
+  dropped.abort();
+  assert.equal((await outcomes[0]).trouble.again, true);
+
+  assert.equal(timers[1].after, 15_000);
+  timers[1].run();
+  assert.equal((await outcomes[1]).trouble.again, true);
 });
 
 test("of several wishes the last is asked for, and a stale answer is dropped", async () => {

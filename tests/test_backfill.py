@@ -111,6 +111,19 @@ def test_the_table_shows_the_share_within_the_interval(
     assert capsys.readouterr().out.split()[-6:] == ["10", "10", "0", "3.00", "+0.00", "90%"]
 
 
+def test_the_table_has_all_its_words_however_narrow_a_terminal_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+
+    backfill.show([month("2021-01", 3.0), month("2021-02", None)], ["ride_duration", "ride_cost"])
+
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert [line.split()[0] for line in shown.splitlines()[-2:]] == ["2021-01", "2021-02"]
+    assert shown.splitlines()[-1].split()[1] == "failed"
+
+
 def test_a_year_ends_in_december() -> None:
     assert backfill.months("2021-12", "2022-01") == ["2021-12", "2022-01"]
     with pytest.raises(SettingsError):

@@ -76,6 +76,9 @@ def test_a_month_is_scored_by_one_command(
     report = json.loads((tmp_path / "r" / "j.json").read_text())
     assert (report["rows"], report["scored"], report["rejected"]) == (41, 40, 1)
     assert report["months"]["2021-03"]["errors"]["ride_duration"]["compared"] == 40
+    assert report["errors"] == report["months"]["2021-03"]["errors"]
+    off = report["errors"]["ride_duration"]["mae"]
+    assert f"  ride_duration was {off:.2f} minutes off on average" in done.out
     assert report["seconds"].keys() == {"models", "scoring", "scoring_cpu"}
     [version] = {row["ride_duration_version"] for row in scored(tmp_path / "out")}
     assert report["models"] == {"ride_duration": version}
@@ -125,14 +128,12 @@ def test_a_file_is_one_however_it_is_named(
     assert len(scored(tmp_path / "out")) == 40
 
 
-def test_a_table_whose_text_or_names_are_broken_is_said(
+def test_text_that_is_not_utf_8_costs_its_row_and_two_columns_of_a_name_the_file(
     command: Command, tmp_path: Path, golden_location: str
 ) -> None:
     names = ["ride_id", "PULocationID", "DOLocationID", "trip_distance"]
     ids = pa.array([b"\xff", b"2"]).view(pa.string())
-    pq.write_table(
-        pa.table([ids, [999, 1], [2, 2], [1, 1]], names=names), tmp_path / "text.parquet"
-    )
+    pq.write_table(pa.table([ids, [2, 1], [2, 2], [1, 1]], names=names), tmp_path / "text.parquet")
     twice = pa.table([ids, [1, 1], [2, 2], [1, 1], [1, 1]], names=[*names, "trip_distance"])
     pq.write_table(twice, tmp_path / "twice.parquet")
     arguments = ("score", tmp_path, "--output", tmp_path / "out")
@@ -140,8 +141,12 @@ def test_a_table_whose_text_or_names_are_broken_is_said(
     done = command(*arguments, MODEL_LOCATION=golden_location)
 
     assert done.code == 1
-    assert "text.parquet has text that is not UTF-8, or is damaged\n" in done.err
+    assert "text.parquet: 1 of 2 rows scored\n" in done.err
     assert "there are two columns trip_distance" in done.err
+    [row] = rejected(tmp_path / "out")
+    assert row["data"] == (
+        b'{"ride":{"PULocationID":2,"DOLocationID":2,"trip_distance":1},"ride_id":"\xff"}'
+    )
 
 
 def test_an_onnx_model_takes_neither_pandas_nor_mlflow(
@@ -171,6 +176,13 @@ def test_an_onnx_model_takes_neither_pandas_nor_mlflow(
         ((), {}, "the following arguments are required"),
         (("score", "x"), {}, "the following arguments are required: --output"),
         (("score", "x", "--output", "y", "--parallel", "0"), {}, "must be from 1 to 64"),
+        (
+            ("score", "x", "--output", "y", "--engine", "spark", "--parallel", "1"),
+            {},
+            "--parallel is of this machine: on Spark, the cluster says how many at a time",
+        ),
+        (("score", "x", "--output", "gs://y"), {}, "--output: must be a path, or s3://bucket/…"),
+        (("score", "s3://", "--output", "y"), {}, "INPUT: must be a path, or s3://bucket/…"),
         (("score", "x", "--output", "y"), {}, "cannot start: MODEL_LOCATION is not set"),
         (
             ("score", "x", "--output", "y"),
@@ -189,11 +201,49 @@ def test_what_is_wrong_from_the_start_is_said_and_exits_with_2(
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize(
+    ("code", "asked", "words"),
+    [
+        (2, ("s3://rides/model", "rides", "out"), "cannot start: cannot read s3://rides/model: "),
+        (1, ("", "s3://rides/in", "out"), "cannot list s3://rides/in: "),
+        (1, ("", "", "s3://rides/out"), "cannot use s3://rides/out: "),
+    ],
+)
+def test_a_profile_of_aws_that_is_not_there_is_said_whatever_it_was_for(
+    command: Command,
+    month: Path,
+    golden_location: str,
+    code: int,
+    asked: tuple[str, str, str],
+    words: str,
+) -> None:
+    model, source, output = asked
+    environ = {"AWS_PROFILE": "nobody", "MODEL_LOCATION": model or golden_location}
+
+    done = command("score", source or month, "--output", output, **environ)
+
+    assert (done.code, done.err) == (
+        code,
+        f"{words}The config profile (nobody) could not be found\n",
+    )
+
+
 def test_the_settings_are_those_of_the_web_service_that_make_sense_here() -> None:
     documented = (ROOT / "docs" / "settings.md").read_text()
 
     for field in fields(BatchSettings):
         assert f"`{field.name.upper()}`" in documented
+
+
+def test_a_relative_path_may_look_like_a_uri(
+    command: Command, month: Path, golden_location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(month.parent)
+
+    done = command("score", month.name, "--output", "a:b", MODEL_LOCATION=golden_location)
+
+    assert done.code == 0
+    assert len(scored(month.parent / "a:b")) == 40
 
 
 def test_a_broken_input_is_said_and_exits_with_1(

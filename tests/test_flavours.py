@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +49,25 @@ def trees() -> Fitted:
 @pytest.fixture(scope="module")
 def ask_trees(trees: Fitted) -> flavours.Ask:
     return flavours.onnx(export.to_onnx(trees))
+
+
+def test_onnxruntime_tells_nobody_and_leaves_nothing_at_home(tmp_path: Path) -> None:
+    path = models.write_onnx(tmp_path / "line")
+    home = tmp_path / "home"
+    home.mkdir()
+    script = (
+        "import sys; from pathlib import Path; from model_service import flavours;"
+        "flavours.onnx(Path(sys.argv[1]).read_bytes())"
+    )
+
+    subprocess.run(
+        [sys.executable, "-c", script, path / "model.onnx"],
+        cwd=Path(__file__).parents[1],
+        env={"HOME": str(home), "PATH": os.environ["PATH"]},  # where CI is set it is silent anyhow
+        check=True,
+    )
+
+    assert list(home.rglob("*")) == []
 
 
 @pytest.mark.parametrize("signature", [None, ROUTE_AND_DISTANCE], ids=["without", "with signature"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from local.emulator import HOST, free_ports
 from model_service.zones import ROAD_FACTOR
@@ -29,6 +30,21 @@ JAMAICA, TIMES_SQUARE = 130, 230
 SUGGESTED = round(
     ROAD_FACTOR * float(straight_miles(np.array([JAMAICA]), np.array([TIMES_SQUARE]))[0]), 1
 )
+
+WHAT_IS_TOLD = (
+    '- form "Your ride":',
+    '- combobox "Pick-up": Jamaica',
+    '- combobox "Drop-off" [expanded]: jamaica e',
+    '- listbox "Zones to be dropped off in":\n      - option "Jamaica Estates Queens"',
+    '- spinbutton "Distance"',
+    '- region "The quote":',
+    "- term: Duration\n    - definition: ",
+    " min likely ",
+    '- listbox "Drop-off, on the map":\n      - group "Bronx":',
+    '- button "Whole city" [pressed]',
+    '- region "Recent quotes":',
+)
+"""By Chromium's own tree of what there is, which screen readers read."""
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
@@ -176,13 +192,61 @@ def test_the_map_is_a_list_for_arrow_keys(visit: Visit) -> None:
 def test_a_tap_means_the_nearest_zone(browser: Browser, address: str) -> None:
     phone = open_page(browser, address, **PHONE)
     phone.page.locator("#map").scroll_into_view_if_needed()
-    box = phone.page.locator(f"#zone-{JAMAICA}").bounding_box()
-    assert box is not None
 
-    phone.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tap(phone, phone.page.locator(f"#zone-{JAMAICA}"))
 
     expect(phone.page.locator("#pickup")).to_have_value("Jamaica")
     phone.page.context.close()
+
+
+def test_a_tap_among_zones_that_lie_close_shows_their_borough_first(
+    browser: Browser, address: str
+) -> None:
+    phone = open_page(browser, address, **PHONE, reduced_motion="reduce")
+    zone = phone.page.locator(f"#zone-{TIMES_SQUARE}")
+    phone.page.locator("#map").scroll_into_view_if_needed()
+
+    tap(phone, zone)
+
+    pressed = phone.page.get_by_role("button", name="Manhattan", pressed=True)
+    expect(pressed).to_be_visible()
+    expect(phone.page.get_by_role("status").last).to_have_text(
+        "The map shows Manhattan. Tap again."
+    )
+    expect(phone.page.locator("#pickup")).to_have_value("")
+
+    tap(phone, zone)
+
+    expect(phone.page.locator("#pickup")).to_have_value("Times Sq/Theatre District")
+    phone.page.context.close()
+
+
+def tap(phone: Visit, zone: Locator) -> None:
+    box = zone.bounding_box()
+    assert box is not None
+    phone.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def test_what_a_screen_reader_is_told_of_the_page(visit: Visit) -> None:
+    visit.ride()
+    visit.page.locator("#dropoff").fill("jamaica e")
+
+    told = visit.page.locator("main").aria_snapshot()
+
+    for part in WHAT_IS_TOLD:
+        assert part in told, told
+    field = visit.page.get_by_role("combobox", name="Drop-off")
+    active = field.get_attribute("aria-activedescendant")
+    expect(visit.page.locator(f"#{active}")).to_have_accessible_name("Jamaica Estates Queens")
+    expect(visit.page.get_by_role("status").last).to_have_text("1 zone")
+
+    visit.page.route("**/predict", answer_with(422, type="/", field="trip_distance"))
+    field.press("Enter")
+    visit.expect_state("trouble")
+
+    distance = visit.page.get_by_role("spinbutton", name="Distance")
+    expect(distance).to_have_accessible_description(re.compile("has to be from 0 to less than"))
+    expect(distance).to_have_attribute("aria-invalid", "true")
 
 
 def test_both_ends_are_swapped(visit: Visit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from model_service import partitions, places, reports
 from model_service.errors import FileError, ModelError, OutputError
+from model_service.places import Input
 from model_service.runs import Done, Failed
 
 from .batch_factories import ROW, TLC_ROW, files, models, rejected, run, scored, write
@@ -236,9 +238,35 @@ def test_hidden_files_of_a_directory_are_no_inputs(tmp_path: Path, months: Path)
     assert len(places.inputs([str(months / "*.parquet"), str(months)])) == 2
 
 
+@pytest.mark.parametrize("name", [b"rides\xff", b"ri\ndes"])
+def test_a_name_that_cannot_be_written_is_said(tmp_path: Path, name: bytes) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"")
+
+    with pytest.raises(FileError, match=r"a name that cannot be written: '.*/ri"):
+        places.inputs([str(tmp_path)])
+
+
 def test_a_pattern_that_names_nothing_is_said(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="there is no file"):
-        places.inputs([str(tmp_path / "*.parquet")])
+    os.mkfifo(tmp_path / "pipe")
+
+    for pattern in ("*.parquet", "pipe"):
+        with pytest.raises(FileError, match="there is no file"):
+            places.inputs([str(tmp_path / pattern)])
+
+
+def test_a_name_takes_64_bits_of_where_an_input_lies() -> None:
+    names = [Input(f"s3://rides/{n}/rides.parquet", 1, "").name for n in (1, 2)]
+
+    assert names == ["rides-12a0552ab4bc1942", "rides-084cde084f27c238"]
+
+
+@pytest.mark.parametrize("name", ["long" * 60, "é" * 120, "Fahrten nach Süden", "-"])
+def test_an_input_may_have_any_name_that_a_disk_takes(tmp_path: Path, name: str) -> None:
+    write(tmp_path / f"{name}.parquet", *rows(3))
+
+    run(tmp_path / "out", tmp_path / f"{name}.parquet")
+
+    assert len(scored(tmp_path / "out")) == 3
 
 
 def test_two_inputs_of_one_name_have_files_of_their_own(tmp_path: Path) -> None:

@@ -99,6 +99,24 @@ def test_a_damaged_row_of_csv_is_rejected_and_the_others_keep_their_numbers(
     }
 
 
+def test_text_of_csv_that_is_not_utf_8_costs_its_row_and_is_kept(tmp_path: Path) -> None:
+    header = b"ride_id,PULocationID,DOLocationID,trip_distance,note\n"
+    path = tmp_path / "rides.csv"
+    path.write_bytes(header + b"\xe9,1,2,3,x\n\xc3\xa9,1,2,3,\xff\n\xff,1\n4,\xff,2,3,x\n")
+
+    good, bad = read(path)
+
+    assert [(row["row"], row["ride_id"]) for row in good] == [(3, "é")]
+    assert {row["row"]: row["reason"] for row in bad} == {
+        2: "JSON is not UTF-8",
+        4: "2 cells, not 5",
+        5: "Expected `int`, got `str` - at `$.ride.PULocationID`",
+    }
+    data = {row["row"]: row["data"] for row in bad}
+    assert b'"ride_id":"\xe9"' in data[2]
+    assert data[4] == b"\xff,1"
+
+
 def test_the_tlc_s_months_may_be_csv(tmp_path: Path) -> None:
     good, _ = read(csv(tmp_path / "green_tripdata_2019-01.csv", TLC_ROW))
 
@@ -106,11 +124,18 @@ def test_the_tlc_s_months_may_be_csv(tmp_path: Path) -> None:
     assert good[0]["ride_id"] == "f58dc17bbb5c0b07"
 
 
-def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
-    path = csv(tmp_path / "rides.csv", *ROWS)
+def lines_of_json(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_bytes(b"\n".join(payload(n) for n, _ in enumerate(rows)))
+    return path
+
+
+@pytest.mark.parametrize("zip_", [Path, zipped])
+@pytest.mark.parametrize("make", [csv, lines_of_json])
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path, make: Any, zip_: Any) -> None:
+    path = make(tmp_path / "rides", *ROWS)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
 
-    assert len(read(path)[0]) == 10
+    assert len(read(zip_(path))[0]) == 10
 
 
 def truncated(path: Path) -> Path:
@@ -157,6 +182,11 @@ def long_line(path: Path) -> Path:
     return path
 
 
+def json_list(path: Path) -> Path:
+    path.write_bytes(b"[" + payload(1) + b"]")
+    return path
+
+
 def damaged_page(path: Path) -> Path:
     data = bytearray(write(path, *ROWS).read_bytes())
     data[4:400] = bytes(396)
@@ -175,6 +205,7 @@ def damaged_page(path: Path) -> Path:
         (text_zones, "a file does not hold rides: PULocationID is text, not a number"),
         (text_column, "a file does not hold rides: PULocationID is text, not a number"),
         (missing_column, "a file does not hold rides: there is no column PULocationID"),
+        (json_list, "a file does not hold rides: its first line is no JSON object"),
         (long_line, f"a file has a line of more than {sources.MAX_LINE} bytes"),
         (not_there, "cannot read a file: No such file or directory"),
     ],

@@ -67,11 +67,12 @@ def command(rides: Path, output: Path, *more: str) -> list[str]:
     return [*program, str(rides), "--output", str(output), *more]
 
 
-def environ(line: Path) -> dict[str, str]:
+def environ(line: Path, master: str = "local-cluster[2,1,1024]") -> dict[str, str]:
     return {
         **os.environ,
         "MODEL_LOCATION": str(line),
-        "PYSPARK_SUBMIT_ARGS": "--master local-cluster[2,1,1024] pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": f"--master {master} pyspark-shell",
+        "PYTHONPATH": str(ROOT),
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
 
@@ -118,9 +119,9 @@ def test_its_files_are_those_of_one_machine_and_so_is_the_exit_code(
     code = on_one_machine(rides, tmp_path / "one", line)
 
     run = subprocess.run(
-        command(rides, tmp_path / "many", "--engine", "spark"),
-        cwd=ROOT,
-        env=environ(line),
+        command(Path("rides"), Path("many"), "--engine", "spark"),
+        cwd=tmp_path,  # which is not that of an executor
+        env=environ(line.relative_to(tmp_path, walk_up=True)),
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -130,6 +131,23 @@ def test_its_files_are_those_of_one_machine_and_so_is_the_exit_code(
     assert "damaged.parquet is damaged, or ends too early" in run.stderr
     assert files(tmp_path / "many") == files(tmp_path / "one")
     assert len(files(tmp_path / "one")) >= 3 * 4  # rides, rejected, a note
+
+
+@pytest.mark.slow
+@needs_java
+def test_so_they_are_where_a_task_has_several_processors(tmp_path: Path, line: Path) -> None:
+    rides = months(tmp_path / "rides", number=1, rides=100_000)
+    on_one_machine(rides, tmp_path / "one", line)
+
+    run = subprocess.run(
+        command(rides, tmp_path / "many", "--engine", "spark"),
+        cwd=ROOT,
+        env=environ(line, "local[2] --conf spark.task.cpus=2"),
+        timeout=SECONDS,
+    )
+
+    assert run.returncode == 0
+    assert files(tmp_path / "many") == files(tmp_path / "one")
 
 
 @pytest.mark.slow

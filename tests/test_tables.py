@@ -8,13 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_service import columnar, rides, tables
+from model_service import columnar, layouts, rides
 from model_service.errors import FileError, RideRejected
 from model_service.features import columns
 from model_service.rides import RideEvent
@@ -65,7 +66,7 @@ def typed(rows: list[dict[str, Any]], time: pa.DataType, id_: pa.DataType) -> pa
 
 def event(row: dict[str, Any]) -> bytes:
     """A row as a producer would send it: without a time where there is none."""
-    ride = {name: row[name] for name in tables.NEEDED}
+    ride = {name: row[name] for name in layouts.NEEDED}
     if (time := row["pickup_datetime"]) is not None:
         ride["pickup_datetime"] = time if isinstance(time, str) else time.isoformat()
     return json.dumps(
@@ -202,6 +203,63 @@ def test_a_year_that_python_has_not_is_rejected(year: int) -> None:
 
     assert (len(good), len(bad)) == (0, 1)
     assert "pickup_datetime" in bad["reason"].to_pylist()[0]
+
+
+@pytest.mark.parametrize("ticks", [2**61, -(2**61), 2**63 - 1, -(2**63)])
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_a_time_that_64_bits_of_microseconds_cannot_hold_is_rejected_as_it_came(
+    unit: Any, ticks: int
+) -> None:
+    batch = table().set_column(4, "pickup_datetime", pa.array([ticks]).cast(pa.timestamp(unit)))
+
+    good, bad = parsed(batch)
+
+    assert (len(good), bad["reason"].to_pylist()) == (
+        0,
+        ["Invalid RFC3339 encoded datetime - at `$.ride.pickup_datetime`"],
+    )
+    [data] = bad["data"].to_pylist()
+    kept = msgspec.json.decode(data)["ride"]["pickup_datetime"]
+    assert kept == str(np.datetime64(ticks, unit))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.binary(max_size=9), st.binary(max_size=9)), min_size=1, max_size=9))
+def test_bytes_that_are_no_utf_8_are_rejected_as_in_json_and_kept(
+    found: list[tuple[bytes, bytes]],
+) -> None:
+    texts = [pa.array(column).view(pa.string()) for column in zip(*found, strict=True)]
+    batch = table(*[ROW] * len(found)).set_column(0, "ride_id", texts[0])
+    batch = batch.set_column(4, "pickup_datetime", texts[1])
+
+    good, bad = parsed(batch)
+
+    events = [bytes_event(*one) for one in found]
+    refused = {n: reason for n, data in enumerate(events, 1) if (reason := refusal(data))}
+    assert dict(zip(bad["row"].to_pylist(), bad["reason"].to_pylist(), strict=True)) == refused
+    assert len(good) == len(found) - len(refused)
+    assert [refusal(data) for data in bad["data"].to_pylist()] == [*refused.values()]
+    for n, data in zip(bad["row"].to_pylist(), bad["data"].to_pylist(), strict=True):
+        assert data == events[n - 1]
+
+
+def bytes_event(ride_id: bytes, time: bytes) -> bytes:
+    """A ride event with this text in it, whatever it is."""
+    zones = b'{"ride":{"PULocationID":130,"DOLocationID":205,"trip_distance":3.66'
+    return b'%s,"pickup_datetime":%s},"ride_id":%s}' % (zones, quoted(time), quoted(ride_id))
+
+
+def quoted(text: bytes) -> bytes:
+    whole = json.dumps(text.decode(errors="surrogateescape"), ensure_ascii=False)
+    return whole.encode(errors="surrogateescape")
+
+
+def refusal(data: bytes) -> str | None:
+    try:
+        rides.decode(data)
+    except RideRejected as exc:
+        return str(exc)
+    return None
 
 
 @pytest.mark.parametrize("prefix", ["lpep", "tpep"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from training import __main__ as command
 from training import registry, tracking
 from training.registry import AFTER, CHAMPION, Overtaken, Registry, RegistryError, Version
 from training.tracking import TrackingError
@@ -104,6 +105,29 @@ def test_rolling_back_goes_where_the_champion_came_from(known: Registry) -> None
 
     assert (champion(known).number, champion(known).after) == ("1", "")
     assert known.version("2").rolled_back
+
+
+def test_two_versions_that_came_after_each_other_are_no_circle_to_go_back_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (tmp_path / "mlflow.db").touch()
+    with registry.opened(uri, "duration") as known:
+        known.client.create_registered_model(known.model)
+        one, two = (
+            known.version(known.client.create_model_version(known.model, path, None).version)
+            for path in ("/models/1", "/models/2")
+        )
+        known.promote(one, over=None)
+        known.promote(two, over=one)
+        known.promote(one, over=two)
+        known.roll_back(champion(known), to=two)
+        assert champion(known).after == one.number
+
+        code = command.main(["rollback", "--tracking-uri", uri])
+
+        assert (code, champion(known).number) == (2, two.number)
+    assert "Version 1 has itself been taken back; promote one." in capsys.readouterr().err
 
 
 def test_only_the_champion_can_be_rolled_back(known: Registry) -> None:

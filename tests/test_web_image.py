@@ -147,7 +147,7 @@ def test_it_serves_a_model_from_s3(line: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "cannot start: MODEL_LOCATION is not set"),
+        ({"MODEL_LOCATION": ""}, "cannot start: MODEL_LOCATION is not set"),
         ({"MODEL_LOCATION": "/opt/nowhere"}, "cannot start: cannot read /opt/nowhere"),
         ({"MODEL_LOCATION": "/opt/model", "WEB_CONCURRENCY": "many"}, "WEB_CONCURRENCY must be"),
     ],

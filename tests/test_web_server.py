@@ -330,10 +330,18 @@ def test_another_server_takes_over_the_port_and_who_is_reset_may_ask_again(
     ],
     ids=["curl", "Python", "JavaScript"],
 )
-def test_an_example_gets_its_quote(port: int, command: list[str], said: str) -> None:
-    done = subprocess.run(
-        [*command, f"http://{HOST}:{port}"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+def test_an_example_gets_its_quote_or_says_that_nobody_is_there(
+    port: int, command: list[str], said: str
+) -> None:
+    def run(port: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, f"http://{HOST}:{port}"],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
 
-    assert said in done.stdout
+    there, nobody = run(port), run(free_ports()[0])
+
+    assert (there.returncode, there.stderr) == (0, "")
+    assert said in there.stdout
+    assert (nobody.returncode != 0, nobody.stdout.strip()) == (True, "")
+    assert nobody.stderr.count("\n") == 1

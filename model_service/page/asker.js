@@ -27,21 +27,27 @@ const RULES = new Map([
 /**
  * Asks the service once.
  * @param {Ride} ride
- * @param {AbortSignal} signal
+ * @param {AbortSignal} dropped when nobody wants to know any more
  * @returns {Promise<Outcome>}
  */
-export async function ask(ride, signal) {
+export async function ask(ride, dropped) {
+  const controller = new AbortController(); // AbortSignal.any would be shorter, and is not in phones of 2023
+  const stop = () => controller.abort();
+  const timer = setTimeout(stop, ANSWER_WITHIN);
+  dropped.addEventListener("abort", stop);
   try {
     const answer = await fetch("predict", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(ride),
-      signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN)]),
+      signal: controller.signal,
     });
     if (answer.ok) return { quote: await answer.json() };
     return { trouble: trouble(answer.status, await answer.json().catch(() => ({}))) };
   } catch {
     return { trouble: { text: "The service cannot be reached.", again: true } };
+  } finally {
+    clearTimeout(timer);
   }
 }
 

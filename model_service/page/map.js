@@ -10,6 +10,7 @@ import { createRoute } from "./route.js";
 /** @typedef {import("./cells.js").Box} Box */
 
 const FINGER = 24; // pixels between a tap and the zone that it means
+const CROWDED = 8; // pixels between two zones that a finger cannot tell from each other
 const GLIDE = 350; // milliseconds, from one part of the city to another
 /** @type {Record<string, Point>} */
 const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
@@ -21,8 +22,9 @@ const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], Arro
  * @param {HTMLElement} given.boroughs
  * @param {Zone[]} given.zones
  * @param {(zone: Zone) => void} given.onChoice
+ * @param {(borough: string) => void} given.onCloser look, which a tap took among zones that lie close
  */
-export function createMap({ svg, tip, boroughs, zones, onChoice }) {
+export function createMap({ svg, tip, boroughs, zones, onChoice, onCloser }) {
   const places = lay(zones);
   const placeOf = new Map(places.map((place) => [place.zone, place]));
   const { paths, outlines } = drawCells(svg, places);
@@ -33,6 +35,7 @@ export function createMap({ svg, tip, boroughs, zones, onChoice }) {
   let active = null;
   /** @type {Box} */
   let view = box([...outlines.values()].flat(), 4);
+  let shownPart = WHOLE;
   let motion = 0;
 
   const pixel = () => Math.max(view.width / (svg.clientWidth || 1), view.height / (svg.clientHeight || 1));
@@ -48,6 +51,7 @@ export function createMap({ svg, tip, boroughs, zones, onChoice }) {
    * @param {string} part
    */
   function frame(part) {
+    shownPart = part;
     const shown = places.filter(({ zone }) => part === WHOLE || zone.borough === part);
     const margin = part === WHOLE ? 4 : shown.length > 1 ? 12 : 60; // Newark's is alone
     const target = box(shown.flatMap(({ zone }) => outlines.get(zone) ?? []), margin);
@@ -103,6 +107,12 @@ export function createMap({ svg, tip, boroughs, zones, onChoice }) {
     return nearest(places, [x, y], Math.max(FINGER * pixel(), 20));
   }
 
+  /** @param {Place} place */
+  function crowded({ x, y, zone }) {
+    const others = places.filter((other) => other.zone !== zone);
+    return shownPart !== zone.borough && nearest(others, [x, y], CROWDED * pixel()) !== null;
+  }
+
   /** @param {KeyboardEvent} event */
   function onKey(event) {
     const { key } = event;
@@ -123,7 +133,10 @@ export function createMap({ svg, tip, boroughs, zones, onChoice }) {
   svg.addEventListener("pointerleave", () => point(null));
   svg.addEventListener("click", (event) => {
     const place = under(event);
-    if (place) onChoice(place.zone);
+    if (!place) return;
+    if (event.pointerType !== "touch" || !crowded(place)) return onChoice(place.zone);
+    frame(place.zone.borough);
+    onCloser(place.zone.borough);
   });
   svg.addEventListener("keydown", onKey);
   svg.addEventListener("focus", () => {

@@ -64,6 +64,7 @@ function start(table) {
       say(`${aimed === "pickup" ? "Pick-up" : "Drop-off"}: ${zone.name}`);
       choose(aimed, zone);
     },
+    onCloser: (borough) => say(`The map shows ${borough}. Tap again.`),
   });
 
   /** @param {End} end */
