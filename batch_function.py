@@ -21,8 +21,8 @@ from msgspec import Meta, Struct
 
 from model_service import buckets, places, runs, served, telemetry, windows
 from model_service.errors import EventError, FileError
+from model_service.notes import Done, Failed
 from model_service.places import Input, Output
-from model_service.runs import Done, Failed
 from model_service.settings import BatchSettings, ScheduleSettings
 from model_service.windows import Window
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from . import accuracy, places
 from .accuracy import Errors
 from .errors import FileError, SettingsError
+from .notes import Done, Failed, Outcome
 from .places import Input
-from .runs import Done, Failed, Outcome
 
 MONTH = "{month}"
 WIDE = 120  # columns; in fewer, a table would cut off what it has to say

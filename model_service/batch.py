@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from . import arguments, backfill, columnar, places, reports, runs, served
 from .errors import FileError, ModelError, OutputError, SettingsError
+from .notes import Done, Failed, Outcome
 from .places import Input
 from .quotes import Models
-from .runs import Done, Failed, Outcome
 from .settings import BatchSettings
 from .watch import watched
 

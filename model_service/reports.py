@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from . import accuracy, columnar
 from .accuracy import Errors, Tally
+from .notes import Done, Failed, Outcome
 from .quotes import Models
-from .runs import Done, Failed, Outcome
 
 
 class Month(Struct, frozen=True):

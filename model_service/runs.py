@@ -15,46 +15,16 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import NamedTuple
 
-import msgspec
 import pyarrow as pa
-from msgspec import Struct
 
-from . import accuracy, columnar, partitions, places, sources
+from . import accuracy, columnar, notes, partitions, places, sources
 from .accuracy import Tally
 from .errors import FileError
+from .notes import Done, Failed, Outcome
 from .partitions import Partitions
 from .places import Input, Output
 from .quotes import Models
 from .sources import Chunk
-
-LAYOUT = 1
-"""Of what is written; another number makes all notes unfit."""
-
-
-class Done(Struct, frozen=True, kw_only=True):
-    """The note: what became of an input."""
-
-    input: str
-    made_from: list[str]
-    """What decides over the bytes of the files."""
-    rows: int
-    scored: int
-    rejected: int
-    reasons: dict[str, int]
-    months: dict[str, Tally]
-    rides: dict[str, int]
-    """Scored, by month."""
-    files: list[str]
-
-
-class Failed(Struct, frozen=True):
-    """An input that cannot be read."""
-
-    input: str
-    why: str
-
-
-Outcome = Done | Failed
 
 
 class Progress(NamedTuple):
@@ -108,7 +78,7 @@ def score(
         run = Run(models, output, pool, 4 * workers, progress)
 
         def one(source: Input) -> Outcome:
-            done = None if force else _note(run, source, names)
+            done = None if force else notes.fitting(source, names, run.output, run.models)
             outcome = done or _outcome(run, source, names)
             progress.finished(source, outcome, done is not None)
             return outcome
@@ -127,19 +97,6 @@ def _as_they_end(futures: Sequence[Future[Outcome]]) -> Sequence[Future[Outcome]
     for future in as_completed(futures):
         future.result()
     return futures
-
-
-def _note(run: Run, source: Input, names: Sequence[str]) -> Done | None:
-    """The note of *source*, where it fits."""
-    name = _note_name(source)
-    if name not in names:
-        return None
-    try:
-        done = msgspec.json.decode(run.output.read(name), type=Done)
-    except msgspec.DecodeError:  # of an earlier layout
-        return None
-    fits = done.made_from == _made_from(run.models, source) and {*done.files} <= {*names}
-    return done if fits else None
 
 
 def _outcome(run: Run, source: Input, names: Sequence[str]) -> Outcome:
@@ -167,7 +124,7 @@ def _score(run: Run, source: Input, names: Sequence[str]) -> Done:
                 reasons.update(batch["reason"].to_pylist())
         done = Done(
             input=source.location,
-            made_from=_made_from(run.models, source),
+            made_from=notes.made_from(run.models, source),
             rows=rides.total() + reasons.total(),
             scored=rides.total(),
             rejected=reasons.total(),
@@ -181,26 +138,15 @@ def _score(run: Run, source: Input, names: Sequence[str]) -> Done:
 
 
 def _publish(run: Run, source: Input, files: Partitions, done: Done, names: Sequence[str]) -> None:
-    note = _note_name(source)
+    note = notes.name(source)
     if note in names:
         run.output.remove(note)
     for part in files.parts:
         run.output.move(part.file, part.name)
-    for name in _made_of(source, names):
+    for name in notes.made_of(source, names):
         if name not in done.files:
             run.output.remove(name)
-    places.write(run.output, note, msgspec.json.format(msgspec.json.encode(done)) + b"\n")
-
-
-def _made_of(source: Input, names: Sequence[str]) -> Iterator[str]:
-    """The files that are there of an input."""
-    for name in names:
-        folder, _, file = name.rpartition("/")
-        stem = file.removesuffix(".parquet")
-        if folder.startswith(("rides", "rejected")) and (
-            stem == source.name or stem.rpartition("-")[0] == source.name
-        ):
-            yield name
+    places.write(run.output, note, notes.encode(done))
 
 
 def _in_order(run: Run, source: Input, chunks: Iterator[Chunk]) -> Iterator[_Scored]:
@@ -240,16 +186,3 @@ def _scored(models: Models, chunk: Chunk) -> _Scored:
         [parsed.rejected, scored.rejected],
         {month: accuracy.tally(rides, fields) for month, rides in months},
     )
-
-
-def _made_from(models: Models, source: Input) -> list[str]:
-    asked = [
-        f"{served.target.field} of {served.model.version}, {served.target.model_name}, from"
-        f" {served.target.minimum:g} to {served.target.maximum:g}"
-        for served in columnar.served(models)
-    ]
-    return [f"layout {LAYOUT}", f"{source.size} bytes, {source.stamp}", *asked]
-
-
-def _note_name(source: Input) -> str:
-    return f"done/{source.name}.json"

@@ -24,9 +24,9 @@ from msgspec import Struct
 from . import places, runs, served
 from .buckets import SCHEME
 from .errors import ModelError, OutputError, SettingsError
+from .notes import Done, Failed, Outcome
 from .places import TEMPORARY, Directory, Input, Output
 from .quotes import Models
-from .runs import Done, Failed, Outcome
 from .settings import BatchSettings
 
 if TYPE_CHECKING:

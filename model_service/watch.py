@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from . import runs
+from .notes import Done, Outcome
 from .places import Input
-from .runs import Done, Outcome
 
 
 @contextmanager

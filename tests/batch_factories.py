@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from model_service import layouts, places, runs, tables
 from model_service.features import RideColumns
+from model_service.notes import Outcome
 from model_service.quotes import Models, Served
-from model_service.runs import Outcome
 from model_service.scoring import Answers, Target
 from model_service.tables import Parsed
 

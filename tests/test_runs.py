@@ -15,8 +15,8 @@ import pytest
 
 from model_service import partitions, places, reports
 from model_service.errors import FileError, ModelError, OutputError
+from model_service.notes import Done, Failed
 from model_service.places import Input
-from model_service.runs import Done, Failed
 
 from .batch_factories import ROW, TLC_ROW, files, models, rejected, run, scored, write
 
