@@ -13,8 +13,8 @@ and one above.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -73,6 +73,7 @@ HALF_LIFE = 15  # days, after which a ride has half the weight: traffic of late 
 LEAST_WEIGHT = 0.25  # and so old months still count
 FOLDS = 4
 SMALLEST = 1e-3  # spread that a score is counted in
+PART = 50_000  # rows that are dictionaries at a time
 FEWEST = 100
 """Rides; with less there is nothing to learn, and the folds run empty."""
 
@@ -238,4 +239,11 @@ def baseline(rides: Rides) -> Pipeline:
     """A straight line through the distance, with a step for each route."""
     _enough(rides)
     pipeline = Pipeline([("route", DictVectorizer()), ("line", LinearRegression())])
-    return pipeline.fit(rows(rides.columns), rides.target)
+    return pipeline.fit(by_row(rides.columns), rides.target)
+
+
+def by_row(columns: RideColumns) -> Iterator[dict[str, str | float]]:
+    """The same as `rows`, with few of them in memory at a time."""
+    each = [getattr(columns, field.name) for field in fields(RideColumns)]
+    for start in range(0, len(columns.pickup), PART):
+        yield from rows(RideColumns(*(values[start : start + PART] for values in each)))

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_service import artifacts, flavours, model
-from model_service.features import rows
 
 from . import data, drift, evaluation, export, fit, report, tracking
 from .card import Facts, Rows
@@ -83,7 +82,7 @@ def train(plan: Plan, *, step: Step) -> Result:
     )
     predicted = fit.predict(champion, test.columns)
     step("fitting the linear baseline")
-    linear = fit.baseline(rides).predict(rows(test.columns))
+    linear = fit.baseline(rides).predict(fit.by_row(test.columns))
     metrics = {
         "test": fit.metrics(test.target, predicted, plan.target),
         "baseline_linear": fit.metrics(test.target, linear, plan.target),
