@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ Ask = Callable[[RideColumns], NDArray[np.float64]]
 Fit = Callable[[Rides, int], Ask]
 """Rides to learn from, and a seed, to what answers for others."""
 
+PART = 10_000  # rides
 TREES = {"n_estimators": 50, "min_samples_leaf": 2, "max_features": "sqrt"}
 BOOSTING = {"max_iter": 100, "learning_rate": 0.15, "max_leaf_nodes": 31, "min_samples_leaf": 50}
 ROUTES = ("PU_DO", "PULocationID", "DOLocationID")
@@ -73,8 +75,15 @@ BASELINES: Mapping[str, Fit] = {
 
 def _by_route(model: Any, rides: Rides) -> Ask:
     pipeline = Pipeline([("route", DictVectorizer()), ("model", model)])
-    pipeline.fit(rows(rides.columns), rides.target)
-    return lambda columns: pipeline.predict(rows(columns))
+    pipeline.fit(_by_row(rides.columns), rides.target)
+    return lambda columns: pipeline.predict(_by_row(columns))
+
+
+def _by_row(columns: RideColumns) -> Iterator[dict[str, str | float]]:
+    """The same as `rows`, with few of them in memory at a time."""
+    each = [getattr(columns, field.name) for field in fields(RideColumns)]
+    for start in range(0, len(columns.pickup), PART):
+        yield from rows(RideColumns(*(values[start : start + PART] for values in each)))
 
 
 def _routes(columns: RideColumns) -> NDArray[np.int64]:
