@@ -65,12 +65,16 @@ def read_counted(
 
 def take(rides: Rides, some: NDArray[np.bool_] | NDArray[np.int64]) -> Rides:
     """Some of the rides, by a mask or by their places."""
-    columns = {field.name: getattr(rides.columns, field.name) for field in fields(RideColumns)}
     return Rides(
-        columns=RideColumns(**{name: values[some] for name, values in columns.items()}),
+        columns=part(rides.columns, some),
         target=rides.target[some],
         pickup_datetime=rides.pickup_datetime[some],
     )
+
+
+def part(columns: RideColumns, some: NDArray[np.bool_] | NDArray[np.int64] | slice) -> RideColumns:
+    """The same of columns alone."""
+    return RideColumns(*(getattr(columns, field.name)[some] for field in fields(RideColumns)))
 
 
 def days(rides: Rides) -> NDArray[np.int64]:
