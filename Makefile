@@ -121,8 +121,8 @@ demo: .venv/run-installed  ## train, stream RIDES rides (TLC_DATA=dir for real o
 
 .PHONY: model
 model: .venv/run-installed  ## a small trained model of each target into build/
-	$(PY) -m training train $(DATA) --target duration --output build/model
-	$(PY) -m training train $(DATA) --target cost --output build/cost-model
+	$(PY) -m training train --rides 10000 $(DATA) --target duration --output build/model
+	$(PY) -m training train --rides 10000 $(DATA) --target cost --output build/cost-model
 
 .PHONY: web
 web: .venv/run-installed  ## the web service and its page, on http://127.0.0.1:9696

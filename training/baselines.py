@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from sklearn.preprocessing import TargetEncoder
 
 from model_service.features import TEXT, Inputs, RideColumns, rows, table
 
-from .data import Rides
+from .data import Rides, part
 
 Ask = Callable[[RideColumns], NDArray[np.float64]]
 Fit = Callable[[Rides, int], Ask]
@@ -81,9 +80,8 @@ def _by_route(model: Any, rides: Rides) -> Ask:
 
 def _by_row(columns: RideColumns) -> Iterator[dict[str, str | float]]:
     """The same as `rows`, with few of them in memory at a time."""
-    each = [getattr(columns, field.name) for field in fields(RideColumns)]
     for start in range(0, len(columns.pickup), PART):
-        yield from rows(RideColumns(*(values[start : start + PART] for values in each)))
+        yield from rows(part(columns, slice(start, start + PART)))
 
 
 def _routes(columns: RideColumns) -> NDArray[np.int64]:

@@ -71,9 +71,8 @@ def rows(directory: Path, month: str, kind: Kind = "green") -> int:
 
 def take(rides: Rides, some: NDArray[np.bool_] | NDArray[np.int64]) -> Rides:
     """Some of the rides, by a mask or by their places."""
-    columns = {field.name: getattr(rides.columns, field.name) for field in fields(RideColumns)}
     return Rides(
-        columns=RideColumns(**{name: values[some] for name, values in columns.items()}),
+        columns=part(rides.columns, some),
         target=rides.target[some],
         pickup_datetime=rides.pickup_datetime[some],
     )
@@ -84,6 +83,11 @@ def thin(rides: Rides, tally: Tally, share: float, seed: int) -> tuple[Rides, Ta
     some = np.random.default_rng(seed).random(len(rides)) < share
     left_out = {"more rides than are trained on": int((~some).sum())}
     return take(rides, some), Tally(tally.read, {**tally.dropped, **left_out})
+
+
+def part(columns: RideColumns, some: NDArray[np.bool_] | NDArray[np.int64] | slice) -> RideColumns:
+    """The same of columns alone."""
+    return RideColumns(*(getattr(columns, field.name)[some] for field in fields(RideColumns)))
 
 
 def days(rides: Rides) -> NDArray[np.int64]:

@@ -51,8 +51,8 @@ PARAMETERS: Parameters = MappingProxyType(
     }
 )
 ROUGH = 2
-"""Other days are predicted by so many times fewer trees, which learn as much faster: that saves a
-third of the time, and errors are hardly larger."""
+"""Other days are predicted by so many times fewer trees, which learn as much faster: that saves
+time, and errors are hardly larger."""
 SPREAD: Parameters = MappingProxyType(
     {
         "loss": "quantile",
@@ -172,10 +172,15 @@ def predict(champion: Fitted, columns: RideColumns) -> Floats:
     return ask(champion.value, columns)
 
 
-def intervals(champion: Fitted, columns: RideColumns) -> Floats:
-    """Low and high, shape (n, 2)."""
+def says(champion: Fitted, columns: RideColumns) -> tuple[Floats, Floats]:
+    """The same, and low and high, shape (n, 2)."""
     value, spread = ask(champion.value, columns), ask(champion.spread, columns)
-    return conformal.intervals(value, spread, champion.reach, champion.limits)
+    return value, conformal.intervals(value, spread, champion.reach, champion.limits)
+
+
+def intervals(champion: Fitted, columns: RideColumns) -> Floats:
+    """Low and high alone."""
+    return says(champion, columns)[1]
 
 
 def metrics(true: Floats, predicted: Floats, target: Target) -> Metrics:
