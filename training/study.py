@@ -32,8 +32,8 @@ def compare(options: argparse.Namespace, console: Console) -> int:
         task = bar.add_task("", total=plan.steps)
 
         def step(text: str) -> None:
-            bar.update(task, description=text)
-            bar.advance(task)
+            bar.update(task, advance=1, description=text)
+            _say(console, text)
 
         found = comparison.run(plan, step=step)
     text = summary.markdown(found)
@@ -54,7 +54,9 @@ def tune(options: argparse.Namespace, console: Console) -> int:
         task = bar.add_task("reading", total=plan.trials)
 
         def done(trial: FrozenTrial, best: float) -> None:
-            bar.update(task, advance=1, description=f"RMSE {best:.3f} {UNITS[plan.target]}")
+            text = f"RMSE {best:.3f} {UNITS[plan.target]}"
+            bar.update(task, advance=1, description=text)
+            _say(console, f"trial {trial.number + 1} of {plan.trials}: {text} at best")
 
         found = tuning.run(plan, done=done)
     text = json.dumps(asdict(found), indent=2)
@@ -74,6 +76,11 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
     "compare": compare,
     "tune": tune,
 }
+
+
+def _say(console: Console, text: str) -> None:
+    if not console.is_terminal:  # where a bar is not shown
+        console.print(text, highlight=False)
 
 
 def _bar(console: Console) -> Progress:
