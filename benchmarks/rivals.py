@@ -44,6 +44,11 @@ def features(ride: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def all_features(ride: dict[str, Any], table: dict[int, dict[str, float]]) -> dict[str, Any]:
+    """Also what its scikit-learn form asks for; *table* has the zones' places."""
+    return features(ride) | row(ride, datetime.now(NEW_YORK), table)
+
+
 def constant() -> Flask:
     app = Flask("constant")
 
@@ -89,8 +94,7 @@ def tutorial() -> Flask:
 
     @app.post("/predict")
     def predict() -> dict[str, float]:
-        ride = request.get_json()
-        known = features(ride) | row(ride, datetime.now(NEW_YORK), table)
+        known = all_features(request.get_json(), table)
         asked = pd.DataFrame([{name: type_(known[name]) for name, type_ in types.items()}])
         return {"duration": float(model.predict(asked)[0])}
 

@@ -122,11 +122,12 @@ def server(way: Way, model: Path, cost_model: Path) -> Iterator[Server]:
 
 def split(model: Path) -> bytes:
     """The ride as MLflow's server takes it: the columns that the model's signature names."""
-    from .rivals import features
+    from .rivals import ZONES, all_features
+    from .tutorial.features import places
 
     signature = yaml.safe_load((model / "MLmodel").read_text())["signature"]
     columns = {column["name"]: column["type"] for column in json.loads(signature["inputs"])}
-    known = features(RIDE)
+    known = all_features(RIDE, places(str(ZONES)))
     row = [
         str(known[name]) if type_ == "string" else known[name] for name, type_ in columns.items()
     ]

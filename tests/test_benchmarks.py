@@ -119,6 +119,13 @@ def test_the_web_service_is_asked_and_its_memory_read(golden_model: Result) -> N
     assert abs(after.rss - before.rss) < 50
 
 
+def test_mlflow_is_asked_for_the_columns_that_the_model_names(golden_model: Result) -> None:
+    asked = json.loads(web.split(Path(golden_model.model_location)))["dataframe_split"]
+
+    assert asked["columns"] == list(fit.INPUTS)
+    assert len(asked["data"][0]) == len(fit.INPUTS)
+
+
 def test_a_share_is_of_the_same_round() -> None:
     found = {
         "one": [web.Turn(100, 10, 1, 2), web.Turn(300, 10, 1, 2), web.Turn(300, 10, 1, 2)],
