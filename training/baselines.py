@@ -35,9 +35,9 @@ ENCODED: Inputs = {
 
 def mean_by_route(rides: Rides, seed: int) -> Ask:
     """What rides of the route took on the mean; where there were none, what all did."""
-    frame = pd.DataFrame({"route": _routes(rides.columns), "target": rides.target})
+    frame = pd.DataFrame({"route": routes(rides.columns), "target": rides.target})
     means, all_of_them = frame.groupby("route")["target"].mean(), rides.target.mean()
-    return lambda columns: means.reindex(_routes(columns)).fillna(all_of_them).to_numpy()
+    return lambda columns: means.reindex(routes(columns)).fillna(all_of_them).to_numpy()
 
 
 def linear(rides: Rides, seed: int) -> Ask:
@@ -77,5 +77,6 @@ def _by_route(model: Any, rides: Rides) -> Ask:
     return lambda columns: pipeline.predict(rows(columns))
 
 
-def _routes(columns: RideColumns) -> NDArray[np.int64]:
+def routes(columns: RideColumns) -> NDArray[np.int64]:
+    """A number for each ride's two zones."""
     return columns.pickup * 1000 + columns.dropoff

@@ -13,7 +13,6 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model_service.features import RideColumns
 from model_service.scoring import Answers
@@ -162,8 +161,8 @@ def _compare(plan: Plan, pair: Pair, target: Target, step: Step) -> Comparison:
             pair,
             what,
             len(rides),
-            _rmse(asks[CHAMPION], rides),
-            _rmse(asks["linear"], rides),
+            _off(asks[CHAMPION], rides),
+            _off(asks["linear"], rides),
         )
         for what, rides in _not_told(trained, tested)
     )
@@ -176,9 +175,9 @@ def _compare(plan: Plan, pair: Pair, target: Target, step: Step) -> Comparison:
 def _not_told(trained: Rides, tested: Rides) -> Iterator[tuple[str, Rides]]:
     columns = tested.columns
     nowhere = np.full(len(tested), NOWHERE)
-    never = ~np.isin(_route(columns), _route(trained.columns))
+    never = ~np.isin(baselines.routes(columns), baselines.routes(trained.columns))
     yield "nothing", tested
-    yield "when it begins", replace(tested, columns=_without_time(columns))
+    yield "when it begins", replace(tested, columns=evaluation.without_time(columns))
     yield "where it begins", replace(tested, columns=replace(columns, pickup=nowhere))
     yield "where it ends", replace(tested, columns=replace(columns, dropoff=nowhere))
     yield (
@@ -190,11 +189,6 @@ def _not_told(trained: Rides, tested: Rides) -> Iterator[tuple[str, Rides]]:
         yield "(routes that the month before had not)", data.take(tested, never)
 
 
-def _without_time(columns: RideColumns) -> RideColumns:
-    never = np.full(len(columns.pickup), np.nan)
-    return replace(columns, **dict.fromkeys(evaluation.TIME, never))
-
-
 def _answers(champion: fit.Fitted, columns: RideColumns) -> Answers:
     return Answers(fit.predict(champion, columns), fit.intervals(champion, columns))
 
@@ -203,12 +197,8 @@ def _without_intervals(ask: baselines.Ask) -> evaluation.Ask:
     return lambda columns: Answers(ask(columns))
 
 
-def _route(columns: RideColumns) -> NDArray[np.int64]:
-    return columns.pickup * 1000 + columns.dropoff
-
-
-def _rmse(ask: baselines.Ask, rides: Rides) -> float:
-    return float(np.sqrt(np.mean((ask(rides.columns) - rides.target) ** 2)))
+def _off(ask: baselines.Ask, rides: Rides) -> float:
+    return evaluation.rmse(ask(rides.columns) - rides.target)
 
 
 def _next(month: str) -> str:

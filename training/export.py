@@ -16,6 +16,7 @@ from model_service.features import RideColumns
 from model_service.scoring import Answers
 
 from . import graph
+from .evaluation import without_time
 from .fit import Fitted, intervals, predict
 
 TOLERANCE = 1e-3
@@ -39,7 +40,7 @@ def largest_difference(champion: Fitted, exported: bytes, rides: RideColumns) ->
     Raises `ExportError` where it is above `TOLERANCE`.
     """
     ask = flavours.onnx(exported)
-    asked = (rides, _without_time(rides), _elsewhere(rides), _nowhere(rides))
+    asked = (rides, without_time(rides), _elsewhere(rides), _nowhere(rides))
     difference = max(_difference(champion, ask(columns), columns) for columns in asked)
     if not difference <= TOLERANCE:  # also where it is not a number
         raise ExportError(
@@ -55,11 +56,6 @@ def _difference(champion: Fitted, answers: Answers, rides: RideColumns) -> float
     value = np.abs(predict(champion, rides) - answers.values)
     interval = np.abs(intervals(champion, rides) - answers.intervals)
     return float(max(np.max(value), np.max(interval)))
-
-
-def _without_time(rides: RideColumns) -> RideColumns:
-    unknown = np.full(len(rides.hour), np.nan)
-    return replace(rides, hour=unknown, weekday=unknown, minute=unknown)
 
 
 def _elsewhere(rides: RideColumns) -> RideColumns:
