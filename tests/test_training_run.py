@@ -168,6 +168,13 @@ def test_a_copy_is_the_same_model(result: Result, directory: Path) -> None:
     assert model.load(str(target), sha256=result.model_sha256).version == result.run_id
 
 
+def test_a_place_that_takes_no_copy_is_not_blamed_on_mlflow(result: Result, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(NotADirectoryError):
+        tracking.copy(result.model_location, tmp_path / "file" / "model")
+
+
 def test_a_directory_with_something_else_is_left_alone(result: Result, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
 
@@ -267,6 +274,12 @@ def test_months_can_be_simulated_by_themselves(training: Run, tmp_path: Path) ->
         (["train", "--data", "nowhere"], "There is no directory nowhere."),
         (["train", "--data", "."], "There is no month 2021-01 in .: it has 2021-03, 2021-04."),
         (["train", "--test", "February"], "'February' is no month: write YYYY-MM."),
+        (["train", "--calibrate", "March"], "'March' is no month: write YYYY-MM."),
+        (["train", "--train", "2021-03..2021-01"], "There is no month from 2021-03 to 2021-01."),
+        (
+            ["tune", "--train", "2021-03", "--validate", "next"],
+            "'next' is no month: write YYYY-MM.",
+        ),
         (
             ["train", "--data", ".", "--train", "2021-03", "--test", "2021-04"],
             "There are 1 rides to train on; it takes 100.",
@@ -301,8 +314,12 @@ def test_numbers_are_checked(training: Run, argument: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "--rides", "0"], "it takes a whole number, 1 or more"),
-        (["train", "--seed", "x"], "it takes a whole number, 0 or more"),
+        (["train", "--rides", "0"], "it takes a whole number, 1 to 10000000"),
+        (["train", "--rides", "9" * 400], "it takes a whole number, 1 to 10000000"),
+        (["train", "--seed", "x"], "it takes a whole number, 0 to 4294967295"),
+        (["compare", "--seed", "-1"], "it takes a whole number, 0 to 4294967295"),
+        (["tune", "--seed", "4294967296"], "it takes a whole number, 0 to 4294967295"),
+        (["backtest", "--window", "1.7"], "it takes a whole number, 1 to 120"),
         (["train", "--target", "speed"], "invalid choice: 'speed'"),
         (["simulate"], "--output, --months"),
     ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,6 +22,7 @@ from . import simulation, span
 
 DOWNLOADED = Path("build/tlc")
 SIMULATED = Path("build/simulated")
+MANY = others.whole(1, 10_000_000)
 TRACKING = "sqlite:///build/mlflow.db"
 ARTIFACTS = "build/mlflow"
 SUMMARY = ("run_id", "model_location", "model_sha256", "metrics")
@@ -116,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--test", default="2021-02", metavar="YYYY-MM")
     train.add_argument("--calibrate", metavar="YYYY-MM", help="a month between, for the intervals")
     train.add_argument(
-        "--most", type=_whole(1), default=1_000_000, metavar="RIDES",
+        "--most", type=others.whole(1, 1_000_000_000), default=1_000_000, metavar="RIDES",
         help="of more rides train on a random share (%(default)s)",
     )  # fmt: skip
     train.add_argument("--target", choices=others.TARGETS, default="duration")
@@ -142,18 +143,9 @@ def _parser() -> argparse.ArgumentParser:
     others.add_download(commands, DOWNLOADED)
     others.add_to(commands, TRACKING, SIMULATED)
     for command in (train, simulate):
-        command.add_argument("--rides", type=_whole(1), default=20_000, help="simulated, a month")
-        command.add_argument("--seed", type=_whole(0), default=0)
+        command.add_argument("--rides", type=MANY, default=20_000, help="simulated, a month")
+        command.add_argument("--seed", type=others.SEED, default=0)
     return parser
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"it takes a whole number, {least} or more")
-        return int(text)
-
-    return parse
 
 
 if __name__ == "__main__":

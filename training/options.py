@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,21 @@ TARGETS = ("duration", "cost")
 KINDS = ("green", "yellow")
 SOURCE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 """Where the TLC's page of trip records leads to."""
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Reads a whole number from *least* to *most*."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and least <= float(text) <= most):
+            raise argparse.ArgumentTypeError(f"it takes a whole number, {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+SEED = whole(0, 2**32 - 1)
+"""What scikit-learn takes."""
 
 
 def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
@@ -39,12 +55,14 @@ def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
 
     for name in ("backtest", "compare", "tune"):
         made[name].add_argument("--data", type=Path, default=rides_at, help="(%(default)s)")
-        made[name].add_argument("--seed", type=int, default=0)
+        made[name].add_argument("--seed", type=SEED, default=0)
 
     back = made["backtest"]
     back.add_argument("--from", dest="first", required=True, metavar="YYYY-MM")
     back.add_argument("--to", dest="last", required=True, metavar="YYYY-MM")
-    back.add_argument("--window", type=_months, default=1, help="months to train on (%(default)s)")
+    back.add_argument(
+        "--window", type=whole(1, 120), default=1, help="months to train on (%(default)s)"
+    )
     back.add_argument("--output", type=Path, default=Path("build/backtest"), metavar="DIR")
 
     made["compare"].add_argument("--target", nargs="+", choices=TARGETS, default=list(TARGETS))
@@ -60,7 +78,7 @@ def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
         "--train", nargs="+", required=True, metavar="YYYY-MM", help="or YYYY-MM..YYYY-MM"
     )
     tune.add_argument("--validate", required=True, metavar="YYYY-MM", help="a later month")
-    tune.add_argument("--trials", type=_trials, default=30, help="(%(default)s)")
+    tune.add_argument("--trials", type=whole(1, 10_000), default=30, help="(%(default)s)")
     tune.add_argument("--json", type=Path, metavar="FILE", help="for train --parameters FILE")
 
     made["promote"].add_argument("--run", help="a run's id (the newest)")
@@ -107,14 +125,6 @@ def _address(text: str) -> str:
     if not text.startswith(("https://", "http://")):
         raise argparse.ArgumentTypeError("it takes an address that begins with https:// or http://")
     return text.rstrip("/")
-
-
-def _months(text: str) -> int:
-    return int(_between(text, 1, 120))
-
-
-def _trials(text: str) -> int:
-    return int(_between(text, 1, 10_000))
 
 
 def _share(text: str) -> float:

@@ -23,6 +23,7 @@ from .card import Facts, Rows
 from .data import Rides, Target
 from .provenance import environment, fingerprint, revision, together
 from .schema import TAXIS, Kind
+from .span import first_day
 
 Step = Callable[[str], None]
 """Told what is about to be done."""
@@ -186,6 +187,8 @@ def _share(plan: Plan) -> float:
 
 
 def _in_order(plan: Plan) -> None:
+    for month in filter(None, [*plan.train, plan.calibrate, plan.test]):
+        first_day(month)  # raises where it is none
     last = max(plan.train)
     if plan.calibrate:
         if plan.calibrate <= last:

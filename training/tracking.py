@@ -157,8 +157,9 @@ def copy(place: str, directory: Path) -> None:
     """A logged model's files into *directory*, in the place of a model that lies there."""
     if directory.exists() and any(directory.iterdir()) and not (directory / "MLmodel").exists():
         raise TrackingError(f"{directory} holds something other than a model; it was left alone.")
-    with TemporaryDirectory() as scratch, _mlflow(place) as mlflow:
-        files = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=scratch)
+    with TemporaryDirectory() as scratch:
+        with _mlflow(place) as mlflow:
+            files = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=scratch)
         shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(files, directory)
 
@@ -235,6 +236,7 @@ def _mlflow(place: str) -> Iterator[Any]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 7 are minutes of silence
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about what MLflow uses, and nobody here can change
         import mlflow  # seconds, and of no use before something is to be logged
