@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import boto3
 import numpy as np
+import polars as pl
 import pytest
 import skops.io
 from moto.server import ThreadedMotoServer
@@ -168,10 +170,40 @@ def test_a_copy_is_the_same_model(result: Result, directory: Path) -> None:
     assert model.load(str(target), sha256=result.model_sha256).version == result.run_id
 
 
+def test_a_copy_goes_to_where_one_stands(
+    result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    tracking.copy(result.model_location, Path())
+
+    assert model.load(str(tmp_path / "here"), sha256=result.model_sha256)
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_who_comes_second_waits_for_the_database(tmp_path: Path) -> None:
+    order = []
+
+    def second() -> None:
+        with tracking._alone(tmp_path):
+            order.append("second")
+
+    with ThreadPoolExecutor() as pool:
+        with tracking._alone(tmp_path):
+            waiting = pool.submit(second)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+            order.append("first")
+        waiting.result(timeout=10)
+
+    assert order == ["first", "second"]
+
+
 def test_a_place_that_takes_no_copy_is_not_blamed_on_mlflow(result: Result, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(FileExistsError):
         tracking.copy(result.model_location, tmp_path / "file" / "model")
 
 
@@ -303,6 +335,20 @@ def test_bad_input_is_one_sentence(
     assert (code, out) == (2, "")
     assert err.splitlines()[-1] == message
     assert "Traceback" not in err
+
+
+def test_an_interrupt_is_one_word_and_leaves_no_month(
+    training: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", interrupted)
+
+    code, out, err = training("simulate", "--output", "rides", "--months", "2021-01")
+
+    assert (code, out, err) == (130, "", "Interrupted.\n")
+    assert list((tmp_path / "rides").iterdir()) == []
 
 
 @pytest.mark.parametrize("argument", ["--rides=0", "--rides=many", "--seed=-1"])

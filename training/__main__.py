@@ -22,6 +22,7 @@ from . import simulation, span
 
 DOWNLOADED = Path("build/tlc")
 SIMULATED = Path("build/simulated")
+INTERRUPTED = 130  # as shells say it
 MANY = others.whole(1, 10_000_000)
 TRACKING = "sqlite:///build/mlflow.db"
 ARTIFACTS = "build/mlflow"
@@ -47,11 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             return {**lifecycle.COMMANDS, **study.COMMANDS}[options.command](options, console)
         return 0
     except ServiceError as exc:
-        fault = str(exc)
+        code, fault = 2, str(exc)
     except OSError as exc:  # a place to write to that is none
-        fault = f"{exc.filename}: {exc.strerror}."
+        place = f"{exc.filename}: " if exc.filename else ""
+        code, fault = 2, f"{place}{exc.strerror}."
+    except KeyboardInterrupt:
+        code, fault = INTERRUPTED, "Interrupted."
     console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
-    return 2
+    return code
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:

@@ -158,7 +158,7 @@ def parameters(file: Path | None) -> Parameters:
 def _study(seed: int) -> Study:
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # an interrupt is no news
     study = optuna.create_study(
         direction="minimize",
         sampler=optuna.samplers.TPESampler(seed=seed),
