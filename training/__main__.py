@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
@@ -19,6 +19,10 @@ from model_service.errors import ServiceError
 
 from . import options as others
 from . import simulation, span
+
+if TYPE_CHECKING:
+    from .plan import Plan
+    from .run import Result
 
 DOWNLOADED = Path("build/tlc")
 SIMULATED = Path("build/simulated")
@@ -59,14 +63,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    from . import data, tracking, tuning  # the heavy ones: not for --help
-    from .run import Plan, train
+    from .run import train  # heavy: not for --help
+
+    plan = _plan(options)
+    with console.status("starting") as status:
+
+        def step(text: str) -> None:
+            status.update(text)
+            if not console.is_terminal:  # where a spinner is not shown
+                console.print(text, highlight=False)
+
+        if options.data is None:
+            step(f"simulating {options.rides:,} rides a month")
+            months = [*plan.train, *filter(None, [plan.calibrate]), plan.test]
+            simulation.write(SIMULATED, months, options.rides, options.seed)
+        result = train(plan, step=step)
+    _leave(result, options)
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    """Raises `DataError` where there are no such rides, or months, or parameters."""
+    from . import data, tuning  # heavy, as this is
+    from .plan import Plan
 
     if options.data is None and options.kind != "green":
         raise data.DataError(
             f"Only green rides are simulated: name the --data of {options.kind} ones."
         )
-    plan = Plan(
+    return Plan(
         data=options.data or SIMULATED,
         train=tuple(span.named(options.train)),
         test=options.test,
@@ -81,18 +105,12 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         card=options.card,
         parameters=tuning.parameters(options.parameters),
     )
-    with console.status("starting") as status:
 
-        def step(text: str) -> None:
-            status.update(text)
-            if not console.is_terminal:  # where a spinner is not shown
-                console.print(text, highlight=False)
 
-        if options.data is None:
-            step(f"simulating {options.rides:,} rides a month")
-            months = [*plan.train, *filter(None, [plan.calibrate]), plan.test]
-            simulation.write(SIMULATED, months, options.rides, options.seed)
-        result = train(plan, step=step)
+def _leave(result: Result, options: argparse.Namespace) -> None:
+    """The summary, and a copy of the model where one is wanted."""
+    from . import tracking
+
     text = json.dumps({name: getattr(result, name) for name in SUMMARY}, indent=2)
     print(text)
     if options.json:
@@ -112,7 +130,17 @@ class _OneSentence(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _OneSentence(prog="python -m training", description="Rides to a model.")
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_train(commands)
+    simulate = commands.add_parser("simulate", help="write months of simulated rides")
+    simulate.add_argument("--output", type=Path, required=True, metavar="DIR")
+    simulate.add_argument("--months", nargs="+", required=True, metavar="YYYY-MM")
+    _add_simulated(simulate)
+    others.add_download(commands, DOWNLOADED)
+    others.add_to(commands, TRACKING, SIMULATED)
+    return parser
 
+
+def _add_train(commands: Any) -> None:
     train = commands.add_parser("train", help="train a model, log it to MLflow, and try it")
     train.add_argument("--data", type=Path, help="a directory of the TLC's months")
     train.add_argument(
@@ -132,24 +160,16 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--experiment", default="ride-predictions")
     train.add_argument("--json", type=Path, metavar="FILE", help="write the summary there as well")
     train.add_argument("--output", type=Path, metavar="DIR", help="copy the model's files there")
-
     train.add_argument(
-        "--no-card",
-        dest="card",
-        action="store_false",
+        "--no-card", dest="card", action="store_false",
         help="make no pictures and no model card; such a model is not promoted",
-    )
+    )  # fmt: skip
+    _add_simulated(train)
 
-    simulate = commands.add_parser("simulate", help="write months of simulated rides")
-    simulate.add_argument("--output", type=Path, required=True, metavar="DIR")
-    simulate.add_argument("--months", nargs="+", required=True, metavar="YYYY-MM")
 
-    others.add_download(commands, DOWNLOADED)
-    others.add_to(commands, TRACKING, SIMULATED)
-    for command in (train, simulate):
-        command.add_argument("--rides", type=MANY, default=20_000, help="simulated, a month")
-        command.add_argument("--seed", type=others.SEED, default=0)
-    return parser
+def _add_simulated(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--rides", type=MANY, default=20_000, help="simulated, a month")
+    command.add_argument("--seed", type=others.SEED, default=0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ and asked for the same rides, so that a line can be compared with the one above 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -138,24 +138,33 @@ def _compare(plan: Plan, pair: Pair, target: Target, step: Step) -> Comparison:
         data.read(plan.data, month, target, plan.kind) for month in (pair.train, pair.test)
     )
     asks: dict[str, baselines.Ask] = {}
-    lines = []
-
-    def line(name: str, ask: evaluation.Ask, seconds: float) -> Line:
-        parts = evaluation.parts(evaluation.ask_month(ask, pair.test, tested))
-        return Line(target, pair, name, len(trained), seconds, parts)
-
+    seconds = {}
     for name, baseline in baselines.BASELINES.items():
         step(f"{target}, {pair}: {name}")
         started = perf_counter()
         asks[name] = baseline(trained, plan.seed)
-        lines.append(line(name, _without_intervals(asks[name]), perf_counter() - started))
+        seconds[name] = perf_counter() - started
     step(f"{target}, {pair}: {CHAMPION}")
     started = perf_counter()
     champion = fit.champion(trained, seed=plan.seed, parameters=plan.parameters)
-    seconds = perf_counter() - started
+    seconds[CHAMPION] = perf_counter() - started
+
+    served = {name: _without_intervals(ask) for name, ask in asks.items()}
+    served[CHAMPION] = lambda columns: _answers(champion, columns)
+    lines = tuple(
+        Line(target, pair, name, len(trained), seconds[name],
+             evaluation.parts(evaluation.ask_month(ask, pair.test, tested)))
+        for name, ask in served.items()
+    )  # fmt: skip
     asks[CHAMPION] = lambda columns: fit.predict(champion, columns)
-    lines.append(line(CHAMPION, lambda columns: _answers(champion, columns), seconds))
-    unknown = tuple(
+    unknown = _unknown(asks, pair, target, trained, tested)
+    return Comparison(lines, unknown, (_constant(champion, pair, target, tested),))
+
+
+def _unknown(
+    asks: Mapping[str, baselines.Ask], pair: Pair, target: Target, trained: Rides, tested: Rides
+) -> tuple[Unknown, ...]:
+    return tuple(
         Unknown(
             target,
             pair,
@@ -166,10 +175,13 @@ def _compare(plan: Plan, pair: Pair, target: Target, step: Step) -> Comparison:
         )
         for what, rides in _not_told(trained, tested)
     )
-    error = tested.target - asks[CHAMPION](tested.columns)
+
+
+def _constant(champion: fit.Fitted, pair: Pair, target: Target, tested: Rides) -> Constant:
+    error = tested.target - fit.predict(champion, tested.columns)
     below, above = champion.constant
     inside = float(np.mean((-below <= error) & (error <= above)))
-    return Comparison(tuple(lines), unknown, (Constant(target, pair, below + above, inside),))
+    return Constant(target, pair, below + above, inside)
 
 
 def _not_told(trained: Rides, tested: Rides) -> Iterator[tuple[str, Rides]]:
