@@ -124,6 +124,13 @@ def test_no_stand_in_colour_is_left_in_a_picture(drawn: list[pictures.Picture]) 
         assert not any(colour in alone + inside for colour in drawing.VARIABLES)
 
 
+@pytest.mark.parametrize("grown", [0.0, -0.2])
+def test_a_model_that_looks_at_nothing_has_a_picture_of_that(grown: float) -> None:
+    picture = pictures.importance({"distance": grown, "time": 0.0}, "minutes")
+
+    assert f"{grown:+.2f}" in picture.svg
+
+
 def test_the_same_picture_is_the_same_text(drawn: list[pictures.Picture]) -> None:
     again = pictures.importance({"distance": 3.0, "time": 0.5}, "minutes")
 

@@ -79,6 +79,16 @@ def test_the_same_rides_and_seed_export_to_the_same_bytes(rides: Rides, graph: b
     assert hashlib.sha256(again).hexdigest() == hashlib.sha256(graph).hexdigest()
 
 
+@pytest.mark.parametrize(("seed", "left_out"), [(1, 0), (0, 1)], ids=["seed", "rides"])
+def test_another_seed_or_a_ride_less_is_another_digest(
+    rides: Rides, graph: bytes, seed: int, left_out: int
+) -> None:
+    some = data.take(rides, np.arange(left_out, len(rides)))
+    other = export.to_onnx(fit.champion(some, seed=seed, parameters=QUICK))
+
+    assert hashlib.sha256(other).hexdigest() != hashlib.sha256(graph).hexdigest()
+
+
 def test_a_graph_that_answers_no_number_is_refused(
     champion: Fitted, graph: bytes, rides: Rides
 ) -> None:

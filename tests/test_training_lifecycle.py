@@ -407,6 +407,7 @@ def test_a_card_is_complete_and_names_its_model(made: Path, models: dict[str, Su
     assert card.gaps(text, files) == []
     assert models["good"]["model_sha256"] in text
     assert f"{models['good']['metrics']['test']['rmse_minutes']:.2f} minutes" in text
+    assert "each of its numbers comes of 50 or" in text
     assert "$" not in text
 
 

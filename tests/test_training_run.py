@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import boto3
 import numpy as np
+import polars as pl
 import pytest
 import skops.io
 from moto.server import ThreadedMotoServer
@@ -168,6 +170,43 @@ def test_a_copy_is_the_same_model(result: Result, directory: Path) -> None:
     assert model.load(str(target), sha256=result.model_sha256).version == result.run_id
 
 
+def test_a_copy_goes_to_where_one_stands(
+    result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    tracking.copy(result.model_location, Path())
+
+    assert model.load(str(tmp_path / "here"), sha256=result.model_sha256)
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_who_comes_second_waits_for_the_database(tmp_path: Path) -> None:
+    order = []
+
+    def second() -> None:
+        with tracking._alone(tmp_path):
+            order.append("second")
+
+    with ThreadPoolExecutor() as pool:
+        with tracking._alone(tmp_path):
+            waiting = pool.submit(second)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+            order.append("first")
+        waiting.result(timeout=10)
+
+    assert order == ["first", "second"]
+
+
+def test_a_place_that_takes_no_copy_is_not_blamed_on_mlflow(result: Result, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(FileExistsError):
+        tracking.copy(result.model_location, tmp_path / "file" / "model")
+
+
 def test_a_directory_with_something_else_is_left_alone(result: Result, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
 
@@ -267,6 +306,12 @@ def test_months_can_be_simulated_by_themselves(training: Run, tmp_path: Path) ->
         (["train", "--data", "nowhere"], "There is no directory nowhere."),
         (["train", "--data", "."], "There is no month 2021-01 in .: it has 2021-03, 2021-04."),
         (["train", "--test", "February"], "'February' is no month: write YYYY-MM."),
+        (["train", "--calibrate", "March"], "'March' is no month: write YYYY-MM."),
+        (["train", "--train", "2021-03..2021-01"], "There is no month from 2021-03 to 2021-01."),
+        (
+            ["tune", "--train", "2021-03", "--validate", "next"],
+            "'next' is no month: write YYYY-MM.",
+        ),
         (
             ["train", "--data", ".", "--train", "2021-03", "--test", "2021-04"],
             "There are 1 rides to train on; it takes 100.",
@@ -292,6 +337,20 @@ def test_bad_input_is_one_sentence(
     assert "Traceback" not in err
 
 
+def test_an_interrupt_is_one_word_and_leaves_no_month(
+    training: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", interrupted)
+
+    code, out, err = training("simulate", "--output", "rides", "--months", "2021-01")
+
+    assert (code, out, err) == (130, "", "Interrupted.\n")
+    assert list((tmp_path / "rides").iterdir()) == []
+
+
 @pytest.mark.parametrize("argument", ["--rides=0", "--rides=many", "--seed=-1"])
 def test_numbers_are_checked(training: Run, argument: str) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -301,8 +360,12 @@ def test_numbers_are_checked(training: Run, argument: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "--rides", "0"], "it takes a whole number, 1 or more"),
-        (["train", "--seed", "x"], "it takes a whole number, 0 or more"),
+        (["train", "--rides", "0"], "it takes a whole number, 1 to 10000000"),
+        (["train", "--rides", "9" * 400], "it takes a whole number, 1 to 10000000"),
+        (["train", "--seed", "x"], "it takes a whole number, 0 to 4294967295"),
+        (["compare", "--seed", "-1"], "it takes a whole number, 0 to 4294967295"),
+        (["tune", "--seed", "4294967296"], "it takes a whole number, 0 to 4294967295"),
+        (["backtest", "--window", "1.7"], "it takes a whole number, 1 to 120"),
         (["train", "--target", "speed"], "invalid choice: 'speed'"),
         (["simulate"], "--output, --months"),
     ],

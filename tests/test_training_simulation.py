@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training_factories import TLC_DATA, needs_tlc_data
-from training import data, simulation
+from training import data, simulation, span
 from training.data import DataError
 from training.schema import DROPOFF, MONEY, PICKUP
 
@@ -110,10 +110,10 @@ def test_a_ride_in_the_rush_hour_is_slower_than_at_night(rides: pl.DataFrame) ->
 @given(st.text(max_size=8).filter(lambda text: text[:1] not in "12"))
 def test_what_is_no_month_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="write YYYY-MM"):
-        simulation.first_day(text)
+        span.first_day(text)
 
 
 @pytest.mark.parametrize("text", ["2021-13", "2021-1", "2021", "01-2021", "2021-01-01"])
 def test_a_month_is_written_in_one_way(text: str) -> None:
     with pytest.raises(DataError, match="write YYYY-MM"):
-        simulation.first_day(text)
+        span.first_day(text)

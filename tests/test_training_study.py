@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -171,14 +172,31 @@ def test_what_was_found_can_be_trained_with(
     assert {name: float(said[name]) for name in found["parameters"]} == found["parameters"]
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"parameters": {"no_such": 1}}', '{"parameters": []}'])
+def test_the_bounds_are_of_the_parameters_that_there_are() -> None:
+    assert msgspec.structs.asdict(tuning.Chosen()) == dict(fit.PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{}", '{"parameters": {"no_such": 1}}', '{"parameters": []}', "[" * 100_000,
+        '{"parameters": {"max_iter": -5}}', '{"parameters": {"max_iter": 1}}',
+        '{"parameters": {"max_iter": 1e12}}', '{"parameters": {"max_iter": "300"}}',
+        '{"parameters": {"max_iter": true}}', '{"parameters": {"max_iter": 300.7}}',
+        '{"parameters": {"max_leaf_nodes": 99999999999999999999}}',
+        '{"parameters": {"learning_rate": NaN}}', '{"parameters": {"learning_rate": 1e308}}',
+        '{"parameters": {"max_features": 0}}', '{"parameters": {"min_samples_leaf": null}}',
+    ],
+)  # fmt: skip
 def test_a_file_that_has_no_parameters_is_said(text: str, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "found.json").write_text(text)
 
     code = command.main(["train", "--parameters", str(tmp_path / "found.json")])
 
+    error = capsys.readouterr().err
     assert code == 2
-    assert re.search(r"found\.json has no parameters", capsys.readouterr().err)
+    assert re.search(r"found\.json has no parameters", error)
+    assert error.count("\n") == 1
 
 
 def test_rides_that_were_trained_on_cannot_judge(rides: Path, place: Path, capsys: Capture) -> None:

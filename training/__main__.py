@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
@@ -20,8 +20,14 @@ from model_service.errors import ServiceError
 from . import options as others
 from . import simulation, span
 
+if TYPE_CHECKING:
+    from .plan import Plan
+    from .run import Result
+
 DOWNLOADED = Path("build/tlc")
 SIMULATED = Path("build/simulated")
+INTERRUPTED = 130  # as shells say it
+MANY = others.whole(1, 10_000_000)
 TRACKING = "sqlite:///build/mlflow.db"
 ARTIFACTS = "build/mlflow"
 SUMMARY = ("run_id", "model_location", "model_sha256", "metrics")
@@ -46,22 +52,45 @@ def main(argv: Sequence[str] | None = None) -> int:
             return {**lifecycle.COMMANDS, **study.COMMANDS}[options.command](options, console)
         return 0
     except ServiceError as exc:
-        fault = str(exc)
+        code, fault = 2, str(exc)
     except OSError as exc:  # a place to write to that is none
-        fault = f"{exc.filename}: {exc.strerror}."
+        place = f"{exc.filename}: " if exc.filename else ""
+        code, fault = 2, f"{place}{exc.strerror}."
+    except KeyboardInterrupt:
+        code, fault = INTERRUPTED, "Interrupted."
     console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
-    return 2
+    return code
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    from . import data, tracking, tuning  # the heavy ones: not for --help
-    from .run import Plan, train
+    from .run import train  # heavy: not for --help
+
+    plan = _plan(options)
+    with console.status("starting") as status:
+
+        def step(text: str) -> None:
+            status.update(text)
+            if not console.is_terminal:  # where a spinner is not shown
+                console.print(text, highlight=False)
+
+        if options.data is None:
+            step(f"simulating {options.rides:,} rides a month")
+            months = [*plan.train, *filter(None, [plan.calibrate]), plan.test]
+            simulation.write(SIMULATED, months, options.rides, options.seed)
+        result = train(plan, step=step)
+    _leave(result, options)
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    """Raises `DataError` where there are no such rides, or months, or parameters."""
+    from . import data, tuning  # heavy, as this is
+    from .plan import Plan
 
     if options.data is None and options.kind != "green":
         raise data.DataError(
             f"Only green rides are simulated: name the --data of {options.kind} ones."
         )
-    plan = Plan(
+    return Plan(
         data=options.data or SIMULATED,
         train=tuple(span.named(options.train)),
         test=options.test,
@@ -76,18 +105,12 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         card=options.card,
         parameters=tuning.parameters(options.parameters),
     )
-    with console.status("starting") as status:
 
-        def step(text: str) -> None:
-            status.update(text)
-            if not console.is_terminal:  # where a spinner is not shown
-                console.print(text, highlight=False)
 
-        if options.data is None:
-            step(f"simulating {options.rides:,} rides a month")
-            months = [*plan.train, *filter(None, [plan.calibrate]), plan.test]
-            simulation.write(SIMULATED, months, options.rides, options.seed)
-        result = train(plan, step=step)
+def _leave(result: Result, options: argparse.Namespace) -> None:
+    """The summary, and a copy of the model where one is wanted."""
+    from . import tracking
+
     text = json.dumps({name: getattr(result, name) for name in SUMMARY}, indent=2)
     print(text)
     if options.json:
@@ -107,7 +130,17 @@ class _OneSentence(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _OneSentence(prog="python -m training", description="Rides to a model.")
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_train(commands)
+    simulate = commands.add_parser("simulate", help="write months of simulated rides")
+    simulate.add_argument("--output", type=Path, required=True, metavar="DIR")
+    simulate.add_argument("--months", nargs="+", required=True, metavar="YYYY-MM")
+    _add_simulated(simulate)
+    others.add_download(commands, DOWNLOADED)
+    others.add_to(commands, TRACKING, SIMULATED)
+    return parser
 
+
+def _add_train(commands: Any) -> None:
     train = commands.add_parser("train", help="train a model, log it to MLflow, and try it")
     train.add_argument("--data", type=Path, help="a directory of the TLC's months")
     train.add_argument(
@@ -116,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--test", default="2021-02", metavar="YYYY-MM")
     train.add_argument("--calibrate", metavar="YYYY-MM", help="a month between, for the intervals")
     train.add_argument(
-        "--most", type=_whole(1), default=1_000_000, metavar="RIDES",
+        "--most", type=others.whole(1, 1_000_000_000), default=1_000_000, metavar="RIDES",
         help="of more rides train on a random share (%(default)s)",
     )  # fmt: skip
     train.add_argument("--target", choices=others.TARGETS, default="duration")
@@ -127,33 +160,16 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--experiment", default="ride-predictions")
     train.add_argument("--json", type=Path, metavar="FILE", help="write the summary there as well")
     train.add_argument("--output", type=Path, metavar="DIR", help="copy the model's files there")
-
     train.add_argument(
-        "--no-card",
-        dest="card",
-        action="store_false",
+        "--no-card", dest="card", action="store_false",
         help="make no pictures and no model card; such a model is not promoted",
-    )
-
-    simulate = commands.add_parser("simulate", help="write months of simulated rides")
-    simulate.add_argument("--output", type=Path, required=True, metavar="DIR")
-    simulate.add_argument("--months", nargs="+", required=True, metavar="YYYY-MM")
-
-    others.add_download(commands, DOWNLOADED)
-    others.add_to(commands, TRACKING, SIMULATED)
-    for command in (train, simulate):
-        command.add_argument("--rides", type=_whole(1), default=20_000, help="simulated, a month")
-        command.add_argument("--seed", type=_whole(0), default=0)
-    return parser
+    )  # fmt: skip
+    _add_simulated(train)
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"it takes a whole number, {least} or more")
-        return int(text)
-
-    return parse
+def _add_simulated(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--rides", type=MANY, default=20_000, help="simulated, a month")
+    command.add_argument("--seed", type=others.SEED, default=0)
 
 
 if __name__ == "__main__":

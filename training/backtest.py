@@ -17,7 +17,7 @@ from .data import UNITS, DataError, Rides, Target
 from .drawing import ACCENT, RULE, WARM, draw
 from .fit import Metrics
 from .schema import Kind
-from .simulation import first_day
+from .span import first_day
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -36,9 +36,9 @@ ENCODED: Inputs = {
 
 def mean_by_route(rides: Rides, seed: int) -> Ask:
     """What rides of the route took on the mean; where there were none, what all did."""
-    frame = pd.DataFrame({"route": _routes(rides.columns), "target": rides.target})
+    frame = pd.DataFrame({"route": routes(rides.columns), "target": rides.target})
     means, all_of_them = frame.groupby("route")["target"].mean(), rides.target.mean()
-    return lambda columns: means.reindex(_routes(columns)).fillna(all_of_them).to_numpy()
+    return lambda columns: means.reindex(routes(columns)).fillna(all_of_them).to_numpy()
 
 
 def linear(rides: Rides, seed: int) -> Ask:
@@ -84,5 +84,6 @@ def _by_row(columns: RideColumns) -> Iterator[dict[str, str | float]]:
         yield from rows(part(columns, slice(start, start + PART)))
 
 
-def _routes(columns: RideColumns) -> NDArray[np.int64]:
+def routes(columns: RideColumns) -> NDArray[np.int64]:
+    """A number for each ride's two zones."""
     return columns.pickup * 1000 + columns.dropoff

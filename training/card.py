@@ -109,6 +109,7 @@ def markdown(facts: Facts, pictures: Sequence[Picture]) -> str:
         lowest=f"{facts.plausible[0]:.1f}",
         highest=f"{facts.plausible[1]:.1f}",
         settings=SETTINGS[facts.target],
+        least=facts.parameters["min_samples_leaf"],
         location=facts.location,
         sha256=facts.sha256,
         one_ride_ms=f"{facts.one_ride_ms:.2f}",

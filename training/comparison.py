@@ -6,14 +6,13 @@ and asked for the same rides, so that a line can be compared with the one above 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model_service.features import RideColumns
 from model_service.scoring import Answers
@@ -139,46 +138,58 @@ def _compare(plan: Plan, pair: Pair, target: Target, step: Step) -> Comparison:
         data.read(plan.data, month, target, plan.kind) for month in (pair.train, pair.test)
     )
     asks: dict[str, baselines.Ask] = {}
-    lines = []
-
-    def line(name: str, ask: evaluation.Ask, seconds: float) -> Line:
-        parts = evaluation.parts(evaluation.ask_month(ask, pair.test, tested))
-        return Line(target, pair, name, len(trained), seconds, parts)
-
+    seconds = {}
     for name, baseline in baselines.BASELINES.items():
         step(f"{target}, {pair}: {name}")
         started = perf_counter()
         asks[name] = baseline(trained, plan.seed)
-        lines.append(line(name, _without_intervals(asks[name]), perf_counter() - started))
+        seconds[name] = perf_counter() - started
     step(f"{target}, {pair}: {CHAMPION}")
     started = perf_counter()
     champion = fit.champion(trained, seed=plan.seed, parameters=plan.parameters)
-    seconds = perf_counter() - started
+    seconds[CHAMPION] = perf_counter() - started
+
+    served = {name: _without_intervals(ask) for name, ask in asks.items()}
+    served[CHAMPION] = lambda columns: _answers(champion, columns)
+    lines = tuple(
+        Line(target, pair, name, len(trained), seconds[name],
+             evaluation.parts(evaluation.ask_month(ask, pair.test, tested)))
+        for name, ask in served.items()
+    )  # fmt: skip
     asks[CHAMPION] = lambda columns: fit.predict(champion, columns)
-    lines.append(line(CHAMPION, lambda columns: _answers(champion, columns), seconds))
-    unknown = tuple(
+    unknown = _unknown(asks, pair, target, trained, tested)
+    return Comparison(lines, unknown, (_constant(champion, pair, target, tested),))
+
+
+def _unknown(
+    asks: Mapping[str, baselines.Ask], pair: Pair, target: Target, trained: Rides, tested: Rides
+) -> tuple[Unknown, ...]:
+    return tuple(
         Unknown(
             target,
             pair,
             what,
             len(rides),
-            _rmse(asks[CHAMPION], rides),
-            _rmse(asks["linear"], rides),
+            _off(asks[CHAMPION], rides),
+            _off(asks["linear"], rides),
         )
         for what, rides in _not_told(trained, tested)
     )
-    error = tested.target - asks[CHAMPION](tested.columns)
+
+
+def _constant(champion: fit.Fitted, pair: Pair, target: Target, tested: Rides) -> Constant:
+    error = tested.target - fit.predict(champion, tested.columns)
     below, above = champion.constant
     inside = float(np.mean((-below <= error) & (error <= above)))
-    return Comparison(tuple(lines), unknown, (Constant(target, pair, below + above, inside),))
+    return Constant(target, pair, below + above, inside)
 
 
 def _not_told(trained: Rides, tested: Rides) -> Iterator[tuple[str, Rides]]:
     columns = tested.columns
     nowhere = np.full(len(tested), NOWHERE)
-    never = ~np.isin(_route(columns), _route(trained.columns))
+    never = ~np.isin(baselines.routes(columns), baselines.routes(trained.columns))
     yield "nothing", tested
-    yield "when it begins", replace(tested, columns=_without_time(columns))
+    yield "when it begins", replace(tested, columns=evaluation.without_time(columns))
     yield "where it begins", replace(tested, columns=replace(columns, pickup=nowhere))
     yield "where it ends", replace(tested, columns=replace(columns, dropoff=nowhere))
     yield (
@@ -190,11 +201,6 @@ def _not_told(trained: Rides, tested: Rides) -> Iterator[tuple[str, Rides]]:
         yield "(routes that the month before had not)", data.take(tested, never)
 
 
-def _without_time(columns: RideColumns) -> RideColumns:
-    never = np.full(len(columns.pickup), np.nan)
-    return replace(columns, **dict.fromkeys(evaluation.TIME, never))
-
-
 def _answers(champion: fit.Fitted, columns: RideColumns) -> Answers:
     return Answers(fit.predict(champion, columns), fit.intervals(champion, columns))
 
@@ -203,12 +209,8 @@ def _without_intervals(ask: baselines.Ask) -> evaluation.Ask:
     return lambda columns: Answers(ask(columns))
 
 
-def _route(columns: RideColumns) -> NDArray[np.int64]:
-    return columns.pickup * 1000 + columns.dropoff
-
-
-def _rmse(ask: baselines.Ask, rides: Rides) -> float:
-    return float(np.sqrt(np.mean((ask(rides.columns) - rides.target) ** 2)))
+def _off(ask: baselines.Ask, rides: Rides) -> float:
+    return evaluation.rmse(ask(rides.columns) - rides.target)
 
 
 def _next(month: str) -> str:

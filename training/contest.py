@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .evaluation import boroughs
+from .evaluation import boroughs, rmse
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ def rmse_by_borough(error: Floats, pickup: NDArray[np.int64]) -> dict[str, float
     """For each borough that has `FEWEST_RIDES`."""
     of = boroughs(pickup)
     return {
-        str(name): float(np.sqrt(np.mean(error[of == name] ** 2)))
+        str(name): rmse(error[of == name])
         for name, rides in zip(*np.unique(of, return_counts=True), strict=True)
         if rides >= FEWEST_RIDES
     }

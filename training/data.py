@@ -45,6 +45,14 @@ def months(directory: Path, kind: Kind = "green") -> list[str]:
     return sorted(path.stem.removeprefix(prefix) for path in directory.glob(f"{prefix}*.parquet"))
 
 
+def newest(directory: Path, kind: Kind = "green") -> str:
+    """The last month that *directory* holds.  Raises `DataError` where it holds none."""
+    found = months(directory, kind)
+    if not found:
+        raise DataError(f"There is no {TAXIS[kind].file('YYYY-MM')} in {directory}.")
+    return found[-1]
+
+
 def read(directory: Path, month: str, target: Target, kind: Kind = "green") -> Rides:
     """The rides of one month, in the order of the file."""
     rides, _ = read_counted(directory, month, target, kind)

@@ -117,18 +117,29 @@ def boroughs(zones: NDArray[np.int64]) -> NDArray[np.str_]:
     return names[np.where(inside, zones, 0)]
 
 
+def rmse(error: Floats) -> float:
+    """The root mean square error, in the unit of *error*."""
+    return float(np.sqrt(np.mean(error**2)))
+
+
+def without_time(columns: RideColumns) -> RideColumns:
+    """The same rides, of which nobody knows when they begin."""
+    never = np.full(len(columns.pickup), np.nan)
+    return replace(columns, **dict.fromkeys(TIME, never))
+
+
 def importance(ask: Ask, rides: Rides, *, seed: int) -> dict[str, float]:
     """By how much RMSE grows where what a ride says is another ride's: for each of `SAID`."""
     rng = np.random.default_rng(seed)
     sample = rng.permutation(len(rides))[:IMPORTANCE_SAMPLE]
     some = take(rides, sample)
     columns, target = some.columns, some.target
-    before = _rmse(ask(columns).values - target)
+    before = rmse(ask(columns).values - target)
     found = {}
     for name, said in SAID.items():
         other = rng.permutation(len(sample))
         shuffled = replace(columns, **{field: getattr(columns, field)[other] for field in said})
-        found[name] = _rmse(ask(shuffled).values - target) - before
+        found[name] = rmse(ask(shuffled).values - target) - before
     return found
 
 
@@ -160,17 +171,13 @@ def _part(kind: str, name: str, test: Trial, some: NDArray[np.bool_]) -> Part:
         kind=kind,
         name=name,
         rides=len(error),
-        rmse=_rmse(error),
+        rmse=rmse(error),
         mae=float(np.mean(np.abs(error))),
         p90=float(np.quantile(np.abs(error), 0.9)),
         bias=float(np.mean(error)),
         coverage=None if covered is None else float(np.mean(covered[some])),
         width=None if intervals is None else float(np.mean(np.diff(intervals[some], axis=1))),
     )
-
-
-def _rmse(error: Floats) -> float:
-    return float(np.sqrt(np.mean(error**2)))
 
 
 @cache

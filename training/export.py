@@ -17,6 +17,7 @@ from model_service.scoring import Answers
 
 from . import graph
 from .data import part
+from .evaluation import without_time
 from .fit import Fitted, says
 
 TOLERANCE = 1e-3
@@ -42,7 +43,7 @@ def largest_difference(champion: Fitted, exported: bytes, rides: RideColumns) ->
     """
     ask = flavours.onnx(exported)
     some = part(rides, slice(SOME))
-    asked = (rides, _without_time(some), _elsewhere(some), _nowhere(some))
+    asked = (rides, without_time(some), _elsewhere(some), _nowhere(some))
     difference = max(_difference(champion, ask(columns), columns) for columns in asked)
     if not difference <= TOLERANCE:  # also where it is not a number
         raise ExportError(
@@ -58,11 +59,6 @@ def _difference(champion: Fitted, answers: Answers, rides: RideColumns) -> float
     value, interval = says(champion, rides)
     off = np.abs(value - answers.values), np.abs(interval - answers.intervals)
     return float(max(np.max(off[0]), np.max(off[1])))
-
-
-def _without_time(rides: RideColumns) -> RideColumns:
-    unknown = np.full(len(rides.hour), np.nan)
-    return replace(rides, hour=unknown, weekday=unknown, minute=unknown)
 
 
 def _elsewhere(rides: RideColumns) -> RideColumns:

@@ -29,6 +29,7 @@ from model_service.geography import AXES
 
 from . import conformal
 from .data import UNITS, DataError, Rides, Target, days, take
+from .evaluation import TIME, rmse
 
 Floats = NDArray[np.float64]
 type Trees = HistGradientBoostingRegressor
@@ -187,7 +188,7 @@ def metrics(true: Floats, predicted: Floats, target: Target) -> Metrics:
     """How far off predictions are, in the target's unit."""
     error = predicted - true
     return {
-        f"rmse_{UNITS[target]}": float(np.sqrt(np.mean(error**2))),
+        f"rmse_{UNITS[target]}": rmse(error),
         f"mae_{UNITS[target]}": float(np.mean(np.abs(error))),
         "rides": len(error),
     }
@@ -231,10 +232,7 @@ def one_thread() -> threadpool_limits:
 
 def some_without_time(rides: Rides, seed: int) -> Rides:
     blank = np.random.default_rng(seed).random(len(rides)) < WITHOUT_TIME
-    times = {
-        name: np.where(blank, np.nan, getattr(rides.columns, name))
-        for name in ("hour", "weekday", "minute")
-    }
+    times = {name: np.where(blank, np.nan, getattr(rides.columns, name)) for name in TIME}
     return replace(rides, columns=replace(rides.columns, **times))
 
 

@@ -233,5 +233,5 @@ def _columns(options: argparse.Namespace, console: Console) -> RideColumns:
 def _month(options: argparse.Namespace, target: Target) -> tuple[str, Rides]:
     """The month that was asked for, or the newest."""
     kind: Kind = options.kind
-    month = options.month or max(data.months(options.data, kind), default="")
+    month = options.month or data.newest(options.data, kind)
     return month, data.read(options.data, month, target, kind)

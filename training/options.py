@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .contest import BOUND, CONFIDENCE
 
+type Parser = argparse.ArgumentParser
+Parsers = Mapping[str, Parser]
+
 TARGETS = ("duration", "cost")
 KINDS = ("green", "yellow")
 SOURCE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 """Where the TLC's page of trip records leads to."""
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Reads a whole number from *least* to *most*."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and least <= float(text) <= most):
+            raise argparse.ArgumentTypeError(f"it takes a whole number, {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+SEED = whole(0, 2**32 - 1)
+"""What scikit-learn takes."""
 
 
 def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
@@ -27,6 +46,12 @@ def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
         "tune": "search for better hyper-parameters",
     }
     made = {name: commands.add_parser(name, help=said) for name, said in parsers.items()}
+    _add_common(made, tracking_uri, rides_at)
+    for name, add in _OWN.items():
+        add(made[name])
+
+
+def _add_common(made: Parsers, tracking_uri: str, rides_at: Path) -> None:
     for name in ("promote", "rollback", "release", "tune"):
         made[name].add_argument("--tracking-uri", default=tracking_uri)
     for name in ("promote", "rollback", "backtest", "tune"):
@@ -39,50 +64,71 @@ def add_to(commands: Any, tracking_uri: str, rides_at: Path) -> None:
 
     for name in ("backtest", "compare", "tune"):
         made[name].add_argument("--data", type=Path, default=rides_at, help="(%(default)s)")
-        made[name].add_argument("--seed", type=int, default=0)
+        made[name].add_argument("--seed", type=SEED, default=0)
 
-    back = made["backtest"]
+
+def _add_backtest(back: Parser) -> None:
     back.add_argument("--from", dest="first", required=True, metavar="YYYY-MM")
     back.add_argument("--to", dest="last", required=True, metavar="YYYY-MM")
-    back.add_argument("--window", type=_months, default=1, help="months to train on (%(default)s)")
+    back.add_argument(
+        "--window", type=whole(1, 120), default=1, help="months to train on (%(default)s)"
+    )
     back.add_argument("--output", type=Path, default=Path("build/backtest"), metavar="DIR")
 
-    made["compare"].add_argument("--target", nargs="+", choices=TARGETS, default=list(TARGETS))
-    made["compare"].add_argument(
+
+def _add_compare(compare: Parser) -> None:
+    compare.add_argument("--target", nargs="+", choices=TARGETS, default=list(TARGETS))
+    compare.add_argument(
         "--parameters", type=Path, metavar="FILE", help="what tune --json found, for the champion"
     )
-    made["compare"].add_argument(
-        "--output", type=Path, default=Path("build/comparison"), metavar="DIR"
-    )
+    compare.add_argument("--output", type=Path, default=Path("build/comparison"), metavar="DIR")
 
-    tune = made["tune"]
+
+def _add_tune(tune: Parser) -> None:
     tune.add_argument(
         "--train", nargs="+", required=True, metavar="YYYY-MM", help="or YYYY-MM..YYYY-MM"
     )
     tune.add_argument("--validate", required=True, metavar="YYYY-MM", help="a later month")
-    tune.add_argument("--trials", type=_trials, default=30, help="(%(default)s)")
+    tune.add_argument("--trials", type=whole(1, 10_000), default=30, help="(%(default)s)")
     tune.add_argument("--json", type=Path, metavar="FILE", help="for train --parameters FILE")
 
-    made["promote"].add_argument("--run", help="a run's id (the newest)")
-    made["promote"].add_argument("--experiment", default="ride-predictions")
-    made["promote"].add_argument("--confidence", type=_share, default=CONFIDENCE)
-    made["promote"].add_argument(
+
+def _add_promote(promote: Parser) -> None:
+    promote.add_argument("--run", help="a run's id (the newest)")
+    promote.add_argument("--experiment", default="ride-predictions")
+    promote.add_argument("--confidence", type=_share, default=CONFIDENCE)
+    promote.add_argument(
         "--bound", type=_percent, default=100 * BOUND, metavar="PERCENT",
         help="no borough's error may grow by more (%(default)g)",
     )  # fmt: skip
 
-    made["release"].add_argument("--alias", default="champion")
-    made["release"].add_argument("--target", nargs="+", choices=TARGETS, default=["duration"])
-    made["release"].add_argument("--bucket", default="", help="(the one that the model lies in)")
-    made["release"].add_argument("--format", choices=["json", "overrides"], default="json")
-    made["release"].add_argument(
+
+def _add_release(release: Parser) -> None:
+    release.add_argument("--alias", default="champion")
+    release.add_argument("--target", nargs="+", choices=TARGETS, default=["duration"])
+    release.add_argument("--bucket", default="", help="(the one that the model lies in)")
+    release.add_argument("--format", choices=["json", "overrides"], default="json")
+    release.add_argument(
         "--output", type=Path, metavar="models.yaml", help="write the models' parameters there"
     )
 
-    made["drift"].add_argument("--model", required=True, help="as MODEL_LOCATION takes it")
-    made["drift"].add_argument(
+
+def _add_drift(drift: Parser) -> None:
+    drift.add_argument("--model", required=True, help="as MODEL_LOCATION takes it")
+    drift.add_argument(
         "--events", nargs="+", type=Path, metavar="FILE", help="ride events, one a line"
     )
+
+
+_OWN: Mapping[str, Callable[[Parser], None]] = {
+    "promote": _add_promote,
+    "release": _add_release,
+    "drift": _add_drift,
+    "backtest": _add_backtest,
+    "compare": _add_compare,
+    "tune": _add_tune,
+}
+"""What a command has that no other has; `rollback` has nothing."""
 
 
 def add_download(commands: Any, rides_at: Path) -> None:
@@ -107,14 +153,6 @@ def _address(text: str) -> str:
     if not text.startswith(("https://", "http://")):
         raise argparse.ArgumentTypeError("it takes an address that begins with https:// or http://")
     return text.rstrip("/")
-
-
-def _months(text: str) -> int:
-    return int(_between(text, 1, 120))
-
-
-def _trials(text: str) -> int:
-    return int(_between(text, 1, 10_000))
 
 
 def _share(text: str) -> float:

@@ -133,7 +133,8 @@ def importance(found: Mapping[str, float], unit: str) -> Picture:
                 textcoords="offset points",
             )  # fmt: skip
         axes.set(xlabel=f"RMSE grows by, {unit}")
-        axes.set_xlim(min(0.0, *found.values()), max(*found.values()) * 1.15)
+        most = max(found.values()) * 1.15
+        axes.set_xlim(min(0.0, *found.values()), most if most > 0 else 1.0)  # room for “+0.00”
         axes.grid(visible=False, axis="y")
 
     return Picture(

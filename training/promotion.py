@@ -8,7 +8,7 @@ checked for what it takes to serve.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def judge(
     return Verdict(
         month=bench.month,
         rides=len(bench.rides),
-        rmse={name: float(np.sqrt(np.mean(error**2))) for name, error in errors.items()},
+        rmse={name: evaluation.rmse(error) for name, error in errors.items()},
         mae={name: float(np.mean(np.abs(error))) for name, error in errors.items()},
         gain=gain,
         boroughs={
@@ -183,10 +183,9 @@ def _parity(candidate: Contender, rides: RideColumns) -> tuple[float | None, lis
     except ModelError as exc:
         return None, [f"its two forms cannot be compared: {exc}"]
     other = skops.io.loads(saved, trusted=sorted(model.TRUSTED_TYPES))
-    untimed = replace(rides, **{name: np.full(len(rides.hour), np.nan) for name in evaluation.TIME})
     difference = max(
         float(np.max(np.abs(other.predict(fit.frame(of)) - candidate.loaded.predict(of).values)))
-        for of in (rides, untimed)
+        for of in (rides, evaluation.without_time(rides))
     )
     if difference <= export.TOLERANCE:
         return difference, []

@@ -100,7 +100,7 @@ def _pictures(trained: Trained, facts: Facts) -> list[Picture]:
 def _learned(some: Rides, trained: Trained) -> Learned:
     model = fit.alone(some, seed=trained.seed, parameters=trained.parameters)
     error = fit.ask(model, trained.test.rides.columns) - trained.test.rides.target
-    return Learned(len(some), float((error**2).mean() ** 0.5))
+    return Learned(len(some), evaluation.rmse(error))
 
 
 def _json(value: object) -> str:

@@ -11,7 +11,6 @@ import os
 from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,8 @@ from numpy.typing import NDArray
 
 from model_service.geography import AXES, places
 
-from .data import DataError
 from .schema import DROPOFF, MONEY, PICKUP, PREFIX, types
+from .span import first_day
 
 Floats = NDArray[np.float64]
 
@@ -124,17 +123,6 @@ def _month(city: City, month: str, rides: int, seed: int) -> pl.DataFrame:
     )
     table = clean.select(pl.col(name).cast(kind) for name, kind in types(month).items())
     return _soiled(table, rng).sort(PICKUP, maintain_order=True)
-
-
-def first_day(month: str) -> datetime:
-    """The first day of a month that is written YYYY-MM."""
-    try:
-        first = datetime.strptime(month, "%Y-%m")
-    except ValueError:
-        first = None
-    if first is None or f"{first:%Y-%m}" != month:
-        raise DataError(f"{month!r} is no month: write YYYY-MM.")
-    return first
 
 
 def _money(

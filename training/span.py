@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
-from .simulation import first_day
+from .quality import DataError
 
 TO = ".."
+
+
+def first_day(month: str) -> datetime:
+    """The first day of a month that is written YYYY-MM.  Raises `DataError`."""
+    try:
+        first = datetime.strptime(month, "%Y-%m")
+    except ValueError:
+        first = None
+    if first is None or f"{first:%Y-%m}" != month:
+        raise DataError(f"{month!r} is no month: write YYYY-MM.")
+    return first
 
 
 def between(first: str, last: str) -> list[str]:
@@ -18,6 +30,8 @@ def between(first: str, last: str) -> list[str]:
     Raises `DataError`.
     """
     start, end = (month.year * 12 + month.month - 1 for month in map(first_day, (first, last)))
+    if end < start:
+        raise DataError(f"There is no month from {first} to {last}.")
     return [f"{number // 12:04d}-{number % 12 + 1:02d}" for number in range(start, end + 1)]
 
 

@@ -6,6 +6,7 @@ is what MLflow's own tools read.  MLflow is told where to log by a setting of th
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
@@ -28,6 +29,7 @@ from model_service.errors import ServiceError
 from .fit import INPUTS
 from .provenance import File
 
+SQLITE = "sqlite:///"
 DATA_FILE = "model.onnx"
 TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 """What the pipeline holds beyond what skops itself trusts."""
@@ -95,8 +97,8 @@ def log(
     table of what was not used of them.
     """
     with _mlflow(tracking_uri) as mlflow:
-        _open(mlflow, tracking_uri)
-        with mlflow.start_run(experiment_id=_experiment(mlflow, experiment, artifacts)) as run:
+        place = _open(mlflow, tracking_uri, experiment, artifacts)
+        with mlflow.start_run(experiment_id=place) as run:
             mlflow.set_tags(tags)
             mlflow.log_params(parameters)
             for use, path, file in data:
@@ -138,8 +140,7 @@ class Search:
 def search(tracking_uri: str, experiment: str, parameters: Mapping[str, Any]) -> Iterator[Search]:
     """A run of *experiment* for trials."""
     with _mlflow(tracking_uri) as mlflow:
-        _open(mlflow, tracking_uri)
-        place = _experiment(mlflow, experiment, None)
+        place = _open(mlflow, tracking_uri, experiment, None)
         with mlflow.start_run(experiment_id=place, run_name="search") as run:
             mlflow.log_params(parameters)
             yield Search(run.info.run_id, place, mlflow)
@@ -157,16 +158,43 @@ def copy(place: str, directory: Path) -> None:
     """A logged model's files into *directory*, in the place of a model that lies there."""
     if directory.exists() and any(directory.iterdir()) and not (directory / "MLmodel").exists():
         raise TrackingError(f"{directory} holds something other than a model; it was left alone.")
-    with TemporaryDirectory() as scratch, _mlflow(place) as mlflow:
-        files = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=scratch)
-        shutil.rmtree(directory, ignore_errors=True)
-        shutil.copytree(files, directory)
+    with TemporaryDirectory() as scratch:
+        with _mlflow(place) as mlflow:
+            files = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=scratch)
+        directory = directory.resolve()
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = directory.with_name(f".{directory.name}.{os.getpid()}")
+        try:
+            shutil.copytree(files, unfinished)
+            shutil.rmtree(directory, ignore_errors=True)
+            unfinished.rename(directory)  # whole or not at all
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _open(mlflow: Any, tracking_uri: str) -> None:
-    if tracking_uri.startswith("sqlite:///"):
-        Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+def _open(mlflow: Any, tracking_uri: str, experiment: str, artifacts: str | None) -> str:
+    """The id of *experiment*, made if need be; MLflow logs to *tracking_uri* from now on."""
     mlflow.set_tracking_uri(tracking_uri)
+    if not tracking_uri.startswith(SQLITE):
+        return _experiment(mlflow, experiment, artifacts)
+    directory = Path(tracking_uri.removeprefix(SQLITE)).parent
+    directory.mkdir(parents=True, exist_ok=True)
+    with _alone(directory):
+        return _experiment(mlflow, experiment, artifacts)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Wait for whoever else is at a database in *directory*.
+
+    Two who make the tables of one at once leave one that nobody can use.
+    """
+    place = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)  # which lets the next one in
 
 
 def _log_series(mlflow: Any, run_id: str, metrics: Series) -> None:
@@ -223,7 +251,7 @@ def _signature() -> Any:
 def client(tracking_uri: str) -> Iterator[Any]:
     """MLflow's client of what is tracked there, with its errors named."""
     with _mlflow(tracking_uri) as mlflow:
-        database = tracking_uri.removeprefix("sqlite:///")
+        database = tracking_uri.removeprefix(SQLITE)
         if tracking_uri != database and not Path(database).exists():
             raise TrackingError(f"There is no database {database}: train a model first.")
         yield mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
@@ -235,6 +263,7 @@ def _mlflow(place: str) -> Iterator[Any]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 7 are minutes of silence
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about what MLflow uses, and nobody here can change
         import mlflow  # seconds, and of no use before something is to be logged

@@ -7,20 +7,21 @@ found is never worse.  In MLflow a search is a run, and a trial a run inside it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
+import msgspec
 import pandas as pd
+from msgspec import Meta
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from . import data, fit, tracking
+from . import data, evaluation, fit, tracking
 from .data import UNITS, Target
 from .fit import Parameters
 from .schema import Kind
+from .span import first_day
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -63,6 +64,25 @@ class Found:
     trials: int
 
 
+class Chosen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Hyper-parameters within what trees can be made of in bounded time; the champion's if unsaid.
+
+    The fields are those of `fit.PARAMETERS`.
+    """
+
+    max_iter: Annotated[int, Meta(ge=fit.ROUGH, le=5_000)] = fit.PARAMETERS["max_iter"]
+    learning_rate: Annotated[float, Meta(gt=0, le=1)] = fit.PARAMETERS["learning_rate"]
+    max_leaf_nodes: Annotated[int, Meta(ge=2, le=10_000)] = fit.PARAMETERS["max_leaf_nodes"]
+    min_samples_leaf: Annotated[int, Meta(ge=1, le=1_000_000)] = fit.PARAMETERS["min_samples_leaf"]
+    max_features: Annotated[float, Meta(gt=0, le=1)] = fit.PARAMETERS["max_features"]
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What of a file that ``tune --json`` wrote is read."""
+
+    parameters: Chosen
+
+
 @dataclass(frozen=True, slots=True)
 class Months:
     """What every trial is fed, made once."""
@@ -76,6 +96,7 @@ class Months:
 
 def run(plan: Plan, *, done: Done) -> Found:
     """Search.  Raises a `ServiceError` where the months are not there."""
+    first_day(plan.validate)  # raises where it is none
     if plan.validate <= max(plan.train):
         raise data.DataError(
             f"{plan.validate} cannot judge what is trained on {max(plan.train)}: "
@@ -127,17 +148,17 @@ def parameters(file: Path | None) -> Parameters:
     if file is None:
         return fit.PARAMETERS
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))["parameters"]
-        found = {name: type(fit.PARAMETERS[name])(value) for name, value in said.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
-        raise data.DataError(f"{file} has no parameters as tune --json writes them.") from exc
-    return {**fit.PARAMETERS, **found}
+        said = msgspec.json.decode(file.read_bytes(), type=Said)
+    except (OSError, msgspec.MsgspecError, RecursionError) as exc:
+        why = f": {exc}" if isinstance(exc, msgspec.ValidationError) else "."
+        raise data.DataError(f"{file} has no parameters as tune --json writes them{why}") from exc
+    return msgspec.structs.asdict(said.parameters)
 
 
 def _study(seed: int) -> Study:
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # an interrupt is no news
     study = optuna.create_study(
         direction="minimize",
         sampler=optuna.samplers.TPESampler(seed=seed),
@@ -169,7 +190,7 @@ def _grow(trial: Trial, parameters: Parameters, plan: Plan, months: Months) -> f
         trees = round(parameters["max_iter"] * step / STEPS)
         with fit.one_thread():
             model.set_params(max_iter=trees).fit(months.frame, months.target, months.weight)
-            error = _rmse(model.predict(months.judged) - months.truth)
+            error = evaluation.rmse(model.predict(months.judged) - months.truth)
         trial.report(error, trees)
         if step < STEPS and trial.should_prune():
             raise TrialPruned
@@ -189,7 +210,3 @@ def _read(plan: Plan) -> Months:
         fit.frame(judged.columns),
         judged.target,
     )
-
-
-def _rmse(error: fit.Floats) -> float:
-    return float(np.sqrt(np.mean(error**2)))
