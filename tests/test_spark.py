@@ -180,6 +180,7 @@ def test_an_executor_that_is_killed_costs_nothing_but_time(tmp_path: Path, line:
 # --- a task -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_worker_loads_the_models_once_however_many_tasks_it_has(
     tmp_path: Path, line: Path
 ) -> None:
@@ -224,6 +225,7 @@ def test_what_a_killed_task_left_is_in_nobody_s_way(tmp_path: Path) -> None:
     assert not left.exists()
 
 
+@pytest.mark.slow
 def test_a_task_takes_from_s3_and_writes_there(
     tmp_path: Path, line: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -511,7 +511,7 @@ def test_who_is_killed_before_the_last_step_is_not_taken_for_somebody_else(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--to", "2021-12"), "2022-01 is after 2021-12."),
+        (("--to", "2021-12"), "There is no month from 2022-01 to 2021-12."),
         (("--to", "2022-13"), "'2022-13' is no month: write YYYY-MM."),
     ],
 )

@@ -117,6 +117,7 @@ def test_a_value_lies_in_its_interval_however_far_that_reaches(
     assert (low[answers.values >= 5] >= 5).all() and (high[answers.values <= 30] <= 30).all()
 
 
+@pytest.mark.slow
 @needs_tlc_data
 def test_both_forms_agree_on_a_month_of_the_tlcs() -> None:
     rides = data.read(TLC_DATA, "2021-01", "duration")

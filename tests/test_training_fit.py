@@ -183,6 +183,7 @@ def test_rides_of_few_days_are_enough(months: Months) -> None:
     assert np.isfinite(fit.champion(one_day, seed=0, parameters=QUICK).reach).all()
 
 
+@pytest.mark.slow
 @needs_tlc_data
 def test_the_model_is_as_good_as_planned_on_the_tlcs_rides() -> None:
     """With fewer trees, to be quick; docs/models.md has what all of them do."""

@@ -17,7 +17,7 @@ import yaml
 
 from local.aws import Embedded, embedded
 from model_service import model
-from tests.training_factories import write_yellow_month
+from tests.training_factories import QUICK, write_yellow_month
 from training import __main__ as command
 from training import card, drift, release, simulation
 from training.release import ReleaseError
@@ -49,6 +49,7 @@ def to_the_emulator(aws: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("lifecycle")
     simulation.write(place / "rides", MONTHS, 6_000, seed=0)
+    (place / "quick.json").write_text(json.dumps({"parameters": QUICK}))
     return place
 
 
@@ -58,7 +59,8 @@ def train(place: Path, aws: Embedded) -> Callable[..., Summary]:
         code = command.main(
             ["train", *_where(place), "--train", *months, "--test", "2021-03",
              "--data", str(place / "rides"), "--artifacts", "s3://models/runs",
-             "--experiment", "rides", "--json", str(place / "summary.json"), *more]
+             "--experiment", "rides", "--json", str(place / "summary.json"),
+             "--parameters", str(place / "quick.json"), *more]
         )  # fmt: skip
         assert code == 0
         summary: Summary = json.loads((place / "summary.json").read_text())

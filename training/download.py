@@ -109,10 +109,7 @@ def _bring(server: Server, options: argparse.Namespace, name: str, console: Cons
 
 def _names(options: argparse.Namespace) -> list[str]:
     kind: Kind = options.kind
-    months = span.between(options.first, options.last)
-    if not months:
-        raise DownloadError(f"{options.first} is after {options.last}.")
-    return [TAXIS[kind].file(month) for month in months]
+    return [TAXIS[kind].file(month) for month in span.between(options.first, options.last)]
 
 
 def _parquet(part: Path, name: str) -> None:
