@@ -5,21 +5,14 @@ import pytest
 
 from model_service.features import columns
 from model_service.rides import Ride
-from training import baselines, data, simulation
+from tests.training_factories import Months, simulated_months
+from training import baselines
 from training.baselines import BASELINES
-from training.data import Rides
-
-Months = tuple[Rides, Rides]
 
 
 @pytest.fixture(scope="module")
 def months(tmp_path_factory: pytest.TempPathFactory) -> Months:
-    directory = tmp_path_factory.mktemp("rides")
-    simulation.write(directory, ["2021-01", "2021-02"], 3_000, seed=0)
-    return (
-        data.read(directory, "2021-01", "duration"),
-        data.read(directory, "2021-02", "duration"),
-    )
+    return simulated_months(tmp_path_factory.mktemp("rides"))
 
 
 @pytest.mark.parametrize("name", BASELINES)

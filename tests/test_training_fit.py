@@ -9,22 +9,15 @@ from hypothesis import strategies as st
 
 from model_service.features import columns
 from model_service.rides import Ride
-from tests.training_factories import QUICK, TLC_DATA, needs_tlc_data
-from training import baselines, data, fit, simulation
+from tests.training_factories import QUICK, TLC_DATA, Months, needs_tlc_data, simulated_months
+from training import baselines, data, fit
 from training.data import DataError, Rides
 from training.fit import Fitted
-
-Months = tuple[Rides, Rides]
 
 
 @pytest.fixture(scope="module")
 def months(tmp_path_factory: pytest.TempPathFactory) -> Months:
-    directory = tmp_path_factory.mktemp("rides")
-    simulation.write(directory, ["2021-01", "2021-02"], 3_000, seed=0)
-    return (
-        data.read(directory, "2021-01", "duration"),
-        data.read(directory, "2021-02", "duration"),
-    )
+    return simulated_months(tmp_path_factory.mktemp("rides"))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +141,7 @@ def test_four_of_five_rides_of_another_month_lie_in_their_intervals(
     months: Months, champion: Fitted
 ) -> None:
     test = months[1]
-    low, high = fit.intervals(champion, test.columns).T
+    low, high = fit.says(champion, test.columns)[1].T
 
     inside = np.mean((low <= test.target) & (test.target <= high))
 
@@ -157,7 +150,7 @@ def test_four_of_five_rides_of_another_month_lie_in_their_intervals(
 
 def test_a_long_ride_is_less_certain_than_a_short_one(months: Months, champion: Fitted) -> None:
     test = months[1]
-    width = np.diff(fit.intervals(champion, test.columns), axis=1)[:, 0]
+    width = np.diff(fit.says(champion, test.columns)[1], axis=1)[:, 0]
     far = test.columns.distance > np.median(test.columns.distance)
 
     assert width[far].mean() > 1.3 * width[~far].mean()
@@ -172,7 +165,7 @@ def test_intervals_can_be_calibrated_on_a_later_month(months: Months) -> None:
 
     calibrated = fit.champion(train, seed=0, calibration=calibration, parameters=QUICK)
 
-    low, high = fit.intervals(calibrated, test.columns).T
+    low, high = fit.says(calibrated, test.columns)[1].T
     assert 0.76 <= np.mean((low <= test.target) & (test.target <= high)) <= 0.84
 
 
@@ -192,6 +185,6 @@ def test_the_model_is_as_good_as_planned_on_the_tlcs_rides() -> None:
     champion = fit.champion(train, seed=0, parameters=QUICK)
 
     error = fit.predict(champion, test.columns) - test.target
-    low, high = fit.intervals(champion, test.columns).T
+    low, high = fit.says(champion, test.columns)[1].T
     assert np.sqrt(np.mean(error**2)) <= 4.15
     assert 0.75 <= np.mean((low <= test.target) & (test.target <= high)) <= 0.85

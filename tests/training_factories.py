@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from training import data, simulation
+from training.data import Rides
 from training.fit import PARAMETERS
 
 TLC_DATA = Path(os.environ.get("TLC_DATA") or Path(__file__).parents[2] / "shared" / "data" / "tlc")
@@ -30,6 +32,18 @@ RIDE: dict[str, Any] = {
 MONTH = "2021-03"
 QUICK = {**PARAMETERS, "max_iter": 90, "learning_rate": 0.1, "max_leaf_nodes": 63}
 """The champion's parameters with fewer trees, where a test need not have all of them."""
+
+
+Months = tuple[Rides, Rides]
+
+
+def simulated_months(directory: Path) -> Months:
+    """A month to train on and the next one, written to *directory*."""
+    simulation.write(directory, ["2021-01", "2021-02"], 3_000, seed=0)
+    january, february = (
+        data.read(directory, month, "duration") for month in ("2021-01", "2021-02")
+    )
+    return january, february
 
 
 def ride(**changes: Any) -> dict[str, Any]:

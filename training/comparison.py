@@ -14,7 +14,6 @@ from time import perf_counter
 
 import numpy as np
 
-from model_service.features import RideColumns
 from model_service.scoring import Answers
 
 from . import baselines, data, evaluation, fit
@@ -150,7 +149,7 @@ def _compare(plan: Plan, pair: Pair, target: Target, step: Step) -> Comparison:
     seconds[CHAMPION] = perf_counter() - started
 
     served = {name: _without_intervals(ask) for name, ask in asks.items()}
-    served[CHAMPION] = lambda columns: _answers(champion, columns)
+    served[CHAMPION] = lambda columns: Answers(*fit.says(champion, columns))
     lines = tuple(
         Line(target, pair, name, len(trained), seconds[name],
              evaluation.parts(evaluation.ask_month(ask, pair.test, tested)))
@@ -199,10 +198,6 @@ def _not_told(trained: Rides, tested: Rides) -> Iterator[tuple[str, Rides]]:
     if never.any():
         yield "(routes that the month before had)", data.take(tested, ~never)
         yield "(routes that the month before had not)", data.take(tested, never)
-
-
-def _answers(champion: fit.Fitted, columns: RideColumns) -> Answers:
-    return Answers(fit.predict(champion, columns), fit.intervals(champion, columns))
 
 
 def _without_intervals(ask: baselines.Ask) -> evaluation.Ask:

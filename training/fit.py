@@ -179,11 +179,6 @@ def says(champion: Fitted, columns: RideColumns) -> tuple[Floats, Floats]:
     return value, conformal.intervals(value, spread, champion.reach, champion.limits)
 
 
-def intervals(champion: Fitted, columns: RideColumns) -> Floats:
-    """Low and high alone."""
-    return says(champion, columns)[1]
-
-
 def metrics(true: Floats, predicted: Floats, target: Target) -> Metrics:
     """How far off predictions are, in the target's unit."""
     error = predicted - true
@@ -231,6 +226,7 @@ def one_thread() -> threadpool_limits:
 
 
 def some_without_time(rides: Rides, seed: int) -> Rides:
+    """The rides, the time of a share of `WITHOUT_TIME` taken away."""
     blank = np.random.default_rng(seed).random(len(rides)) < WITHOUT_TIME
     times = {name: np.where(blank, np.nan, getattr(rides.columns, name)) for name in TIME}
     return replace(rides, columns=replace(rides.columns, **times))
