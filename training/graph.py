@@ -1,14 +1,15 @@
 """The champion as an ONNX graph, written by hand so that one ride is cheap.
 
 It takes what an event says, not the features made of it: two zones, and three numbers.  The places
-of the zones are a table inside the graph, and all trees are one operator.  What it does with
-places has to be what `model_service.geography` does, in the same order, for the same bits.
+of the zones are a table inside the graph.  What it does with places has to be what
+`model_service.geography` does, in the same order, for the same bits.  The trees of the value are
+one operator and those of the spread another, which is a tenth quicker than one with two targets.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,12 @@ def of(champion: Fitted) -> onnx.ModelProto:
     ]
     outputs = [_column(VALUE, TensorProto.FLOAT), _column(INTERVAL, TensorProto.FLOAT, 2)]
     graph = helper.make_graph(
-        [*_places(), _trees([champion.value, champion.spread]), *_interval()],
+        [
+            *_places(),
+            _trees(champion.value, VALUE),
+            _trees(champion.spread, "spread"),
+            *_interval(),
+        ],
         "ride",
         inputs,
         outputs,
@@ -83,7 +89,6 @@ def _interval() -> list[onnx.NodeProto]:
     Down is counted as up, below zero: so one Min and one Max serve both ends.
     """
     return [
-        helper.make_node("Split", ["trees"], [VALUE, "spread"], axis=1, num_outputs=2),
         helper.make_node("Mul", [VALUE, "down_and_up"], ["middle"]),
         helper.make_node("Mul", ["spread", "reach"], ["reached"]),
         helper.make_node("Add", ["middle", "reached"], ["wide"]),
@@ -93,22 +98,19 @@ def _interval() -> list[onnx.NodeProto]:
     ]
 
 
-def _trees(models: Sequence[HistGradientBoostingRegressor]) -> onnx.NodeProto:
-    """All trees of *models* as one operator; the nth model is its nth output."""
-    trees = [
-        (output, tree.nodes) for output, model in enumerate(models) for [tree] in model._predictors
-    ]
+def _trees(model: HistGradientBoostingRegressor, answer: str) -> onnx.NodeProto:
+    """All trees of *model* as one operator."""
     attributes: dict[str, Any] = defaultdict(list)
-    for number, (output, nodes) in enumerate(trees):
-        for name, values in (*_splits(number, nodes), *_leaves(number, output, nodes)):
+    for number, [tree] in enumerate(model._predictors):
+        for name, values in (*_splits(number, tree.nodes), *_leaves(number, tree.nodes)):
             attributes[name].extend(values)
     return helper.make_node(
         "TreeEnsembleRegressor",
         ["features"],
-        ["trees"],
+        [answer],
         domain=TREES,
-        n_targets=len(models),
-        base_values=[float(model._baseline_prediction.item()) for model in models],
+        n_targets=1,
+        base_values=[float(model._baseline_prediction.item())],
         **attributes,
     )
 
@@ -125,11 +127,11 @@ def _splits(number: int, nodes: NDArray[Any]) -> Iterable[tuple[str, list[Any]]]
     yield "nodes_missing_value_tracks_true", np.where(leaf, 0, nodes["missing_go_to_left"]).tolist()
 
 
-def _leaves(number: int, output: int, nodes: NDArray[Any]) -> Iterable[tuple[str, list[Any]]]:
+def _leaves(number: int, nodes: NDArray[Any]) -> Iterable[tuple[str, list[Any]]]:
     [places] = np.nonzero(nodes["is_leaf"])
     yield "target_treeids", [number] * len(places)
     yield "target_nodeids", places.tolist()
-    yield "target_ids", [output] * len(places)
+    yield "target_ids", [0] * len(places)
     yield "target_weights", nodes["value"][places].tolist()
 
 
