@@ -93,7 +93,7 @@ def score(models: Models, rides: pa.RecordBatch) -> Scored:
     Raises `ModelError` where the fault is a model's.
     """
     asked = columns(rides)
-    told = [(one, _ask(one, rides, asked)) for one in served(models)]
+    told = [(one, _ask(one, asked)) for one in served(models)]
     refused = pc.coalesce(*(says.refused for _, says in told))
     found = {name: rides[name] for name in RIDES.names if not name.endswith("_actual")}
     for one, says in told:
@@ -127,13 +127,13 @@ def served(models: Models) -> list[Served]:
     return [models.duration, *([models.cost] if models.cost else [])]
 
 
-def _ask(served: Served, rides: pa.RecordBatch, asked: RideColumns) -> _Told:
+def _ask(served: Served, asked: RideColumns) -> _Told:
     try:
         values, intervals = served.model.predict(asked)
     except Exception:  # a model may raise anything
-        return _one_by_one(served, rides)
-    if values.shape != (len(rides),):
-        return _one_by_one(served, rides)
+        return _one_by_one(served, asked)
+    if values.shape != (len(asked),):
+        return _one_by_one(served, asked)
     low, high = (values, values) if intervals is None else intervals.T
     target = served.target
     inside = np.isfinite(values) & (values >= target.minimum) & (values <= target.maximum)
@@ -142,11 +142,11 @@ def _ask(served: Served, rides: pa.RecordBatch, asked: RideColumns) -> _Told:
     return _Told(values, intervals, refused)
 
 
-def _one_by_one(served: Served, rides: pa.RecordBatch) -> _Told:
+def _one_by_one(served: Served, asked: RideColumns) -> _Told:
     """By the slow way that knows whose fault it is."""
-    outcomes = scoring.score(served.model, served.target, structs(rides))
-    values, intervals = np.full(len(rides), np.nan), np.full((len(rides), 2), np.nan)
-    refused: list[str | None] = [None] * len(rides)
+    outcomes = scoring.score(served.model, served.target, asked)
+    values, intervals = np.full(len(asked), np.nan), np.full((len(asked), 2), np.nan)
+    refused: list[str | None] = [None] * len(asked)
     for n, outcome in enumerate(outcomes):
         if isinstance(outcome, RideRejected):
             refused[n] = str(outcome)

@@ -8,7 +8,7 @@ batch of events and a month of Parquet go the same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from .rides import Ride, new_york
 Array = NDArray[Any]
 Inputs = Mapping[str, "np.dtype[Any]"]
 """What a model asks for: the type of each feature by name; `TEXT` means Python strings."""
+
+Some = slice | NDArray[np.bool_] | NDArray[np.int64]
 
 TEXT = np.dtype(object)
 
@@ -42,6 +44,13 @@ class RideColumns:
     """Day of the pick-up in New York, Monday is 0; NaN where the time is not known."""
     minute: NDArray[np.float64]
     """Minute of that hour, 0 to 59; NaN where the time is not known."""
+
+    def __len__(self) -> int:
+        return len(self.pickup)
+
+    def __getitem__(self, some: Some) -> RideColumns:
+        """Some of the rides, by a slice, a mask or their places."""
+        return RideColumns(*(getattr(self, field.name)[some] for field in fields(self)))
 
     @property
     def start(self) -> Array:

@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from . import rides, scoring
 from .errors import EventError, RideRejected
+from .features import RideColumns, columns
 from .rides import Ride, RideId
 from .scoring import Answer, Model, Target, TimeLeft
 
@@ -138,7 +139,7 @@ def decode_batch(data: bytes, now: datetime) -> list[Asked | RideRejected]:
 
 def quote(models: Models, asked: Sequence[Asked], *, time_left: TimeLeft) -> list[Outcome]:
     """One outcome a ride, in order.  Raises `ModelError` where the fault is a model's."""
-    asked_rides = [one.ride for one in asked]
+    asked_rides = columns([one.ride for one in asked])
     durations = _score(models.duration, asked_rides, time_left)
     costs: Sequence[scoring.Outcome | UnsetType] = (
         _score(models.cost, asked_rides, time_left) if models.cost else [UNSET] * len(asked)
@@ -176,9 +177,7 @@ def _intervals(duration: Answer, cost: Answer | UnsetType) -> Intervals | UnsetT
     return Intervals(UNSET if duration.interval is None else duration.interval, of_cost)
 
 
-def _score(
-    served: Served, asked_rides: Sequence[Ride], time_left: TimeLeft
-) -> list[scoring.Outcome]:
+def _score(served: Served, asked_rides: RideColumns, time_left: TimeLeft) -> list[scoring.Outcome]:
     return scoring.score(served.model, served.target, asked_rides, time_left=time_left)
 
 

@@ -72,13 +72,13 @@ Outcome = Answer | RideRejected | None
 
 
 def score(
-    model: Model, target: Target, rides: Sequence[Ride], *, time_left: TimeLeft = lambda: inf
+    model: Model, target: Target, rides: RideColumns, *, time_left: TimeLeft = lambda: inf
 ) -> list[Outcome]:
     """One outcome a ride, in order.  *time_left* bounds the search for rides at fault.
 
     Raises `ModelError` where the fault is the model's.
     """
-    if not rides:
+    if not len(rides):
         return []
     try:
         return _ask(model, target, rides)
@@ -105,8 +105,8 @@ class _Miscounted(Exception):
     """As good as a raise: the rides at fault are searched for in the same way."""
 
 
-def _ask(model: Model, target: Target, rides: Sequence[Ride]) -> list[Outcome]:
-    values, intervals = model.predict(columns(rides))
+def _ask(model: Model, target: Target, rides: RideColumns) -> list[Outcome]:
+    values, intervals = model.predict(rides)
     if values.shape != (len(rides),):
         raise _Miscounted
     pairs = [None] * len(rides) if intervals is None else intervals.tolist()
@@ -123,9 +123,7 @@ def _answer(value: float, pair: Sequence[float] | None, target: Target) -> Outco
     return Answer(value, None if pair is None else (low, high))
 
 
-def _halve(
-    model: Model, target: Target, rides: Sequence[Ride], time_left: TimeLeft
-) -> list[Outcome]:
+def _halve(model: Model, target: Target, rides: RideColumns, time_left: TimeLeft) -> list[Outcome]:
     if time_left() <= 0:
         return [None] * len(rides)
     try:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from . import records, rides
 from .errors import RideRejected
+from .features import columns
 from .publisher import Publish
 from .records import Record
 from .rejects import Keep, Rejection
@@ -137,8 +138,8 @@ def _score(
     arrivals: Sequence[_Arrival], model: Model, target: Target, work_left: TimeLeft
 ) -> list[Fate]:
     rest = (1 - SEARCH_SHARE) * work_left()
-    events = [a.found.ride for a in arrivals if isinstance(a.found, RideEvent)]
-    outcomes = iter(score(model, target, events, time_left=lambda: work_left() - rest))
+    good = columns([a.found.ride for a in arrivals if isinstance(a.found, RideEvent)])
+    outcomes = iter(score(model, target, good, time_left=lambda: work_left() - rest))
 
     def fate(arrival: _Arrival) -> Fate:
         if not isinstance(arrival.found, RideEvent):

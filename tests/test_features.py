@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -10,13 +10,18 @@ from hypothesis import strategies as st
 from model_service.features import FEATURES, TEXT, TYPES, columns, rows, table
 from model_service.rides import Ride
 
+ZONES = [None, UTC, *(timezone(timedelta(minutes=minutes)) for minutes in (-1439, 1439))]
 RIDES = st.lists(
     st.builds(
         Ride,
         pickup=st.integers(1, 265),
         dropoff=st.integers(1, 265),
         distance=st.floats(0, 999),
-        pickup_datetime=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)),
+        pickup_datetime=st.datetimes(
+            datetime(2, 1, 1),
+            datetime(9998, 12, 31, 23, 59, 59),  # all that `rides.decode` lets through
+            timezones=st.sampled_from(ZONES),
+        ),
     ),
     max_size=20,
 )
@@ -46,6 +51,16 @@ EVERYTHING = {name: TEXT if name == "PU_DO" else np.dtype("f4") for name in FEAT
 def test_every_feature_has_a_value_a_ride(rides: list[Ride]) -> None:
     for column in table(columns(rides), EVERYTHING).values():
         assert column.shape == (len(rides),)
+
+
+@given(RIDES)
+def test_some_of_the_rides_are_as_they_were_among_all(rides: list[Ride]) -> None:
+    middle = len(rides) // 2
+
+    some = columns(rides)[middle:]
+
+    assert len(some) == len(rides) - middle
+    assert repr(some) == repr(columns(rides[middle:]))
 
 
 @given(RIDES, st.randoms())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_service.errors import ModelError, RideRejected
-from model_service.features import RideColumns
+from model_service.features import RideColumns, columns
 from model_service.rides import Ride
 from model_service.scoring import WARM_UP, Answer, Answers, Target, score, warm_up
 
@@ -19,8 +19,8 @@ from .factories import FakeModel
 TARGET = Target()
 
 
-def rides(*distances: float) -> list[Ride]:
-    return [Ride(130, 205, distance) for distance in distances]
+def rides(*distances: float) -> RideColumns:
+    return columns([Ride(130, 205, distance) for distance in distances])
 
 
 def cannot(*distances: float) -> Callable[[RideColumns], object]:
@@ -50,7 +50,7 @@ def test_a_batch_is_one_call_whatever_its_size() -> None:
 def test_nothing_to_score_never_reaches_the_model() -> None:
     model = FakeModel()
 
-    assert score(model, TARGET, []) == []
+    assert score(model, TARGET, rides()) == []
     assert model.calls == []
 
 
@@ -68,7 +68,7 @@ def test_a_ride_fares_the_same_in_any_company(distances: list[int], bad: frozens
 
     together = score(model, TARGET, rides(*distances))
 
-    alone = [outcome for ride in rides(*distances) for outcome in score(model, TARGET, [ride])]
+    alone = [outcome for miles in distances for outcome in score(model, TARGET, rides(miles))]
     assert [str(outcome) for outcome in together] == [str(outcome) for outcome in alone]
 
 

@@ -18,7 +18,7 @@ from sklearn.preprocessing import TargetEncoder
 
 from model_service.features import TEXT, Inputs, RideColumns, rows, table
 
-from .data import Rides, part
+from .data import Rides
 
 Ask = Callable[[RideColumns], NDArray[np.float64]]
 Fit = Callable[[Rides, int], Ask]
@@ -81,7 +81,7 @@ def _by_route(model: Any, rides: Rides) -> Ask:
 def _by_row(columns: RideColumns) -> Iterator[dict[str, str | float]]:
     """The same as `rows`, with few of them in memory at a time."""
     for start in range(0, len(columns.pickup), PART):
-        yield from rows(part(columns, slice(start, start + PART)))
+        yield from rows(columns[start : start + PART])
 
 
 def routes(columns: RideColumns) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from model_service.features import RideColumns
+from model_service.features import RideColumns, Some
 
 from .quality import DataError as DataError
 from .quality import Tally, gate
@@ -77,10 +77,10 @@ def rows(directory: Path, month: str, kind: Kind = "green") -> int:
         raise DataError(f"{path} cannot be read as Parquet.") from exc
 
 
-def take(rides: Rides, some: NDArray[np.bool_] | NDArray[np.int64]) -> Rides:
+def take(rides: Rides, some: Some) -> Rides:
     """Some of the rides, by a mask or by their places."""
     return Rides(
-        columns=part(rides.columns, some),
+        columns=rides.columns[some],
         target=rides.target[some],
         pickup_datetime=rides.pickup_datetime[some],
     )
@@ -91,11 +91,6 @@ def thin(rides: Rides, tally: Tally, share: float, seed: int) -> tuple[Rides, Ta
     some = np.random.default_rng(seed).random(len(rides)) < share
     left_out = {"more rides than are trained on": int((~some).sum())}
     return take(rides, some), Tally(tally.read, {**tally.dropped, **left_out})
-
-
-def part(columns: RideColumns, some: NDArray[np.bool_] | NDArray[np.int64] | slice) -> RideColumns:
-    """The same of columns alone."""
-    return RideColumns(*(getattr(columns, field.name)[some] for field in fields(RideColumns)))
 
 
 def days(rides: Rides) -> NDArray[np.int64]:

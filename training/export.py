@@ -16,7 +16,6 @@ from model_service.features import RideColumns
 from model_service.scoring import Answers
 
 from . import graph
-from .data import part
 from .evaluation import without_time
 from .fit import Fitted, says
 
@@ -42,7 +41,7 @@ def largest_difference(champion: Fitted, exported: bytes, rides: RideColumns) ->
     Raises `ExportError` where it is above `TOLERANCE`.
     """
     ask = flavours.onnx(exported)
-    some = part(rides, slice(SOME))
+    some = rides[:SOME]
     asked = (rides, without_time(some), _elsewhere(some), _nowhere(some))
     difference = max(_difference(champion, ask(columns), columns) for columns in asked)
     if not difference <= TOLERANCE:  # also where it is not a number
