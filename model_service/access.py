@@ -67,33 +67,43 @@ def observed(serve: WSGIApplication, metrics: Metrics, write: Write) -> WSGIAppl
     """*serve*, which says in its environment what ``route`` it took and how many ``rides``."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        started = time.perf_counter()
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
-        environ["request_id"] = request_id
+        arrive(environ)
 
         def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            seconds = time.perf_counter() - started
-            route, code = environ.get("route", "other"), status[:3]
-            metrics.requests(route, code).inc()
-            metrics.seconds(route).observe(seconds)
-            method = environ["REQUEST_METHOD"]
-            line = Line(
-                _now(),
-                method if method in METHODS else "other",
-                route,
-                int(code),
-                round(seconds * 1000, 3),
-                request_id,
-                environ.get("rides", 0),
-            )
-            write(_encoder.encode(line) + b"\n")
-            all_headers = [*headers, *SECURITY, ("X-Request-ID", request_id)]
-            return start_response(status, all_headers, exc_info)
+            added = leave(environ, status[:3], metrics, write)
+            return start_response(status, [*headers, *added], exc_info)
 
         return serve(environ, begin)
 
     return answer
+
+
+def arrive(environ: WSGIEnvironment) -> None:
+    """Note when a request came, and its id."""
+    environ["arrived"] = time.perf_counter()
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    environ["request_id"] = given if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+
+
+def leave(
+    environ: WSGIEnvironment, status: str, metrics: Metrics, write: Write
+) -> list[tuple[str, str]]:
+    """Count and log an answer of *status* (three digits); the headers that it gets."""
+    seconds = time.perf_counter() - environ["arrived"]
+    route, method = environ.get("route", "other"), environ["REQUEST_METHOD"]
+    metrics.requests(route, status).inc()
+    metrics.seconds(route).observe(seconds)
+    line = Line(
+        _now(),
+        method if method in METHODS else "other",
+        route,
+        int(status),
+        round(seconds * 1000, 3),
+        environ["request_id"],
+        environ.get("rides", 0),
+    )
+    write(_encoder.encode(line) + b"\n")
+    return [*SECURITY, ("X-Request-ID", environ["request_id"])]
 
 
 def fault(exc: Exception, request_id: str) -> bytes:

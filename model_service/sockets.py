@@ -47,6 +47,13 @@ def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
     listener.close()
 
 
+def share(listener: socket.socket, servers: int) -> int:
+    """How many of those who wait are for one of so many servers; at least one."""
+    if sys.platform != "linux" or listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return 1
+    return max(1, -(-waiting(listener) // servers))
+
+
 def waiting(listener: socket.socket) -> int:
     """How many are connected and not accepted yet."""
     info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
@@ -79,3 +86,11 @@ def writable(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(sock, select.POLLOUT)
     return bool(poll.poll(0))
+
+
+def sent(sock: socket.socket, data: bytes) -> bool:
+    """Whether all of *data* was taken at once; else the client is gone, or does not read."""
+    try:
+        return sock.send(data) == len(data)
+    except OSError:
+        return False

@@ -16,7 +16,7 @@ from flask import Flask, Response, request
 from msgspec import Struct
 from werkzeug.exceptions import HTTPException
 
-from . import access, openapi, problems, quoting, reference, scoring, zones
+from . import access, openapi, problems, quoting, reference, scoring, wire, zones
 from . import metrics as counts
 from .access import Write
 from .metrics import Metrics
@@ -43,8 +43,9 @@ def create_app(
     _add_health(app, models, metrics)
     _add_pages(app, page)
     _add_problems(app, write)
-    serve = quoting.past_flask(views, app.wsgi_app)
-    app.wsgi_app = access.observed(serve, metrics, write)  # type: ignore[assignment, method-assign]
+    app.extensions[wire.QUICK] = quoting.whole(views["/predict"], metrics, write)
+    observed = access.observed(app.wsgi_app, metrics, write)
+    app.wsgi_app = observed  # type: ignore[assignment, method-assign]
     return app
 
 
@@ -143,4 +144,4 @@ def _text(body: bytes, media_type: str) -> Response:
 
 
 def _response(reply: Reply) -> Response:
-    return Response(reply.body, reply.status, reply.headers)
+    return Response(reply.body, quoting.STATUS[reply.status], reply.headers)

@@ -5,7 +5,8 @@ of slow clients occupy them all; it closes connections in its one event loop, wa
 seconds for each client; and on SIGTERM it drops what waits in the listening socket, and waits out
 the grace period for connections that are idle.  Here the event loop gathers each request, closes
 without waiting, and on SIGTERM first accepts what is waiting and lets idle connections go.  One
-ride it scores itself: a thread would take no less time for it, and handing it over takes more.
+ride it scores itself: a thread would take no less time for it, and handing it over takes more; and
+a plain request for one goes past what gunicorn makes of requests and answers (see `wire`).
 """
 
 from __future__ import annotations
@@ -20,23 +21,24 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import msgspec
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from . import problems, sockets
-from .access import SECURITY
+from . import sockets, wire
 from .quotes import MAX_BODY
 
 MAX_HEADERS = 32 * 1024  # bytes
 REQUEST_SECONDS = 10.0  # from a request's first byte to its last
 LINGER_SECONDS = 2.0  # for a client to read its last answer and close
 STOP_IDLE_SECONDS = 2.0  # after SIGTERM: what an idle client may still have on its way
+OTHERS_SECONDS = 0.001  # in which other workers may accept
+LOOK_SECONDS = 0.1  # from one look at whose time is up to the next
+NOTIFY_SECONDS = 0.2  # from one sign of life to the next
 STALL_SECONDS = 10  # for a client that does not read its answer
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-QUICK = b"POST /predict "  # what the event loop answers itself
+RIDE = b"POST /predict "  # what the event loop answers itself
 EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 
 REFUSALS: dict[type[Exception], str] = {
@@ -61,11 +63,32 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.waiting: set[Connection] = set()
         self.stop_idle_at = 0.0  # set on SIGTERM
+        self.accept_at = 0.0
+        self.look_at = 0.0
+        self.notify_at = 0.0
+        self.quick: wire.Quick | None = None
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        if not self.cfg.accesslog:  # which gunicorn writes, and not for what goes past it
+            self.quick = self.wsgi.extensions.get(wire.QUICK)
 
     # --- connections, all in the event loop ------------------------------------------------
 
-    def accept(self, listener: socket.socket) -> bool:
-        """Whether there was anybody to accept."""
+    def accept(self, listener: socket.socket) -> None:
+        """Accept a fair share of who waits, and for a moment leave the others to other workers.
+
+        Whoever wakes first would have them all, and a connection stays where it is.
+        """
+        for _ in range(sockets.share(listener, self.cfg.workers)):
+            if not self.admit(listener):
+                break
+        if self.cfg.workers > 1:
+            self.accept_at = time.monotonic() + OTHERS_SECONDS
+            super().set_accept_enabled(False)
+
+    def admit(self, listener: socket.socket) -> bool:
+        """Accept one; whether there was anybody."""
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -125,16 +148,27 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self.tell(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
             return
         conn.whole = not too_much and not chunked
-        if missing == 0 and head.startswith(QUICK) and not chunked and sockets.writable(conn.sock):
-            self.answer(conn)
+        here = missing == 0 and not chunked and head.startswith(RIDE)
+        if here and sockets.writable(conn.sock):
+            self.notify()  # a model may be slow, and many may be asking
+            self.answer(conn, end)
         else:
             self.submit(conn)
 
-    def answer(self, conn: Connection) -> None:
+    def answer(self, conn: Connection, end: int) -> None:
         """Answer here: handing a ride to a thread and back costs as much as scoring it."""
-        self.open(conn)
-        self.notify()  # a model may be slow, and many may be asking
-        if self.handle(conn):
+        environ = None
+        if self.quick and self.alive and self.nr + 1 < self.max_requests:
+            head, body = conn.received[:end], conn.received[end:]
+            environ = wire.plain(self.cfg, head, body, conn.client)
+        if self.quick and environ:
+            self.nr += 1
+            conn.received = b""
+            kept = sockets.sent(conn.sock, self.quick(environ))
+        else:
+            self.open(conn)
+            kept = self.handle(conn)
+        if kept:
             conn.sock.setblocking(False)
             conn.timeout = time.monotonic() + self.cfg.keepalive
         else:
@@ -164,7 +198,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def refuse(self, conn: Connection, name: str) -> None:
         """Answer with a problem, without a thread, and close."""
-        self.tell(conn, refusal(name))
+        self.tell(conn, wire.refusal(name))
         self.unwatch(conn)
         self.linger(conn)
 
@@ -192,12 +226,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     # --- time ------------------------------------------------------------------------------
 
+    def notify(self) -> None:
+        """Tell gunicorn that the worker lives; it asks for that between any two events."""
+        now = time.monotonic()
+        if now >= self.notify_at:
+            self.notify_at = now + NOTIFY_SECONDS
+            super().notify()
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        super().wait_for_and_dispatch_events(min(timeout, 0.5))
+        leaving = self.alive and not self._accepting and self.nr_conns < self.worker_connections
+        super().wait_for_and_dispatch_events(min(timeout, OTHERS_SECONDS if leaving else 0.5))
 
     def murder_keepalived(self) -> None:
         """gunicorn calls this between events: see whose time is up."""
         now = time.monotonic()
+        if now < self.look_at:
+            return
+        self.look_at = now + LOOK_SECONDS
         for conn in [conn for conn in self.waiting if self.is_late(conn, now)]:
             if conn.received and not conn.lingering:
                 self.refuse(conn, "timeout")
@@ -211,13 +256,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Before the last time, accept whoever has been told that they are connected."""
+        now = time.monotonic()
         if self.alive or self.stop_idle_at:
-            super().set_accept_enabled(enabled and self.alive)
+            super().set_accept_enabled(enabled and self.alive and now >= self.accept_at)
             return
-        self.stop_idle_at = time.monotonic() + STOP_IDLE_SECONDS
+        self.stop_idle_at = now + STOP_IDLE_SECONDS
         super().set_accept_enabled(False)
         for listener in self.sockets:
-            sockets.close(listener, partial(self.accept, listener))
+            sockets.close(listener, partial(self.admit, listener))
 
     # --- requests --------------------------------------------------------------------------
 
@@ -235,19 +281,4 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if name is None:
             name = "bad-request" if isinstance(exc, errors.ParseException) else "error"
         self.log.warning("request refused: %s (%s)", name, type(exc).__name__)
-        client.sendall(refusal(name))
-
-
-def refusal(name: str) -> bytes:
-    """A whole HTTP answer with that problem."""
-    problem = problems.problem(name)
-    body = msgspec.json.encode(problem)
-    headers = [
-        ("Content-Type", problems.MEDIA_TYPE),
-        ("Content-Length", str(len(body))),
-        ("Cache-Control", "no-store"),
-        ("Connection", "close"),
-        *SECURITY,
-    ]
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
-    return f"HTTP/1.1 {problem.status} {problem.title}\r\n{lines}\r\n".encode() + body
+        client.sendall(wire.refusal(name))

@@ -30,13 +30,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"quotes"},
     "access": {"errors", "metrics"},
     "openapi": {"errors", "problems", "quotes", "rides", "zones"},
-    "quoting": {"access", "errors", "metrics", "openapi", "problems", "quotes", "scoring"},
+    "wire": {"access", "problems"},
+    "quoting": {
+        *("access", "errors", "metrics", "openapi", "problems", "quotes", "scoring", "wire"),
+    },
     "reference": {"problems"},
     "windows": set(),
     "zones": set(),
     "web": {
         *("access", "metrics", "openapi", "problems", "quotes", "quoting", "reference"),
-        *("scoring", "zones"),
+        *("scoring", "wire", "zones"),
     },
     "clocks": {"rides"},
     "times": {"arrays", "clocks"},
@@ -68,7 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "served": {"model", "quotes", "scoring", "settings"},
     "spark": {"buckets", "errors", "notes", "places", "quotes", "runs", "served", "settings"},
     "sockets": set(),
-    "worker": {"access", "problems", "quotes", "sockets"},
+    "worker": {"quotes", "sockets", "wire"},
 }
 FREE_OF_AWS_AND_MLFLOW = {"errors", "settings", "rides", "features", "scoring", "records"}
 

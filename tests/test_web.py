@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import Client
 
 from model_service import model, quotes, web
 from model_service.errors import SettingsError
@@ -281,15 +278,3 @@ def test_golden_rides_get_the_answers_that_the_stream_gives(
 def test_a_wrong_setting_is_named(environ: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         WebSettings.from_env(environ)
-
-
-@pytest.mark.parametrize("body", [b'{"PULocationID": 1}', b"nonsense", json.dumps(RIDE).encode()])
-@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_flask_would_give_the_same_answers(served: Models, path: str, body: bytes) -> None:
-    app = web.create_app(served, write=lambda _: None)
-    ways = (app.wsgi_app, partial(Flask.wsgi_app, app))
-
-    answers = [Client(way).post(path, data=body, content_type="application/json") for way in ways]
-
-    first, second = ((answer.status_code, answer.mimetype, answer.data) for answer in answers)
-    assert first == second

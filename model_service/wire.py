@@ -1,0 +1,81 @@
+"""HTTP as bytes, for answers that do not need all of gunicorn.
+
+gunicorn's own parser reads the head of every request.  What it makes of one for a framework, and of
+its answer, takes as long as scoring a ride does; so a plain request for a ride goes past it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from gunicorn import SERVER, util
+from gunicorn.http.errors import ParseException
+from gunicorn.http.message import Request
+from gunicorn.http.unreader import IterUnreader
+
+from . import problems
+from .access import SECURITY
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+Quick = Callable[["WSGIEnvironment"], bytes]
+"""Answers what `plain` says of a request, with the bytes of a connection that is kept."""
+
+QUICK = "quick"
+"""A Flask application that has one says so under this name in its ``extensions``."""
+
+
+def plain(config: Any, head: bytes, body: bytes, client: Any) -> WSGIEnvironment | None:
+    """What a view wants to know of a request; None where it takes all of gunicorn.
+
+    That is the last one of a connection, an older HTTP, and what cannot be read: gunicorn reads it
+    once more, and says what is wrong.
+    """
+    try:
+        request = Request(config, IterUnreader([head]), client)
+    except ParseException:
+        return None
+    if request.version != (1, 1) or request.should_close():
+        return None
+    environ = {"REQUEST_METHOD": request.method, "wsgi.input": BytesIO(body)}
+    for name, value in request.headers:
+        key = name.replace("-", "_")
+        key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    return environ
+
+
+def answer(
+    status: str, headers: Iterable[tuple[str, str]], body: bytes, connection: str = "keep-alive"
+) -> bytes:
+    """All of an answer; *status* is code and phrase."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    head = (
+        f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n"
+        f"Connection: {connection}\r\n{lines}\r\n"
+    )
+    return head.encode("latin-1") + body
+
+
+def refusal(name: str) -> bytes:
+    """A problem, on a connection that is closed."""
+    problem = problems.problem(name)
+    body = msgspec.json.encode(problem)
+    headers = [
+        ("Content-Type", problems.MEDIA_TYPE),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        *SECURITY,
+    ]
+    return answer(f"{problem.status} {problem.title}", headers, body, "close")
+
+
+@lru_cache(1)
+def _date(second: int) -> str:
+    return str(util.http_date(second))

@@ -1,0 +1,228 @@
+"""gunicorn's worker in this process, on sockets of loopback; test_web_server has whole servers."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+from flask import Flask
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+
+from local.emulator import HOST
+from model_service import web
+from model_service.quotes import Models, Served
+from model_service.scoring import Target
+from model_service.worker import Worker
+
+from .factories import FakeModel
+
+RIDE = b'{"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}'
+JSON = b"Content-Type: application/json\r\n"
+NEW_EACH_TIME = re.compile(rb"(Date: |X-Request-ID: )[^\r]*\r\n")
+
+
+@pytest.fixture
+def lines() -> list[bytes]:
+    """What the service logs."""
+    return []
+
+
+@pytest.fixture
+def app(lines: list[bytes]) -> Flask:
+    return web.create_app(Models(Served(FakeModel(), Target())), write=lines.append)
+
+
+class Application:
+    """What gunicorn's worker asks of its application."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+
+    def wsgi(self) -> Flask:
+        return self.app
+
+
+@contextmanager
+def worker_of(app: Flask, **options: object) -> Iterator[Worker]:
+    """A worker that listens, and whose events are dispatched by hand."""
+    config = Config()
+    for name, value in {"workers": 2, "keepalive": 75, **options}.items():
+        config.set(name, value)
+    with socket.create_server((HOST, 0)) as listener, selectors.DefaultSelector() as poller:
+        listener.setblocking(False)
+        worker = Worker(1, os.getpid(), [listener], Application(app), 30, config, Logger(config))
+        worker.poller, worker.alive, worker.tpool = poller, True, worker.get_thread_pool()
+        queue = worker.method_queue
+        queue.init()
+        poller.register(queue.fileno(), selectors.EVENT_READ, queue.run_callbacks)
+        worker.load_wsgi()
+        worker.set_accept_enabled(True)
+        try:
+            yield worker
+            dispatch(worker, lambda: not worker.nr_conns)  # all clients have gone
+            assert not worker.nr_conns
+        finally:
+            worker.tpool.shutdown()
+            queue.close()
+            worker.tmp.close()
+
+
+def dispatch(worker: Worker, until: Callable[[], bool]) -> None:
+    """What `Worker.run` does, for a second at most."""
+    end = time.monotonic() + 1
+    while not until() and time.monotonic() < end:
+        if worker.alive:
+            worker.set_accept_enabled(True)
+        worker.wait_for_and_dispatch_events(0.01)
+        worker.murder_keepalived()
+
+
+def receive(worker: Worker, client: socket.socket) -> bytes:
+    """The next answer, without its date and its id."""
+    found = bytearray()
+
+    def ended() -> bool:
+        with suppress(BlockingIOError):
+            found.extend(client.recv(65536))
+        length = re.search(rb"Content-Length: (\d+)", found)
+        head = found.find(b"\r\n\r\n") + 4
+        return length is not None and len(found) >= head + int(length[1])
+
+    client.setblocking(False)
+    dispatch(worker, ended)
+    return NEW_EACH_TIME.sub(rb"\1\r\n", bytes(found))
+
+
+def answer(worker: Worker, sent: bytes) -> bytes:
+    """What a client gets that connects for it."""
+    with socket.create_connection(worker.sockets[0].getsockname(), 5) as client:
+        client.sendall(sent)
+        return receive(worker, client)
+
+
+def request(headers: bytes = JSON, body: bytes = RIDE, version: bytes = b"1.1") -> bytes:
+    length = b"Content-Length: %d\r\n" % len(body)
+    return b"POST /predict HTTP/%s\r\nHost: rides\r\n%s%s\r\n%s" % (version, headers, length, body)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (request(), b"200 OK"),
+        (request(body=b'{"ride": %s, "ride_id": "a"}' % RIDE), b"200 OK"),
+        (request(b"content-type: Application/JSON; charset=utf-8\r\n"), b"200 OK"),
+        (request(JSON + b"X-Request-ID: mine\r\n"), b"200 OK"),
+        (request(JSON + b"X-Request-ID: not allowed\r\n"), b"200 OK"),
+        (request(JSON + b"Expect: 100-continue\r\n"), b"200 OK"),
+        (request(JSON + b"Content-Encoding: identity\r\n"), b"200 OK"),
+        (request(JSON + b"Content-Encoding: gzip\r\nContent-Encoding: identity\r\n"), b"415 "),
+        (request(JSON + b"Content-Encoding: identity\r\nContent-Encoding: gzip\r\n"), b"415 "),
+        (request(b""), b"415 "),
+        (request(b"Content-Type: text/plain\r\n"), b"415 "),
+        (request(body=b""), b"400 "),
+        (request(body=b"{"), b"400 "),
+        (request(body=b"{}"), b"422 "),
+        (request(body=b'{"PULocationID": 266}'), b"422 "),
+        (b"POST /predict HTTP/1.1\r\nHost: rides\r\n%s\r\n" % JSON, b"411 "),
+        (request(JSON + b"Content-Length: 4\r\n"), b"400 "),
+        (request(JSON + b"Bad Name: 1\r\n"), b"400 "),
+        (request(JSON, version=b"1.0"), b"200 OK"),
+        (request(JSON + b"Connection: close\r\n"), b"200 OK"),
+    ],
+)
+def test_past_gunicorn_or_not_the_answer_is_the_same(
+    app: Flask, lines: list[bytes], sent: bytes, status: bytes
+) -> None:
+    with worker_of(app) as worker:
+        assert worker.quick
+        quick = answer(worker, sent)
+    with worker_of(app) as worker:
+        worker.quick = None
+        usual = answer(worker, sent)
+
+    assert b" " + status in quick.partition(b"\r\n")[0] + b"\r\n"
+    assert quick == usual.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+    known = [re.sub(rb'"(time|ms|request_id)":[^,}]+', b"", line) for line in lines]
+    assert len(known) in (0, 2) and len(set(known)) <= 1
+
+
+def test_gunicorns_own_log_of_requests_misses_none(app: Flask) -> None:
+    with worker_of(app, accesslog="-") as worker:
+        assert worker.quick is None
+
+
+def test_a_plain_request_for_a_ride_goes_past_gunicorn(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handled: list[bytes] = []
+    monkeypatch.setattr(Worker, "handle", lambda *_: handled.append(b"by gunicorn"))
+
+    with worker_of(app) as worker:
+        assert b" 200 OK" in answer(worker, request())
+        assert worker.nr == 1
+        assert not handled
+
+
+@pytest.mark.parametrize("why", ["stops", "has answered enough"])
+def test_the_last_answer_of_a_worker_closes_the_connection(app: Flask, why: str) -> None:
+    with worker_of(app) as worker:
+        address = worker.sockets[0].getsockname()
+        with socket.create_connection(address, 5) as client:
+            client.sendall(request())
+            assert b"Connection: keep-alive" in receive(worker, client)
+
+            worker.alive = why != "stops"
+            worker.max_requests = 2 if why == "has answered enough" else worker.max_requests
+            client.sendall(request())
+            assert b"Connection: close" in receive(worker, client)
+            assert not worker.alive
+
+
+def test_a_client_that_is_gone_ends_its_connection_alone(app: Flask) -> None:
+    with worker_of(app) as worker, ExitStack() as stack:
+        address = worker.sockets[0].getsockname()
+        gone, stays = (stack.enter_context(socket.create_connection(address, 5)) for _ in range(2))
+        dispatch(worker, lambda: worker.nr_conns == 2)
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.sendall(request())
+        gone.close()  # and resets the connection
+        stays.sendall(request())
+
+        assert receive(worker, stays).startswith(b"HTTP/1.1 200")
+        dispatch(worker, lambda: worker.nr_conns == 1)
+        assert worker.nr_conns == 1
+
+
+def test_a_worker_accepts_its_share_and_leaves_the_rest_for_a_moment(app: Flask) -> None:
+    with worker_of(app, workers=4) as worker, ExitStack() as stack:
+        [listener] = worker.sockets
+        for _ in range(16):
+            stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+
+        worker.accept(listener)
+        assert worker.nr_conns == 4
+        worker.set_accept_enabled(True)
+        assert listener not in {key.fileobj for key in worker.poller.get_map().values()}
+
+        dispatch(worker, lambda: worker.nr_conns == 16)  # where no other worker takes them
+        assert worker.nr_conns == 16
+
+
+def test_a_worker_that_is_alone_accepts_all(app: Flask) -> None:
+    with worker_of(app, workers=1) as worker, ExitStack() as stack:
+        [listener] = worker.sockets
+        for _ in range(16):
+            stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+
+        worker.accept(listener)
+
+        assert worker.nr_conns == 16
+        assert listener in {key.fileobj for key in worker.poller.get_map().values()}
