@@ -1,7 +1,18 @@
--- A wrk script: one POST over and over, and the figures as one line of JSON.
+-- A wrk script: a POST of each line of a file in turn, and the figures as one line of JSON.
 wrk.method = "POST"
-wrk.body = os.getenv("BODY")
 wrk.headers["Content-Type"] = "application/json"
+local requests, at = {}, 0
+
+function init(args)
+  for line in io.lines(os.getenv("BODIES")) do
+    requests[#requests + 1] = wrk.format(nil, nil, nil, line)
+  end
+end
+
+function request()
+  at = at % #requests + 1
+  return requests[at]
+end
 
 function done(summary, latency)
   local errors = summary.errors

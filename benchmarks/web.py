@@ -2,9 +2,11 @@
 
 All on 127.0.0.1, with two workers each, and, but for MLflow's own server, under the same gunicorn
 with this project's settings and worker.  What each way is, `benchmarks.rivals` says.  They take
-turns: wrk finds the most that a way answers, and hey asks at half of that how long an answer takes.
-Shares are of the same round; medians.  Writes build/bench/results.json, and a table to standard
-output.  Needs wrk and hey, which are Debian packages.
+turns: wrk finds the most that a way answers, of a thousand rides that differ, since trees take
+less time for one that they have just seen.  At half of that hey, which asks for one ride over and
+over, sees how long an answer takes.  Shares are of the same round; medians.  Writes
+build/bench/results.json, and a table to standard output.  Needs wrk and hey, which are Debian
+packages.
 """
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ import argparse
 import csv
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median, quantiles
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import yaml
@@ -36,7 +40,7 @@ CLIENTS = 16
 WORKERS = 2
 STOP_SECONDS = 30
 START_SECONDS = 120  # MLflow's takes a while
-RIDE = {"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}
+RIDES = 1000
 GUNICORN = (sys.executable, "-m", "gunicorn", f"--workers={WORKERS}")
 GTHREAD = ("--worker-class=gthread", "--threads=4")
 MLFLOW = ("mlflow", "models", "serve", "--env-manager=local", f"--workers={WORKERS}")
@@ -56,6 +60,7 @@ WAYS = {
     "one": Way("this service, one model", (*GUNICORN, "predict:app")),
     "two": Way("this service, two models", (*GUNICORN, "predict:app"), two=True),
     "constant": Way("a constant", (*GUNICORN, "benchmarks.rivals:constant()")),
+    "past": Way("a constant, past Flask", (*GUNICORN, "benchmarks.rivals:past()")),
     "gthread": Way(
         "a constant, gunicorn's own worker", (*GUNICORN, *GTHREAD, "benchmarks.rivals:constant()")
     ),
@@ -71,7 +76,14 @@ class Server(NamedTuple):
     way: Way
     port: int
     pid: int
-    body: bytes
+    bodies: Path
+    """What it is asked, a line each."""
+
+    @property
+    def body(self) -> str:
+        """The first of them."""
+        with self.bodies.open() as lines:
+            return next(lines).strip()
 
     @property
     def url(self) -> str:
@@ -109,29 +121,49 @@ def server(way: Way, model: Path, cost_model: Path) -> Iterator[Server]:
     )
     command = [*way.command[:3], *where, *way.command[3:]]
     quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=quiet, stderr=quiet) as process:
+    with (
+        TemporaryDirectory() as scratch,
+        subprocess.Popen(command, cwd=ROOT, env=environ, stdout=quiet, stderr=quiet) as process,
+    ):
         try:
             wait_for(port, START_SECONDS)
-            yield Server(
-                way, port, process.pid, split(model) if mlflow else json.dumps(RIDE).encode()
-            )
+            bodies = Path(scratch, "bodies")
+            asked = split(model, rides()) if mlflow else map(json.dumps, rides())
+            bodies.write_text("".join(f"{body}\n" for body in asked))
+            yield Server(way, port, process.pid, bodies)
         finally:
             process.terminate()
             process.wait(STOP_SECONDS)
 
 
-def split(model: Path) -> bytes:
-    """The ride as MLflow's server takes it: the columns that the model's signature names."""
+def rides() -> list[dict[str, float]]:
+    """What is asked: any zones, up to ten miles; the same each time."""
+    chance = random.Random(0)
+    return [
+        {
+            "PULocationID": chance.randint(1, 263),
+            "DOLocationID": chance.randint(1, 263),
+            "trip_distance": round(chance.uniform(0, 10), 2),
+        }
+        for _ in range(RIDES)
+    ]
+
+
+def split(model: Path, asked: Iterable[dict[str, float]]) -> Iterator[str]:
+    """Rides as MLflow's server takes them: the columns that the model's signature names."""
     from .rivals import ZONES, all_features
     from .tutorial.features import places
 
     signature = yaml.safe_load((model / "MLmodel").read_text())["signature"]
     columns = {column["name"]: column["type"] for column in json.loads(signature["inputs"])}
-    known = all_features(RIDE, places(str(ZONES)))
-    row = [
-        str(known[name]) if type_ == "string" else known[name] for name, type_ in columns.items()
-    ]
-    return json.dumps({"dataframe_split": {"columns": list(columns), "data": [row]}}).encode()
+    table = places(str(ZONES))
+    for ride in asked:
+        known = all_features(ride, table)
+        row = [
+            str(known[name]) if type_ == "string" else known[name]
+            for name, type_ in columns.items()
+        ]
+        yield json.dumps({"dataframe_split": {"columns": list(columns), "data": [row]}})
 
 
 def cpu_seconds(pid: int) -> float:
@@ -148,7 +180,7 @@ def peak(at: Server, seconds: float) -> tuple[float, float]:
     options = f"--threads=1 --connections={CLIENTS} --duration={seconds}s --timeout=10s".split()
     command = ["wrk", *options, f"--script={ROOT / 'benchmarks/web.lua'}", at.url]
     before = cpu_seconds(at.pid)
-    out = subprocess.check_output(command, env=os.environ | {"BODY": at.body.decode()}, text=True)
+    out = subprocess.check_output(command, env=os.environ | {"BODIES": str(at.bodies)}, text=True)
     used = cpu_seconds(at.pid) - before
     found = json.loads(out.splitlines()[-1])
     if found["errors"] or not found["requests"]:
@@ -162,7 +194,7 @@ def latencies(at: Server, rate: float, seconds: float) -> list[float]:
     """Milliseconds of each answer, where *rate* a second are asked for."""
     clients = max(1, min(CLIENTS // 2, int(rate)))
     command = f"hey -z {seconds}s -c {clients} -q {rate / clients:.3f} -o csv".split()
-    sent = ["-m", "POST", "-T", "application/json", "-d", at.body.decode(), at.url]
+    sent = ["-m", "POST", "-T", "application/json", "-d", at.body, at.url]
     rows = list(csv.DictReader(subprocess.check_output([*command, *sent], text=True).splitlines()))
     if not rows or any(row["status-code"] != "200" for row in rows):
         raise SystemExit(f"{at.way.title}: requests failed at half of its peak")

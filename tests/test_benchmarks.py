@@ -97,7 +97,7 @@ def test_each_rival_of_the_web_service_answers_a_ride(
     monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
     client = RIVALS[rival]().test_client()
 
-    answer = client.post("/predict", json=web.RIDE)
+    answer = client.post("/predict", json=web.rides()[0])
 
     assert answer.status_code == 200
     assert 0 < answer.get_json()["duration"] < 120
@@ -120,7 +120,8 @@ def test_the_web_service_is_asked_and_its_memory_read(golden_model: Result) -> N
 
 
 def test_mlflow_is_asked_for_the_columns_that_the_model_names(golden_model: Result) -> None:
-    asked = json.loads(web.split(Path(golden_model.model_location)))["dataframe_split"]
+    [body] = web.split(Path(golden_model.model_location), web.rides()[:1])
+    asked = json.loads(body)["dataframe_split"]
 
     assert asked["columns"] == list(fit.INPUTS)
     assert len(asked["data"][0]) == len(fit.INPUTS)
