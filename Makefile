@@ -145,6 +145,7 @@ bench-web: .venv/run-installed  ## the web service under load, beside other ways
 	@test -e build/model/MLmodel -a -e build/cost-model/MLmodel || $(MAKE) model
 	$(PY) -m benchmarks.web
 	$(PY) -m benchmarks.memory
+	$(PY) -m benchmarks.quote
 
 .PHONY: bench-image
 bench-image: docker .venv/dev-installed image  ## the images beside the tutorial's

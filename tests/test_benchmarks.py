@@ -6,16 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from benchmarks import handler, image, memory, results, rivals, web
+from benchmarks import handler, image, memory, quote, results, rivals, web
 from benchmarks.tutorial import features
-from model_service import model
+from model_service import model, quotes
 from model_service.features import columns
+from model_service.quotes import Models, Served
 from model_service.rides import Ride
+from model_service.scoring import Target
 from training import fit
 from training.run import Result
 
@@ -141,6 +143,17 @@ def test_a_share_is_of_the_same_round() -> None:
         "| this service, one model | 300 | 10 µs | 1.0 ms | 2.0 ms |  |  |",
         "| a constant | 400 | 5 µs | 1.0 ms | 2.0 ms | 0.75 (0.50) |  |",
     ]
+
+
+def test_the_parts_of_a_quote_are_timed(golden_model: Result) -> None:
+    served = Served(model.load(golden_model.model_location), Target())
+    parts = quote.parts(Models(served, served))
+    asked = quotes.decode(json.dumps(web.rides()[0]).encode(), datetime.now(UTC))
+
+    [one], [two] = (parts[f"a quote, {models}"](asked) for models in ("one model", "two models"))
+
+    assert two.duration == two.cost == one.duration
+    assert all(quote.microseconds(part, [asked]) > 0 for part in parts.values())
 
 
 def test_without_models_the_web_service_is_not_measured(tmp_path: Path) -> None:
