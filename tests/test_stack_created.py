@@ -80,6 +80,7 @@ UNNAMED = {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::Lambda:
 
 ARNS = {
     "Queue": f"sqs:{REGION}:000000000000:{{}}",
+    "ArchiveFails": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
     "ArchiveLate": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
     "Bucket": "s3:::{}",
     "Function": f"lambda:{REGION}:000000000000:function:{{}}",

@@ -56,6 +56,7 @@ DIMENSIONS_OF_AWS = {
     ("AWS/Kinesis", "PutRecords.TotalRecords"): "StreamName",
     ("AWS/Kinesis", "WriteProvisionedThroughputExceeded"): "StreamName",
     ("AWS/Firehose", "DeliveryToS3.DataFreshness"): "DeliveryStreamName",
+    ("AWS/Firehose", "ExecuteProcessing.Success"): "DeliveryStreamName",
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): "QueueName",
 }
 
@@ -487,6 +488,7 @@ ALARMS = {
 OF_STREAMS = {
     "Throttled": ("WriteProvisionedThroughputExceeded", "Stream"),
     "ArchiveLate": ("DeliveryToS3.DataFreshness", "Archive"),
+    "ArchiveFails": ("ExecuteProcessing.Success", "Archive"),
 }
 OF_RUNS = {
     "BatchMissing": {"batch_runs"},
@@ -536,7 +538,10 @@ def test_alarms_compare_with_what_was_asked_for(stack: Stack) -> None:
     assert alarms["DurationRejects"]["Threshold"] == 5
     assert alarms["DurationIteratorAge"]["Threshold"] == 60_000
     for name, alarm in alarms.items():
-        if name != "BatchMissing":  # see test_template_batch
+        if name.endswith("ArchiveFails"):
+            assert alarm["Statistic"] == "Average"
+            assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 0.8)
+        elif name != "BatchMissing":  # see test_template_batch
             assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
         names = {entry["Id"] for entry in alarm.get("Metrics", []) if "MetricStat" in entry}
         for entry in alarm.get("Metrics", []):
@@ -579,7 +584,7 @@ def test_a_dashboard_reads_top_to_bottom_as_the_data_flows(stack: Stack) -> None
         shown = set(re.findall(r'alarm:([\w-]+)"', body))
         assert shown <= names
         assert {name for name in names if f"-{model}" in name} <= shown
-        assert len(re.findall(r'"<\w+(?:Throttled|ArchiveLate)\.Arn>"', body)) == 4
+        assert len(re.findall(r'"<\w+(?:Throttled|ArchiveLate|ArchiveFails)\.Arn>"', body)) == 6
 
 
 def test_saved_queries_ask_for_fields_that_the_log_has(stack: Stack) -> None:

@@ -134,14 +134,15 @@ def test_a_late_run_and_one_that_rejects_most_are_alarms(stack: Stack) -> None:
     assert alarms["BatchGivenUp"]["Threshold"] == 0
 
 
-def test_its_dashboard_shows_its_alarms_and_that_of_the_archive(stack: Stack) -> None:
+def test_its_dashboard_shows_its_alarms_and_those_of_the_archive(stack: Stack) -> None:
     body = stack.of_type("AWS::CloudWatch::Dashboard")["BatchDashboard"]["DashboardBody"]
     widgets = json.loads(body)["widgets"]
 
     alarms = stack.of_type("AWS::CloudWatch::Alarm").items()
     names = {alarm["AlarmName"] for name, alarm in alarms if name.startswith("Batch")}
     assert set(re.findall(r'alarm:([\w-]+)"', body)) == names
-    assert re.findall(r'"<(\w+)\.Arn>"', body) == ["RideEventsArchiveLate"]
+    shown = re.findall(r'"<(\w+)\.Arn>"', body)
+    assert shown == ["RideEventsArchiveLate", "RideEventsArchiveFails"]
     assert [w["y"] for w in widgets] == sorted(w["y"] for w in widgets)
 
 
