@@ -19,7 +19,7 @@ from local.aws import Embedded, embedded
 from model_service import model
 from tests.training_factories import QUICK, write_yellow_month
 from training import __main__ as command
-from training import card, drift, release, simulation
+from training import card, drift, fit, release, simulation
 from training.release import ReleaseError
 
 from .operate_fakes import client_error
@@ -409,7 +409,7 @@ def test_a_card_is_complete_and_names_its_model(made: Path, models: dict[str, Su
     assert card.gaps(text, files) == []
     assert models["good"]["model_sha256"] in text
     assert f"{models['good']['metrics']['test']['rmse_minutes']:.2f} minutes" in text
-    assert "each of its numbers comes of 50 or" in text
+    assert f"each of its numbers comes of {fit.PARAMETERS['min_samples_leaf']} or" in text
     assert "$" not in text
 
 

@@ -19,6 +19,7 @@ from sklearn.preprocessing import TargetEncoder
 from model_service.features import TEXT, Inputs, RideColumns, rows, table
 
 from .data import Rides
+from .fit import one_thread
 
 Ask = Callable[[RideColumns], NDArray[np.float64]]
 Fit = Callable[[Rides, int], Ask]
@@ -60,8 +61,15 @@ def boosting(rides: Rides, seed: int) -> Ask:
     )
     trees = HistGradientBoostingRegressor(**BOOSTING, random_state=seed)
     pipeline = Pipeline([("columns", columns), ("trees", trees)])
-    pipeline.fit(pd.DataFrame(table(rides.columns, ENCODED)), rides.target)
-    return lambda columns: pipeline.predict(pd.DataFrame(table(columns, ENCODED)))
+    with one_thread():
+        pipeline.fit(pd.DataFrame(table(rides.columns, ENCODED)), rides.target)
+
+    def ask(columns: RideColumns) -> NDArray[np.float64]:
+        with one_thread():
+            answers: NDArray[np.float64] = pipeline.predict(pd.DataFrame(table(columns, ENCODED)))
+        return answers
+
+    return ask
 
 
 BASELINES: Mapping[str, Fit] = {
