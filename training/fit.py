@@ -44,10 +44,10 @@ PLACES = (
 INPUTS: Inputs = MappingProxyType(dict.fromkeys((*PLACES, *NUMBERS), np.dtype(np.float32)))
 PARAMETERS: Parameters = MappingProxyType(
     {
-        "max_iter": 200,
-        "learning_rate": 0.06,
-        "max_leaf_nodes": 191,
-        "min_samples_leaf": 70,
+        "max_iter": 240,
+        "learning_rate": 0.055,
+        "max_leaf_nodes": 127,
+        "min_samples_leaf": 50,
         "max_features": 0.4,
     }
 )
@@ -138,8 +138,8 @@ def trees(parameters: Parameters, rides: Rides, seed: int) -> Trees:
 
 def rough(parameters: Parameters) -> Parameters:
     """
-    >>> rough({"max_iter": 200, "learning_rate": 0.06})
-    {'max_iter': 100, 'learning_rate': 0.12}
+    >>> rough({"max_iter": 240, "learning_rate": 0.055})
+    {'max_iter': 120, 'learning_rate': 0.11}
     """
     return {
         **parameters,
