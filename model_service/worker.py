@@ -281,4 +281,5 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if name is None:
             name = "bad-request" if isinstance(exc, errors.ParseException) else "error"
         self.log.warning("request refused: %s (%s)", name, type(exc).__name__)
-        client.sendall(wire.refusal(name))
+        with suppress(OSError):  # it is gone: that ends its connection alone
+            client.sendall(wire.refusal(name))

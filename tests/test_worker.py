@@ -15,6 +15,7 @@ import pytest
 from flask import Flask
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.http.errors import InvalidHeader
 
 from local.emulator import HOST
 from model_service import web
@@ -199,6 +200,14 @@ def test_a_client_that_is_gone_ends_its_connection_alone(app: Flask) -> None:
         assert receive(worker, stays).startswith(b"HTTP/1.1 200")
         dispatch(worker, lambda: worker.nr_conns == 1)
         assert worker.nr_conns == 1
+
+
+def test_a_client_that_is_gone_before_it_is_refused_harms_nobody(app: Flask) -> None:
+    here, gone = socket.socketpair()
+    gone.close()
+
+    with worker_of(app) as worker, here:
+        worker.handle_error(None, here, "", InvalidHeader("X"))
 
 
 def test_a_worker_accepts_its_share_and_leaves_the_rest_for_a_moment(app: Flask) -> None:
