@@ -36,7 +36,8 @@ LOOK_SECONDS = 0.1  # from one look at whose time is up to the next
 NOTIFY_SECONDS = 0.2  # from one sign of life to the next
 STALL_SECONDS = 10  # for a client that does not read its answer
 
-CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
+# gunicorn takes as many digits as `int` does: what it reads and this does not is another request
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,4300})[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 RIDE = b"POST /predict "  # what the event loop answers itself
 EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
@@ -80,7 +81,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
         Whoever wakes first would have them all, and a connection stays where it is.
         """
-        for _ in range(sockets.share(listener, self.cfg.workers)):
+        room = self.worker_connections - self.nr_conns
+        for _ in range(min(room, sockets.share(listener, self.cfg.workers))):
             if not self.admit(listener):
                 break
         if self.cfg.workers > 1:
@@ -148,7 +150,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self.tell(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
             return
         conn.whole = not too_much and not chunked
-        here = missing == 0 and not chunked and head.startswith(RIDE)
+        here = missing == 0 and conn.whole and head.startswith(RIDE)
         if here and sockets.writable(conn.sock):
             self.notify()  # a model may be slow, and many may be asking
             self.answer(conn, end)

@@ -76,7 +76,7 @@ def worker_of(app: Flask, **options: object) -> Iterator[Worker]:
             worker.tmp.close()
 
 
-def dispatch(worker: Worker, until: Callable[[], bool]) -> None:
+def dispatch(worker: Worker, until: Callable[[], object]) -> None:
     """What `Worker.run` does, for a second at most."""
     end = time.monotonic() + 1
     while not until() and time.monotonic() < end:
@@ -155,6 +155,24 @@ def test_past_gunicorn_or_not_the_answer_is_the_same(
     assert len(known) in (0, 2) and len(set(known)) <= 1
 
 
+@pytest.mark.parametrize(("digits", "status"), [(b"%020d", b"400 "), (b"9%020d", b"413 ")])
+def test_a_body_is_no_request_however_many_digits_its_length_has(
+    app: Flask, digits: bytes, status: bytes
+) -> None:
+    body = request()
+    head = b"POST /predict HTTP/1.1\r\nHost: rides\r\n%sContent-Length: %s\r\n\r\n"
+    with worker_of(app) as worker:
+        with socket.create_connection(worker.sockets[0].getsockname(), 5) as client:
+            client.sendall(head % (JSON, digits % len(body)))
+            dispatch(worker, lambda: worker.nr or any(conn.received for conn in worker.waiting))
+            client.sendall(body)
+            first = receive(worker, client)
+        dispatch(worker, lambda: not worker.nr_conns)
+
+        assert first.startswith(b"HTTP/1.1 " + status)
+        assert worker.nr == 1
+
+
 def test_gunicorns_own_log_of_requests_misses_none(app: Flask) -> None:
     with worker_of(app, accesslog="-") as worker:
         assert worker.quick is None
@@ -223,6 +241,17 @@ def test_a_worker_accepts_its_share_and_leaves_the_rest_for_a_moment(app: Flask)
 
         dispatch(worker, lambda: worker.nr_conns == 16)  # where no other worker takes them
         assert worker.nr_conns == 16
+
+
+def test_a_worker_accepts_no_more_than_it_may_hold(app: Flask) -> None:
+    with worker_of(app, workers=1, worker_connections=3) as worker, ExitStack() as stack:
+        [listener] = worker.sockets
+        for _ in range(16):
+            stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+
+        worker.accept(listener)
+
+        assert worker.nr_conns == 3
 
 
 def test_a_worker_that_is_alone_accepts_all(app: Flask) -> None:
