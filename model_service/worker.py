@@ -71,7 +71,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        if not self.cfg.accesslog:  # which gunicorn writes, and not for what goes past it
+        logged = self.log.access_log_enabled or self.cfg.statsd_host
+        if self.cfg.keepalive and not logged:  # which gunicorn does, and not of what goes past it
             self.quick = self.wsgi.extensions.get(wire.QUICK)
 
     # --- connections, all in the event loop ------------------------------------------------

@@ -173,9 +173,15 @@ def test_a_body_is_no_request_however_many_digits_its_length_has(
         assert worker.nr == 1
 
 
-def test_gunicorns_own_log_of_requests_misses_none(app: Flask) -> None:
-    with worker_of(app, accesslog="-") as worker:
+@pytest.mark.parametrize("wanted", [{"accesslog": "-"}, {"statsd_host": "localhost:8125"}])
+def test_gunicorns_own_log_of_requests_misses_none(app: Flask, wanted: dict[str, object]) -> None:
+    with worker_of(app, **wanted) as worker:
         assert worker.quick is None
+
+
+def test_no_connection_is_kept_where_none_shall_be(app: Flask) -> None:
+    with worker_of(app, keepalive=0) as worker:
+        assert b"\r\nConnection: close\r\n" in answer(worker, request())
 
 
 def test_a_plain_request_for_a_ride_goes_past_gunicorn(
