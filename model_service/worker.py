@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 import selectors
 import socket
-import struct
 import time
 from concurrent.futures import Future
 from contextlib import suppress
@@ -32,6 +31,7 @@ REQUEST_SECONDS = 10.0  # from a request's first byte to its last
 LINGER_SECONDS = 2.0  # for a client to read its last answer and close
 STOP_IDLE_SECONDS = 2.0  # after SIGTERM: what an idle client may still have on its way
 OTHERS_SECONDS = 0.001  # in which other workers may accept
+FILES_SECONDS = 0.5  # in which a connection may close, where no more files may be open
 LOOK_SECONDS = 0.1  # from one look at whose time is up to the next
 NOTIFY_SECONDS = 0.2  # from one sign of life to the next
 STALL_SECONDS = 10  # for a client that does not read its answer
@@ -87,8 +87,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if not self.admit(listener):
                 break
         if self.cfg.workers > 1:
-            self.accept_at = time.monotonic() + OTHERS_SECONDS
-            super().set_accept_enabled(False)
+            self.rest(OTHERS_SECONDS)
+
+    def rest(self, seconds: float) -> None:
+        """Accept nobody for so long."""
+        self.accept_at = max(self.accept_at, time.monotonic() + seconds)
+        super().set_accept_enabled(False)
 
     def admit(self, listener: socket.socket) -> bool:
         """Accept one; whether there was anybody."""
@@ -96,13 +100,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return False
-        client.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", STALL_SECONDS, 0)
-        )
-        client.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", STALL_SECONDS, 0)
-        )
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as exc:
+            if exc.errno not in sockets.NO_MORE_FILES:
+                raise
+            self.log.warning("nobody is accepted for a while: %s", exc.strerror)
+            self.rest(FILES_SECONDS)
+            return False
+        sockets.limit(client, STALL_SECONDS)
         self.nr_conns += 1
         self.wait(Connection(self.cfg, client, address, listener.getsockname()), REQUEST_SECONDS)
         return True
@@ -237,8 +241,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             super().notify()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        leaving = self.alive and not self._accepting and self.nr_conns < self.worker_connections
-        super().wait_for_and_dispatch_events(min(timeout, OTHERS_SECONDS if leaving else 0.5))
+        resting = self.alive and not self._accepting and self.nr_conns < self.worker_connections
+        seconds = max(0.0, self.accept_at - time.monotonic()) if resting else 0.5
+        super().wait_for_and_dispatch_events(min(timeout, seconds))
 
     def murder_keepalived(self) -> None:
         """gunicorn calls this between events: see whose time is up."""

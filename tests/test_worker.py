@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import selectors
 import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -52,12 +55,13 @@ class Application:
 
 
 @contextmanager
-def worker_of(app: Flask, **options: object) -> Iterator[Worker]:
-    """A worker that listens, and whose events are dispatched by hand."""
+def worker_of(app: Flask, path: str = "", **options: object) -> Iterator[Worker]:
+    """A worker that listens, at *path* or a port, and whose events are dispatched by hand."""
     config = Config()
     for name, value in {"workers": 2, "keepalive": 75, **options}.items():
         config.set(name, value)
-    with socket.create_server((HOST, 0)) as listener, selectors.DefaultSelector() as poller:
+    listening = _local(path) if path else socket.create_server((HOST, 0))
+    with listening as listener, selectors.DefaultSelector() as poller:
         listener.setblocking(False)
         worker = Worker(1, os.getpid(), [listener], Application(app), 30, config, Logger(config))
         worker.poller, worker.alive, worker.tpool = poller, True, worker.get_thread_pool()
@@ -74,6 +78,13 @@ def worker_of(app: Flask, **options: object) -> Iterator[Worker]:
             worker.tpool.shutdown()
             queue.close()
             worker.tmp.close()
+
+
+def _local(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    return listener
 
 
 def dispatch(worker: Worker, until: Callable[[], object]) -> None:
@@ -174,7 +185,7 @@ def test_a_body_is_no_request_however_many_digits_its_length_has(
 
 
 @pytest.mark.parametrize("wanted", [{"accesslog": "-"}, {"statsd_host": "localhost:8125"}])
-def test_gunicorns_own_log_of_requests_misses_none(app: Flask, wanted: dict[str, object]) -> None:
+def test_gunicorns_own_log_of_requests_misses_none(app: Flask, wanted: dict[str, Any]) -> None:
     with worker_of(app, **wanted) as worker:
         assert worker.quick is None
 
@@ -258,6 +269,38 @@ def test_a_worker_accepts_no_more_than_it_may_hold(app: Flask) -> None:
         worker.accept(listener)
 
         assert worker.nr_conns == 3
+
+
+def test_a_worker_that_may_open_no_more_files_keeps_what_it_has(app: Flask) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with worker_of(app) as worker, ExitStack() as stack:
+        address = worker.sockets[0].getsockname()
+        first, second = (
+            stack.enter_context(socket.create_connection(address, 5)) for _ in range(2)
+        )
+        dispatch(worker, lambda: worker.nr_conns == 1)
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            worker.accept(worker.sockets[0])
+            first.sendall(request())
+            assert receive(worker, first).startswith(b"HTTP/1.1 200")
+            assert worker.nr_conns == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+        second.sendall(request())
+        assert receive(worker, second).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("connection", [b"keep-alive", b"close"])  # past gunicorn, and not
+def test_a_local_socket_is_served_as_well(app: Flask, tmp_path: Path, connection: bytes) -> None:
+    path = str(tmp_path / "service")
+    with worker_of(app, path) as worker, socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        client.sendall(request(JSON + b"Connection: %s\r\n" % connection))
+
+        assert b"Connection: %s\r\n" % connection in receive(worker, client)
 
 
 def test_a_worker_that_is_alone_accepts_all(app: Flask) -> None:
