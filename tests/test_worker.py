@@ -19,6 +19,8 @@ from flask import Flask
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http.errors import InvalidHeader
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from local.emulator import HOST
 from model_service import web
@@ -30,6 +32,7 @@ from .factories import FakeModel
 
 RIDE = b'{"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}'
 JSON = b"Content-Type: application/json\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 NEW_EACH_TIME = re.compile(rb"(Date: |X-Request-ID: )[^\r]*\r\n")
 
 
@@ -161,9 +164,102 @@ def test_past_gunicorn_or_not_the_answer_is_the_same(
         usual = answer(worker, sent)
 
     assert b" " + status in quick.partition(b"\r\n")[0] + b"\r\n"
-    assert quick == usual.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert quick == usual.removeprefix(CONTINUE)
     known = [re.sub(rb'"(time|ms|request_id)":[^,}]+', b"", line) for line in lines]
     assert len(known) in (0, 2) and len(set(known)) <= 1
+
+
+LINES = [
+    *(b"POST /predict HTTP/1.0", b"POST /predict HTTP/1.2", b"POST /predict HTTP/2.0"),
+    *(b"POST /predict HTTP/1.1\nX: y", b"POST /predict HTTP/1.1\0", b"POST /predict"),
+    *(b"POST /predict  HTTP/1.1", b"POST /predict? HTTP/1.1", b"POST http://a/predict HTTP/1.1"),
+    *(b"post /predict HTTP/1.1", b"GET /predict HTTP/1.1", b"POST /predict/batch HTTP/1.1"),
+]
+LENGTHS = [b"%020d", b"9%020d", b"9%05000d", b"+%d", b"\t%d\t", b"1%d"]
+HEADERS = [
+    *(b"Connection: close", b"Connection: Keep-Alive", b"Connection: Upgrade, close"),
+    *(b"Content-Length: 5", b"Content-Length : 5", b"Content_Length: 5", b"Upgrade: h2c"),
+    *(b"Transfer-Encoding: chunked", b"Transfer-Encoding : chunked", b"Transfer_Encoding: chunked"),
+    *(b"transfer-encoding:\tIdentity, CHUNKED", b"Expect: 100-continue", b"Expect: no"),
+    *(
+        b"X-Request-ID: mine",
+        b"X-Request-ID: \xe9",
+        b"Content-Type: a/b",
+        b"Content-Encoding: gzip",
+    ),
+    *(
+        b" folded: 1",
+        b"no colon",
+        b": no name",
+        b"X: \0",
+        b"X: a\nb",
+        b"X: a\rb",
+        b"X: " + b"y" * 9000,
+    ),
+]
+BODIES = [RIDE, b"", b"{", b"5\r\n{}\r\n0\r\n\r\n", request()]
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> list[bytes]:
+    """A request that is odd in one way, or in none: its head, in two parts, and its body."""
+    some = st.sampled_from
+    line, length, headers = b"POST /predict HTTP/1.1", b"%d", [JSON.strip()]
+    match draw(some(["line", "length", "headers", "nothing"])):
+        case "line":
+            line = draw(some(LINES))
+        case "length":
+            length = draw(some(LENGTHS))
+        case "headers":
+            headers += draw(st.lists(some(HEADERS), min_size=1, max_size=2))
+    body = draw(some(BODIES))
+    headers.append(b"Content-Length: " + length % len(body))
+    head = b"\r\n".join([line, b"Host: rides", *headers, b"", b""])
+    cut = draw(st.integers(0, len(line)))
+    return [head[:cut], head[cut:], body]
+
+
+def exchange(worker: Worker, sent: list[bytes]) -> bytes:
+    """All that a client gets that sends so much and no more, until its connection ends."""
+    found: list[bytes] = []
+
+    def ended() -> bool:
+        with suppress(BlockingIOError):
+            found.append(client.recv(65536))
+        return b"" in found
+
+    with socket.create_connection(worker.sockets[0].getsockname(), 5) as client:
+        client.setblocking(False)
+        dispatch(worker, lambda: worker.nr_conns)
+        with suppress(OSError):  # it is closed already
+            for some in sent:
+                client.sendall(some)
+                worker.wait_for_and_dispatch_events(0.001)
+            client.shutdown(socket.SHUT_WR)
+        dispatch(worker, ended)
+    dispatch(worker, lambda: not worker.nr_conns)
+    return NEW_EACH_TIME.sub(rb"\1\r\n", b"".join(found)).replace(CONTINUE, b"")
+
+
+def test_past_gunicorn_or_not_a_connection_goes_the_same_way(
+    app: Flask, lines: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_service.worker.STALL_SECONDS", 1)  # where gunicorn waits for more
+    with worker_of(app) as quick, worker_of(app) as usual:
+        usual.quick = None
+
+        @given(st.lists(packets(), min_size=1, max_size=3), st.booleans())
+        @settings(deadline=None, max_examples=300)
+        def check(requests: list[list[bytes]], together: bool) -> None:
+            sent = [packet for packets in requests for packet in packets if packet]
+            sent = [b"".join(sent)] if together else sent
+            lines.clear()
+            assert exchange(quick, sent) == exchange(usual, sent)
+            known = [re.sub(rb'"(time|ms|request_id)":[^,}]+', b"", line) for line in lines]
+            assert known[: len(known) // 2] == known[len(known) // 2 :]
+
+        check()
+        assert quick.nr == usual.nr
 
 
 @pytest.mark.parametrize(("digits", "status"), [(b"%020d", b"400 "), (b"9%020d", b"413 ")])
