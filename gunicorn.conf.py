@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -46,6 +47,13 @@ preload_app = True  # the models once in memory, for all workers
 control_socket_disable = True  # it would be a file in the home directory
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 loglevel = settings.log_level.lower()
+
+# Each connection is an open file, and a shell's usual limit is 1,024 until one asks for more.
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+files = worker_connections + 256  # the others are counts, pipes, and the models while they load
+files = files if hard == resource.RLIM_INFINITY else min(files, hard)
+if soft != resource.RLIM_INFINITY and soft < files:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
 
 # OpenMP's threads do not survive a fork: a model of scikit-learn would hang.
 os.environ["OMP_NUM_THREADS"] = "1"

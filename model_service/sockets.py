@@ -5,6 +5,7 @@ On Linux; elsewhere, where people develop, a port is emptied and then closed.
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import struct
@@ -15,6 +16,8 @@ from contextlib import contextmanager, suppress
 
 CLOSE_SECONDS = 3.0  # for finding a moment in which nobody waits
 SYN_RECV = "03"  # in the kernel's table of connections
+INTERNET = (socket.AF_INET, socket.AF_INET6)
+NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 CORK = socket.TCP_CORK if sys.platform == "linux" else 4  # TCP_NOPUSH of the BSDs
 
 
@@ -26,7 +29,7 @@ def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
     the port, ours may go to another's queue, and one that waits here would be taken for it: there,
     the queue is emptied and closed at once.
     """
-    ours = sys.platform == "linux" and listener.family in (socket.AF_INET, socket.AF_INET6)
+    ours = sys.platform == "linux" and listener.family in INTERNET
     ours = ours and not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
     if ours:
         listener.listen(0)
@@ -49,7 +52,7 @@ def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
 
 def share(listener: socket.socket, servers: int) -> int:
     """How many of those who wait are for one of so many servers; at least one."""
-    if sys.platform != "linux" or listener.family not in (socket.AF_INET, socket.AF_INET6):
+    if sys.platform != "linux" or listener.family not in INTERNET:
         return 1
     return max(1, -(-waiting(listener) // servers))
 
@@ -70,9 +73,20 @@ def half_open(listener: socket.socket) -> bool:
         return any(cells[1].endswith(port) and cells[3] == SYN_RECV for cells in found)
 
 
+def limit(sock: socket.socket, seconds: int) -> None:
+    """Wait for its client no longer than that, and do not hold back what is sent."""
+    for way in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, way, struct.pack("ll", seconds, 0))
+    if sock.family in INTERNET:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 @contextmanager
 def corked(sock: socket.socket) -> Iterator[None]:
-    """Send what is written meanwhile, headers and body, in one go."""
+    """Send what is written meanwhile, headers and body, in one go; where that can be had."""
+    if sock.family not in INTERNET:
+        yield
+        return
     sock.setsockopt(socket.IPPROTO_TCP, CORK, 1)
     try:
         yield

@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 import selectors
 import socket
-import struct
 import time
 from concurrent.futures import Future
 from contextlib import suppress
@@ -32,11 +31,13 @@ REQUEST_SECONDS = 10.0  # from a request's first byte to its last
 LINGER_SECONDS = 2.0  # for a client to read its last answer and close
 STOP_IDLE_SECONDS = 2.0  # after SIGTERM: what an idle client may still have on its way
 OTHERS_SECONDS = 0.001  # in which other workers may accept
+FILES_SECONDS = 0.5  # in which a connection may close, where no more files may be open
 LOOK_SECONDS = 0.1  # from one look at whose time is up to the next
 NOTIFY_SECONDS = 0.2  # from one sign of life to the next
 STALL_SECONDS = 10  # for a client that does not read its answer
 
-CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
+# gunicorn takes as many digits as `int` does: what it reads and this does not is another request
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,4300})[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 RIDE = b"POST /predict "  # what the event loop answers itself
 EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
@@ -70,7 +71,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        if not self.cfg.accesslog:  # which gunicorn writes, and not for what goes past it
+        logged = self.log.access_log_enabled or self.cfg.statsd_host
+        if self.cfg.keepalive and not logged:  # which gunicorn does, and not of what goes past it
             self.quick = self.wsgi.extensions.get(wire.QUICK)
 
     # --- connections, all in the event loop ------------------------------------------------
@@ -80,12 +82,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
         Whoever wakes first would have them all, and a connection stays where it is.
         """
-        for _ in range(sockets.share(listener, self.cfg.workers)):
+        room = self.worker_connections - self.nr_conns
+        for _ in range(min(room, sockets.share(listener, self.cfg.workers))):
             if not self.admit(listener):
                 break
         if self.cfg.workers > 1:
-            self.accept_at = time.monotonic() + OTHERS_SECONDS
-            super().set_accept_enabled(False)
+            self.rest(OTHERS_SECONDS)
+
+    def rest(self, seconds: float) -> None:
+        """Accept nobody for so long."""
+        self.accept_at = max(self.accept_at, time.monotonic() + seconds)
+        super().set_accept_enabled(False)
 
     def admit(self, listener: socket.socket) -> bool:
         """Accept one; whether there was anybody."""
@@ -93,13 +100,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return False
-        client.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", STALL_SECONDS, 0)
-        )
-        client.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", STALL_SECONDS, 0)
-        )
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as exc:
+            if exc.errno not in sockets.NO_MORE_FILES:
+                raise
+            self.log.warning("nobody is accepted for a while: %s", exc.strerror)
+            self.rest(FILES_SECONDS)
+            return False
+        sockets.limit(client, STALL_SECONDS)
         self.nr_conns += 1
         self.wait(Connection(self.cfg, client, address, listener.getsockname()), REQUEST_SECONDS)
         return True
@@ -148,7 +155,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self.tell(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
             return
         conn.whole = not too_much and not chunked
-        here = missing == 0 and not chunked and head.startswith(RIDE)
+        here = missing == 0 and conn.whole and head.startswith(RIDE)
         if here and sockets.writable(conn.sock):
             self.notify()  # a model may be slow, and many may be asking
             self.answer(conn, end)
@@ -234,8 +241,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             super().notify()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        leaving = self.alive and not self._accepting and self.nr_conns < self.worker_connections
-        super().wait_for_and_dispatch_events(min(timeout, OTHERS_SECONDS if leaving else 0.5))
+        resting = self.alive and not self._accepting and self.nr_conns < self.worker_connections
+        seconds = max(0.0, self.accept_at - time.monotonic()) if resting else 0.5
+        super().wait_for_and_dispatch_events(min(timeout, seconds))
 
     def murder_keepalived(self) -> None:
         """gunicorn calls this between events: see whose time is up."""
@@ -281,4 +289,5 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if name is None:
             name = "bad-request" if isinstance(exc, errors.ParseException) else "error"
         self.log.warning("request refused: %s (%s)", name, type(exc).__name__)
-        client.sendall(wire.refusal(name))
+        with suppress(OSError):  # it is gone: that ends its connection alone
+            client.sendall(wire.refusal(name))

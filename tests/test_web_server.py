@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -108,6 +109,20 @@ def test_counts_are_right_under_several_workers(line: Path) -> None:
     assert answers == [200] * 200
     [count] = re.findall(r'http_requests_total\{route="/predict",status="200"\} (\S+)', counted)
     assert float(count) == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_as_many_files_may_be_open_as_connections(line: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))  # a shell's usual limit
+    try:
+        with server(line) as (process, _):
+            limits = Path(f"/proc/{process.pid}/limits").read_text()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    [files] = re.findall(r"Max open files +(\d+)", limits)
+    assert int(files) > 2000
 
 
 def test_slow_clients_hold_up_nobody(port: int) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import selectors
 import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.http.errors import InvalidHeader
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from local.emulator import HOST
 from model_service import web
@@ -26,6 +32,7 @@ from .factories import FakeModel
 
 RIDE = b'{"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}'
 JSON = b"Content-Type: application/json\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 NEW_EACH_TIME = re.compile(rb"(Date: |X-Request-ID: )[^\r]*\r\n")
 
 
@@ -51,12 +58,13 @@ class Application:
 
 
 @contextmanager
-def worker_of(app: Flask, **options: object) -> Iterator[Worker]:
-    """A worker that listens, and whose events are dispatched by hand."""
+def worker_of(app: Flask, path: str = "", **options: object) -> Iterator[Worker]:
+    """A worker that listens, at *path* or a port, and whose events are dispatched by hand."""
     config = Config()
     for name, value in {"workers": 2, "keepalive": 75, **options}.items():
         config.set(name, value)
-    with socket.create_server((HOST, 0)) as listener, selectors.DefaultSelector() as poller:
+    listening = _local(path) if path else socket.create_server((HOST, 0))
+    with listening as listener, selectors.DefaultSelector() as poller:
         listener.setblocking(False)
         worker = Worker(1, os.getpid(), [listener], Application(app), 30, config, Logger(config))
         worker.poller, worker.alive, worker.tpool = poller, True, worker.get_thread_pool()
@@ -75,7 +83,14 @@ def worker_of(app: Flask, **options: object) -> Iterator[Worker]:
             worker.tmp.close()
 
 
-def dispatch(worker: Worker, until: Callable[[], bool]) -> None:
+def _local(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    return listener
+
+
+def dispatch(worker: Worker, until: Callable[[], object]) -> None:
     """What `Worker.run` does, for a second at most."""
     end = time.monotonic() + 1
     while not until() and time.monotonic() < end:
@@ -149,14 +164,131 @@ def test_past_gunicorn_or_not_the_answer_is_the_same(
         usual = answer(worker, sent)
 
     assert b" " + status in quick.partition(b"\r\n")[0] + b"\r\n"
-    assert quick == usual.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert quick == usual.removeprefix(CONTINUE)
     known = [re.sub(rb'"(time|ms|request_id)":[^,}]+', b"", line) for line in lines]
     assert len(known) in (0, 2) and len(set(known)) <= 1
 
 
-def test_gunicorns_own_log_of_requests_misses_none(app: Flask) -> None:
-    with worker_of(app, accesslog="-") as worker:
+LINES = [
+    *(b"POST /predict HTTP/1.0", b"POST /predict HTTP/1.2", b"POST /predict HTTP/2.0"),
+    *(b"POST /predict HTTP/1.1\nX: y", b"POST /predict HTTP/1.1\0", b"POST /predict"),
+    *(b"POST /predict  HTTP/1.1", b"POST /predict? HTTP/1.1", b"POST http://a/predict HTTP/1.1"),
+    *(b"post /predict HTTP/1.1", b"GET /predict HTTP/1.1", b"POST /predict/batch HTTP/1.1"),
+]
+LENGTHS = [b"%020d", b"9%020d", b"9%05000d", b"+%d", b"\t%d\t", b"1%d"]
+HEADERS = [
+    *(b"Connection: close", b"Connection: Keep-Alive", b"Connection: Upgrade, close"),
+    *(b"Content-Length: 5", b"Content-Length : 5", b"Content_Length: 5", b"Upgrade: h2c"),
+    *(b"Transfer-Encoding: chunked", b"Transfer-Encoding : chunked", b"Transfer_Encoding: chunked"),
+    *(b"transfer-encoding:\tIdentity, CHUNKED", b"Expect: 100-continue", b"Expect: no"),
+    *(
+        b"X-Request-ID: mine",
+        b"X-Request-ID: \xe9",
+        b"Content-Type: a/b",
+        b"Content-Encoding: gzip",
+    ),
+    *(
+        b" folded: 1",
+        b"no colon",
+        b": no name",
+        b"X: \0",
+        b"X: a\nb",
+        b"X: a\rb",
+        b"X: " + b"y" * 9000,
+    ),
+]
+BODIES = [RIDE, b"", b"{", b"5\r\n{}\r\n0\r\n\r\n", request()]
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> list[bytes]:
+    """A request that is odd in one way, or in none: its head, in two parts, and its body."""
+    some = st.sampled_from
+    line, length, headers = b"POST /predict HTTP/1.1", b"%d", [JSON.strip()]
+    match draw(some(["line", "length", "headers", "nothing"])):
+        case "line":
+            line = draw(some(LINES))
+        case "length":
+            length = draw(some(LENGTHS))
+        case "headers":
+            headers += draw(st.lists(some(HEADERS), min_size=1, max_size=2))
+    body = draw(some(BODIES))
+    headers.append(b"Content-Length: " + length % len(body))
+    head = b"\r\n".join([line, b"Host: rides", *headers, b"", b""])
+    cut = draw(st.integers(0, len(line)))
+    return [head[:cut], head[cut:], body]
+
+
+def exchange(worker: Worker, sent: list[bytes]) -> bytes:
+    """All that a client gets that sends so much and no more, until its connection ends."""
+    found: list[bytes] = []
+
+    def ended() -> bool:
+        with suppress(BlockingIOError):
+            found.append(client.recv(65536))
+        return b"" in found
+
+    with socket.create_connection(worker.sockets[0].getsockname(), 5) as client:
+        client.setblocking(False)
+        dispatch(worker, lambda: worker.nr_conns)
+        with suppress(OSError):  # it is closed already
+            for some in sent:
+                client.sendall(some)
+                worker.wait_for_and_dispatch_events(0.001)
+            client.shutdown(socket.SHUT_WR)
+        dispatch(worker, ended)
+    dispatch(worker, lambda: not worker.nr_conns)
+    return NEW_EACH_TIME.sub(rb"\1\r\n", b"".join(found)).replace(CONTINUE, b"")
+
+
+def test_past_gunicorn_or_not_a_connection_goes_the_same_way(
+    app: Flask, lines: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_service.worker.STALL_SECONDS", 1)  # where gunicorn waits for more
+    with worker_of(app) as quick, worker_of(app) as usual:
+        usual.quick = None
+
+        @given(st.lists(packets(), min_size=1, max_size=3), st.booleans())
+        @settings(deadline=None, max_examples=300)
+        def check(requests: list[list[bytes]], together: bool) -> None:
+            sent = [packet for packets in requests for packet in packets if packet]
+            sent = [b"".join(sent)] if together else sent
+            lines.clear()
+            assert exchange(quick, sent) == exchange(usual, sent)
+            known = [re.sub(rb'"(time|ms|request_id)":[^,}]+', b"", line) for line in lines]
+            assert known[: len(known) // 2] == known[len(known) // 2 :]
+
+        check()
+        assert quick.nr == usual.nr
+
+
+@pytest.mark.parametrize(("digits", "status"), [(b"%020d", b"400 "), (b"9%020d", b"413 ")])
+def test_a_body_is_no_request_however_many_digits_its_length_has(
+    app: Flask, digits: bytes, status: bytes
+) -> None:
+    body = request()
+    head = b"POST /predict HTTP/1.1\r\nHost: rides\r\n%sContent-Length: %s\r\n\r\n"
+    with worker_of(app) as worker:
+        with socket.create_connection(worker.sockets[0].getsockname(), 5) as client:
+            client.sendall(head % (JSON, digits % len(body)))
+            dispatch(worker, lambda: worker.nr or any(conn.received for conn in worker.waiting))
+            client.sendall(body)
+            first = receive(worker, client)
+        dispatch(worker, lambda: not worker.nr_conns)
+
+        assert first.startswith(b"HTTP/1.1 " + status)
+        assert worker.nr == 1
+
+
+@pytest.mark.parametrize("wanted", [{"accesslog": "-"}, {"statsd_host": "localhost:8125"}])
+def test_gunicorns_own_log_of_requests_misses_none(app: Flask, wanted: dict[str, Any]) -> None:
+    with worker_of(app, **wanted) as worker:
         assert worker.quick is None
+
+
+def test_no_connection_is_kept_where_none_shall_be(app: Flask) -> None:
+    with worker_of(app, keepalive=0) as worker:
+        assert b"\r\nConnection: close\r\n" in answer(worker, request())
 
 
 def test_a_plain_request_for_a_ride_goes_past_gunicorn(
@@ -201,6 +333,14 @@ def test_a_client_that_is_gone_ends_its_connection_alone(app: Flask) -> None:
         assert worker.nr_conns == 1
 
 
+def test_a_client_that_is_gone_before_it_is_refused_harms_nobody(app: Flask) -> None:
+    here, gone = socket.socketpair()
+    gone.close()
+
+    with worker_of(app) as worker, here:
+        worker.handle_error(None, here, "", InvalidHeader("X"))
+
+
 def test_a_worker_accepts_its_share_and_leaves_the_rest_for_a_moment(app: Flask) -> None:
     with worker_of(app, workers=4) as worker, ExitStack() as stack:
         [listener] = worker.sockets
@@ -214,6 +354,49 @@ def test_a_worker_accepts_its_share_and_leaves_the_rest_for_a_moment(app: Flask)
 
         dispatch(worker, lambda: worker.nr_conns == 16)  # where no other worker takes them
         assert worker.nr_conns == 16
+
+
+def test_a_worker_accepts_no_more_than_it_may_hold(app: Flask) -> None:
+    with worker_of(app, workers=1, worker_connections=3) as worker, ExitStack() as stack:
+        [listener] = worker.sockets
+        for _ in range(16):
+            stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+
+        worker.accept(listener)
+
+        assert worker.nr_conns == 3
+
+
+def test_a_worker_that_may_open_no_more_files_keeps_what_it_has(app: Flask) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with worker_of(app) as worker, ExitStack() as stack:
+        address = worker.sockets[0].getsockname()
+        first, second = (
+            stack.enter_context(socket.create_connection(address, 5)) for _ in range(2)
+        )
+        dispatch(worker, lambda: worker.nr_conns == 1)
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            worker.accept(worker.sockets[0])
+            first.sendall(request())
+            assert receive(worker, first).startswith(b"HTTP/1.1 200")
+            assert worker.nr_conns == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+        second.sendall(request())
+        assert receive(worker, second).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("connection", [b"keep-alive", b"close"])  # past gunicorn, and not
+def test_a_local_socket_is_served_as_well(app: Flask, tmp_path: Path, connection: bytes) -> None:
+    path = str(tmp_path / "service")
+    with worker_of(app, path) as worker, socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        client.sendall(request(JSON + b"Connection: %s\r\n" % connection))
+
+        assert b"Connection: %s\r\n" % connection in receive(worker, client)
 
 
 def test_a_worker_that_is_alone_accepts_all(app: Flask) -> None:
