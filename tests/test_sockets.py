@@ -82,3 +82,12 @@ def test_a_port_that_closes_takes_who_has_connected_and_nobody_new(
         one.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, 0.2)
+
+
+def test_an_answer_that_is_not_taken_whole_is_none() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+
+        assert sockets.sent(here, b"a")
+        assert not sockets.sent(here, bytes(10_000_000))

@@ -310,6 +310,8 @@ def test_the_last_answer_of_a_worker_closes_the_connection(app: Flask, why: str)
         with socket.create_connection(address, 5) as client:
             client.sendall(request())
             assert b"Connection: keep-alive" in receive(worker, client)
+            [conn] = worker.waiting
+            assert conn.timeout > time.monotonic() + 60  # of 75 that it is kept
 
             worker.alive = why != "stops"
             worker.max_requests = 2 if why == "has answered enough" else worker.max_requests
@@ -344,7 +346,7 @@ def test_a_client_that_is_gone_before_it_is_refused_harms_nobody(app: Flask) -> 
 def test_a_worker_accepts_its_share_and_leaves_the_rest_for_a_moment(app: Flask) -> None:
     with worker_of(app, workers=4) as worker, ExitStack() as stack:
         [listener] = worker.sockets
-        for _ in range(16):
+        for _ in range(15):
             stack.enter_context(socket.create_connection(listener.getsockname(), 5))
 
         worker.accept(listener)
@@ -352,14 +354,35 @@ def test_a_worker_accepts_its_share_and_leaves_the_rest_for_a_moment(app: Flask)
         worker.set_accept_enabled(True)
         assert listener not in {key.fileobj for key in worker.poller.get_map().values()}
 
-        dispatch(worker, lambda: worker.nr_conns == 16)  # where no other worker takes them
-        assert worker.nr_conns == 16
+        dispatch(worker, lambda: worker.nr_conns == 15)  # where no other worker takes them
+        assert worker.nr_conns == 15
+
+
+def test_a_worker_that_answers_says_that_it_lives(app: Flask) -> None:
+    with worker_of(app) as worker:
+        before = worker.tmp.last_update()
+        answer(worker, request())
+        assert worker.tmp.last_update() != before
+
+
+def test_a_worker_sleeps_where_it_is_full_and_not_where_it_rests(app: Flask) -> None:
+    def seconds(worker: Worker) -> float:
+        began = time.monotonic()
+        worker.wait_for_and_dispatch_events(0.2)
+        return time.monotonic() - began
+
+    with worker_of(app, worker_connections=2) as worker, ExitStack() as stack:
+        [listener] = worker.sockets
+        for most, least in ((0.1, 0.0), (1.0, 0.19)):
+            stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+            worker.accept(listener)
+            assert least <= seconds(worker) <= most
 
 
 def test_a_worker_accepts_no_more_than_it_may_hold(app: Flask) -> None:
     with worker_of(app, workers=1, worker_connections=3) as worker, ExitStack() as stack:
         [listener] = worker.sockets
-        for _ in range(16):
+        for _ in range(15):
             stack.enter_context(socket.create_connection(listener.getsockname(), 5))
 
         worker.accept(listener)
@@ -379,6 +402,7 @@ def test_a_worker_that_may_open_no_more_files_keeps_what_it_has(app: Flask) -> N
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
         try:
             worker.accept(worker.sockets[0])
+            assert worker.accept_at > time.monotonic() + 0.1
             first.sendall(request())
             assert receive(worker, first).startswith(b"HTTP/1.1 200")
             assert worker.nr_conns == 1
