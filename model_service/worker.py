@@ -73,7 +73,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().load_wsgi()
         logged = self.log.access_log_enabled or self.cfg.statsd_host
         if self.cfg.keepalive and not logged:  # which gunicorn does, and not of what goes past it
-            self.quick = self.wsgi.extensions.get(wire.QUICK)
+            self.quick = getattr(self.wsgi, "extensions", {}).get(wire.QUICK)  # if it is Flask's
 
     # --- connections, all in the event loop ------------------------------------------------
 

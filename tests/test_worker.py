@@ -50,15 +50,15 @@ def app(lines: list[bytes]) -> Flask:
 class Application:
     """What gunicorn's worker asks of its application."""
 
-    def __init__(self, app: Flask) -> None:
+    def __init__(self, app: Callable[..., Any]) -> None:
         self.app = app
 
-    def wsgi(self) -> Flask:
+    def wsgi(self) -> Callable[..., Any]:
         return self.app
 
 
 @contextmanager
-def worker_of(app: Flask, path: str = "", **options: object) -> Iterator[Worker]:
+def worker_of(app: Callable[..., Any], path: str = "", **options: object) -> Iterator[Worker]:
     """A worker that listens, at *path* or a port, and whose events are dispatched by hand."""
     config = Config()
     for name, value in {"workers": 2, "keepalive": 75, **options}.items():
@@ -284,6 +284,19 @@ def test_a_body_is_no_request_however_many_digits_its_length_has(
 def test_gunicorns_own_log_of_requests_misses_none(app: Flask, wanted: dict[str, Any]) -> None:
     with worker_of(app, **wanted) as worker:
         assert worker.quick is None
+
+
+def test_what_is_wrapped_around_the_application_sees_every_request(app: Flask) -> None:
+    seen: list[str] = []
+
+    def wrapped(environ: Any, start_response: Any) -> Any:
+        seen.append(environ["PATH_INFO"])
+        return app(environ, start_response)
+
+    with worker_of(wrapped) as worker:
+        assert answer(worker, request()).startswith(b"HTTP/1.1 200")
+
+    assert seen == ["/predict"]
 
 
 def test_no_connection_is_kept_where_none_shall_be(app: Flask) -> None:
