@@ -1,4 +1,4 @@
-"""HTTP as bytes, for answers that do not need all of gunicorn.
+"""HTTP as bytes: what has come of a request, and answers that do not need all of gunicorn.
 
 gunicorn's own parser reads the head of every request.  What it makes of one for a framework, and of
 its answer, takes as long as scoring a ride does; so a plain request for a ride goes past it.
@@ -6,11 +6,12 @@ its answer, takes as long as scoring a ride does; so a plain request for a ride 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from gunicorn import SERVER, util
@@ -20,15 +21,41 @@ from gunicorn.http.unreader import IterUnreader
 
 from . import problems
 from .access import SECURITY
+from .quotes import MAX_BODY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+# gunicorn takes as many digits as `int` does: what it reads and this does not is another request
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,4300})[ \t]*\r\n", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
+RIDE = b"POST /predict "  # what is answered where it was read
 
 Quick = Callable[["WSGIEnvironment"], bytes]
 """Answers what `plain` says of a request, with the bytes of a connection that is kept."""
 
 QUICK = "quick"
 """A Flask application that has one says so under this name in its ``extensions``."""
+
+
+class Body(NamedTuple):
+    """What a request's head says of its body."""
+
+    length: int
+    """Bytes; 0 where it does not say."""
+    wanted: bool
+    """All of it is waited for: it is not too much, and not in chunks."""
+
+
+def body_of(head: bytes) -> Body:
+    """
+    >>> body_of(b"POST / HTTP/1.1\\r\\nContent-Length: 66\\r\\n\\r\\n")
+    Body(length=66, wanted=True)
+    """
+    found = CONTENT_LENGTH.search(head)
+    length = int(found[1]) if found else 0
+    return Body(length, wanted=length <= MAX_BODY and CHUNKED.search(head) is None)
 
 
 def plain(config: Any, head: bytes, body: bytes, client: Any) -> WSGIEnvironment | None:

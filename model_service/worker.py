@@ -11,7 +11,6 @@ a plain request for one goes past what gunicorn makes of requests and answers (s
 
 from __future__ import annotations
 
-import re
 import selectors
 import socket
 import time
@@ -24,7 +23,6 @@ from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from . import sockets, wire
-from .quotes import MAX_BODY
 
 MAX_HEADERS = 32 * 1024  # bytes
 REQUEST_SECONDS = 10.0  # from a request's first byte to its last
@@ -35,12 +33,6 @@ FILES_SECONDS = 0.5  # in which a connection may close, where no more files may 
 LOOK_SECONDS = 0.1  # from one look at whose time is up to the next
 NOTIFY_SECONDS = 0.2  # from one sign of life to the next
 STALL_SECONDS = 10  # for a client that does not read its answer
-
-# gunicorn takes as many digits as `int` does: what it reads and this does not is another request
-CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,4300})[ \t]*\r\n", re.IGNORECASE)
-CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-RIDE = b"POST /predict "  # what the event loop answers itself
-EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 
 REFUSALS: dict[type[Exception], str] = {
     errors.LimitRequestHeaders: "headers-too-large",
@@ -53,7 +45,7 @@ class Connection(TConn):  # type: ignore[misc]
 
     received: bytes = b""
     whole: bool = False
-    """The request at hand came with all of its body."""
+    """The request at hand comes with all of its body."""
     lingering: bool = False
 
 
@@ -135,27 +127,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.proceed(conn)
 
     def proceed(self, conn: Connection) -> None:
-        """Hand the request to a thread, once it is whole or nobody will want the rest."""
+        """Answer the request, or hand it to a thread, once it is whole or the rest is unwanted."""
         end = conn.received.find(b"\r\n\r\n") + 4
-        if end < 4:
-            if len(conn.received) > MAX_HEADERS:
-                self.refuse(conn, "headers-too-large")
-            return
-        if end > MAX_HEADERS:
+        head = conn.received[:end] if end >= 4 else conn.received
+        if len(head) > MAX_HEADERS:
             self.refuse(conn, "headers-too-large")
             return
-        head = conn.received[:end]
-        length = CONTENT_LENGTH.search(head)
-        missing = (int(length[1]) if length else 0) + end - len(conn.received)
-        too_much = length is not None and int(length[1]) > MAX_BODY
-        chunked = CHUNKED.search(head) is not None
-        if missing > 0 and not too_much and not chunked:
-            if EXPECT.search(head):
-                conn.received = EXPECT.sub(b"", conn.received, count=1)
+        if end < 4:
+            return
+        length, conn.whole = wire.body_of(head)
+        missing = end + length - len(conn.received)
+        if missing > 0 and conn.whole:
+            if wire.EXPECT.search(head):
+                conn.received = wire.EXPECT.sub(b"", conn.received, count=1)
                 self.tell(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
             return
-        conn.whole = not too_much and not chunked
-        here = missing == 0 and conn.whole and head.startswith(RIDE)
+        here = missing == 0 and conn.whole and head.startswith(wire.RIDE)
         if here and sockets.writable(conn.sock):
             self.notify()  # a model may be slow, and many may be asking
             self.answer(conn, end)

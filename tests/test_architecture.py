@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"quotes"},
     "access": {"errors", "metrics"},
     "openapi": {"errors", "problems", "quotes", "rides", "zones"},
-    "wire": {"access", "problems"},
+    "wire": {"access", "problems", "quotes"},
     "quoting": {
         *("access", "errors", "metrics", "openapi", "problems", "quotes", "scoring", "wire"),
     },
@@ -71,7 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "served": {"model", "quotes", "scoring", "settings"},
     "spark": {"buckets", "errors", "notes", "places", "quotes", "runs", "served", "settings"},
     "sockets": set(),
-    "worker": {"quotes", "sockets", "wire"},
+    "worker": {"sockets", "wire"},
 }
 FREE_OF_AWS_AND_MLFLOW = {"errors", "settings", "rides", "features", "scoring", "records"}
 
