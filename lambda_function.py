@@ -36,6 +36,7 @@ model = models.load(
     sha256=settings.model_sha256,
     allow_pickled=settings.allow_pickled_models,
     run_id=settings.run_id,
+    field=settings.prediction_field,
 )
 publish: publisher.Publish = publisher.discard
 keep: rejects.Keep = rejects.discard

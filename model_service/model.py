@@ -34,6 +34,10 @@ TRUSTED_TYPES = frozenset(
 """What a skops file may hold beyond what skops itself trusts."""
 
 
+FIELDS = {"duration": "ride_duration", "cost": "ride_cost"}
+"""Of the targets that a model may name in its metadata: where their values go."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A `scoring.Model` that has answered the warm-up ride."""
@@ -49,17 +53,24 @@ class LoadedModel:
 
 
 def load(
-    location: str, *, sha256: str = "", allow_pickled: bool = False, run_id: str = ""
+    location: str,
+    *,
+    sha256: str = "",
+    allow_pickled: bool = False,
+    run_id: str = "",
+    field: str = "",
 ) -> LoadedModel:
     """The model at *location* (``s3://bucket/prefix`` or a path), warmed up.
 
-    *sha256* is that of ``MLmodel`` and the served flavour's data file, concatenated.
-    Raises `ModelError` where the model cannot be read, differs from *sha256*, is not trusted, or
-    cannot score the warm-up ride.
+    *sha256* is that of ``MLmodel`` and the served flavour's data file, concatenated; *field* is
+    what its answers are published as.
+    Raises `ModelError` where the model cannot be read, differs from *sha256*, is not trusted, says
+    that it predicts what belongs into another field, or cannot score the warm-up ride.
     """
     files = artifacts.at(location)
     text = files.read("MLmodel")
     mlmodel = _parse(text)
+    _refuse_other_targets(mlmodel, field)
     flavour, name = _served(mlmodel)
     if flavour != "onnx" and find_spec("mlflow") is None:
         raise ModelError(
@@ -134,6 +145,14 @@ def _data(path: Path, name: str, text: bytes) -> bytes:
     names = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
     contents = {name: copy.read(name) for name in names if name != "MLmodel"}
     return b"".join(b"%s\0%d\0%s" % (n.encode(), len(c), c) for n, c in contents.items())
+
+
+def _refuse_other_targets(mlmodel: dict[str, Any], field: str) -> None:
+    metadata = mlmodel.get("metadata")
+    target = metadata.get("target") if isinstance(metadata, dict) else None
+    its_own = FIELDS.get(target) if isinstance(target, str) else None
+    if its_own and field in FIELDS.values() and field != its_own:
+        raise ModelError(f"the model predicts a ride's {target}: its answers are no {field}")
 
 
 def _refuse_code(mlmodel: dict[str, Any], flavour: str) -> None:

@@ -10,23 +10,25 @@ from .settings import BatchSettings, WebSettings
 
 def load(settings: BatchSettings | WebSettings) -> Models:
     """The models that *settings* name, warmed up.  Raises `ModelError`."""
+    durations = Target(minimum=settings.prediction_min, maximum=settings.prediction_max)
     duration = model.load(
         settings.model_location,
         sha256=settings.model_sha256,
         allow_pickled=settings.allow_pickled_models,
+        field=durations.field,
     )
-    durations = Target(minimum=settings.prediction_min, maximum=settings.prediction_max)
     if not settings.cost_model_location:
         return Models(Served(duration, durations))
-    cost = model.load(
-        settings.cost_model_location,
-        sha256=settings.cost_model_sha256,
-        allow_pickled=settings.allow_pickled_models,
-    )
     costs = Target(
         "ride_cost_prediction_model",
         "ride_cost",
         settings.cost_prediction_min,
         settings.cost_prediction_max,
+    )
+    cost = model.load(
+        settings.cost_model_location,
+        sha256=settings.cost_model_sha256,
+        allow_pickled=settings.allow_pickled_models,
+        field=costs.field,
     )
     return Models(Served(duration, durations), Served(cost, costs))

@@ -62,6 +62,34 @@ def test_an_onnx_model_with_weights_in_a_file_of_their_own_is_refused(tmp_path: 
         model.load(str(tmp_path / "model"))
 
 
+@pytest.mark.parametrize(
+    ("target", "field"), [("cost", "ride_duration"), ("duration", "ride_cost")]
+)
+def test_a_model_of_another_target_is_refused(tmp_path: Path, target: str, field: str) -> None:
+    path = models.write_onnx(tmp_path, metadata={"target": target})
+
+    with pytest.raises(ModelError, match=f"predicts a ride's {target}: its answers are no {field}"):
+        model.load(str(path), field=field)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "field"),
+    [
+        ({"target": "cost"}, "ride_cost"),
+        ({"target": "cost"}, "fare_of_mine"),
+        ({"target": "cost"}, ""),
+        ({"target": "tips"}, "ride_cost"),
+        ({"target": ["cost"]}, "ride_duration"),
+        ("cost", "ride_duration"),
+        (None, "ride_duration"),
+    ],
+)
+def test_what_a_model_may_say_of_its_target(tmp_path: Path, metadata: Any, field: str) -> None:
+    path = models.write_onnx(tmp_path, metadata=metadata)
+
+    assert model.load(str(path), field=field).version == models.RUN_ID
+
+
 @pytest.mark.parametrize("spelt", [str.lower, str.upper])
 def test_a_model_of_the_right_digest_is_loaded(tmp_path: Path, spelt: Callable[[str], str]) -> None:
     path = models.write_onnx(tmp_path)

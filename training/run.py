@@ -110,7 +110,7 @@ def _prove(plan: Plan, read: Months, tested: Tested, step: Step) -> Proven:
 def _log(plan: Plan, read: Months, tested: Tested, proven: Proven) -> tuple[str, str]:
     described = {Path(drift.FILE).name: msgspec.json.encode(proven.described)}
     return tracking.log(
-        tracking.Champion(tested.champion.value, proven.graph, described),
+        tracking.Champion(plan.target, tested.champion.value, proven.graph, described),
         told(plan, len(read.training)),
         {**_flat(tested.metrics), "onnx_largest_difference": proven.difference},
         data=[(of.use, plan.data, of.file) for of in read.rows],

@@ -26,6 +26,7 @@ from sklearn.base import RegressorMixin
 
 from model_service.errors import ServiceError
 
+from .data import Target
 from .fit import INPUTS
 from .provenance import File
 
@@ -52,6 +53,7 @@ class Champion:
     A class because MLflow asks a flavour for a method of this name.
     """
 
+    target: Target
     pipeline: RegressorMixin
     graph: bytes
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class Champion:
                 signature=_signature(),
                 pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
                 extra_files=[str(file) for file in extra] or None,
+                metadata={"target": self.target},  # which the service compares with what it serves
             )
         (Path(path) / DATA_FILE).write_bytes(self.graph)
         mlflow_model.add_flavor("onnx", data=DATA_FILE, onnx_version=version("onnx"))
