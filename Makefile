@@ -17,6 +17,7 @@ BUILT := archivefunction:lambda batchfunction:batch
 MODEL ?=
 COST_MODEL ?=
 EVENT ?= events/one-ride.json
+PORT ?= 9696
 PIPENV_VERSION := 2026.10.3
 PY := .venv/bin/python
 DATA := $(if $(TLC_DATA),--data "$(TLC_DATA)")
@@ -125,10 +126,10 @@ model: .venv/run-installed  ## a small trained model of each target into build/
 	$(PY) -m training train --rides 10000 $(DATA) --target cost --output build/cost-model
 
 .PHONY: web
-web: .venv/run-installed  ## the web service and its page, on http://127.0.0.1:9696
+web: .venv/run-installed  ## the web service and its page, on http://127.0.0.1:9696 (or PORT=…)
 	@test -e build/model/MLmodel -a -e build/cost-model/MLmodel || $(MAKE) model
 	MODEL_LOCATION=build/model COST_MODEL_LOCATION=build/cost-model \
-	$(PY) serve.py --bind=127.0.0.1:9696
+	$(PY) serve.py --bind=127.0.0.1:$(PORT)
 
 .PHONY: mlflow-ui
 mlflow-ui: .venv/run-installed  ## the training runs of make model, on http://127.0.0.1:5000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import resource
 import shutil
@@ -60,12 +61,15 @@ os.environ["OMP_NUM_THREADS"] = "1"
 counts = mkdtemp(prefix="prometheus-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
 made_by = os.getpid()
+atexit.register(lambda: os.getpid() == made_by and shutil.rmtree(counts, ignore_errors=True))
 
 
 def when_ready(server: Any) -> None:
-    for address in server.address:
+    for listener in server.LISTENERS:
+        address = listener.sock.getsockname()
         if isinstance(address, tuple):
             host = "localhost" if address[0] in ("0.0.0.0", "::") else address[0]
+            host = f"[{host}]" if ":" in host else host
             server.log.info("The page: http://%s:%s/ (its API: /docs)", host, address[1])
 
 
@@ -85,8 +89,3 @@ def child_exit(server: Any, worker: Any) -> None:
     from prometheus_client import multiprocess
 
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
-
-
-def on_exit(server: Any) -> None:
-    if os.getpid() == made_by:
-        shutil.rmtree(counts, ignore_errors=True)

@@ -12,10 +12,13 @@ import sys
 from model_service.errors import SettingsError
 from model_service.settings import WebSettings
 
+SAYS = {"-h", "--help", "-v", "--version"}  # and starts nothing
+
 
 def main(arguments: list[str]) -> None:
     try:
-        WebSettings.from_env(os.environ)
+        if not SAYS.intersection(arguments):
+            WebSettings.from_env(os.environ)
     except SettingsError as exc:
         sys.exit(f"cannot start: {exc}")
     if not os.environ.get("WEB_CONCURRENCY", "").strip():

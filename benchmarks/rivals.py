@@ -65,7 +65,9 @@ def constant() -> Flask:
 def past() -> Flask:
     app = constant()
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(ANSWER)))]
-    app.extensions[wire.QUICK] = lambda environ: wire.answer("200 OK", headers, ANSWER)
+    app.extensions[wire.DOOR] = wire.Door(
+        lambda environ: wire.answer("200 OK", headers, ANSWER), wire.refusal
+    )
     return app
 
 

@@ -31,10 +31,13 @@ def main(address: str = "http://127.0.0.1:9696") -> int:
     try:
         outcomes = quotes(address, RIDES)
     except HTTPError as exc:  # the request as a whole was refused
-        print(json.load(exc)["detail"], file=sys.stderr)
+        print(f"refused with {exc.code}: {exc.reason}", file=sys.stderr)
         return 1
     except URLError as exc:
         print(f"{address} cannot be reached: {exc.reason}", file=sys.stderr)
+        return 1
+    except ValueError:
+        print(f"What answers at {address} is not this service.", file=sys.stderr)
         return 1
     for ride, outcome in zip(RIDES, outcomes, strict=True):
         name = ride.get("ride_id", "a ride")

@@ -147,6 +147,6 @@ def _clock(ride: Ride) -> tuple[float, float, float]:
 
 
 def _as(values: Array, dtype: np.dtype[Any]) -> Array:
-    if dtype == TEXT and values.dtype != TEXT:
+    if dtype.kind == "O" and values.dtype.kind != "O":
         return np.array([str(value) for value in values.tolist()], dtype=TEXT)
     return values.astype(dtype, copy=False)

@@ -26,9 +26,11 @@ class Kind(NamedTuple):
 
 
 KINDS: Mapping[str, Kind] = {
-    "bad-request": Kind(400, "Not an HTTP request", "Send HTTP/1.1."),
+    "bad-request": Kind(
+        400, "Not a request of HTTP", "Send HTTP/1.1, with headers as they should be."
+    ),
     "malformed": Kind(400, "The body is not JSON", "Send one JSON document in UTF-8."),
-    "not-found": Kind(404, "There is nothing here", "See the paths above."),
+    "not-found": Kind(404, "There is nothing here", "See /docs."),
     "method-not-allowed": Kind(405, "Not with this method", "See the header Allow."),
     "timeout": Kind(408, "The request took too long to arrive", "Send it in one go."),
     "length-required": Kind(411, "The body has no length", "Send a Content-Length."),
@@ -36,7 +38,9 @@ KINDS: Mapping[str, Kind] = {
     "not-json": Kind(
         415, "The body is of another type", "Send Content-Type: application/json, not compressed."
     ),
-    "headers-too-large": Kind(431, "The headers are too large", "Send fewer or shorter ones."),
+    "headers-too-large": Kind(
+        431, "The address or the headers are too large", "Send fewer or shorter ones."
+    ),
     "invalid-ride": Kind(422, "The ride breaks a rule", "Its field and rule are in the answer."),
     "unscorable": Kind(422, "No model has an answer to this ride", "Trying again will not help."),
     "error": Kind(500, "The fault is ours", "Report the X-Request-ID."),

@@ -84,16 +84,24 @@ def views(models: Models, metrics: Metrics, write: Write) -> Mapping[str, View]:
     return {route: of(route) for route in quote}
 
 
-def whole(view: View, metrics: Metrics, write: Write) -> Callable[[WSGIEnvironment], bytes]:
-    """*view* as `access.observed` would have it, and its reply as bytes of HTTP."""
+def door(view: View, metrics: Metrics, write: Write) -> wire.Door:
+    """*view*, and what is refused, as `access.observed` has all other requests."""
 
-    def answer(environ: WSGIEnvironment) -> bytes:
+    def quote(environ: WSGIEnvironment) -> bytes:
         access.arrive(environ)
-        reply = view(environ)
-        added = access.leave(environ, str(reply.status), metrics, write)
-        return wire.answer(STATUS[reply.status], [*reply.headers, *added], reply.body)
+        return whole(view(environ), environ)
 
-    return answer
+    def refuse(name: str) -> bytes:
+        environ: WSGIEnvironment = {"REQUEST_METHOD": ""}  # it was not read
+        access.arrive(environ)
+        return whole(refusal(problems.problem(name)), environ, "close")
+
+    def whole(reply: Reply, environ: WSGIEnvironment, connection: str = "keep-alive") -> bytes:
+        added = access.leave(environ, str(reply.status), metrics, write)
+        headers = [*reply.headers, *added]
+        return wire.answer(STATUS[reply.status], headers, reply.body, connection)
+
+    return wire.Door(quote, refuse)
 
 
 def failure(exc: Exception, environ: WSGIEnvironment, write: Write) -> Reply:

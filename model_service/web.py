@@ -43,7 +43,7 @@ def create_app(
     _add_health(app, models, metrics)
     _add_pages(app, page)
     _add_problems(app, write)
-    app.extensions[wire.QUICK] = quoting.whole(views["/predict"], metrics, write)
+    app.extensions[wire.DOOR] = quoting.door(views["/predict"], metrics, write)
     observed = access.observed(app.wsgi_app, metrics, write)
     app.wsgi_app = observed  # type: ignore[assignment, method-assign]
     return app

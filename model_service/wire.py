@@ -10,17 +10,16 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
 from gunicorn import SERVER, util
 from gunicorn.http.errors import ParseException
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 
 from . import problems
-from .access import SECURITY
 from .quotes import MAX_BODY
 
 if TYPE_CHECKING:
@@ -32,10 +31,17 @@ CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 RIDE = b"POST /predict "  # what is answered where it was read
 
-Quick = Callable[["WSGIEnvironment"], bytes]
-"""Answers what `plain` says of a request, with the bytes of a connection that is kept."""
 
-QUICK = "quick"
+class Door(NamedTuple):
+    """What an application does for the worker past WSGI, in bytes of HTTP."""
+
+    quote: Callable[[WSGIEnvironment], bytes]
+    """Answers what `plain` says of a request, on a connection that is kept."""
+    refuse: Callable[[str], bytes]
+    """Answers a request that is not read, with the problem of that name, and closes."""
+
+
+DOOR = "door"
 """A Flask application that has one says so under this name in its ``extensions``."""
 
 
@@ -91,16 +97,9 @@ def answer(
 
 
 def refusal(name: str) -> bytes:
-    """A problem, on a connection that is closed."""
-    problem = problems.problem(name)
-    body = msgspec.json.encode(problem)
-    headers = [
-        ("Content-Type", problems.MEDIA_TYPE),
-        ("Content-Length", str(len(body))),
-        ("Cache-Control", "no-store"),
-        *SECURITY,
-    ]
-    return answer(f"{problem.status} {problem.title}", headers, body, "close")
+    """What an application without a door says of a request that is not read."""
+    status = HTTPStatus(problems.KINDS[name].status)
+    return answer(f"{status.value} {status.phrase}", [("Content-Length", "0")], b"", "close")
 
 
 @lru_cache(1)

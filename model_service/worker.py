@@ -59,13 +59,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.accept_at = 0.0
         self.look_at = 0.0
         self.notify_at = 0.0
-        self.quick: wire.Quick | None = None
+        self.door: wire.Door | None = None
+        self.quick = False  # what is plain goes past gunicorn
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        logged = self.log.access_log_enabled or self.cfg.statsd_host
-        if self.cfg.keepalive and not logged:  # which gunicorn does, and not of what goes past it
-            self.quick = getattr(self.wsgi, "extensions", {}).get(wire.QUICK)  # if it is Flask's
+        self.door = getattr(self.wsgi, "extensions", {}).get(wire.DOOR)  # if it is Flask's
+        logged = self.log.access_log_enabled or self.cfg.statsd_host  # only what does not go past
+        self.quick = bool(self.cfg.keepalive) and not logged
 
     # --- connections, all in the event loop ------------------------------------------------
 
@@ -152,18 +153,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def answer(self, conn: Connection, end: int) -> None:
         """Answer here: handing a ride to a thread and back costs as much as scoring it."""
         environ = None
-        if self.quick and self.alive and self.nr + 1 < self.max_requests:
+        if self.door and self.quick and self.alive and self.nr + 1 < self.max_requests:
             head, body = conn.received[:end], conn.received[end:]
             environ = wire.plain(self.cfg, head, body, conn.client)
-        if self.quick and environ:
+        if self.door and environ:
             self.nr += 1
             conn.received = b""
-            kept = sockets.sent(conn.sock, self.quick(environ))
+            kept = sockets.sent(conn.sock, self.door.quote(environ))
         else:
             self.open(conn)
             kept = self.handle(conn)
+            if kept:
+                conn.sock.setblocking(False)
         if kept:
-            conn.sock.setblocking(False)
             conn.timeout = time.monotonic() + self.cfg.keepalive
         else:
             self.unwatch(conn)
@@ -192,9 +194,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def refuse(self, conn: Connection, name: str) -> None:
         """Answer with a problem, without a thread, and close."""
-        self.tell(conn, wire.refusal(name))
+        self.tell(conn, self.refusal(name))
         self.unwatch(conn)
         self.linger(conn)
+
+    def refusal(self, name: str) -> bytes:
+        return self.door.refuse(name) if self.door else wire.refusal(name)
 
     def tell(self, conn: Connection, data: bytes) -> None:
         with suppress(OSError):  # it is gone, or does not read: the deadline sees to it
@@ -263,6 +268,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     # --- requests --------------------------------------------------------------------------
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
+        if not conn.whole:
+            req.force_close()  # so that the answer says it
         with sockets.corked(conn.sock):
             return bool(super().handle_request(req, conn))
 
@@ -277,4 +284,4 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             name = "bad-request" if isinstance(exc, errors.ParseException) else "error"
         self.log.warning("request refused: %s (%s)", name, type(exc).__name__)
         with suppress(OSError):  # it is gone: that ends its connection alone
-            client.sendall(wire.refusal(name))
+            client.sendall(self.refusal(name))

@@ -123,7 +123,9 @@ test("a quote is said in a sentence, with its ranges, and without a cost where t
 
 test("now is New York's", () => {
   assert.equal(words.newYorkTime(new Date("2021-03-01T13:15:00Z")), "2021-03-01T08:15");
-  assert.equal(words.moment("2021-03-01T08:15"), "Mon, Mar 1, 8:15 AM");
+  const sameYear = new Date("2021-12-31T12:00Z");
+  assert.equal(words.moment("2021-03-01T08:15", sameYear), "Mon, Mar 1, 8:15 AM");
+  assert.equal(words.moment("2022-03-01T08:15", sameYear), "Tue, Mar 1, 2022, 8:15 AM");
 });
 
 /** A service that never answers: what is asked of it ends when it is told to. */

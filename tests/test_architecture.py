@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"quotes"},
     "access": {"errors", "metrics"},
     "openapi": {"errors", "problems", "quotes", "rides", "zones"},
-    "wire": {"access", "problems", "quotes"},
+    "wire": {"problems", "quotes"},
     "quoting": {
         *("access", "errors", "metrics", "openapi", "problems", "quotes", "scoring", "wire"),
     },

@@ -305,6 +305,38 @@ def test_a_distance_that_is_none_is_not_sent(visit: Visit) -> None:
     assert len(visit.asked) == before
 
 
+def test_a_distance_that_is_taken_away_is_asked_for(visit: Visit) -> None:
+    visit.ride()
+    before = len(visit.asked)
+
+    visit.page.get_by_label("Distance").fill("")
+
+    expect(visit.page.locator(".invitation")).to_have_text("Say how far it is.")
+    expect(visit.page.locator("#miles-hint")).to_have_text("How far is it?")
+    visit.page.get_by_label("Distance").fill("9.99")
+    expect(visit.page.locator("#duration .value")).to_have_text("30 min")
+    assert len(visit.asked) == before + 1
+
+
+def test_the_longest_distance_that_the_service_takes_is_sent(visit: Visit) -> None:
+    visit.ride()
+
+    visit.page.get_by_label("Distance").fill("999.99")
+
+    expect(visit.page.get_by_role("alert")).to_contain_text(
+        "no answer to this ride"
+    )  # of the model
+
+
+def test_a_date_before_all_taxis_is_refused_in_words(visit: Visit) -> None:
+    visit.ride()
+    visit.page.get_by_label("Later").check()
+
+    visit.page.locator("#time").fill("2008-12-31T23:59")
+
+    expect(visit.page.get_by_role("alert")).to_have_text("Choose a date from 2009 to 9998.")
+
+
 def test_it_says_that_it_is_offline_and_goes_on_when_it_is_not(visit: Visit) -> None:
     visit.ride()
 
@@ -354,10 +386,11 @@ def test_the_start_prints_the_address_of_the_page(
     locations: tuple[Path, Path], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    with server(locations[0], 0, f"--log-file={log}") as (_, port):
+    with server(locations[0], 0, f"--log-file={log}", "--bind=[::1]:0") as (_, port):
         said = log.read_text()
 
     assert f"The page: http://{HOST}:{port}/ " in said
+    assert re.search(r"The page: http://\[::1\]:[1-9]\d*/ ", said)
 
 
 def test_recent_quotes_come_back_after_a_reload_and_can_be_asked_again(visit: Visit) -> None:

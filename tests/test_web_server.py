@@ -203,8 +203,11 @@ def test_a_request_that_has_begun_is_answered_after_sigterm(line: Path) -> None:
         ({"LOG_LEVEL": "loud", "BIND": "everywhere"}, "BIND must be"),
     ],
 )
-def test_a_wrong_start_is_one_sentence(line: Path, settings: dict[str, str], said: str) -> None:
-    environ = {**os.environ, "MODEL_LOCATION": str(line), **settings}
+def test_a_wrong_start_is_one_sentence_and_leaves_nothing(
+    line: Path, tmp_path: Path, settings: dict[str, str], said: str
+) -> None:
+    scratch = {"MODEL_LOCATION": str(line), "TMPDIR": str(tmp_path)}
+    environ = {**os.environ, **scratch, **settings}
     command = [sys.executable, "-m", "gunicorn", f"--bind={HOST}:{free_ports()[0]}", "predict:app"]
 
     done = subprocess.run(
@@ -215,6 +218,7 @@ def test_a_wrong_start_is_one_sentence(line: Path, settings: dict[str, str], sai
     assert "cannot start: " in done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_whoever_has_connected_before_the_port_closes_is_answered(line: Path) -> None:

@@ -11,9 +11,11 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from flask import Flask
 from gunicorn.config import Config
@@ -23,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.emulator import HOST
-from model_service import web
+from model_service import access, web
 from model_service.quotes import Models, Served
 from model_service.scoring import Target
 from model_service.worker import Worker
@@ -160,7 +162,7 @@ def test_past_gunicorn_or_not_the_answer_is_the_same(
         assert worker.quick
         quick = answer(worker, sent)
     with worker_of(app) as worker:
-        worker.quick = None
+        worker.quick = False
         usual = answer(worker, sent)
 
     assert b" " + status in quick.partition(b"\r\n")[0] + b"\r\n"
@@ -246,7 +248,7 @@ def test_past_gunicorn_or_not_a_connection_goes_the_same_way(
 ) -> None:
     monkeypatch.setattr("model_service.worker.STALL_SECONDS", 1)  # where gunicorn waits for more
     with worker_of(app) as quick, worker_of(app) as usual:
-        usual.quick = None
+        usual.quick = False
 
         @given(st.lists(packets(), min_size=1, max_size=3), st.booleans())
         @settings(deadline=None, max_examples=300)
@@ -283,7 +285,7 @@ def test_a_body_is_no_request_however_many_digits_its_length_has(
 @pytest.mark.parametrize("wanted", [{"accesslog": "-"}, {"statsd_host": "localhost:8125"}])
 def test_gunicorns_own_log_of_requests_misses_none(app: Flask, wanted: dict[str, Any]) -> None:
     with worker_of(app, **wanted) as worker:
-        assert worker.quick is None
+        assert not worker.quick
 
 
 def test_what_is_wrapped_around_the_application_sees_every_request(app: Flask) -> None:
@@ -302,6 +304,54 @@ def test_what_is_wrapped_around_the_application_sees_every_request(app: Flask) -
 def test_no_connection_is_kept_where_none_shall_be(app: Flask) -> None:
     with worker_of(app, keepalive=0) as worker:
         assert b"\r\nConnection: close\r\n" in answer(worker, request())
+
+
+TOO_LONG = b"GET /livez HTTP/1.1\r\nX: " + b"y" * 9000 + b"\r\n\r\n"
+ENDLESS = b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (request(JSON + b"Content-Length: 4\r\n"), 400),
+        (TOO_LONG, 431),
+        (ENDLESS, 431),
+        (b"POST /predict HTTP/1.1\r\n", 408),
+    ],
+    ids=["nonsense", "two lengths", "too long", "endless", "cut off"],
+)
+def test_what_is_refused_unread_is_safe_counted_and_logged(
+    app: Flask,
+    lines: list[bytes],
+    sent: bytes,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("model_service.worker.REQUEST_SECONDS", 0.05)
+    with worker_of(app) as worker:
+        answered = answer(worker, sent)
+    counted = app.test_client().get("/metrics").text
+
+    line, _, rest = answered.partition(b"\r\n")
+    found = BytesParser().parsebytes(rest)
+    body = found.get_payload(decode=True)
+    assert line.startswith(b"HTTP/1.1 %d " % status)
+    assert isinstance(body, bytes) and msgspec.json.decode(body)["status"] == status
+    assert found["Connection"] == "close"
+    assert {*access.SECURITY, ("Cache-Control", "no-store")} <= set(found.items())
+    assert "X-Request-ID" in found
+    logged = msgspec.json.decode(lines[0])
+    assert (logged["route"], logged["method"], logged["status"]) == ("other", "other", status)
+    assert f'http_requests_total{{route="other",status="{status}"}} 1.0' in counted
+
+
+def test_an_answer_to_what_is_not_read_to_its_end_says_that_it_is_the_last(app: Flask) -> None:
+    chunked = (
+        b"POST /predict HTTP/1.1\r\nHost: rides\r\nTransfer-Encoding: chunked\r\n%s\r\n" % JSON
+    )
+    with worker_of(app) as worker:
+        assert b"\r\nConnection: close\r\n" in answer(worker, chunked)
 
 
 def test_a_plain_request_for_a_ride_goes_past_gunicorn(

@@ -20,6 +20,7 @@ const FIELDS = new Map([
  */
 export function createAnswer(card, say) {
   const alert = /** @type {HTMLElement} */ (card.querySelector("[role=alert]"));
+  const invitation = /** @type {HTMLElement} */ (card.querySelector(".invitation"));
   const again = /** @type {HTMLElement} */ (card.querySelector("#again"));
   const versions = /** @type {HTMLElement} */ (card.querySelector(".versions"));
 
@@ -34,7 +35,11 @@ export function createAnswer(card, say) {
   }
 
   return {
-    empty: () => enter("empty"),
+    /** @param {string} text what there is to do first */
+    empty(text) {
+      invitation.textContent = text;
+      enter("empty");
+    },
     /** What is shown stays until there is an answer: dimmed, or why it has to be asked again. */
     asking() {
       if (card.dataset.state !== "asking" && card.dataset.state !== "answered") figures(card, undefined);

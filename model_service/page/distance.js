@@ -15,12 +15,14 @@ export function createDistance(factor, onChange) {
   let suggestion = null;
 
   function explain() {
-    const own = suggestion !== null && Number(input.value) !== suggestion;
+    const own = suggestion !== null && (input.value === "" || Number(input.value) !== suggestion);
     hint.textContent =
       suggestion === null
         ? "Suggested once both ends are known."
         : own
-          ? "Your own distance."
+          ? input.value === ""
+            ? "How far is it?"
+            : "Your own distance."
           : `Suggested: a straight line, times ${factor} for the roads.`;
     button.hidden = !own;
     if (suggestion !== null) button.textContent = `Back to ${miles(suggestion)}`;

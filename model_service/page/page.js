@@ -108,7 +108,8 @@ function start(table) {
     asker.want(null);
     if (distance.fault()) return answer.refuse("miles", distance.fault());
     if (when.fault()) return answer.refuse("time", when.fault());
-    if (!pickup || !dropoff || miles === null) return answer.empty();
+    if (!pickup || !dropoff) return answer.empty("Choose where you start and where you are going.");
+    if (miles === null) return answer.empty("Say how far it is.");
     answer.asking();
     asker.want({
       PULocationID: pickup.id,

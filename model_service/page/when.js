@@ -28,6 +28,9 @@ export function createWhen(onChange) {
     /** As the service reads it; none for now. */
     value: () => (moment.hidden ? undefined : `${time.value}:00`.slice(0, 19)),
     /** What is wrong with what was chosen; nothing where it can be sent. */
-    fault: () => (moment.hidden || (time.value && time.checkValidity()) ? "" : "Choose a date and a time."),
+    fault() {
+      if (moment.hidden || (time.value && time.checkValidity())) return "";
+      return time.value ? "Choose a date from 2009 to 9998." : "Choose a date and a time.";
+    },
   };
 }

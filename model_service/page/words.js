@@ -67,12 +67,13 @@ export function newYorkTime(moment) {
 }
 
 /**
- * Such as "Mon, Mar 1, 8:15 AM".
+ * Such as "Mon, Mar 1, 8:15 AM", with the year where it is another than now.
  * @param {string} local, as an input of type datetime-local has it
  */
-export function moment(local) {
+export function moment(local, now = new Date()) {
   return new Intl.DateTimeFormat("en-US", {
     timeZone: "UTC",
+    year: local.startsWith(newYorkTime(now).slice(0, 5)) ? undefined : "numeric",
     weekday: "short",
     month: "short",
     day: "numeric",
