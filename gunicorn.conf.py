@@ -58,10 +58,17 @@ if soft != resource.RLIM_INFINITY and soft < files:
 
 # OpenMP's threads do not survive a fork: a model of scikit-learn would hang.
 os.environ["OMP_NUM_THREADS"] = "1"
-counts = mkdtemp(prefix="prometheus-")
+# On SIGHUP this file is read again, and the application that is loaded still reads the first ones.
+kept = os.environ.get("PROMETHEUS_MULTIPROC_DIR") if "prometheus_client" in sys.modules else ""
+counts = kept or mkdtemp(prefix="prometheus-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
 made_by = os.getpid()
 atexit.register(lambda: os.getpid() == made_by and shutil.rmtree(counts, ignore_errors=True))
+
+
+def on_starting(server: Any) -> None:
+    global made_by
+    made_by = os.getpid()  # another than has read this, with --daemon
 
 
 def when_ready(server: Any) -> None:

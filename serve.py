@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> None:
             WebSettings.from_env(os.environ)
     except SettingsError as exc:
         sys.exit(f"cannot start: {exc}")
-    if not os.environ.get("WEB_CONCURRENCY", "").strip():
+    if SAYS.intersection(arguments) or not os.environ.get("WEB_CONCURRENCY", "").strip():
         os.environ.pop("WEB_CONCURRENCY", None)  # nor is nothing a number
     from gunicorn.app.wsgiapp import run
 

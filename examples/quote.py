@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 RIDES: list[dict[str, Any]] = [
@@ -24,6 +25,8 @@ def quotes(address: str, rides: list[dict[str, Any]]) -> list[dict[str, Any]]:
     )
     with urlopen(request, timeout=10) as answer:
         found: list[dict[str, Any]] = json.load(answer)
+    if not isinstance(found, list) or len(found) != len(rides):
+        raise ValueError("another's answer")
     return found
 
 
@@ -33,11 +36,11 @@ def main(address: str = "http://127.0.0.1:9696") -> int:
     except HTTPError as exc:  # the request as a whole was refused
         print(f"refused with {exc.code}: {exc.reason}", file=sys.stderr)
         return 1
-    except URLError as exc:
-        print(f"{address} cannot be reached: {exc.reason}", file=sys.stderr)
+    except (OSError, HTTPException) as exc:
+        print(f"{address} cannot be reached: {getattr(exc, 'reason', exc)}", file=sys.stderr)
         return 1
     except ValueError:
-        print(f"What answers at {address} is not this service.", file=sys.stderr)
+        print(f"{address} is not the address of this service.", file=sys.stderr)
         return 1
     for ride, outcome in zip(RIDES, outcomes, strict=True):
         name = ride.get("ride_id", "a ride")

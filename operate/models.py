@@ -138,7 +138,8 @@ def _run(options: argparse.Namespace) -> int:
     s3 = client("s3")
     for one in models:
         done = bring(s3, one, options.source, bucket)
-        loaded = model.load(f"s3://{bucket}/{one.prefix}", sha256=one.sha256)
+        field = model.FIELDS.get(one.parameter.removesuffix("Model").lower(), "")
+        loaded = model.load(f"s3://{bucket}/{one.prefix}", sha256=one.sha256, field=field)
         print(f"{one.parameter} {done}: version {loaded.version}, s3://{bucket}/{one.prefix}")
     return 0
 

@@ -459,3 +459,10 @@ def test_at_no_log_level_is_a_customer_s_data_logged(
     assert len(outside.predictions()) == len(outside.kept()) == 1
     assert "customer" not in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_a_model_of_another_target_stops_the_start(start: Start, tmp_path: Path) -> None:
+    path = models.write_onnx(tmp_path, metadata={"target": "cost"})
+
+    with pytest.raises(ModelError, match="predicts a ride's cost"):
+        start(MODEL_LOCATION=str(path), TEST_RUN="True")

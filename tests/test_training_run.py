@@ -98,6 +98,7 @@ def test_mlflow_reads_both_flavours(result: Result) -> None:
 
     assert set(info.flavors) == {"onnx", "sklearn", "python_function"}
     assert info.run_id == result.run_id
+    assert info.metadata == {"target": "duration"}  # what the service compares
 
 
 def test_the_skops_file_asks_for_no_more_trust_than_the_service_gives(result: Result) -> None:

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from model_service import model, quotes, web
-from model_service.errors import SettingsError
+from model_service.errors import ModelError, SettingsError
 from model_service.quotes import Models, Served
 from model_service.scoring import Target
 from model_service.served import load
@@ -278,3 +278,15 @@ def test_golden_rides_get_the_answers_that_the_stream_gives(
 def test_a_wrong_setting_is_named(environ: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         WebSettings.from_env(environ)
+
+
+@pytest.mark.parametrize(("target", "other"), [("cost", "duration"), ("duration", "cost")])
+def test_a_model_of_one_target_is_not_served_as_the_other(
+    line: Path, tmp_path: Path, target: str, other: str
+) -> None:
+    wrong = str(models.write_onnx(tmp_path, metadata={"target": target}))
+    at = {"duration": str(line), "cost": str(line)} | {other: wrong}
+    settings = WebSettings(model_location=at["duration"], cost_model_location=at["cost"])
+
+    with pytest.raises(ModelError, match=f"predicts a ride's {target}"):
+        load(settings)

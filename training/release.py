@@ -76,7 +76,7 @@ def release(version: Version, experiment_id: str, target: Target, bucket: str) -
         raise ReleaseError(
             f"The model lies at {version.location}, where no function can read it: name a --bucket."
         )
-    served = model.load(version.location, sha256=version.sha256)
+    served = model.load(version.location, sha256=version.sha256, field=model.FIELDS[target])
     copied = f"{experiment_id}/{version.run_id}/artifacts/model"
     copy(version.location, bucket, copied)
     model.load(f"s3://{bucket}/{copied}", sha256=served.sha256)

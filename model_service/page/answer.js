@@ -37,6 +37,7 @@ export function createAnswer(card, say) {
   return {
     /** @param {string} text what there is to do first */
     empty(text) {
+      if (invitation.textContent !== text) say(text);
       invitation.textContent = text;
       enter("empty");
     },

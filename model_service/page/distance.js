@@ -14,17 +14,16 @@ export function createDistance(factor, onChange) {
   /** @type {number | null} */
   let suggestion = null;
 
+  function words() {
+    if (suggestion === null) return "Suggested once both ends are known.";
+    if (input.value === "") return "How far is it?";
+    if (Number(input.value) !== suggestion) return "Your own distance.";
+    return `Suggested: a straight line, times ${factor} for the roads.`;
+  }
+
   function explain() {
-    const own = suggestion !== null && (input.value === "" || Number(input.value) !== suggestion);
-    hint.textContent =
-      suggestion === null
-        ? "Suggested once both ends are known."
-        : own
-          ? input.value === ""
-            ? "How far is it?"
-            : "Your own distance."
-          : `Suggested: a straight line, times ${factor} for the roads.`;
-    button.hidden = !own;
+    hint.textContent = words();
+    button.hidden = suggestion === null || (input.value !== "" && Number(input.value) === suggestion);
     if (suggestion !== null) button.textContent = `Back to ${miles(suggestion)}`;
   }
 
