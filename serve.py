@@ -16,12 +16,13 @@ SAYS = {"-h", "--help", "-v", "--version"}  # and starts nothing
 
 
 def main(arguments: list[str]) -> None:
+    starts = SAYS.isdisjoint(arguments)
     try:
-        if not SAYS.intersection(arguments):
+        if starts:
             WebSettings.from_env(os.environ)
     except SettingsError as exc:
         sys.exit(f"cannot start: {exc}")
-    if SAYS.intersection(arguments) or not os.environ.get("WEB_CONCURRENCY", "").strip():
+    if not starts or not os.environ.get("WEB_CONCURRENCY", "").strip():
         os.environ.pop("WEB_CONCURRENCY", None)  # nor is nothing a number
     from gunicorn.app.wsgiapp import run
 

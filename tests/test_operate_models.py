@@ -62,6 +62,16 @@ def given(sha256: str = "", bucket: str = "production") -> list[str]:
     ]
 
 
+def test_a_model_of_another_target_begins_no_deployment(
+    s3: S3Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_cost = models.write_onnx(tmp_path / "cost", metadata={"target": "cost"})
+    models.upload(s3, of_cost, TRAINED, PREFIX)
+
+    assert tool.main(["--from", f"s3://{TRAINED}", *given()]) == 1
+    assert "predicts a ride's cost" in capsys.readouterr().err
+
+
 def test_a_model_is_copied_and_loads_where_it_is_deployed(
     s3: S3Client, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -112,6 +112,24 @@ def test_counts_are_right_under_several_workers(line: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_counts_go_on_with_new_workers(line: Path) -> None:
+    with server(line) as (process, port):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        before = set(children.read_text().split())
+        answers = [ask(port)[0] for _ in range(3)]
+
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 30
+        while before & set(children.read_text().split()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        answers += [ask(port)[0] for _ in range(2)]
+        counted = ask(port, "/metrics", None)[1].decode()
+
+    assert answers == [200] * 5
+    assert 'http_requests_total{route="/predict",status="200"} 5.0' in counted
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_as_many_files_may_be_open_as_connections(line: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))  # a shell's usual limit
@@ -289,6 +307,18 @@ def test_a_wrong_number_of_workers_is_one_sentence(line: Path) -> None:
     assert done.stderr == (
         "cannot start: WEB_CONCURRENCY must be a number of workers, or 0 for one a CPU\n"
     )
+
+
+def test_help_starts_nothing_and_needs_no_settings() -> None:
+    environ = {**os.environ, "MODEL_LOCATION": "", "WEB_CONCURRENCY": "many"}
+
+    done = subprocess.run(
+        [sys.executable, "serve.py", "--help"],
+        cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--bind" in done.stdout
 
 
 def test_an_idle_connection_is_served_after_sigterm_and_holds_up_no_stop(line: Path) -> None:

@@ -125,6 +125,12 @@ def answer(worker: Worker, sent: bytes) -> bytes:
         return receive(worker, client)
 
 
+def connect(stack: ExitStack, listener: socket.socket, clients: int) -> None:
+    """So many, who wait to be accepted."""
+    for _ in range(clients):
+        stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+
+
 def request(headers: bytes = JSON, body: bytes = RIDE, version: bytes = b"1.1") -> bytes:
     length = b"Content-Length: %d\r\n" % len(body)
     return b"POST /predict HTTP/%s\r\nHost: rides\r\n%s%s\r\n%s" % (version, headers, length, body)
@@ -409,8 +415,7 @@ def test_a_client_that_is_gone_before_it_is_refused_harms_nobody(app: Flask) -> 
 def test_a_worker_accepts_its_share_and_leaves_the_rest_for_a_moment(app: Flask) -> None:
     with worker_of(app, workers=4) as worker, ExitStack() as stack:
         [listener] = worker.sockets
-        for _ in range(15):
-            stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+        connect(stack, listener, 15)
 
         worker.accept(listener)
         assert worker.nr_conns == 4
@@ -445,8 +450,7 @@ def test_a_worker_sleeps_where_it_is_full_and_not_where_it_rests(app: Flask) -> 
 def test_a_worker_accepts_no_more_than_it_may_hold(app: Flask) -> None:
     with worker_of(app, workers=1, worker_connections=3) as worker, ExitStack() as stack:
         [listener] = worker.sockets
-        for _ in range(15):
-            stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+        connect(stack, listener, 15)
 
         worker.accept(listener)
 
@@ -489,8 +493,7 @@ def test_a_local_socket_is_served_as_well(app: Flask, tmp_path: Path, connection
 def test_a_worker_that_is_alone_accepts_all(app: Flask) -> None:
     with worker_of(app, workers=1) as worker, ExitStack() as stack:
         [listener] = worker.sockets
-        for _ in range(16):
-            stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+        connect(stack, listener, 16)
 
         worker.accept(listener)
 
