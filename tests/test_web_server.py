@@ -115,13 +115,15 @@ def test_counts_are_right_under_several_workers(line: Path) -> None:
 def test_counts_go_on_with_new_workers(line: Path) -> None:
     with server(line) as (process, port):
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        before = set(children.read_text().split())
         answers = [ask(port)[0] for _ in range(3)]
+        before = set(children.read_text().split())
+        assert before
 
         process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 30
-        while before & set(children.read_text().split()) and time.monotonic() < deadline:
+        while before & (now := set(children.read_text().split())) and time.monotonic() < deadline:
             time.sleep(0.1)
+        assert now and not before & now
         answers += [ask(port)[0] for _ in range(2)]
         counted = ask(port, "/metrics", None)[1].decode()
 
