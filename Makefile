@@ -248,7 +248,7 @@ lint: .venv/dev-installed template
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	$(PY) -m model_service.schemas --check docs/events
+	$(PY) -m tools.schemas --check docs/events
 	$(PY) -m local.events --check events
 
 .PHONY: check
@@ -282,7 +282,7 @@ format: .venv/dev-installed  ## format and sort imports
 
 .PHONY: schemas
 schemas: .venv/run-installed  ## write docs/events/ from the code's own types
-	$(PY) -m model_service.schemas docs/events
+	$(PY) -m tools.schemas docs/events
 
 .PHONY: events
 events: .venv/run-installed  ## write events/ to invoke the function with

@@ -19,16 +19,20 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from model_service import buckets, places, runs, served, telemetry, windows
+from model_service import buckets
+from model_service.batch import job, schedule
+from model_service.batch.schedule import Window
+from model_service.datasets import files
+from model_service.datasets.files import Input, Output
+from model_service.datasets.manifest import Done, Failed
 from model_service.errors import EventError, FileError
-from model_service.notes import Done, Failed
-from model_service.places import Input, Output
+from model_service.kinesis import telemetry
+from model_service.models import served
 from model_service.settings import BatchSettings, ScheduleSettings
-from model_service.windows import Window
 
 MARKER = "_SUCCESS"
 SIDE_BY_SIDE = 2  # objects at a time
-SILENT = runs.Progress(lambda *_: None, lambda *_: None)
+SILENT = job.Progress(lambda *_: None, lambda *_: None)
 
 
 class Event(Struct, frozen=True):
@@ -63,9 +67,9 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """
     started = time.monotonic()
     asked = _asked(event)
-    window = windows.before(asked.scheduled_time, settings.batch_window)
+    window = schedule.before(asked.scheduled_time, settings.batch_window)
     location = f"{settings.output_location.rstrip('/')}/{window.path}"
-    with places.output(location) as output:
+    with files.output(location) as output:
         output.remove(MARKER)  # what it says is not so until all is done again
         done = _score(_objects(window), output, force=asked.force)
         report = Report(
@@ -105,7 +109,7 @@ def _objects(window: Window) -> list[Input]:
 
 
 def _score(inputs: Sequence[Input], output: Output, *, force: bool) -> list[Done]:
-    outcomes = runs.score(
+    outcomes = job.score(
         inputs,
         models,
         output,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from model_service import batch
+from model_service.batch import __main__ as batch
 
 if __name__ == "__main__":
     sys.exit(batch.main(["score", *sys.argv[1:], "--engine", "spark"]))

@@ -31,7 +31,7 @@ def cpus() -> int:
 
 bind = settings.bind
 workers = settings.web_concurrency or cpus()
-worker_class = "model_service.worker.Worker"
+worker_class = "model_service.web.worker.Worker"
 threads = 4  # scoring holds a CPU; more threads than this only take turns
 worker_connections = 2000
 backlog = 2048

@@ -7,10 +7,11 @@ import logging
 import os
 from typing import Any, Protocol
 
-from model_service import model as models
-from model_service import publisher, rejects, stream, telemetry
+from model_service.kinesis import publisher, rejects, telemetry
+from model_service.models import loader as models
 from model_service.scoring import Target
 from model_service.settings import NO_REJECTS, Settings
+from model_service.stream import processor
 
 UNBOUNDED_SECONDS = 900.0  # for a caller without a context; Lambda itself allows no more
 
@@ -56,7 +57,7 @@ def lambda_handler(event: dict[str, Any], context: Context | None) -> dict[str, 
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000 if context else UNBOUNDED_SECONDS
 
-    report = stream.process(
+    report = processor.process(
         event, model=model, target=target, publish=publish, keep=keep, time_left=time_left
     )
     print(

@@ -7,9 +7,10 @@ import os
 import sys
 from contextlib import suppress
 
-from model_service import served, web
 from model_service.errors import ServiceError
+from model_service.models import served
 from model_service.settings import WebSettings
+from model_service.web import app as web
 
 
 def write(line: bytes) -> None:

@@ -103,9 +103,11 @@ def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from model_service import columnar, model, sources
-    from model_service.quotes import Models, Served
+    from model_service.batch import scoring
+    from model_service.datasets.formats import reader
+    from model_service.models import loader as model
     from model_service.scoring import Target
+    from model_service.web.quotes import Models, Served
 
     loaded = model.load(location)
     models = Models(Served(loaded, Target()))
@@ -114,14 +116,14 @@ def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
         for file in files:
             pq.read_table(file, columns=list(_columns(file)))
 
-    chunks = [c.parse().rides for f in files for c in sources.chunks(Path(f), name=f)]
-    ask, feeds = _session(location, [columnar.columns(chunk) for chunk in chunks])
+    chunks = [c.parse().rides for f in files for c in reader.chunks(Path(f), name=f)]
+    ask, feeds = _session(location, [scoring.columns(chunk) for chunk in chunks])
 
     def ask_all() -> None:
         with ThreadPoolExecutor(os.process_cpu_count() or 1) as pool:
             list(pool.map(ask, feeds))
 
-    scored = [columnar.score(models, chunk).rides for chunk in chunks]
+    scored = [scoring.score(models, chunk).rides for chunk in chunks]
     schema = scored[0].schema
     dictionaries = [n for n in schema.names if n.endswith(("LocationID", "_model", "_version"))]
 
@@ -145,9 +147,9 @@ def _timed(name: str, act: Callable[[], None]) -> dict[str, float]:
 def _columns(file: str) -> Sequence[str]:
     import pyarrow.parquet as pq
 
-    from model_service import layouts
+    from model_service.datasets.formats import columns
 
-    return list(layouts.layout(pq.read_schema(file), name=file).columns.values())
+    return list(columns.layout(pq.read_schema(file), name=file).columns.values())
 
 
 def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:
@@ -155,7 +157,8 @@ def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:
     os.putenv("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
-    from model_service import features, flavours
+    from model_service import features
+    from model_service.models import flavours
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

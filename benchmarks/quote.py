@@ -19,10 +19,11 @@ from typing import Any
 
 import msgspec
 
-from model_service import model, quotes
 from model_service.features import columns
-from model_service.quotes import Asked, Models, Served
+from model_service.models import loader
 from model_service.scoring import Target
+from model_service.web import quotes
+from model_service.web.quotes import Asked, Models, Served
 
 from .results import save
 from .web import fault, rides
@@ -67,7 +68,7 @@ def main() -> int:
         print(said, file=sys.stderr)
         return 2
     served = (
-        Served(model.load(str(path)), Target()) for path in (options.model, options.cost_model)
+        Served(loader.load(str(path)), Target()) for path in (options.model, options.cost_model)
     )
     now = datetime.now(UTC)
     differ = [quotes.decode(msgspec.json.encode(ride), now) for ride in rides()]

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from flask import Flask, Response, request
 
-from model_service import wire
+from model_service.web import wire
 
 from .tutorial.features import places, row
 

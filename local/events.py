@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
-from model_service.records import KPL_DATA, KPL_MAGIC, KPL_RECORDS
+from model_service.payloads import KPL_DATA, KPL_MAGIC, KPL_RECORDS
 from model_service.rides import Ride, RideEvent
-from model_service.schemas import write_or_check
+from tools.schemas import write_or_check
 
 from . import poller
 from .streams import Record

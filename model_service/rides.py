@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from . import records
+from . import payloads
 from .errors import RideRejected
 
 MAX_INTEGER = 2**53 - 1  # the largest that every JSON reader keeps exact (RFC 8259, 6)
@@ -157,7 +157,7 @@ def _events(text: bytes) -> list[tuple[str, bytes]]:
     lines = [(f"line {n}", line.strip()) for n, line in enumerate(text.splitlines(), start=1)]
     lines = [(where, line) for where, line in lines if line]
     one_a_line = any(line.startswith(b"{") and line.endswith(b"}") for _, line in lines)
-    if text.startswith(records.GZIP_MAGIC) or (not one_a_line and len(lines) > 1):
+    if text.startswith(payloads.GZIP_MAGIC) or (not one_a_line and len(lines) > 1):
         return [("the event", text)]
     return lines
 
@@ -178,7 +178,7 @@ def main(arguments: list[str]) -> int:
     rejected = 0
     for where, data in events:
         try:
-            decode(records.plain(data, records.Budget()))
+            decode(payloads.plain(data, payloads.Budget()))
         except RideRejected as exc:
             rejected += 1
             print(f"{where}: rejected: {exc}")

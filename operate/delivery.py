@@ -16,7 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from model_service.records import Record
+from model_service.payloads import Record
 
 from .errors import Unreadable
 from .function import Answer

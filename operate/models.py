@@ -21,8 +21,8 @@ import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.progress import track
 
-from model_service import model
 from model_service.errors import ModelError
+from model_service.models import loader
 
 from .clients import client
 from .errors import BadInput
@@ -138,8 +138,8 @@ def _run(options: argparse.Namespace) -> int:
     s3 = client("s3")
     for one in models:
         done = bring(s3, one, options.source, bucket)
-        field = model.FIELDS.get(one.parameter.removesuffix("Model").lower(), "")
-        loaded = model.load(f"s3://{bucket}/{one.prefix}", sha256=one.sha256, field=field)
+        field = loader.FIELDS.get(one.parameter.removesuffix("Model").lower(), "")
+        loaded = loader.load(f"s3://{bucket}/{one.prefix}", sha256=one.sha256, field=field)
         print(f"{one.parameter} {done}: version {loaded.version}, s3://{bucket}/{one.prefix}")
     return 0
 

@@ -11,12 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model_service import layouts, places, runs, tables
+from model_service.batch import job
+from model_service.datasets import files as places
+from model_service.datasets.formats import columns
+from model_service.datasets.formats import rows as tables
+from model_service.datasets.formats.rows import Parsed
+from model_service.datasets.manifest import Outcome
 from model_service.features import RideColumns
-from model_service.notes import Outcome
-from model_service.quotes import Models, Served
 from model_service.scoring import Answers, Target
-from model_service.tables import Parsed
+from model_service.web.quotes import Models, Served
 
 from .factories import FakeModel, by_distance
 
@@ -63,7 +66,7 @@ def table(*rows: dict[str, Any], **types: pa.DataType) -> pa.RecordBatch:
 
 def parsed(batch: pa.RecordBatch, *, text: bool = False) -> Parsed:
     """What the rows of a table are."""
-    layout = layouts.layout(batch.schema, name="a table", text=text)
+    layout = columns.layout(batch.schema, name="a table", text=text)
     return tables.parse(batch, layout, np.arange(1, len(batch) + 1, dtype=np.int64))
 
 
@@ -82,7 +85,7 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
 
 def run(output: Path, *inputs: Path | str, **changes: Any) -> list[Outcome]:
     """A run over local files."""
-    silent = runs.Progress(lambda *_: None, lambda *_: None)
+    silent = job.Progress(lambda *_: None, lambda *_: None)
     options: dict[str, Any] = {
         "models": models(),
         "workers": 2,
@@ -90,7 +93,7 @@ def run(output: Path, *inputs: Path | str, **changes: Any) -> list[Outcome]:
         "progress": silent,
     } | changes
     with places.output(str(output)) as there:
-        return runs.score(places.inputs([str(one) for one in inputs]), output=there, **options)
+        return job.score(places.inputs([str(one) for one in inputs]), output=there, **options)
 
 
 def files(directory: Path) -> dict[str, bytes]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from model_service.features import RideColumns
-from model_service.publisher import Published
-from model_service.rejects import Rejection
+from model_service.kinesis.publisher import Published
+from model_service.kinesis.rejects import Rejection
 from model_service.rides import Prediction
 from model_service.scoring import Answers, TimeLeft
 

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from model_service import model, rides
+from model_service import rides
 from model_service.features import columns
+from model_service.models import loader
 from training import simulation
 from training.data import UNITS, Target
 from training.run import Plan, Result
@@ -92,7 +93,7 @@ def main() -> None:
 def _answers(target: Target) -> list[list[float]]:
     with TemporaryDirectory() as directory:
         location = train(Path(directory), target).model_location
-        answers = model.load(location).predict(ride_columns())
+        answers = loader.load(location).predict(ride_columns())
     assert answers.intervals is not None
     both = np.column_stack([answers.values, answers.intervals])
     found: list[list[float]] = both.round(4).tolist()

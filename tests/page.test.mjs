@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { ask, createAsker, trouble } from "../model_service/page/asker.js";
-import { beside, cell, nearest, places } from "../model_service/page/cells.js";
-import { createRecent } from "../model_service/page/recent.js";
-import * as words from "../model_service/page/words.js";
-import { distinct, matches, straightMiles, suggestedMiles } from "../model_service/page/zones.js";
+import { ask, createAsker, trouble } from "../model_service/web/static/asker.js";
+import { beside, cell, nearest, places } from "../model_service/web/static/cells.js";
+import { createRecent } from "../model_service/web/static/recent.js";
+import * as formatting from "../model_service/web/static/formatting.js";
+import { distinct, matches, straightMiles, suggestedMiles } from "../model_service/web/static/zones.js";
 
 const zone = (id, name, borough = "Queens", latitude = 40.7, longitude = -73.9) => ({
   id,
@@ -102,30 +102,30 @@ test("a tap means the nearest place, and none where all are far", () => {
 });
 
 test("numbers read as people say them", () => {
-  assert.equal(words.minutes(20.6), "21 min");
-  assert.equal(words.minutes(59.7), "1 h");
-  assert.equal(words.minutes(65), "1 h 5 min");
-  assert.equal(words.minutesBetween([17.2, 26.9]), "17–27 min");
-  assert.equal(words.minutesBetween([50, 70]), "50 min – 1 h 10 min");
-  assert.equal(words.dollarsBetween([15.2, 22.9]), "$15–$23");
-  assert.equal(words.miles(3.66), "3.7 mi");
+  assert.equal(formatting.minutes(20.6), "21 min");
+  assert.equal(formatting.minutes(59.7), "1 h");
+  assert.equal(formatting.minutes(65), "1 h 5 min");
+  assert.equal(formatting.minutesBetween([17.2, 26.9]), "17–27 min");
+  assert.equal(formatting.minutesBetween([50, 70]), "50 min – 1 h 10 min");
+  assert.equal(formatting.dollarsBetween([15.2, 22.9]), "$15–$23");
+  assert.equal(formatting.miles(3.66), "3.7 mi");
 });
 
 test("a quote is said in a sentence, with its ranges, and without a cost where there is none", () => {
   const versions = { duration: "v" };
 
-  assert.equal(words.spoken({ duration: 21, versions }), "21 min.");
+  assert.equal(formatting.spoken({ duration: 21, versions }), "21 min.");
   assert.equal(
-    words.spoken({ duration: 21, cost: 18.4, intervals: { duration: [17, 27] }, versions }),
+    formatting.spoken({ duration: 21, cost: 18.4, intervals: { duration: [17, 27] }, versions }),
     "21 min, likely between 17 min and 27 min; $18.40.",
   );
 });
 
 test("now is New York's", () => {
-  assert.equal(words.newYorkTime(new Date("2021-03-01T13:15:00Z")), "2021-03-01T08:15");
+  assert.equal(formatting.newYorkTime(new Date("2021-03-01T13:15:00Z")), "2021-03-01T08:15");
   const sameYear = new Date("2021-12-31T12:00Z");
-  assert.equal(words.moment("2021-03-01T08:15", sameYear), "Mon, Mar 1, 8:15 AM");
-  assert.equal(words.moment("2022-03-01T08:15", sameYear), "Tue, Mar 1, 2022, 8:15 AM");
+  assert.equal(formatting.moment("2021-03-01T08:15", sameYear), "Mon, Mar 1, 8:15 AM");
+  assert.equal(formatting.moment("2022-03-01T08:15", sameYear), "Tue, Mar 1, 2022, 8:15 AM");
 });
 
 /** A service that never answers: what is asked of it ends when it is told to. */

@@ -10,9 +10,10 @@ import boto3
 import pytest
 
 from local.aws import Embedded, embedded
-from model_service import artifacts, model
-from model_service.artifacts import plain_name
+from model_service import storage
 from model_service.errors import ModelError
+from model_service.models import loader as model
+from model_service.storage import plain_name
 
 from . import models
 
@@ -68,7 +69,7 @@ def test_a_directory_and_a_prefix_give_the_same_bytes(
 ) -> None:
     location = models.upload(s3, directory, BUCKET, "same")
 
-    from_disk, from_s3 = artifacts.at(str(directory)).read(name), artifacts.at(location).read(name)
+    from_disk, from_s3 = storage.at(str(directory)).read(name), storage.at(location).read(name)
 
     assert from_disk == from_s3 == (directory / name).read_bytes()
 
@@ -80,13 +81,13 @@ def test_a_prefix_becomes_a_directory_of_the_same_files(
 ) -> None:
     location = models.upload(s3, directory, BUCKET, "whole")
 
-    copy = artifacts.at(location).directory(names)
+    copy = storage.at(location).directory(names)
 
     assert _files(copy) == _files(directory)
 
 
 def test_a_directory_on_disk_is_used_where_it_is(directory: Path) -> None:
-    assert artifacts.at(str(directory)).directory(["MLmodel"]) == directory
+    assert storage.at(str(directory)).directory(["MLmodel"]) == directory
 
 
 @pytest.mark.usefixtures("asked")
@@ -96,7 +97,7 @@ def test_a_model_may_fill_a_bucket_of_its_own(s3: S3Client, directory: Path, end
     for name, data in _files(directory).items():
         s3.put_object(Bucket="of-its-own", Key=name, Body=data)
 
-    files = artifacts.at(f"s3://of-its-own{end}")
+    files = storage.at(f"s3://of-its-own{end}")
 
     assert files.read("MLmodel") == b"flavors: {}\n"
     assert _files(files.directory(None)) == _files(directory)
@@ -108,7 +109,7 @@ def test_a_neighbour_whose_name_begins_alike_is_not_taken_along(
     location = models.upload(s3, directory, BUCKET, "v1")
     models.upload(s3, directory, BUCKET, "v10")
 
-    copy = artifacts.at(location).directory(None)
+    copy = storage.at(location).directory(None)
 
     assert _files(copy) == _files(directory)
     assert "ListObjectsV2" in asked
@@ -164,7 +165,7 @@ def test_the_code_that_a_model_brings_is_fetched_too(
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot read .*/model.onnx: No such file or directory$"):
-        artifacts.at(str(tmp_path)).read("model.onnx")
+        storage.at(str(tmp_path)).read("model.onnx")
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_an_object_that_is_not_there_is_named(location: str, reason: str) -> Non
 @pytest.mark.usefixtures("asked")
 def test_a_bucket_that_cannot_be_listed_is_named() -> None:
     with pytest.raises(ModelError, match=r"cannot list s3://no-bucket/model/: .*NoSuchBucket"):
-        artifacts.at("s3://no-bucket/model").directory(None)
+        storage.at("s3://no-bucket/model").directory(None)
 
 
 @pytest.mark.usefixtures("asked")
@@ -250,7 +251,7 @@ def test_an_object_whose_key_leads_outside_the_directory_is_refused(s3: S3Client
     s3.put_object(Bucket=BUCKET, Key="escape//tmp/escaped", Body=b"")
 
     with pytest.raises(ModelError, match="outside the model's directory"):
-        artifacts.at(f"s3://{BUCKET}/escape").directory(None)
+        storage.at(f"s3://{BUCKET}/escape").directory(None)
 
 
 def _files(directory: Path) -> dict[str, bytes]:

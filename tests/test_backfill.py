@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from model_service import backfill
-from model_service.accuracy import Errors
-from model_service.backfill import Month
+from model_service.batch import backfill
+from model_service.batch.backfill import Month
+from model_service.batch.evaluation import Errors
 from model_service.errors import SettingsError
 
 from .batch_factories import files, scored, write

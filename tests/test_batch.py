@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from local.aws import Embedded, embedded
-from model_service import batch
+from model_service.batch import __main__ as batch
 from model_service.settings import BatchSettings
 
 from .batch_factories import ROW, TLC_ROW, files, rejected, scored, write
@@ -431,7 +431,7 @@ def test_a_month_on_s3_is_scored_to_s3(
 def test_objects_are_found_by_name_folder_and_glob(
     month: Path, aws: Embedded, monkeypatch: Any, pattern: str, number: int
 ) -> None:
-    from model_service import places
+    from model_service.datasets import files as places
 
     for name, value in aws.environ.items():
         monkeypatch.setenv(name, value)

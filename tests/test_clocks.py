@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from model_service import clocks, rides
+from model_service import rides
+from model_service.datasets import local_time
 
 NEAR = st.lists(st.datetimes(datetime(1960, 1, 1), datetime(2070, 1, 1)))
 MOMENTS = NEAR | st.lists(
@@ -17,8 +18,8 @@ MOMENTS = NEAR | st.lists(
 )
 
 
-def micros(moments: list[datetime]) -> clocks.Micros:
-    since = [moment - clocks.EPOCH for moment in moments]
+def micros(moments: list[datetime]) -> local_time.Micros:
+    since = [moment - local_time.EPOCH for moment in moments]
     return np.array([one // timedelta(microseconds=1) for one in since], dtype=np.int64)
 
 
@@ -31,7 +32,7 @@ def test_a_time_without_an_offset_is_the_instant_that_rides_take_it_for(
 ) -> None:
     expected = [rides.new_york(one).astimezone(UTC).replace(tzinfo=None) for one in shown]
 
-    assert clocks.instants(micros(shown)).tolist() == micros(expected).tolist()
+    assert local_time.instants(micros(shown)).tolist() == micros(expected).tolist()
 
 
 @settings(deadline=None)
@@ -40,17 +41,17 @@ def test_a_time_without_an_offset_is_the_instant_that_rides_take_it_for(
 def test_an_instant_shows_on_new_york_s_clocks_as_rides_say(instants: list[datetime]) -> None:
     local = [rides.new_york(one.replace(tzinfo=UTC)) for one in instants]
 
-    shown = clocks.clocks(micros(instants))
+    shown = local_time.clocks(micros(instants))
 
     assert shown.tolist() == micros([one.replace(tzinfo=None) for one in local]).tolist()
-    assert clocks.hours(shown).tolist() == [one.hour for one in local]
-    assert clocks.minutes(shown).tolist() == [one.minute for one in local]
-    assert clocks.weekdays(shown).tolist() == [one.weekday() for one in local]
+    assert local_time.hours(shown).tolist() == [one.hour for one in local]
+    assert local_time.minutes(shown).tolist() == [one.minute for one in local]
+    assert local_time.weekdays(shown).tolist() == [one.weekday() for one in local]
 
 
 def test_a_time_with_an_offset_is_that_instant_whatever_the_offset() -> None:
     moment = datetime(2021, 3, 1, 8, 15, tzinfo=timezone(timedelta(hours=9)))
 
-    assert rides.new_york(moment).hour == clocks.hours(
-        clocks.clocks(micros([moment.astimezone(UTC).replace(tzinfo=None)]))
+    assert rides.new_york(moment).hour == local_time.hours(
+        local_time.clocks(micros([moment.astimezone(UTC).replace(tzinfo=None)]))
     )

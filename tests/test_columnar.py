@@ -17,12 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import archive_function
-from model_service import columnar, lines, model, rides, scoring
+from model_service import rides, scoring
+from model_service.batch import scoring as columnar
+from model_service.datasets.formats import json_lines
+from model_service.datasets.formats.json_lines import Kind
 from model_service.errors import ModelError, RideRejected
 from model_service.features import RideColumns
-from model_service.lines import Kind
-from model_service.quotes import Models, Served
+from model_service.models import loader
 from model_service.scoring import Answers, Target
+from model_service.web.quotes import Models, Served
 from training.data import UNITS
 from training.run import Result
 
@@ -175,13 +178,13 @@ def test_the_golden_rides_have_the_stream_s_answers(
     golden_location: str, golden_cost_model: Result
 ) -> None:
     loaded = {
-        "duration": model.load(golden_location),
-        "cost": model.load(golden_cost_model.model_location),
+        "duration": loader.load(golden_location),
+        "cost": loader.load(golden_cost_model.model_location),
     }
     duration, cost = (Served(one, Target(field=f"ride_{of}")) for of, one in loaded.items())
     archived = [golden_line(n, data) for n, data in enumerate(golden.payloads())]
 
-    found = lines.parse(archived, Kind.ARCHIVE, 1)
+    found = json_lines.parse(archived, Kind.ARCHIVE, 1)
     scored, rejected = both(columnar.score(Models(duration, cost), found.rides))
 
     assert not len(found.rejected) and not len(rejected)
@@ -202,7 +205,7 @@ def golden_line(number: int, data: bytes) -> bytes:
 
 
 def test_an_answer_does_not_depend_on_the_chunk(golden_location: str) -> None:
-    given_models = Models(Served(model.load(golden_location), Target()))
+    given_models = Models(Served(loader.load(golden_location), Target()))
     random = np.random.default_rng(0)
     found = table(
         *(
@@ -221,7 +224,7 @@ def test_nothing_that_batches_need_comes_with_the_stream_or_the_web() -> None:
     script = (
         "import sys, lambda_function_imports, model_service.web;"
         " print({'pyarrow', 'polars', 'rich', 'matplotlib'} & sys.modules.keys())"
-    ).replace("lambda_function_imports", "model_service.stream, model_service.publisher")
+    ).replace("lambda_function_imports", "model_service.stream.processor, model_service.kinesis.publisher")
 
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from model_service import rides, schemas
+from model_service import rides
 from model_service.settings import Settings
+from tools import schemas
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(

@@ -167,7 +167,7 @@ def test_after_an_outage_of_the_output_nothing_is_lost(
     working, tries = wired.publish, iter(range(10))
 
     def publish(predictions: Any, time_left: Any) -> Any:
-        from model_service.publisher import Published
+        from model_service.kinesis.publisher import Published
 
         if next(tries) < 3:
             return Published(frozenset(range(len(predictions))))

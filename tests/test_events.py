@@ -12,10 +12,10 @@ from aws_kinesis_agg.deaggregator import deaggregate_records
 
 from local import events
 from local.poller import PAYLOAD_BYTES
-from model_service import stream
 from model_service.scoring import Target
 from model_service.settings import Settings
-from model_service.stream import Report
+from model_service.stream import processor
+from model_service.stream.processor import Report
 
 from .factories import FakeModel, MemoryPublisher, MemoryRejects
 
@@ -28,7 +28,7 @@ def event(name: str) -> dict[str, Any]:
 
 
 def processed(name: str) -> Report:
-    return stream.process(
+    return processor.process(
         event(name),
         model=FakeModel(),
         target=Target(),

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_service import flavours
 from model_service.errors import ModelError
 from model_service.features import RideColumns, columns, rows
+from model_service.models import flavours
 from model_service.rides import Ride
 from tests.training_factories import QUICK
 from training import export, fit

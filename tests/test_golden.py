@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skops.io
 
-from model_service import model
+from model_service.models import loader
 from training import fit
 from training.data import Target
 from training.run import Result
@@ -24,7 +24,7 @@ def test_the_vectors_are_of_the_rides_in_the_code() -> None:
 
 def test_training_predicts_the_golden_durations(golden_model: Result) -> None:
     file = Path(golden_model.model_location) / "model.skops"
-    trees = skops.io.load(file, trusted=sorted(model.TRUSTED_TYPES))
+    trees = skops.io.load(file, trusted=sorted(loader.TRUSTED_TYPES))
 
     predicted = trees.predict(fit.frame(golden.ride_columns()))
 
@@ -43,7 +43,7 @@ def trained(target: Target, golden_model: Result, golden_cost_model: Result) -> 
 
 
 def test_the_served_model_gives_the_golden_answers(target: Target, trained: Result) -> None:
-    served = model.load(trained.model_location, sha256=trained.model_sha256)
+    served = loader.load(trained.model_location, sha256=trained.model_sha256)
 
     values, intervals = served.predict(golden.ride_columns())
 
@@ -73,7 +73,7 @@ def test_the_handler_gives_the_golden_answers(
 
 
 def test_a_ride_has_the_same_bits_alone_as_in_company(golden_model: Result) -> None:
-    served = model.load(golden_model.model_location)
+    served = loader.load(golden_model.model_location)
     rides = golden.ride_columns()
 
     together = served.predict(rides).values

@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import archive_function
-from model_service import columnar, lines, rides
+from model_service import rides
+from model_service.batch import scoring
+from model_service.datasets.formats import json_lines
+from model_service.datasets.formats.json_lines import Kind
 from model_service.errors import FileError, RideRejected
-from model_service.lines import Kind
 
 from .factories import payload, ride_event
 
@@ -45,7 +47,9 @@ def kpl(*payloads: bytes) -> bytes:
 
 
 def test_ride_events_are_read_with_their_ids_and_line_numbers() -> None:
-    good, bad = lines.parse([payload(1), b"", b"no ride", payload("two") + b"\n"], Kind.EVENTS, 7)
+    good, bad = json_lines.parse(
+        [payload(1), b"", b"no ride", payload("two") + b"\n"], Kind.EVENTS, 7
+    )
 
     assert good["ride_id"].to_pylist() == ["1", "two"]
     assert good["row"].to_pylist() == [7, 10]
@@ -56,7 +60,7 @@ def test_ride_events_are_read_with_their_ids_and_line_numbers() -> None:
 def test_a_first_line_that_is_no_ride_does_not_speak_for_the_others() -> None:
     found = [b'{"foo": 1}', payload(2), payload(3)]
 
-    good, bad = lines.parse(found, lines.kind(found[0], name="f"), 1)
+    good, bad = json_lines.parse(found, json_lines.kind(found[0], name="f"), 1)
 
     assert good["ride_id"].to_pylist() == ["2", "3"]
     assert bad["row"].to_pylist() == [1]
@@ -65,7 +69,7 @@ def test_a_first_line_that_is_no_ride_does_not_speak_for_the_others() -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=40) | st.builds(payload, st.integers() | st.text(max_size=3)))
 def test_a_line_is_a_ride_exactly_where_the_stream_says_so(data: bytes) -> None:
-    good, bad = lines.parse([data], Kind.EVENTS, 1)
+    good, bad = json_lines.parse([data], Kind.EVENTS, 1)
 
     try:
         expected = [str(rides.decode(data.strip()).ride_id)]
@@ -77,7 +81,7 @@ def test_a_line_is_a_ride_exactly_where_the_stream_says_so(data: bytes) -> None:
 
 @pytest.mark.parametrize("wrap", [bytes, gzip.compress, kpl])
 def test_a_line_of_the_archive_holds_what_the_stream_s_record_held(wrap: Any) -> None:
-    good, bad = lines.parse([archived(wrap(payload(5)))], Kind.ARCHIVE, 1)
+    good, bad = json_lines.parse([archived(wrap(payload(5)))], Kind.ARCHIVE, 1)
 
     suffix = "#0" if wrap is kpl else ""
     assert good["ride_id"].to_pylist() == ["5"]
@@ -88,7 +92,7 @@ def test_a_line_of_the_archive_holds_what_the_stream_s_record_held(wrap: Any) ->
 def test_of_records_that_the_kpl_put_together_each_has_its_own_fate() -> None:
     together = kpl(payload(1), b"no ride", gzip.compress(payload(3)))
 
-    good, bad = lines.parse([archived(together)], Kind.ARCHIVE, 1)
+    good, bad = json_lines.parse([archived(together)], Kind.ARCHIVE, 1)
 
     assert good["event_id"].to_pylist() == ["shardId-000000000000:1#0", "shardId-000000000000:1#2"]
     assert bad["event_id"].to_pylist() == ["shardId-000000000000:1#1"]
@@ -97,13 +101,13 @@ def test_of_records_that_the_kpl_put_together_each_has_its_own_fate() -> None:
 def test_the_time_of_arrival_stands_for_a_pick_up_time_that_is_absent() -> None:
     data = [archived(payload(1)), archived(payload(2, pickup_datetime="2021-03-01T08:15:00"))]
 
-    good, _ = lines.parse(data, Kind.ARCHIVE, 1)
+    good, _ = json_lines.parse(data, Kind.ARCHIVE, 1)
 
-    assert columnar.columns(good).hour.tolist() == [5, 8]  # 09:18 in UTC is 05:18
+    assert scoring.columns(good).hour.tolist() == [5, 8]  # 09:18 in UTC is 05:18
 
 
 def test_a_ride_event_without_a_time_has_none() -> None:
-    good, _ = lines.parse([payload(1)], Kind.EVENTS, 1)
+    good, _ = json_lines.parse([payload(1)], Kind.EVENTS, 1)
 
     assert good["pickup_datetime"].to_pylist() == [None]
 
@@ -119,7 +123,7 @@ def test_a_ride_event_without_a_time_has_none() -> None:
     ],
 )
 def test_a_line_that_is_none_of_the_archive_s_is_rejected(line: bytes, words: str) -> None:
-    good, bad = lines.parse([line], Kind.ARCHIVE, 1)
+    good, bad = json_lines.parse([line], Kind.ARCHIVE, 1)
 
     [reason] = bad["reason"].to_pylist()
     assert (words in reason, len(good)) == (True, 0)
@@ -129,7 +133,7 @@ def test_a_bare_ride_may_have_an_id() -> None:
     ride = ride_event()["ride"]
     data = [json.dumps(ride).encode(), json.dumps(ride | {"ride_id": 9}).encode()]
 
-    good, _ = lines.parse(data, Kind.BARE, 1)
+    good, _ = json_lines.parse(data, Kind.BARE, 1)
 
     first, second = good["ride_id"].to_pylist()
     assert (len(first), second) == (16, "9")
@@ -144,9 +148,9 @@ def test_a_bare_ride_may_have_an_id() -> None:
     ],
 )
 def test_what_lines_are_is_seen_from_the_first(line: bytes, kind: Kind) -> None:
-    assert lines.kind(line, name="a file") is kind
+    assert json_lines.kind(line, name="a file") is kind
 
 
 def test_a_first_line_that_is_no_object_is_no_file_of_rides() -> None:
     with pytest.raises(FileError, match="a file does not hold rides"):
-        lines.kind(b"[1, 2]", name="a file")
+        json_lines.kind(b"[1, 2]", name="a file")

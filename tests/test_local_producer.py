@@ -13,7 +13,7 @@ from local import producer
 from local.poller import event
 from local.producer import BROKEN, Message, chunks, messages, ride_event, send
 from local.streams import Record
-from model_service import records, rides
+from model_service import payloads, rides
 from model_service.errors import RideRejected
 from model_service.rides import RideEvent
 
@@ -23,9 +23,9 @@ ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/ride_events"
 def read(data: bytes) -> RideEvent:
     """*data* as the service reads it from a record."""
     batch = event([Record("1", "key", data, datetime.now(UTC))], "shardId-000000000000", ARN)
-    [record] = records.read(batch)
-    [payload] = records.payloads(record)
-    return rides.decode(records.plain(payload.data, records.Budget()))
+    [record] = payloads.read(batch)
+    [payload] = payloads.payloads(record)
+    return rides.decode(payloads.plain(payload.data, payloads.Budget()))
 
 
 def events(count: int) -> list[dict[str, object]]:

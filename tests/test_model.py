@@ -14,9 +14,10 @@ import pytest
 from onnx import numpy_helper
 from sklearn.linear_model import LinearRegression
 
-from model_service import artifacts, model
-from model_service.artifacts import LocalArtifacts
+from model_service import storage
 from model_service.errors import ModelError
+from model_service.models import loader
+from model_service.storage import LocalArtifacts
 
 from . import models
 from .factories import kinesis_event, payload
@@ -34,7 +35,7 @@ def test_onnx_is_taken_before_scikit_learn(tmp_path: Path) -> None:
     onnx_file.rename(tmp_path / "model.onnx")
     models.edit_mlmodel(tmp_path, "onnx", data="model.onnx")
 
-    loaded = model.load(str(tmp_path))
+    loaded = loader.load(str(tmp_path))
 
     assert loaded.flavour == "onnx"
     assert loaded.predict(models.rides()).values == pytest.approx(2 + 5 * models.rides().distance)
@@ -43,7 +44,7 @@ def test_onnx_is_taken_before_scikit_learn(tmp_path: Path) -> None:
 def test_an_onnx_model_as_mlflow_saves_it_is_served(tmp_path: Path) -> None:
     models.save_onnx(tmp_path / "model", onnx.parser.parse_model(models.LINE))
 
-    loaded = model.load(str(tmp_path / "model"))
+    loaded = loader.load(str(tmp_path / "model"))
 
     assert loaded.flavour == "onnx"
     assert loaded.predict(models.rides()).values == pytest.approx(2 + 5 * models.rides().distance)
@@ -59,7 +60,7 @@ def test_an_onnx_model_with_weights_in_a_file_of_their_own_is_refused(tmp_path: 
     models.save_onnx(tmp_path / "model", graph)
 
     with pytest.raises(ModelError, match=r"onnxruntime cannot load the model: .*External data"):
-        model.load(str(tmp_path / "model"))
+        loader.load(str(tmp_path / "model"))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_a_model_of_another_target_is_refused(tmp_path: Path, target: str, field
     path = models.write_onnx(tmp_path, metadata={"target": target})
 
     with pytest.raises(ModelError, match=f"predicts a ride's {target}: its answers are no {field}"):
-        model.load(str(path), field=field)
+        loader.load(str(path), field=field)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_model_of_another_target_is_refused(tmp_path: Path, target: str, field
 def test_what_a_model_may_say_of_its_target(tmp_path: Path, metadata: Any, field: str) -> None:
     path = models.write_onnx(tmp_path, metadata=metadata)
 
-    assert model.load(str(path), field=field).version == models.RUN_ID
+    assert loader.load(str(path), field=field).version == models.RUN_ID
 
 
 @pytest.mark.parametrize("spelt", [str.lower, str.upper])
@@ -96,7 +97,7 @@ def test_a_model_of_the_right_digest_is_loaded(tmp_path: Path, spelt: Callable[[
     both = (path / "MLmodel").read_bytes() + (path / "model.onnx").read_bytes()
     digest = hashlib.sha256(both).hexdigest()
 
-    loaded = model.load(str(path), sha256=spelt(digest))
+    loaded = loader.load(str(path), sha256=spelt(digest))
 
     assert loaded.sha256 == digest
 
@@ -105,38 +106,38 @@ def test_the_digest_of_a_skops_model_covers_its_data_file(tmp_path: Path) -> Non
     path = models.save_sklearn(tmp_path / "model", models.dict_pipeline())
     both = (path / "MLmodel").read_bytes() + (path / "model.skops").read_bytes()
 
-    assert model.load(str(path)).sha256 == hashlib.sha256(both).hexdigest()
+    assert loader.load(str(path)).sha256 == hashlib.sha256(both).hexdigest()
 
 
 def test_the_digest_of_a_python_model_covers_all_its_files(tmp_path: Path) -> None:
     path = models.save_python(tmp_path / "model", sevens)
-    digest = model.load(str(path), allow_pickled=True).sha256
+    digest = loader.load(str(path), allow_pickled=True).sha256
     (path / "artifacts").mkdir()
     (path / "artifacts" / "weights").write_bytes(b"1")
 
     with pytest.raises(ModelError, match="is not the one asked for"):
-        model.load(str(path), allow_pickled=True, sha256=digest)
+        loader.load(str(path), allow_pickled=True, sha256=digest)
 
 
 @pytest.mark.parametrize("changed", ["MLmodel", "model.onnx"])
 def test_a_model_that_differs_from_its_digest_is_refused(tmp_path: Path, changed: str) -> None:
     path = models.write_onnx(tmp_path)
-    digest = model.load(str(path)).sha256
+    digest = loader.load(str(path)).sha256
     with (path / changed).open("ab") as file:
         file.write(b"\n")
 
     with pytest.raises(ModelError, match=r"is not the one asked for: its SHA-256 is [0-9a-f]{64}"):
-        model.load(str(path), sha256=digest)
+        loader.load(str(path), sha256=digest)
 
 
 def test_a_description_that_changes_between_check_and_use_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = models.save_sklearn(tmp_path / "model", models.dict_pipeline())
-    monkeypatch.setattr(artifacts, "at", lambda location: Changing(LocalArtifacts(path)))
+    monkeypatch.setattr(storage, "at", lambda location: Changing(LocalArtifacts(path)))
 
     with pytest.raises(ModelError, match="changed while it was read"):
-        model.load(str(path))
+        loader.load(str(path))
 
 
 @pytest.mark.parametrize(
@@ -155,14 +156,14 @@ def test_the_version_is_the_setting_or_the_run_or_the_model(
 ) -> None:
     path = models.write_onnx(tmp_path, **mlmodel)
 
-    assert model.load(str(path), run_id=setting).version == version
+    assert loader.load(str(path), run_id=setting).version == version
 
 
 def test_a_model_without_any_version_asks_for_one(tmp_path: Path) -> None:
     path = models.write_onnx(tmp_path, run_id=None)
 
     with pytest.raises(ModelError, match="names neither run nor model: set RUN_ID"):
-        model.load(str(path))
+        loader.load(str(path))
 
 
 def pickled(path: Path) -> Path:
@@ -227,7 +228,7 @@ def test_what_may_be_code_is_refused_with_the_way_out(
     path = save(tmp_path)
 
     with pytest.raises(ModelError) as refusal:
-        model.load(str(path))
+        loader.load(str(path))
 
     assert f"may run code of its own ({what})" in str(refusal.value)
     assert "ALLOW_PICKLED_MODELS=True" in str(refusal.value)
@@ -240,7 +241,7 @@ def test_what_may_be_code_is_loaded_where_that_is_allowed(
     monkeypatch.setattr(sys, "path", list(sys.path))  # MLflow puts the code there
     path = save(tmp_path)
 
-    loaded = model.load(str(path), allow_pickled=True)
+    loaded = loader.load(str(path), allow_pickled=True)
 
     assert loaded.predict(models.rides(3)).values.shape == (3,)
 
@@ -250,7 +251,7 @@ def test_another_loader_is_refused_though_the_model_is_skops(tmp_path: Path) -> 
     models.edit_mlmodel(path, "python_function", loader_module="antigravity")
 
     with pytest.raises(ModelError, match=r"its loader is antigravity.*ALLOW_PICKLED_MODELS=True"):
-        model.load(str(path))
+        loader.load(str(path))
 
 
 def test_a_type_that_is_not_trusted_is_refused_though_the_model_lists_it(tmp_path: Path) -> None:
@@ -260,7 +261,7 @@ def test_a_type_that_is_not_trusted_is_refused_though_the_model_lists_it(tmp_pat
     models.OPENED.clear()  # MLflow opens what it has saved
 
     with pytest.raises(ModelError, match=r"not trusted: tests\.models\.Opened; .*ALLOW_PICKLED"):
-        model.load(str(path))
+        loader.load(str(path))
 
     assert models.OPENED == []
 
@@ -271,7 +272,7 @@ def test_a_type_that_is_not_trusted_is_loaded_where_that_is_allowed(tmp_path: Pa
     path = models.save_sklearn(tmp_path / "model", pipeline, skops_trusted_types=trusted)
     models.OPENED.clear()
 
-    model.load(str(path), allow_pickled=True)
+    loader.load(str(path), allow_pickled=True)
 
     assert models.OPENED == ["opened"]
 
@@ -296,7 +297,7 @@ def test_what_describes_no_mlflow_model_is_refused(tmp_path: Path, text: bytes) 
     (tmp_path / "MLmodel").write_bytes(text)
 
     with pytest.raises(ModelError, match="is not the description of an MLflow model"):
-        model.load(str(tmp_path))
+        loader.load(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -308,7 +309,7 @@ def test_a_model_of_other_flavours_is_refused(
     models.write_mlmodel(tmp_path, flavors=flavors)
 
     with pytest.raises(ModelError, match=f"no flavour of this model can be served: it has {found}"):
-        model.load(str(tmp_path))
+        loader.load(str(tmp_path))
 
 
 def without_its_file(path: Path) -> Path:
@@ -361,7 +362,7 @@ def test_a_broken_model_is_refused(
     path = save(tmp_path)
 
     with pytest.raises(ModelError, match=reason):
-        model.load(str(path), allow_pickled=save in (no_pickle, without_a_loader))
+        loader.load(str(path), allow_pickled=save in (no_pickle, without_a_loader))
 
 
 @pytest.mark.parametrize(
@@ -388,7 +389,7 @@ def test_an_onnx_model_that_cannot_score_the_warm_up_ride_is_refused(
     path = models.write_onnx(tmp_path, graph)
 
     with pytest.raises(ModelError, match=reason):
-        model.load(str(path))
+        loader.load(str(path))
 
 
 @pytest.mark.parametrize("interval", ["Neg (value)", "Concat <axis = 0> (value, value)"])
@@ -403,7 +404,7 @@ def test_an_onnx_model_whose_intervals_are_no_pairs_is_refused(
     path = models.write_onnx(tmp_path, graph)
 
     with pytest.raises(ModelError, match="intervals have shape"):
-        model.load(str(path))
+        loader.load(str(path))
 
 
 @pytest.mark.parametrize(
@@ -415,14 +416,14 @@ def test_a_python_model_that_gives_no_number_for_the_warm_up_ride_is_refused(
     path = models.save_python(tmp_path / "model", lambda rides: answer)
 
     with pytest.raises(ModelError, match="the model's answer to the warm-up ride is no number"):
-        model.load(str(path), allow_pickled=True)
+        loader.load(str(path), allow_pickled=True)
 
 
 def test_a_python_model_that_raises_on_the_warm_up_ride_is_refused(tmp_path: Path) -> None:
     path = models.save_python(tmp_path / "model", lambda rides: rides[0]["passengers"])
 
     with pytest.raises(ModelError, match="the model cannot score the warm-up ride: KeyError"):
-        model.load(str(path), allow_pickled=True)
+        loader.load(str(path), allow_pickled=True)
 
 
 @pytest.mark.parametrize("asked", ["float[N, 1] passengers", "bool[N, 1] trip_distance"])
@@ -435,7 +436,7 @@ def test_an_onnx_model_that_asks_for_what_no_ride_has_is_refused(
     path = models.write_onnx(tmp_path, graph)
 
     with pytest.raises(ModelError, match=f"the model asks for {name}; the features of a ride are"):
-        model.load(str(path))
+        loader.load(str(path))
 
 
 @pytest.mark.parametrize("unknown", [("double", "passengers"), ("boolean", "weekday")])
@@ -446,7 +447,7 @@ def test_a_signature_that_asks_for_what_no_ride_has_is_refused(
     path = models.save_sklearn(tmp_path / "model", LinearRegression(), signature=signature)
 
     with pytest.raises(ModelError, match=f"the model asks for {unknown[1]}; the features of a"):
-        model.load(str(path))
+        loader.load(str(path))
 
 
 def test_a_signature_without_names_is_refused(tmp_path: Path) -> None:
@@ -454,7 +455,7 @@ def test_a_signature_without_names_is_refused(tmp_path: Path) -> None:
     path = models.save_sklearn(tmp_path / "model", LinearRegression(), signature=signature)
 
     with pytest.raises(ModelError, match="the model's signature names no features"):
-        model.load(str(path))
+        loader.load(str(path))
 
 
 def test_an_onnx_model_scores_a_batch_without_the_heavy_packages(tmp_path: Path) -> None:
@@ -504,7 +505,7 @@ def test_a_model_that_needs_mlflow_says_so_where_there_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = models.save_sklearn(tmp_path / "model", models.dict_pipeline())
-    monkeypatch.setattr("model_service.model.find_spec", lambda name: None)
+    monkeypatch.setattr("model_service.models.loader.find_spec", lambda name: None)
 
     with pytest.raises(ModelError, match="MLflow is not installed"):
-        model.load(str(path))
+        loader.load(str(path))

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from local.aws import REGION, Embedded, embedded
-from model_service import model
+from model_service.models import loader
 from operate import models as tool
 from operate import replay, smoke
 
@@ -53,7 +53,7 @@ def keys(s3: S3Client, bucket: str) -> list[str]:
 
 def given(sha256: str = "", bucket: str = "production") -> list[str]:
     """What `sam deploy` would get."""
-    digest = sha256 or model.load(LOCATION).sha256
+    digest = sha256 or loader.load(LOCATION).sha256
     return [
         f"ModelBucket={bucket}",
         f"DurationModel={PREFIX}",
@@ -79,7 +79,7 @@ def test_a_model_is_copied_and_loads_where_it_is_deployed(
 
     assert code == 0
     assert keys(s3, "production") == keys(s3, TRAINED)
-    assert model.load(f"s3://production/{PREFIX}").sha256 == model.load(LOCATION).sha256
+    assert loader.load(f"s3://production/{PREFIX}").sha256 == loader.load(LOCATION).sha256
     assert f"was copied from s3://{TRAINED}" in capsys.readouterr().out
 
 

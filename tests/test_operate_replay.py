@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from local.aws import embedded
-from model_service import records, rejects, stream, telemetry
-from model_service.records import Record
-from model_service.rejects import Rejection, S3Rejects
+from model_service import payloads
+from model_service.kinesis import rejects, telemetry
+from model_service.kinesis.rejects import Rejection, S3Rejects
+from model_service.payloads import Record
 from model_service.scoring import Target
+from model_service.stream import processor
 from operate import delivery, function, replay
 from operate.delivery import Outcome
 from operate.errors import BadInput, Unreadable
@@ -32,14 +34,7 @@ from operate.kept import MARK, Found, Shelf, content
 from operate.screen import Screen
 from operate.survey import look
 
-from .factories import (
-    SHARD,
-    FakeModel,
-    MemoryPublisher,
-    kinesis_event,
-    kinesis_record,
-    payload,
-)
+from .factories import SHARD, FakeModel, MemoryPublisher, kinesis_event, kinesis_record, payload
 from .operate_fakes import ARN, MODEL, FakeLambda, MemoryS3, client_error
 
 BUCKET, LOCATION = "rejects", "s3://rejects/of-a-test"
@@ -53,7 +48,7 @@ def raws(count: int, shard: str = SHARD, first: int = 1) -> list[dict[str, Any]]
 
 
 def rejections(raw: Sequence[dict[str, Any]], reason: str = REASON) -> list[Rejection]:
-    read = records.read({"Records": list(raw)})
+    read = payloads.read({"Records": list(raw)})
     return [Rejection(record, record.event_id, reason) for record in read]
 
 
@@ -473,7 +468,7 @@ def test_the_sdk_tries_a_throttled_invocation_again(monkeypatch: pytest.MonkeyPa
         Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{server.server_port}")
         target = function.connect("ride-duration")
-        found = target(records.read({"Records": raws(2)}))
+        found = target(payloads.read({"Records": raws(2)}))
         server.shutdown()
 
     assert found == Answer(2, "", None)
@@ -491,7 +486,7 @@ def test_batches_hold_every_record_once_in_order_within_their_bounds(
     sizes: list[int], most: int
 ) -> None:
     raw = [kinesis_record("A" * size, n) for n, size in enumerate(sizes)]
-    waiting = records.read({"Records": raw})
+    waiting = payloads.read({"Records": raw})
     batches: list[list[Record]] = []
 
     rest = waiting
@@ -608,7 +603,7 @@ def test_whatever_a_function_does_an_object_is_marked_only_if_all_of_it_is_dealt
 
 
 def test_what_the_functions_own_line_says_of_rejections_is_read() -> None:
-    report = stream.process(
+    report = processor.process(
         kinesis_event(payload(1), b"bad", b"bad too"),
         model=FakeModel(),
         target=Target(),

@@ -16,8 +16,8 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service import publisher
-from model_service.publisher import MAX_RECORDS, KinesisPublisher, Publish
+from model_service.kinesis import publisher
+from model_service.kinesis.publisher import MAX_RECORDS, KinesisPublisher, Publish
 from model_service.rides import Prediction, Source
 
 from .factories import MemoryPublisher

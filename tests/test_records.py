@@ -11,7 +11,7 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_service import records
+from model_service import payloads as records
 from model_service.errors import EventError, RideRejected
 
 from .factories import SHARD, kinesis_event, kinesis_record

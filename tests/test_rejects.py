@@ -12,8 +12,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service import records, rejects
-from model_service.rejects import Keep, Rejection, S3Rejects
+from model_service import payloads
+from model_service.kinesis import rejects
+from model_service.kinesis.rejects import Keep, Rejection, S3Rejects
 
 from .factories import SHARD, STREAM_ARN, MemoryRejects, kinesis_record
 
@@ -40,7 +41,7 @@ def plenty() -> float:
 def rejection(number: int = 1, shard: str = SHARD, user_record: str = "") -> Rejection:
     raw = kinesis_record(f"broken {number}", number)
     raw["eventID"] = raw["eventID"].replace(SHARD, shard)
-    [record] = records.read({"Records": [raw]})
+    [record] = payloads.read({"Records": [raw]})
     return Rejection(record, record.event_id + user_record, "data is not base64")
 
 
@@ -134,7 +135,7 @@ def test_records_of_two_streams_are_kept_apart() -> None:
     bucket = FakeBucket()
     other = kinesis_record("broken", 2)
     other["eventSourceARN"] = STREAM_ARN.replace("ride_events", "other_events")
-    [record] = records.read({"Records": [other]})
+    [record] = payloads.read({"Records": [other]})
 
     keeper(bucket)([rejection(1), Rejection(record, record.event_id, "no ride")], plenty)
 

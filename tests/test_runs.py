@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow.dataset as ds
 import pytest
 
-from model_service import partitions, places, reports
+from model_service.batch import report as reports
+from model_service.datasets import files as places
+from model_service.datasets import writer
+from model_service.datasets.files import Input
+from model_service.datasets.manifest import Done, Failed
 from model_service.errors import FileError, ModelError, OutputError
-from model_service.notes import Done, Failed
-from model_service.places import Input
 
 from .batch_factories import ROW, TLC_ROW, files, models, rejected, run, scored, write
 
@@ -185,7 +187,7 @@ def test_rides_without_a_time_have_a_partition_of_their_own(tmp_path: Path) -> N
 
     run(tmp_path / "out", path)
 
-    assert (tmp_path / "out" / "rides" / f"month={partitions.UNKNOWN}").is_dir()
+    assert (tmp_path / "out" / "rides" / f"month={writer.UNKNOWN}").is_dir()
 
 
 def test_rides_of_more_months_than_files_may_be_open_are_all_there(tmp_path: Path) -> None:
@@ -206,7 +208,7 @@ def test_rides_of_more_months_than_files_may_be_open_are_all_there(tmp_path: Pat
 def test_a_row_group_holds_a_fixed_number_of_rows(tmp_path: Path, monkeypatch: Any) -> None:
     import pyarrow.parquet as pq
 
-    monkeypatch.setattr(partitions, "ROW_GROUP", 20)
+    monkeypatch.setattr(writer, "ROW_GROUP", 20)
     path = write(tmp_path / "rides.parquet", *rows(50))
 
     run(tmp_path / "out", path)

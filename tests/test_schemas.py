@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from model_service import schemas
 from model_service.rides import Prediction, Source, encode, event_of
+from tools import schemas
 
 DOCS = Path(__file__).parent.parent / "docs" / "events"
 RELEASED = sorted((DOCS / "released").glob("*.schema.json"))

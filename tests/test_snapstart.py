@@ -20,8 +20,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from local.aws import Embedded, embedded
-from model_service import publisher, rejects, stream
+from model_service.kinesis import publisher, rejects
 from model_service.scoring import Target
+from model_service.stream import processor
 
 from .factories import FakeModel, kinesis_event, payload
 from .stacks import ROOT
@@ -104,8 +105,8 @@ def test_connections_from_before_the_snapshot_are_made_anew(relay: Relay) -> Non
     publish = publisher.connect("ride_predictions")
     keep = rejects.connect("s3://rides/rejects", model_name="m")
 
-    def batch(number: int) -> stream.Report:
-        return stream.process(
+    def batch(number: int) -> processor.Report:
+        return processor.process(
             kinesis_event(payload(number), b"{}"),
             model=FakeModel(),
             target=Target(),

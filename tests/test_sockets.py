@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from local.emulator import HOST
-from model_service import sockets
+from model_service.web import sockets
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from model_service import sources
+from model_service.datasets.formats import reader
 from model_service.errors import FileError
 
 from .batch_factories import ROW, TLC_ROW, table, write
@@ -22,7 +22,7 @@ from .factories import payload
 
 def read(path: Path, rows: int = 3) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """All good rides and all bad ones."""
-    found = [chunk.parse() for chunk in sources.chunks(path, name="a file", rows=rows)]
+    found = [chunk.parse() for chunk in reader.chunks(path, name="a file", rows=rows)]
     return (
         [row for good, _ in found for row in good.to_pylist()],
         [row for _, bad in found for row in bad.to_pylist()],
@@ -75,7 +75,7 @@ def test_lines_of_json_may_be_zipped_in_several_members(tmp_path: Path) -> None:
 
 def test_a_chunk_says_how_much_of_the_file_is_read(tmp_path: Path) -> None:
     for path in (write(tmp_path / "parquet", *ROWS), csv(tmp_path / "csv", *ROWS)):
-        shares = [chunk.read for chunk in sources.chunks(path, name="a file", rows=3)]
+        shares = [chunk.read for chunk in reader.chunks(path, name="a file", rows=3)]
 
         assert len(shares) == 4
         assert shares == sorted(shares)
@@ -178,7 +178,7 @@ def text_zones(path: Path) -> Path:
 
 
 def long_line(path: Path) -> Path:
-    path.write_bytes(payload(1) + b" " * sources.MAX_LINE)
+    path.write_bytes(payload(1) + b" " * reader.MAX_LINE)
     return path
 
 
@@ -206,7 +206,7 @@ def damaged_page(path: Path) -> Path:
         (text_column, "a file does not hold rides: PULocationID is text, not a number"),
         (missing_column, "a file does not hold rides: there is no column PULocationID"),
         (json_list, "a file does not hold rides: its first line is no JSON object"),
-        (long_line, f"a file has a line of more than {sources.MAX_LINE} bytes"),
+        (long_line, f"a file has a line of more than {reader.MAX_LINE} bytes"),
         (not_there, "cannot read a file: No such file or directory"),
     ],
 )

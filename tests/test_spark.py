@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from local.aws import embedded
-from model_service import places, spark
+from model_service.batch import spark
+from model_service.batch.spark import Task, Told
+from model_service.datasets import files as places
 from model_service.settings import BatchSettings
-from model_service.spark import Task, Told
 
 from . import models
 

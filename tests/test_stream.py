@@ -11,14 +11,15 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service import records, stream
+from model_service import payloads as records
 from model_service.errors import EventError, ModelError
 from model_service.features import RideColumns
-from model_service.publisher import Publish, Published
-from model_service.rejects import Keep, Rejection
+from model_service.kinesis.publisher import Publish, Published
+from model_service.kinesis.rejects import Keep, Rejection
 from model_service.rides import Prediction, encode, event_of
 from model_service.scoring import Answers, Target, TimeLeft
-from model_service.stream import Report
+from model_service.stream import processor
+from model_service.stream.processor import Report
 
 from .factories import (
     FakeModel,
@@ -42,7 +43,7 @@ def process(
     keep: Keep | None = None,
     seconds: float = 60.0,
 ) -> Report:
-    return stream.process(
+    return processor.process(
         event,
         model=model or FakeModel(cannot=lambda rides: rides.distance == HOPELESS),
         target=Target(),
@@ -267,7 +268,7 @@ def test_a_search_for_rides_at_fault_lets_the_others_out_in_time(seconds: float)
         return Published()
 
     distances = [HOPELESS if n % 2 else 1.0 for n in range(10_000)]
-    report = stream.process(
+    report = processor.process(
         kinesis_event(*(payload(n, trip_distance=d) for n, d in enumerate(distances))),
         model=FakeModel(ask, cannot),
         target=Target(),
@@ -297,7 +298,7 @@ def test_records_that_the_time_does_not_reach_are_not_even_read() -> None:
     clock = Clock(0.0)
     event = kinesis_event(BAD, payload(2))
 
-    report = stream.process(
+    report = processor.process(
         event,
         model=FakeModel(),
         target=Target(),

@@ -8,16 +8,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service import stream, telemetry
+from model_service.kinesis import telemetry
 from model_service.rides import Source
 from model_service.scoring import Target
-from model_service.stream import Report
+from model_service.stream import processor
+from model_service.stream.processor import Report
 
 from .factories import FakeModel, MemoryPublisher, MemoryRejects, kinesis_event, payload
 
 
 def report(*payloads: bytes | str, refuse: frozenset[int | str] = frozenset()) -> Report:
-    return stream.process(
+    return processor.process(
         kinesis_event(*payloads),
         model=FakeModel(),
         target=Target(),

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from model_service import stream, telemetry
+from model_service.kinesis import telemetry
 from model_service.scoring import Target
 from model_service.settings import Settings
+from model_service.stream import processor as stream
 from operate.stack import OUTPUTS, SCORER
 
 from . import mutate_template, stacks

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from model_service import windows
+from model_service.batch import schedule as windows
 from model_service.settings import BatchSettings, ScheduleSettings
 
 from . import stacks

@@ -11,13 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_service.rides import new_york
-from tests.training_factories import (
-    MONTH,
-    TLC_DATA,
-    needs_tlc_data,
-    ride,
-    write_month,
-)
+from tests.training_factories import MONTH, TLC_DATA, needs_tlc_data, ride, write_month
 from training import data
 from training.data import DataError
 

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 import pytest
 
-from model_service import flavours
 from model_service.features import columns
+from model_service.models import flavours
 from model_service.rides import Ride
 from tests.training_factories import QUICK, TLC_DATA, needs_tlc_data
 from training import data, export, fit, simulation

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from local.aws import Embedded, embedded
-from model_service import model
+from model_service.models import loader
 from tests.training_factories import QUICK, write_yellow_month
 from training import __main__ as command
 from training import card, drift, fit, release, simulation
@@ -196,7 +196,7 @@ def test_what_a_deployment_takes_is_what_the_service_loads(
         "DurationModelSha256": parameters["DurationModelSha256"],
     }
     assert location == released["model_location"] == models["poor"]["model_location"]
-    loaded = model.load(location, sha256=parameters["DurationModelSha256"])
+    loaded = loader.load(location, sha256=parameters["DurationModelSha256"])
     assert loaded.version == released["run_id"]
 
 
@@ -208,7 +208,9 @@ def test_the_copy_is_where_a_run_id_says(run: Run, promote: Run) -> None:
     of = found["models"][0]["environment"]
     older = f"{of['MLFLOW_EXPERIMENT_ID']}/{of['RUN_ID']}/artifacts/model"
     assert found["parameters"]["DurationModel"] == older
-    assert model.load(f"s3://production/{older}", sha256=of["MODEL_SHA256"]).version == of["RUN_ID"]
+    assert (
+        loader.load(f"s3://production/{older}", sha256=of["MODEL_SHA256"]).version == of["RUN_ID"]
+    )
     assert drift.read(f"s3://production/{older}").target == "duration"
 
 
@@ -237,7 +239,7 @@ def test_a_copy_that_was_given_up_is_completed(aws: Embedded, models: dict[str, 
 
     release.copy(location, "production", "half")
 
-    assert model.load("s3://production/half", sha256=models["good"]["model_sha256"])
+    assert loader.load("s3://production/half", sha256=models["good"]["model_sha256"])
 
 
 def test_until_a_copy_is_whole_nothing_loads_it(
@@ -263,7 +265,7 @@ def test_another_models_files_are_left_alone(aws: Embedded, models: dict[str, Su
     with pytest.raises(ReleaseError, match="is another model's; it was left alone"):
         release.copy(models["poor"]["model_location"], "production", "taken")
 
-    assert model.load("s3://production/taken", sha256=models["good"]["model_sha256"])
+    assert loader.load("s3://production/taken", sha256=models["good"]["model_sha256"])
 
 
 class BusyS3:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_service import model
 from model_service.features import RideColumns
-from model_service.model import LoadedModel
+from model_service.models import loader
+from model_service.models.loader import LoadedModel
 from model_service.scoring import Answers
 from training import promotion, run, simulation
 from training.promotion import Bench, Contender
@@ -125,7 +125,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def at(location: Path) -> Contender:
-    return Contender("1", str(location), model.load(str(location)), ("2023-01",), "")
+    return Contender("1", str(location), loader.load(str(location)), ("2023-01",), "")
 
 
 def test_a_model_whose_forms_agree_has_nothing_against_it(trained: list[str]) -> None:

@@ -14,8 +14,8 @@ import pytest
 import skops.io
 from moto.server import ThreadedMotoServer
 
-from model_service import flavours, model
 from model_service.features import columns
+from model_service.models import flavours, loader
 from model_service.rides import Ride
 from tests.training_factories import QUICK, ride, write_month
 from training import __main__ as command
@@ -76,7 +76,7 @@ def test_each_long_step_is_announced(result: Result, steps: list[str]) -> None:
 
 
 def test_the_model_is_where_the_service_looks(result: Result) -> None:
-    served = model.load(result.model_location, sha256=result.model_sha256)
+    served = loader.load(result.model_location, sha256=result.model_sha256)
 
     assert served.flavour == "onnx"
     assert served.version == result.run_id
@@ -86,7 +86,7 @@ def test_the_model_is_where_the_service_looks(result: Result) -> None:
 def test_mlflow_itself_gives_the_same_answers(result: Result) -> None:
     through_mlflow = flavours.pyfunc(Path(result.model_location))(RIDES)
 
-    served = model.load(result.model_location).predict(RIDES)
+    served = loader.load(result.model_location).predict(RIDES)
 
     assert np.allclose(through_mlflow.values, served.values, atol=1e-3)
 
@@ -104,7 +104,7 @@ def test_mlflow_reads_both_flavours(result: Result) -> None:
 def test_the_skops_file_asks_for_no_more_trust_than_the_service_gives(result: Result) -> None:
     file = Path(result.model_location) / "model.skops"
 
-    assert set(skops.io.get_untrusted_types(file=file)) <= model.TRUSTED_TYPES
+    assert set(skops.io.get_untrusted_types(file=file)) <= loader.TRUSTED_TYPES
 
 
 def test_the_run_has_parameters_and_metrics(result: Result, plan: Plan) -> None:
@@ -168,7 +168,7 @@ def test_a_copy_is_the_same_model(result: Result, directory: Path) -> None:
     tracking.copy(result.model_location, target)
     tracking.copy(result.model_location, target)  # over what was there
 
-    assert model.load(str(target), sha256=result.model_sha256).version == result.run_id
+    assert loader.load(str(target), sha256=result.model_sha256).version == result.run_id
 
 
 def test_a_copy_goes_to_where_one_stands(
@@ -179,7 +179,7 @@ def test_a_copy_goes_to_where_one_stands(
 
     tracking.copy(result.model_location, Path())
 
-    assert model.load(str(tmp_path / "here"), sha256=result.model_sha256)
+    assert loader.load(str(tmp_path / "here"), sha256=result.model_sha256)
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
@@ -226,7 +226,7 @@ def test_a_model_of_cost_is_logged_to_s3(plan: Plan, s3: str, tmp_path: Path) ->
 
     assert result.model_location.startswith("s3://models/runs/")
     assert set(result.metrics["test"]) == {"rmse_dollars", "mae_dollars", "rides"}
-    assert model.load(str(tmp_path / "model"), sha256=result.model_sha256)
+    assert loader.load(str(tmp_path / "model"), sha256=result.model_sha256)
 
 
 def test_a_bucket_that_is_not_there_is_said(plan: Plan, s3: str) -> None:
@@ -289,7 +289,7 @@ def test_without_data_rides_are_simulated(training: Run, tmp_path: Path) -> None
     assert set(summary) == {"run_id", "model_location", "model_sha256", "metrics"}
     assert set(summary["metrics"]) == {"test", "baseline_linear"}
     assert "fitting a model" in err
-    assert model.load("build/model", sha256=summary["model_sha256"])
+    assert loader.load("build/model", sha256=summary["model_sha256"])
 
 
 def test_months_can_be_simulated_by_themselves(training: Run, tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from model_service import model, quotes, web
 from model_service.errors import ModelError, SettingsError
-from model_service.quotes import Models, Served
+from model_service.models import loader
+from model_service.models.served import load
 from model_service.scoring import Target
-from model_service.served import load
 from model_service.settings import WebSettings
+from model_service.web import app as web
+from model_service.web import quotes
+from model_service.web.quotes import Models, Served
 from training.data import UNITS
 from training.run import Result
 
@@ -234,7 +236,7 @@ def test_the_page_and_its_files_are_served_and_nothing_beside_them(client: Flask
 def test_the_time_of_the_request_stands_for_one_that_is_absent(
     tmp_path: Path, golden_location: str
 ) -> None:
-    loaded = model.load(golden_location)
+    loaded = loader.load(golden_location)
     client = client_of(Models(Served(loaded, Target())))
 
     rush = client.post("/predict", json={**RIDE, "pickup_datetime": "2021-03-01T08:15:00"})
@@ -247,8 +249,8 @@ def test_the_time_of_the_request_stands_for_one_that_is_absent(
 def test_golden_rides_get_the_answers_that_the_stream_gives(
     golden_location: str, golden_cost_model: Result
 ) -> None:
-    duration = Served(model.load(golden_location), Target())
-    cost = Served(model.load(golden_cost_model.model_location), Target())
+    duration = Served(loader.load(golden_location), Target())
+    cost = Served(loader.load(golden_cost_model.model_location), Target())
     client = client_of(Models(duration, cost))
 
     answers = client.post("/predict/batch", json=golden.RIDES).get_json()

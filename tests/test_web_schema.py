@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.emulator import HOST
-from model_service import quotes
 from model_service.errors import RideRejected
-from model_service.openapi import MOMENT
+from model_service.web import quotes
+from model_service.web.openapi import MOMENT
 
 from .browser import write_ranged
 from .test_web_server import server

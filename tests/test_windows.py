@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service import windows
+from model_service.batch import schedule
 
 MOMENTS = st.datetimes(
     datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC), allow_imaginary=False
@@ -22,27 +22,27 @@ MOMENTS = st.datetimes(
     ],
 )
 def test_a_window_is_the_last_that_was_over(length: str, path: str, pattern: str) -> None:
-    window = windows.before(datetime(2024, 3, 1, 0, 20, tzinfo=UTC), length)
+    window = schedule.before(datetime(2024, 3, 1, 0, 20, tzinfo=UTC), length)
 
     assert (window.path, window.pattern) == (path, pattern)
 
 
-@pytest.mark.parametrize("length", windows.LENGTHS)
+@pytest.mark.parametrize("length", schedule.LENGTHS)
 @given(moment=MOMENTS)
 def test_it_is_over_and_the_next_one_is_not(moment: datetime, length: str) -> None:
-    window = windows.before(moment, length)
+    window = schedule.before(moment, length)
 
-    one_later = windows.before(moment + timedelta(days=32), length)
+    one_later = schedule.before(moment + timedelta(days=32), length)
     assert window.start < moment
-    assert windows.before(moment, length) == window  # a retry scores the same
+    assert schedule.before(moment, length) == window  # a retry scores the same
     assert one_later.start > window.start
 
 
-@pytest.mark.parametrize("length", windows.LENGTHS)
+@pytest.mark.parametrize("length", schedule.LENGTHS)
 def test_every_hour_lies_in_exactly_one_window(length: str) -> None:
     hours = [datetime(2023, 12, 31, 20, tzinfo=UTC) + timedelta(hours=n) for n in range(24 * 62)]
 
-    paths = [windows.before(hour, length).path for hour in hours]
+    paths = [schedule.before(hour, length).path for hour in hours]
 
     assert paths == sorted(paths)
     assert len(set(paths)) == {"hour": 24 * 62, "day": 63, "month": 4}[length]
@@ -51,4 +51,4 @@ def test_every_hour_lies_in_exactly_one_window(length: str) -> None:
 def test_the_scheduler_may_say_its_time_in_another_zone() -> None:
     moment = datetime(2026, 3, 1, 1, 20, tzinfo=timezone(timedelta(hours=2)))
 
-    assert windows.before(moment, "day").path == "2026/02/27"
+    assert schedule.before(moment, "day").path == "2026/02/27"

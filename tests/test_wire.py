@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.parser import BytesParser
 from email.utils import parsedate_to_datetime
 
-from model_service import wire
+from model_service.web import wire
 
 
 def test_an_answer_says_when_it_was_made() -> None:

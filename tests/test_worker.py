@@ -25,10 +25,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.emulator import HOST
-from model_service import access, web
-from model_service.quotes import Models, Served
 from model_service.scoring import Target
-from model_service.worker import Worker
+from model_service.web import app as web
+from model_service.web import middleware
+from model_service.web.quotes import Models, Served
+from model_service.web.worker import Worker
 
 from .factories import FakeModel
 
@@ -252,7 +253,9 @@ def exchange(worker: Worker, sent: list[bytes]) -> bytes:
 def test_past_gunicorn_or_not_a_connection_goes_the_same_way(
     app: Flask, lines: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model_service.worker.STALL_SECONDS", 1)  # where gunicorn waits for more
+    monkeypatch.setattr(
+        "model_service.web.worker.STALL_SECONDS", 1
+    )  # where gunicorn waits for more
     with worker_of(app) as quick, worker_of(app) as usual:
         usual.quick = False
 
@@ -334,7 +337,7 @@ def test_what_is_refused_unread_is_safe_counted_and_logged(
     status: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("model_service.worker.REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr("model_service.web.worker.REQUEST_SECONDS", 0.05)
     with worker_of(app) as worker:
         answered = answer(worker, sent)
     counted = app.test_client().get("/metrics").text
@@ -345,7 +348,7 @@ def test_what_is_refused_unread_is_safe_counted_and_logged(
     assert line.startswith(b"HTTP/1.1 %d " % status)
     assert isinstance(body, bytes) and msgspec.json.decode(body)["status"] == status
     assert found["Connection"] == "close"
-    assert {*access.SECURITY, ("Cache-Control", "no-store")} <= set(found.items())
+    assert {*middleware.SECURITY, ("Cache-Control", "no-store")} <= set(found.items())
     assert "X-Request-ID" in found
     logged = msgspec.json.decode(lines[0])
     assert (logged["route"], logged["method"], logged["status"]) == ("other", "other", status)

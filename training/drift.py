@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from model_service import artifacts
+from model_service import storage
 from model_service.errors import ModelError
 from model_service.features import RideColumns
 
@@ -112,7 +112,7 @@ def baseline(rides: Rides, predicted: Floats, *, target: Target, months: Sequenc
 def read(location: str) -> Baseline:
     """The baseline of the model at *location*.  Raises `ModelError` where it has none."""
     try:
-        return msgspec.json.decode(artifacts.at(location).read(FILE), type=Baseline)
+        return msgspec.json.decode(storage.at(location).read(FILE), type=Baseline)
     except msgspec.MsgspecError as exc:
         raise ModelError(f"{FILE} of the model is not as training writes it: {exc}") from exc
 

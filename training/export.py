@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from model_service import flavours
 from model_service.errors import ServiceError
 from model_service.features import RideColumns
+from model_service.models import flavours
 from model_service.scoring import Answers
 
 from . import graph

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from model_service.flavours import INTERVAL
 from model_service.geography import places
+from model_service.models.flavours import INTERVAL
 
 from .fit import NUMBERS, Fitted
 

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from model_service import model
 from model_service.features import RideColumns
+from model_service.models import loader
 
 from . import backtest, data, drift, live, promotion, registry, release, tracking
 from .data import Rides, Target
@@ -66,7 +66,7 @@ def roll_back(options: argparse.Namespace, console: Console) -> int:
         before = known.version(now.after)
         if before.rolled_back:
             raise RegistryError(f"Version {before.number} has itself been taken back; promote one.")
-        model.load(before.location, sha256=before.sha256)  # there, and the same as ever
+        loader.load(before.location, sha256=before.sha256)  # there, and the same as ever
         known.roll_back(now, to=before)
     print(json.dumps({"model": now.model, "rolled_back": now.number, "champion": before.number}))
     console.print(
@@ -105,7 +105,7 @@ def resolve(options: argparse.Namespace, console: Console) -> int:
 def compare(options: argparse.Namespace, console: Console) -> int:
     """How far rides, and what a model says of them, are off those that it was trained on."""
     trained = drift.read(options.model)
-    loaded = model.load(options.model)
+    loaded = loader.load(options.model)
     columns = _columns(options, console)
     predicted = loaded.predict(columns).values
     shifts = drift.compare(trained, columns, predicted)
@@ -166,7 +166,7 @@ def _register(known: Registry, run: str, kind: Kind) -> Version:
         raise RegistryError(f"The run {run} was trained on {trained_on} taxis: say --kind.")
     model_id = registry.model_of(known.client, run)
     location = known.client.get_logged_model(model_id).artifact_location
-    loaded = model.load(tracking.location(location))
+    loaded = loader.load(tracking.location(location))
     return known.register(run, model_id, loaded.sha256)
 
 
@@ -187,7 +187,7 @@ def _contender(known: Registry, version: Version) -> Contender:
     return Contender(
         version.number,
         version.location,
-        model.load(version.location, sha256=version.sha256),
+        loader.load(version.location, sha256=version.sha256),
         tuple(filter(None, [*said.get("train", "").split(","), said.get("calibrate")])),
         version.rolled_back,
     )

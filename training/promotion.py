@@ -16,10 +16,11 @@ import numpy as np
 import skops.io
 from numpy.typing import NDArray
 
-from model_service import artifacts, model
+from model_service import storage
 from model_service.errors import ModelError
 from model_service.features import RideColumns, columns
-from model_service.model import LoadedModel
+from model_service.models import loader
+from model_service.models.loader import LoadedModel
 from model_service.scoring import WARM_UP
 
 from . import card, contest, evaluation, export, fit
@@ -179,10 +180,10 @@ def _parity(candidate: Contender, rides: RideColumns) -> tuple[float | None, lis
     if candidate.loaded.flavour != "onnx":
         return None, ["it has no ONNX form"]
     try:
-        saved = artifacts.at(candidate.location).read("model.skops")
+        saved = storage.at(candidate.location).read("model.skops")
     except ModelError as exc:
         return None, [f"its two forms cannot be compared: {exc}"]
-    other = skops.io.loads(saved, trusted=sorted(model.TRUSTED_TYPES))
+    other = skops.io.loads(saved, trusted=sorted(loader.TRUSTED_TYPES))
     difference = max(
         float(np.max(np.abs(other.predict(fit.frame(of)) - candidate.loaded.predict(of).values)))
         for of in (rides, evaluation.without_time(rides))

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from model_service import model
 from model_service.errors import ServiceError
+from model_service.models import loader as model
 
 from . import tracking
 from .data import Target

@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from model_service import artifacts, flavours, model
-from model_service.model import LoadedModel
+from model_service import storage
+from model_service.models import flavours, loader
+from model_service.models.loader import LoadedModel
 
 from . import baselines, data, drift, evaluation, export, fit, months, report, tracking
 from .card import Facts
@@ -70,8 +71,8 @@ def train(plan: Plan, *, step: Step) -> Result:
     step("logging to MLflow")
     run_id, location = _log(plan, read, tested, proven)
     step("loading it as the service does")
-    digest = hashlib.sha256(artifacts.at(location).read("MLmodel") + proven.graph).hexdigest()
-    served = model.load(location, sha256=digest)  # which scores a ride
+    digest = hashlib.sha256(storage.at(location).read("MLmodel") + proven.graph).hexdigest()
+    served = loader.load(location, sha256=digest)  # which scores a ride
     result = Result(
         run_id, location, digest, tested.metrics,
         read.test.target, tested.predicted, read.test.columns.hour,

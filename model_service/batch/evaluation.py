@@ -1,0 +1,111 @@
+"""How good answers were, by month and model, where the truth is known: sums that add up.
+
+Like training, it compares rides of 1 to 60 minutes and of 2.50 to 200 dollars: what is outside is
+mostly a meter left running, and would drown the rest.  Such rides are scored, and their errors
+written, all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import sqrt
+
+import numpy as np
+import pyarrow as pa
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from ..datasets.arrow import numpy
+
+COMPARED: Mapping[str, tuple[float, float]] = {
+    "ride_duration": (1, 60),  # minutes
+    "ride_cost": (2.5, 200),  # dollars
+}
+UNITS: Mapping[str, str] = {"ride_duration": "minutes", "ride_cost": "dollars"}
+EVERYTHING = (-np.inf, np.inf)
+
+
+class Sums(Struct, frozen=True):
+    """Over the rides of one month, for one model."""
+
+    compared: int = 0
+    absolute: float = 0.0
+    squared: float = 0.0
+    signed: float = 0.0
+    with_interval: int = 0
+    inside: int = 0
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(
+            compared=self.compared + other.compared,
+            absolute=self.absolute + other.absolute,
+            squared=self.squared + other.squared,
+            signed=self.signed + other.signed,
+            with_interval=self.with_interval + other.with_interval,
+            inside=self.inside + other.inside,
+        )
+
+
+Tally = dict[str, Sums]
+"""By the field of the answer."""
+
+
+class Errors(Struct, frozen=True):
+    """What the sums say, in the unit of the answer; None where there was nothing to compare."""
+
+    compared: int
+    mae: float | None
+    rmse: float | None
+    bias: float | None
+    """The mean of answer less truth."""
+    inside_interval: float | None
+    """The share of truths within their interval."""
+
+
+def tally(scored: pa.RecordBatch, fields: Iterable[str]) -> Tally:
+    """Of *scored* rides (see `columnar.schema`), for the answers named *fields*."""
+    return {field: _sums(scored, field) for field in fields}
+
+
+def merged(tallies: Iterable[Tally]) -> Tally:
+    """All of them as one, in their order."""
+    total: Tally = {}
+    for one in tallies:
+        for field, sums in one.items():
+            total[field] = total.get(field, Sums()) + sums
+    return total
+
+
+def errors(sums: Sums) -> Errors:
+    """
+    >>> errors(Sums(compared=2, absolute=6.0, squared=20.0, signed=-2.0))
+    Errors(compared=2, mae=3.0, rmse=3.1622776601683795, bias=-1.0, inside_interval=None)
+    """
+    number = sums.compared
+    return Errors(
+        number,
+        mae=sums.absolute / number if number else None,
+        rmse=sqrt(sums.squared / number) if number else None,
+        bias=sums.signed / number if number else None,
+        inside_interval=sums.inside / sums.with_interval if sums.with_interval else None,
+    )
+
+
+def _sums(scored: pa.RecordBatch, field: str) -> Sums:
+    actual, low, high = (_numbers(scored, f"{field}_{name}") for name in ("actual", "low", "high"))
+    least, most = COMPARED.get(field, EVERYTHING)
+    counts = (actual >= least) & (actual <= most)
+    error = _numbers(scored, field)[counts] - actual[counts]
+    actual, low, high = actual[counts], low[counts], high[counts]
+    return Sums(
+        compared=len(error),
+        absolute=float(np.abs(error).sum()),
+        squared=float((error**2).sum()),
+        signed=float(error.sum()),
+        with_interval=int((~np.isnan(low)).sum()),
+        inside=int(((low <= actual) & (actual <= high)).sum()),
+    )
+
+
+def _numbers(scored: pa.RecordBatch, name: str) -> NDArray[np.float64]:
+    return numpy(scored[name])

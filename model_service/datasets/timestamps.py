@@ -1,0 +1,105 @@
+"""A column of times, whatever its type: instants, New York's clocks, or RFC 3339 as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from . import local_time
+from .arrow import numpy
+from .local_time import Micros
+
+Mask = NDArray[np.bool_]
+
+PLAIN = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
+"""What Arrow reads as msgspec does; anything else is read one by one."""
+PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Arrays of one length."""
+
+    micros: Micros
+    """Since 1970: of the instant, or where *naive* of what a clock in New York shows."""
+    naive: Mask
+    known: Mask
+    """Whether there is anything."""
+    valid: Mask
+    """Whether it is nothing, or a time with room to change the time zone."""
+
+
+def times(column: pa.Array | None, size: int) -> Times:
+    """What a column of times says; None is one that is not there."""
+    if column is None or pa.types.is_null(column.type):
+        no, yes = np.zeros(size, dtype=bool), np.ones(size, dtype=bool)
+        return Times(np.zeros(size, dtype=np.int64), no, no, yes)
+    if pa.types.is_timestamp(column.type):
+        known = numpy(pc.is_valid(column))
+        micros = _micros(column)
+        naive = np.full(size, column.type.tz is None)
+        return Times(micros, naive, known, ~known | _has_room(micros))
+    return _texts(column)
+
+
+def written(column: pa.Array) -> list[str | None]:
+    """Times that are no text as a ride event has them: any that Arrow has, and Python may not."""
+    ticks, end = column.cast(pa.int64()).to_pylist(), "Z" if column.type.tz else ""
+    times = [None if tick is None else np.datetime64(tick, column.type.unit) for tick in ticks]
+    return [None if time is None else f"{time}{end}" for time in times]
+
+
+def _micros(column: pa.Array) -> Micros:
+    """Where they have no room to change the time zone, some others that have none."""
+    ticks: Micros = numpy(column.cast(pa.int64()))
+    if column.type.unit == "ns":
+        return ticks // 1000
+    each = local_time.SECOND // PER_SECOND[column.type.unit]
+    first, last = (year // each for year in local_time.YEARS)
+    return np.clip(ticks, first - 1, last) * each  # which may not be had in 64 bits
+
+
+def _has_room(micros: Micros) -> Mask:
+    return (micros >= local_time.YEARS[0]) & (micros < local_time.YEARS[1])
+
+
+def _texts(column: pa.Array) -> Times:
+    known = numpy(pc.is_valid(column))
+    if pc.all(pc.match_substring_regex(column, PLAIN), min_count=0).as_py():
+        try:
+            micros = _micros(column.cast(pa.timestamp("us")))
+            naive = np.ones(len(column), dtype=bool)
+            return Times(micros, naive, known, ~known | _has_room(micros))
+        except pa.ArrowInvalid:
+            pass  # one of them is no time, such as 30 February
+    return moments([_read(text) for text in column.to_pylist()], known)
+
+
+def moments(found: list[datetime | None], known: Mask) -> Times:
+    """Times that were read one by one; None where there is none, or it is wrong."""
+    read = np.array([moment is not None for moment in found], dtype=bool)
+    naive = np.array([moment is not None and moment.tzinfo is None for moment in found], dtype=bool)
+    micros = np.array([0 if moment is None else _since(moment) for moment in found], dtype=np.int64)
+    room = np.array([moment is not None and 1 < moment.year < 9999 for moment in found], dtype=bool)
+    return Times(micros, naive, known, ~known | (read & room))
+
+
+def _since(moment: datetime) -> int:
+    if moment.tzinfo is not None:
+        if not 1 < moment.year < 9999:
+            return 0  # there is no room to change the time zone
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return (moment - local_time.EPOCH) // timedelta(microseconds=1)
+
+
+def _read(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        return None

@@ -1,0 +1,189 @@
+"""Loads an MLflow model as a `scoring.Model`, by the cheapest of its flavours.
+
+An ONNX model needs onnxruntime and nothing of MLflow, scikit-learn or pandas.  Any other goes
+through `mlflow.pyfunc`, which takes seconds to import and is imported only then.
+
+What is downloaded is not trusted.  A pickle, a custom `python_model` and `code_paths` are code,
+and refused unless allowed.  A skops file names the types that it needs; they are compared with
+the list below before MLflow opens it, since MLflow itself believes the list beside the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from .. import storage
+from ..errors import ModelError
+from ..features import RideColumns
+from ..scoring import Answers, warm_up
+from ..storage import LocalArtifacts, plain_name
+from . import flavours
+from .flavours import Ask
+
+TRUSTED_TYPES = frozenset(
+    {
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.tree._tree.Tree",
+    }
+)
+"""What a skops file may hold beyond what skops itself trusts."""
+
+
+FIELDS = {"duration": "ride_duration", "cost": "ride_cost"}
+"""Of the targets that a model may name in its metadata: where their values go."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A `scoring.Model` that has answered the warm-up ride."""
+
+    version: str
+    """The run id that predictions carry."""
+    flavour: str
+    sha256: str
+    ask: Ask
+
+    def predict(self, rides: RideColumns, /) -> Answers:
+        return self.ask(rides)
+
+
+def load(
+    location: str,
+    *,
+    sha256: str = "",
+    allow_pickled: bool = False,
+    run_id: str = "",
+    field: str = "",
+) -> LoadedModel:
+    """The model at *location* (``s3://bucket/prefix`` or a path), warmed up.
+
+    *sha256* is that of ``MLmodel`` and the served flavour's data file, concatenated; *field* is
+    what its answers are published as.
+    Raises `ModelError` where the model cannot be read, differs from *sha256*, is not trusted, says
+    that it predicts what belongs into another field, or cannot score the warm-up ride.
+    """
+    files = storage.at(location)
+    text = files.read("MLmodel")
+    mlmodel = _parse(text)
+    _refuse_other_targets(mlmodel, field)
+    flavour, name = _served(mlmodel)
+    if flavour != "onnx" and find_spec("mlflow") is None:
+        raise ModelError(
+            "the model has no ONNX flavour, and MLflow is not installed, which every other needs:"
+            " use the image ride-predictions:lambda"
+        )
+    if flavour != "onnx" and not allow_pickled:
+        _refuse_code(mlmodel, flavour)
+
+    path = None if flavour == "onnx" else files.directory(_needed(mlmodel, name))
+    data = files.read(name) if path is None else _data(path, name, text)
+    digest = hashlib.sha256(text + data).hexdigest()
+    if sha256 and digest != sha256.lower():
+        raise ModelError(
+            f"the model at {location} is not the one asked for: its SHA-256 is {digest}"
+        )
+    if flavour == "sklearn" and path is not None and not allow_pickled:
+        _refuse_types(path / name)
+
+    version = run_id or _version(mlmodel)
+    ask = flavours.onnx(data) if path is None else flavours.pyfunc(path)
+    model = LoadedModel(version, flavour, digest, ask)
+    warm_up(model)
+    return model
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    try:
+        mlmodel = yaml.safe_load(text)  # the C loader crashes where nesting is deep
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
+        mlmodel = None
+    found = mlmodel.get("flavors") if isinstance(mlmodel, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(f, dict) for f in found.values()):
+        raise ModelError("MLmodel is not the description of an MLflow model")
+    return cast(dict[str, Any], mlmodel)
+
+
+def _served(mlmodel: dict[str, Any]) -> tuple[str, str]:
+    """The flavour to serve, and the name of its data file where it is a single one."""
+    found = mlmodel["flavors"]
+    if "onnx" in found:
+        return "onnx", plain_name(found["onnx"].get("data"))
+    if "python_function" not in found:
+        names = ", ".join(map(str, found)) or "none"
+        raise ModelError(f"no flavour of this model can be served: it has {names}")
+    loader = found["python_function"]
+    if "sklearn" in found and loader.get("loader_module") == "mlflow.sklearn":
+        return "sklearn", plain_name(loader.get("data") or loader.get("model_path"))
+    return "python_function", ""
+
+
+def _version(mlmodel: dict[str, Any]) -> str:
+    for name in ("run_id", "model_id", "model_uuid"):
+        if isinstance(found := mlmodel.get(name), str | int) and found:
+            return str(found)
+    raise ModelError("MLmodel names neither run nor model: set RUN_ID to the model's version")
+
+
+def _needed(mlmodel: dict[str, Any], name: str) -> list[str] | None:
+    """The files that MLflow opens; None where nobody can name them all."""
+    brings_code = any(flavour.get("code") for flavour in mlmodel["flavors"].values())
+    return ["MLmodel", name] if name and not brings_code else None
+
+
+def _data(path: Path, name: str, text: bytes) -> bytes:
+    """The data file; where MLflow names none, all files but MLmodel, with names and lengths."""
+    copy = LocalArtifacts(path)
+    if copy.read("MLmodel") != text:  # MLflow reads it again, and has to see what was checked
+        raise ModelError("the model changed while it was read")
+    if name:
+        return copy.read(name)
+    names = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+    contents = {name: copy.read(name) for name in names if name != "MLmodel"}
+    return b"".join(b"%s\0%d\0%s" % (n.encode(), len(c), c) for n, c in contents.items())
+
+
+def _refuse_other_targets(mlmodel: dict[str, Any], field: str) -> None:
+    metadata = mlmodel.get("metadata")
+    target = metadata.get("target") if isinstance(metadata, dict) else None
+    its_own = FIELDS.get(target) if isinstance(target, str) else None
+    if its_own and field in FIELDS.values() and field != its_own:
+        raise ModelError(f"the model predicts a ride's {target}: its answers are no {field}")
+
+
+def _refuse_code(mlmodel: dict[str, Any], flavour: str) -> None:
+    sklearn = mlmodel["flavors"].get("sklearn", {})
+    loader = mlmodel["flavors"]["python_function"]
+    if flavour != "sklearn":
+        what = f"its loader is {str(loader.get('loader_module'))[:80]}"
+    elif sklearn.get("serialization_format") != "skops":
+        what = "it is a pickle"
+    elif sklearn.get("code") or loader.get("code"):
+        what = "it brings code_paths"
+    elif loader.get("data") or loader.get("model_path") != sklearn.get("pickled_model"):
+        what = "its flavours name different files"
+    else:
+        return
+    raise ModelError(
+        f"the model may run code of its own ({what}): log it as ONNX or skops, or set"
+        " ALLOW_PICKLED_MODELS=True if you trust whoever made it"
+    )
+
+
+def _refuse_types(file: Path) -> None:
+    import skops.io
+
+    try:
+        unknown = set(skops.io.get_untrusted_types(file=file)) - TRUSTED_TYPES
+    except Exception as exc:  # skops raises whatever it stumbles over
+        raise ModelError(f"skops cannot read the model: {exc}") from exc
+    if unknown:
+        raise ModelError(
+            f"the model holds types that are not trusted: {', '.join(sorted(unknown))}; log it as"
+            " ONNX, or set ALLOW_PICKLED_MODELS=True if you trust whoever made it"
+        )

@@ -1,0 +1,203 @@
+"""A quote: how long a ride will take and what it will cost, as the web service answers.
+
+A ride comes bare, or wrapped like a ride event with its id beside it.  Each target is one model
+call, however many rides there are; a ride that any model rejects has no quote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from .. import rides, scoring
+from ..errors import EventError, RideRejected
+from ..features import RideColumns, columns
+from ..rides import Ride, RideId
+from ..scoring import Answer, Model, Target, TimeLeft
+
+MAX_BODY = 1024 * 1024  # bytes of a request
+MAX_RIDES = 1000  # of a batch
+
+Minutes = Annotated[float, Meta(ge=0, description="minutes")]
+Dollars = Annotated[float, Meta(ge=0, description="US dollars, without the tip")]
+Interval = Annotated[tuple[float, float], Meta(description="low and high, around the value")]
+Version = Annotated[str, Meta(description="the MLflow run that the model came from")]
+
+
+class BareRide(Ride, frozen=True):
+    """A ride as it is known when it begins, and an id where the answer shall have it."""
+
+    ride_id: RideId | UnsetType = UNSET
+
+
+class WrappedRide(Struct, frozen=True):
+    """The same, in the shape of a ride event."""
+
+    ride: Ride
+    ride_id: RideId | UnsetType = UNSET
+
+
+class Intervals(Struct, frozen=True):
+    """Of the models that have them."""
+
+    duration: Interval | UnsetType = UNSET
+    cost: Interval | UnsetType = UNSET
+
+
+class Versions(Struct, frozen=True):
+    """Of the models that answered."""
+
+    duration: Version
+    cost: Version | UnsetType = UNSET
+
+
+class Quote(Struct, frozen=True, kw_only=True):
+    """What the models say of one ride."""
+
+    duration: Minutes
+    cost: Dollars | UnsetType = UNSET
+    intervals: Intervals | UnsetType = UNSET
+    versions: Versions
+    ride_id: RideId | UnsetType = UNSET
+
+
+class Asked(NamedTuple):
+    """A ride, and the id to send back."""
+
+    ride: Ride
+    ride_id: int | str | UnsetType
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model, and what it predicts."""
+
+    model: Model
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What a quote is made of."""
+
+    duration: Served
+    cost: Served | None = None
+
+    @property
+    def versions(self) -> Versions:
+        cost = self.cost.model.version if self.cost else UNSET
+        return Versions(self.duration.model.version, cost)
+
+
+Outcome = Quote | RideRejected | None
+"""None: there was no time left to ask."""
+
+
+class _Shape(Struct):
+    ride: Raw | UnsetType = UNSET
+
+
+_shape = msgspec.json.Decoder(_Shape)
+_bare = msgspec.json.Decoder(BareRide)
+_wrapped = msgspec.json.Decoder(WrappedRide)
+_batch = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_RIDES)])
+
+
+def decode(data: bytes | Raw, now: datetime) -> Asked:
+    """Read one ride, bare or wrapped; *now* stands for a pick-up time that is absent.
+
+    Raises `EventError` where *data* is not JSON, `RideRejected` where it is no ride.
+    """
+    if _parse(_shape, data).ride is UNSET:
+        bare: BareRide = _parse(_bare, data)
+        return Asked(rides.at(bare, now), bare.ride_id)
+    wrapped: WrappedRide = _parse(_wrapped, data)
+    return Asked(rides.at(wrapped.ride, now, path="$.ride"), wrapped.ride_id)
+
+
+def decode_bare(data: bytes) -> Asked:
+    """Read one bare ride, whose pick-up time may be absent.
+
+    Raises `EventError` where *data* is not JSON, `RideRejected` where it is no ride.
+    """
+    bare: BareRide = _parse(_bare, data)
+    return Asked(rides.at(bare, None), bare.ride_id)
+
+
+def decode_batch(data: bytes, now: datetime) -> list[Asked | RideRejected]:
+    """Read a list of rides, each a ride or why it is none.
+
+    Raises `EventError` where *data* is not JSON, `RideRejected` where it is no list or too long.
+    """
+    return [_decode_one(item, now) for item in _parse(_batch, data)]
+
+
+def quote(models: Models, asked: Sequence[Asked], *, time_left: TimeLeft) -> list[Outcome]:
+    """One outcome a ride, in order.  Raises `ModelError` where the fault is a model's."""
+    asked_rides = columns([one.ride for one in asked])
+    durations = _score(models.duration, asked_rides, time_left)
+    costs: Sequence[scoring.Outcome | UnsetType] = (
+        _score(models.cost, asked_rides, time_left) if models.cost else [UNSET] * len(asked)
+    )
+    versions = models.versions
+    return [
+        _quote(versions, one.ride_id, duration, cost)
+        for one, duration, cost in zip(asked, durations, costs, strict=True)
+    ]
+
+
+def _quote(
+    versions: Versions,
+    ride_id: int | str | UnsetType,
+    duration: scoring.Outcome,
+    cost: scoring.Outcome | UnsetType,
+) -> Outcome:
+    if not isinstance(duration, Answer):
+        return duration
+    if cost is not UNSET and not isinstance(cost, Answer):
+        return cost
+    return Quote(
+        duration=duration.value,
+        cost=UNSET if cost is UNSET else cost.value,
+        intervals=_intervals(duration, cost),
+        versions=versions,
+        ride_id=ride_id,
+    )
+
+
+def _intervals(duration: Answer, cost: Answer | UnsetType) -> Intervals | UnsetType:
+    of_cost = UNSET if cost is UNSET or cost.interval is None else cost.interval
+    if duration.interval is None and of_cost is UNSET:
+        return UNSET
+    return Intervals(UNSET if duration.interval is None else duration.interval, of_cost)
+
+
+def _score(served: Served, asked_rides: RideColumns, time_left: TimeLeft) -> list[scoring.Outcome]:
+    return scoring.score(served.model, served.target, asked_rides, time_left=time_left)
+
+
+def _decode_one(item: Raw, now: datetime) -> Asked | RideRejected:
+    try:
+        return decode(item, now)
+    except RideRejected as exc:
+        return exc
+    except EventError as exc:  # text that is not UTF-8 is found only now
+        return RideRejected(str(exc))
+
+
+def _parse(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as exc:
+        raise RideRejected(str(exc)) from None
+    except msgspec.DecodeError as exc:
+        raise EventError(str(exc)) from None
+    except UnicodeDecodeError:
+        raise EventError("JSON is not UTF-8") from None
+    except RecursionError:  # in a field that is ignored, too
+        raise EventError("JSON is nested too deeply") from None
