@@ -33,7 +33,7 @@ from .screen import Screen
 from .source import InputError, Source, Trip, check_directory, simulated, tlc, trips
 
 if TYPE_CHECKING:
-    from training.run import Result
+    from training.pipeline import Result
 
 RIDES = 5000
 OUTPUT = Path("build/demo")
@@ -129,7 +129,7 @@ def _empty_directory(path: Path) -> None:
 
 def _with_trips(source: Source, rides: int) -> tuple[Source, list[Trip]]:
     """*source*, and those of its rides that will be streamed."""
-    from training import data
+    from training.data import dataset as data
 
     return source, trips(data.read(source.directory, source.test, "duration"), rides)
 
@@ -144,9 +144,9 @@ def _set_environment(aws: Embedded) -> None:
 
 def _train(source: Source, scratch: Path, step: Any) -> Result:
     step("starting MLflow")
-    from training import run  # heavy: MLflow and scikit-learn
+    from training import pipeline  # heavy: MLflow and scikit-learn
 
-    plan = run.Plan(
+    plan = pipeline.Plan(
         data=source.directory,
         train=(source.train,),
         test=source.test,
@@ -156,7 +156,7 @@ def _train(source: Source, scratch: Path, step: Any) -> Result:
         card=False,  # for people who promote models, and there is a report
     )
     with contextlib.redirect_stdout(sys.stderr):
-        return run.train(plan, step=step)
+        return pipeline.train(plan, step=step)
 
 
 def _function(aws: Embedded, result: Result) -> Any:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training import drawing
-from training.drawing import ACCENT, INK, WARM
-from training.pictures import paint_match
+from training.reports import svg_style
+from training.reports.plots import paint_match
+from training.reports.svg_style import ACCENT, INK, WARM
 
 from .words import rounded
 
@@ -96,4 +96,4 @@ def keeping_up(sent: Floats, predicted: Floats, *, alt: str) -> str:
 
 
 def _svg(name: str, alt: str, paint: Any) -> str:
-    return drawing.inline(drawing.draw(name, paint), name, alt)
+    return svg_style.inline(svg_style.draw(name, paint), name, alt)

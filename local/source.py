@@ -14,7 +14,7 @@ from .producer import ride_event
 from .words import many
 
 if TYPE_CHECKING:
-    from training.data import Rides
+    from training.data.dataset import Rides
 
 SIMULATED_MONTHS = ("2023-01", "2023-02")
 SIMULATED_RIDES = 20_000  # a month, unless more are to be streamed
@@ -58,17 +58,17 @@ def tlc(directory: Path) -> Source:
 
     Raises `InputError`, or a `ServiceError` if the month to train on cannot be read.
     """
-    from training import data
+    from training.data import dataset
 
     check_directory(directory)
     if not directory.is_dir():
         raise InputError(f"There is no directory {directory}.")
-    months = data.months(directory)
+    months = dataset.months(directory)
     pair = consecutive(months)
     if pair is None:
         found = ", ".join(months) or "no green_tripdata_YYYY-MM.parquet"
         raise InputError(f"{directory} needs two months that follow each other; it has {found}.")
-    data.read(directory, pair[0], "duration")  # what is wrong with it is said before the start
+    dataset.read(directory, pair[0], "duration")  # what is wrong with it is said before the start
     return Source("tlc", directory, *pair)
 
 
@@ -81,7 +81,7 @@ def check_directory(path: Path) -> None:
 
 def simulated(directory: Path, rides: int, seed: int = 0) -> Source:
     """Two months of simulated rides, written to *directory*, enough to stream *rides*."""
-    from training import simulation
+    from training.data import simulation
 
     many = max(SIMULATED_RIDES, round(SPARE * rides))
     simulation.write(directory, SIMULATED_MONTHS, many, seed)

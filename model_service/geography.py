@@ -1,7 +1,7 @@
 """Where a ride goes: zones as places, in miles.
 
 Everything has 32 bits and is made by single sums, so that a model's graph that does the same
-(`training.graph`) comes to the same bits.
+(`training.model.onnx_graph`) comes to the same bits.
 """
 
 from __future__ import annotations

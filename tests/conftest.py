@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training.run import Result
+from training.pipeline import Result
 
 from . import golden
 

@@ -18,10 +18,10 @@ import numpy as np
 from model_service import rides
 from model_service.features import columns
 from model_service.models import loader
-from training import simulation
-from training.data import UNITS, Target
-from training.run import Plan, Result
-from training.run import train as run
+from training.data import simulation
+from training.data.dataset import UNITS, Target
+from training.pipeline import Plan, Result
+from training.pipeline import train as run
 
 from .factories import ARRIVED, ride_event
 

@@ -19,8 +19,8 @@ from model_service.rides import Ride
 from model_service.scoring import Target
 from model_service.web import quotes
 from model_service.web.quotes import Models, Served
-from training import fit
-from training.run import Result
+from training.model import champion
+from training.pipeline import Result
 
 ROOT = Path(__file__).parent.parent
 
@@ -126,8 +126,8 @@ def test_mlflow_is_asked_for_the_columns_that_the_model_names(golden_model: Resu
     [body] = web.split(Path(golden_model.model_location), web.rides()[:1])
     asked = json.loads(body)["dataframe_split"]
 
-    assert asked["columns"] == list(fit.INPUTS)
-    assert len(asked["data"][0]) == len(fit.INPUTS)
+    assert asked["columns"] == list(champion.INPUTS)
+    assert len(asked["data"][0]) == len(champion.INPUTS)
 
 
 def test_a_share_is_of_the_same_round() -> None:
@@ -167,5 +167,5 @@ def test_the_tutorial_makes_the_features_that_the_champion_was_trained_on() -> N
 
     row = features.row(ride, moment, features.places(handler.ZONES))
 
-    expected = fit.frame(columns([Ride(130, 132, 3.66, moment)])).iloc[0].to_dict()
+    expected = champion.frame(columns([Ride(130, 132, 3.66, moment)])).iloc[0].to_dict()
     assert row == pytest.approx(expected, abs=1e-5)

@@ -26,8 +26,8 @@ from model_service.features import RideColumns
 from model_service.models import loader
 from model_service.scoring import Answers, Target
 from model_service.web.quotes import Models, Served
-from training.data import UNITS
-from training.run import Result
+from training.data.dataset import UNITS
+from training.pipeline import Result
 
 from . import golden
 from .batch_factories import ROW, models
@@ -224,7 +224,9 @@ def test_nothing_that_batches_need_comes_with_the_stream_or_the_web() -> None:
     script = (
         "import sys, lambda_function_imports, model_service.web;"
         " print({'pyarrow', 'polars', 'rich', 'matplotlib'} & sys.modules.keys())"
-    ).replace("lambda_function_imports", "model_service.stream.processor, model_service.kinesis.publisher")
+    ).replace(
+        "lambda_function_imports", "model_service.stream.processor, model_service.kinesis.publisher"
+    )
 
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True

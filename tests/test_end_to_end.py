@@ -17,7 +17,7 @@ import pytest
 from local.aws import embedded
 from local.poller import Shard, poll
 from local.streams import readers
-from training.run import Result
+from training.pipeline import Result
 
 from . import golden, kinesis_local
 from .factories import payload

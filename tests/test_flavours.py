@@ -19,9 +19,9 @@ from model_service.features import RideColumns, columns, rows
 from model_service.models import flavours
 from model_service.rides import Ride
 from tests.training_factories import QUICK
-from training import export, fit
-from training.data import Rides
-from training.fit import Fitted
+from training.data.dataset import Rides
+from training.model import champion, export
+from training.model.champion import Fitted
 
 from . import models
 
@@ -43,7 +43,7 @@ def trees() -> Fitted:
     """What training fits."""
     learnt = models.rides(1_000)
     when = np.full(1_000, np.datetime64("2021-03-01T08:15"))
-    return fit.champion(Rides(learnt, models.minutes(learnt), when), seed=0, parameters=QUICK)
+    return champion.champion(Rides(learnt, models.minutes(learnt), when), seed=0, parameters=QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def test_onnx_without_intervals_has_none() -> None:
 def test_onnx_answers_as_the_trees_do(trees: Fitted, ask_trees: flavours.Ask) -> None:
     answers = ask_trees(models.rides())
 
-    assert answers.values == pytest.approx(fit.predict(trees, models.rides()), abs=1e-4)
+    assert answers.values == pytest.approx(champion.predict(trees, models.rides()), abs=1e-4)
 
 
 def test_onnx_answers_routes_and_times_that_it_never_saw(ask_trees: flavours.Ask) -> None:

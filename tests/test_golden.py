@@ -10,9 +10,9 @@ import pytest
 import skops.io
 
 from model_service.models import loader
-from training import fit
-from training.data import Target
-from training.run import Result
+from training.data.dataset import Target
+from training.model import champion
+from training.pipeline import Result
 
 from . import golden
 from .factories import kinesis_event
@@ -26,7 +26,7 @@ def test_training_predicts_the_golden_durations(golden_model: Result) -> None:
     file = Path(golden_model.model_location) / "model.skops"
     trees = skops.io.load(file, trusted=sorted(loader.TRUSTED_TYPES))
 
-    predicted = trees.predict(fit.frame(golden.ride_columns()))
+    predicted = trees.predict(champion.frame(golden.ride_columns()))
 
     assert predicted == pytest.approx(golden.expected(), abs=golden.TOLERANCE)
 

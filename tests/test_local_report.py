@@ -11,7 +11,7 @@ import pytest
 from local.report import Figures, html
 from local.source import Trip
 from local.tally import Streamed
-from training.drawing import VARIABLES
+from training.reports.svg_style import VARIABLES
 
 VOID = {"meta"}
 

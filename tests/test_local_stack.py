@@ -23,7 +23,7 @@ from local.poller import FUNCTION
 from local.streaming import PREDICTIONS
 from local.streams import readers
 from operate import replay, smoke
-from training.run import Result
+from training.pipeline import Result
 
 ROOT = Path(__file__).parents[1]
 

@@ -23,7 +23,7 @@ from local.streams import event_id, readers
 from operate import replay
 from operate.kept import Shelf
 from operate.survey import look
-from training.run import Result
+from training.pipeline import Result
 
 from .factories import payload
 from .operate_fakes import FakeLambda

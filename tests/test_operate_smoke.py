@@ -22,7 +22,7 @@ from model_service import rides
 from model_service.errors import RideRejected
 from operate import smoke, stack
 from operate.errors import BadInput
-from training.run import Result
+from training.pipeline import Result
 
 from .factories import payload
 

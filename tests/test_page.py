@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from local.emulator import HOST, free_ports
 from model_service.zones import ROAD_FACTOR
-from training.roads import straight_miles
+from tools.road_factor import straight_miles
 
 from . import models
 from .browser import Visit, chromium, needs_chromium, open_page, write_ranged

@@ -7,9 +7,10 @@ import pytest
 
 from tests.training_factories import write_yellow_month
 from training import __main__ as command
-from training import backtest, simulation
-from training.backtest import Plan, Point
-from training.data import DataError
+from training.data import simulation
+from training.data.dataset import DataError
+from training.experiments import backtest
+from training.experiments.backtest import Plan, Point
 
 MONTHS = ["2021-01", "2021-02", "2021-03", "2021-05"]
 

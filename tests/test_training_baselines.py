@@ -6,8 +6,8 @@ import pytest
 from model_service.features import columns
 from model_service.rides import Ride
 from tests.training_factories import Months, simulated_months
-from training import baselines
-from training.baselines import BASELINES
+from training.model import baselines
+from training.model.baselines import BASELINES
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from training import conformal
+from training.model import conformal
 
 scores = st.integers(1, 60).flatmap(
     lambda n: st.tuples(

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training import contest
+from training.registry import bootstrap
 
 DAYS = np.repeat(np.datetime64("2023-03-01") + np.arange(28), 50)
 
 
-def noise(seed: int, size: float = 1.0) -> contest.Floats:
+def noise(seed: int, size: float = 1.0) -> bootstrap.Floats:
     return np.random.default_rng(seed).normal(0, size, len(DAYS))
 
 
 def test_a_model_that_is_much_better_wins() -> None:
-    gain = contest.rmse_gain(noise(0, 5), noise(1, 4), DAYS, seed=0)
+    gain = bootstrap.rmse_gain(noise(0, 5), noise(1, 4), DAYS, seed=0)
 
     assert gain.confidence > 0.99
     assert gain.low < gain.gain < gain.high
@@ -27,14 +27,14 @@ def test_a_model_that_is_much_better_wins() -> None:
 def test_a_model_beats_neither_itself_nor_its_better() -> None:
     good, bad = noise(0, 4), noise(1, 5)
 
-    assert contest.rmse_gain(good, good, DAYS, seed=0).confidence == 0
-    assert contest.rmse_gain(good, bad, DAYS, seed=0).confidence < 0.01
-    assert contest.mae_gain(good, bad, DAYS, seed=0).gain < 0
+    assert bootstrap.rmse_gain(good, good, DAYS, seed=0).confidence == 0
+    assert bootstrap.rmse_gain(good, bad, DAYS, seed=0).confidence < 0.01
+    assert bootstrap.mae_gain(good, bad, DAYS, seed=0).gain < 0
 
 
 def test_models_that_are_equally_good_seldom_win() -> None:
     wins = sum(
-        contest.rmse_gain(noise(2 * i), noise(2 * i + 1), DAYS, seed=i).confidence >= 0.95
+        bootstrap.rmse_gain(noise(2 * i), noise(2 * i + 1), DAYS, seed=i).confidence >= 0.95
         for i in range(100)
     )
 
@@ -46,8 +46,8 @@ def test_a_day_that_was_different_does_not_decide() -> None:
     champion, candidate = noise(0), noise(0)
     champion[DAYS[0] == DAYS] *= 3
 
-    by_day = contest.rmse_gain(champion, candidate, DAYS, seed=0)
-    by_ride = contest.rmse_gain(champion, candidate, np.arange(len(DAYS)), seed=0)
+    by_day = bootstrap.rmse_gain(champion, candidate, DAYS, seed=0)
+    by_ride = bootstrap.rmse_gain(champion, candidate, np.arange(len(DAYS)), seed=0)
 
     assert by_ride.confidence > 0.95 > by_day.confidence
 
@@ -59,8 +59,8 @@ def test_the_order_of_rides_does_not_matter(seed: int, order: list[int]) -> None
     before, after, days = rng.normal(size=20), rng.normal(size=20), np.arange(20) // 2
     mixed = np.array(order)
 
-    first = contest.rmse_gain(before, after, days, seed=0)
-    again = contest.rmse_gain(before[mixed], after[mixed], days[mixed], seed=0)
+    first = bootstrap.rmse_gain(before, after, days, seed=0)
+    again = bootstrap.rmse_gain(before[mixed], after[mixed], days[mixed], seed=0)
 
     assert first.gain == pytest.approx(again.gain)
     assert first.confidence == pytest.approx(again.confidence)
@@ -69,12 +69,12 @@ def test_the_order_of_rides_does_not_matter(seed: int, order: list[int]) -> None
 def test_a_borough_may_be_worse_by_the_bound_and_no_more() -> None:
     before = {"Queens": 4.0, "Bronx": 6.0}
 
-    found = contest.worse(before, {"Queens": 4.19, "Bronx": 6.4}, bound=0.05)
+    found = bootstrap.worse(before, {"Queens": 4.19, "Bronx": 6.4}, bound=0.05)
 
     assert found == ["Bronx"]
 
 
 def test_boroughs_with_few_rides_are_not_compared() -> None:
-    pickup = np.array([4] * 200 + [264] * (contest.FEWEST_RIDES - 1))
+    pickup = np.array([4] * 200 + [264] * (bootstrap.FEWEST_RIDES - 1))
 
-    assert set(contest.rmse_by_borough(np.ones(len(pickup)), pickup)) == {"Manhattan"}
+    assert set(bootstrap.rmse_by_borough(np.ones(len(pickup)), pickup)) == {"Manhattan"}

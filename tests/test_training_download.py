@@ -25,14 +25,15 @@ from urllib3 import Retry
 from tests.archive_stand_in import Archive, Trouble, archive
 from tests.training_factories import ride
 from training import __main__ as command
-from training import data, download, notes, span, transfer
-from training.data import DataError
-from training.download import DownloadError
-from training.transfer import NotThereError, Server, TransferError
+from training import span
+from training.data import dataset, download, http, receipts
+from training.data.dataset import DataError
+from training.data.download import DownloadError
+from training.data.http import NotThereError, Server, TransferError
 
 ROOT = Path(__file__).parent.parent
 JANUARY, FEBRUARY = "green_tripdata_2022-01.parquet", "green_tripdata_2022-02.parquet"
-AT_ONCE = transfer.PATIENCE.new(backoff_factor=0, backoff_jitter=0)
+AT_ONCE = http.PATIENCE.new(backoff_factor=0, backoff_jitter=0)
 
 
 def a_month(rides: int) -> bytes:
@@ -76,7 +77,7 @@ def server(patience: Retry = AT_ONCE) -> Server:
 
 def attempt(tlc: Archive, directory: Path, patience: Retry = AT_ONCE) -> None:
     """January, without the waiting."""
-    (directory / notes.SHELF).mkdir(exist_ok=True)
+    (directory / receipts.SHELF).mkdir(exist_ok=True)
     file = directory / JANUARY
     asked = server(patience)
     with asked.session:
@@ -102,7 +103,7 @@ def test_months_are_there_as_they_were_published(bring: Run, tmp_path: Path) -> 
 
     assert code == 0
     assert {name: (tmp_path / name).read_bytes() for name in CONTENT} == CONTENT
-    assert data.months(tmp_path) == ["2022-01", "2022-02"]
+    assert dataset.months(tmp_path) == ["2022-01", "2022-02"]
     assert json.loads(out)["files"] == dict.fromkeys(CONTENT, "downloaded")
     assert f"{JANUARY}: downloaded, {len(WHOLE):,} bytes" in err.splitlines()
 
@@ -232,7 +233,7 @@ def test_a_month_that_is_not_there_is_said_and_the_others_are_had(
     assert code == 1
     assert err.splitlines()[0] == f"There is no {JANUARY} at 127.0.0.1 (403)."
     assert json.loads(out)["files"] == {JANUARY: "failed", FEBRUARY: "downloaded"}
-    assert data.months(tmp_path) == ["2022-02"]
+    assert dataset.months(tmp_path) == ["2022-02"]
 
 
 def test_a_server_that_dies_is_asked_for_the_rest(bring: Run, tlc: Archive, tmp_path: Path) -> None:
@@ -357,8 +358,8 @@ def test_a_truncated_file_is_not_kept(
 
     assert code == 1
     assert err.splitlines()[0] == f"What came as {JANUARY} is no Parquet file; it was not kept."
-    assert data.months(tmp_path) == ["2022-02"]
-    assert not notes.part(tmp_path / JANUARY).exists()
+    assert dataset.months(tmp_path) == ["2022-02"]
+    assert not receipts.part(tmp_path / JANUARY).exists()
 
 
 @pytest.mark.parametrize("page", [b"<html>Sign in</html>", b"", b"PAR1PAR1", b"PAR1" * 9])
@@ -423,7 +424,7 @@ def test_waits_get_longer() -> None:
     asked = Server(requests.Session(), said.append, patience)
 
     with pytest.raises(TransferError, match=r"No answer from 127\.0\.0\.1"), asked.session:
-        transfer.bring(asked, "http://127.0.0.1:9/x", Path("x"), lambda *_: None, unless=None)
+        http.bring(asked, "http://127.0.0.1:9/x", Path("x"), lambda *_: None, unless=None)
 
     assert len(said) == 5
 
@@ -439,22 +440,22 @@ def test_what_is_refused_is_not_asked_for_twice(bring: Run, tlc: Archive) -> Non
 
 
 def test_a_full_disk_is_said(bring: Run, tmp_path: Path) -> None:
-    (tmp_path / notes.SHELF).mkdir()
-    notes.part(tmp_path / JANUARY).symlink_to("/dev/full")
+    (tmp_path / receipts.SHELF).mkdir()
+    receipts.part(tmp_path / JANUARY).symlink_to("/dev/full")
 
     code, _, err = bring()
 
     assert code == 2
     assert err.splitlines() == [f"{tmp_path / JANUARY} cannot be written: No space left on device."]
-    assert data.months(tmp_path) == []
+    assert dataset.months(tmp_path) == []
 
 
 def test_a_directory_that_cannot_be_made_is_said(bring: Run, tmp_path: Path) -> None:
-    (tmp_path / notes.SHELF).touch()
+    (tmp_path / receipts.SHELF).touch()
 
     code, _, err = bring()
 
-    assert (code, err) == (2, f"{tmp_path / notes.SHELF}: File exists.\n")
+    assert (code, err) == (2, f"{tmp_path / receipts.SHELF}: File exists.\n")
 
 
 def test_who_is_killed_leaves_what_the_next_goes_on_from(
@@ -463,9 +464,9 @@ def test_who_is_killed_leaves_what_the_next_goes_on_from(
     tlc.troubles = [Trouble(dies_after=HALF, hangs=True)]
     with process(tlc, tmp_path) as killed:
         assert tlc.hanging.wait(30)
-        wait_for(lambda: size(notes.part(tmp_path / JANUARY)))
+        wait_for(lambda: size(receipts.part(tmp_path / JANUARY)))
         killed.send_signal(signal.SIGKILL)
-    some = size(notes.part(tmp_path / JANUARY))
+    some = size(receipts.part(tmp_path / JANUARY))
 
     code, _, _ = bring()
 
@@ -498,7 +499,7 @@ def test_who_is_killed_before_the_last_step_is_not_taken_for_somebody_else(
     bring: Run, tlc: Archive, tmp_path: Path
 ) -> None:
     bring()
-    (tmp_path / JANUARY).rename(notes.part(tmp_path / JANUARY))
+    (tmp_path / JANUARY).rename(receipts.part(tmp_path / JANUARY))
     (tmp_path / JANUARY).write_bytes(b"the month before it was published anew")
 
     code, out, _ = bring()

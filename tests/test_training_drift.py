@@ -16,7 +16,7 @@ from model_service.features import RideColumns
 from model_service.rides import Ride
 from tests.test_training_evaluation import rides
 from training import drift, live
-from training.data import DataError, Rides
+from training.data.dataset import DataError, Rides
 from training.drift import Baseline
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from model_service.features import RideColumns
 from model_service.scoring import Answers
-from training import drawing, evaluation, pictures
-from training.data import Rides
-from training.evaluation import Trial
+from training import metrics
+from training.data.dataset import Rides
+from training.metrics import Trial
+from training.reports import plots, svg_style
 
 
 def rides(count: int, **changes: Any) -> Rides:
@@ -37,7 +38,7 @@ def test_a_part_says_how_far_off_the_model_is() -> None:
     month = rides(100)
     late = Trial(np.full(100, "2023-01"), month, Answers(month.target + 2))
 
-    [whole] = evaluation.of_kind(evaluation.parts(late), "all")
+    [whole] = metrics.of_kind(metrics.parts(late), "all")
 
     assert (whole.rides, whole.rmse, whole.mae, whole.p90, whole.bias) == (100, 2, 2, 2, 2)
     assert whole.coverage is None
@@ -47,92 +48,92 @@ def test_intervals_are_counted_where_the_truth_lies_inside() -> None:
     month = rides(100)
     outside = month.target.copy()
     outside[:25] += 5
-    test = evaluation.ask_month(by_distance, "2023-01", replace(month, target=outside))
+    test = metrics.ask_month(by_distance, "2023-01", replace(month, target=outside))
 
-    [whole] = evaluation.of_kind(evaluation.parts(test), "all")
+    [whole] = metrics.of_kind(metrics.parts(test), "all")
 
     assert (whole.coverage, whole.width) == (0.75, 1)
 
 
 def test_every_hour_and_borough_has_its_own_figures() -> None:
     pickup = np.where(np.arange(2400) < 1200, 4, 264)
-    test = evaluation.ask_month(by_distance, "2023-01", rides(2400, pickup=pickup))
+    test = metrics.ask_month(by_distance, "2023-01", rides(2400, pickup=pickup))
 
-    found = evaluation.parts(test)
+    found = metrics.parts(test)
 
-    assert [part.name for part in evaluation.of_kind(found, "borough")] == ["Manhattan", "unknown"]
-    hours = evaluation.of_kind(found, "hour")
+    assert [part.name for part in metrics.of_kind(found, "borough")] == ["Manhattan", "unknown"]
+    hours = metrics.of_kind(found, "hour")
     assert [part.name for part in hours] == [f"{hour:02}" for hour in range(24)]
     assert sum(part.rides for part in hours) == 2400
 
 
 def test_a_part_with_few_rides_has_no_figures() -> None:
-    pickup = np.where(np.arange(1000) < evaluation.FEWEST - 1, 264, 4)
-    test = evaluation.ask_month(by_distance, "2023-01", rides(1000, pickup=pickup))
+    pickup = np.where(np.arange(1000) < metrics.FEWEST - 1, 264, 4)
+    test = metrics.ask_month(by_distance, "2023-01", rides(1000, pickup=pickup))
 
-    boroughs = evaluation.of_kind(evaluation.parts(test), "borough")
+    boroughs = metrics.of_kind(metrics.parts(test), "borough")
 
     assert [part.name for part in boroughs] == ["Manhattan"]
 
 
 @given(st.lists(st.integers(-5, 400), min_size=1))
 def test_every_zone_has_a_borough_or_is_unknown(zones: list[int]) -> None:
-    found = evaluation.boroughs(np.array(zones))
+    found = metrics.boroughs(np.array(zones))
 
     known = {"Manhattan", "Queens", "Brooklyn", "Bronx", "Staten Island", "EWR"}
-    assert set(found.tolist()) <= known | {evaluation.UNKNOWN}
+    assert set(found.tolist()) <= known | {metrics.UNKNOWN}
 
 
 def test_what_a_model_does_not_look_at_has_no_importance() -> None:
-    found = evaluation.importance(by_distance, rides(500), seed=0)
+    found = metrics.importance(by_distance, rides(500), seed=0)
 
     assert found["distance"] > 1
     assert found["time"] == found["pick-up zone"] == 0
 
 
 def test_subsets_grow_inside_each_other() -> None:
-    small, large = evaluation.subsets(rides(1000), (0.1, 0.5), seed=0)
+    small, large = metrics.subsets(rides(1000), (0.1, 0.5), seed=0)
 
     assert (len(small), len(large)) == (100, 500)
     assert set(small.pickup_datetime.tolist()) < set(large.pickup_datetime.tolist())
 
 
 @pytest.fixture(scope="module")
-def drawn() -> list[pictures.Picture]:
-    test = evaluation.ask_month(by_distance, "2023-01", rides(2400))
-    return pictures.all_of(
+def drawn() -> list[plots.Picture]:
+    test = metrics.ask_month(by_distance, "2023-01", rides(2400))
+    return plots.all_of(
         test,
-        evaluation.parts(test),
+        metrics.parts(test),
         importances={"distance": 3.0, "time": 0.5},
-        learned=[pictures.Learned(100, 3.0), pictures.Learned(1000, 2.0)],
+        learned=[plots.Learned(100, 3.0), plots.Learned(1000, 2.0)],
         baseline=2.5,
         unit="minutes",
     )
 
 
-def test_a_model_with_intervals_has_seven_pictures(drawn: list[pictures.Picture]) -> None:
+def test_a_model_with_intervals_has_seven_pictures(drawn: list[plots.Picture]) -> None:
     assert len({picture.name for picture in drawn}) == len(drawn) == 7
     assert all(picture.alt and picture.caption for picture in drawn)
 
 
-def test_no_stand_in_colour_is_left_in_a_picture(drawn: list[pictures.Picture]) -> None:
+def test_no_stand_in_colour_is_left_in_a_picture(drawn: list[plots.Picture]) -> None:
     for picture in drawn:
-        alone = drawing.standalone(picture.svg)
-        inside = drawing.inline(picture.svg, picture.name, picture.alt)
+        alone = svg_style.standalone(picture.svg)
+        inside = svg_style.inline(picture.svg, picture.name, picture.alt)
 
-        assert any(colour in picture.svg for colour in drawing.VARIABLES)
-        assert not any(colour in alone + inside for colour in drawing.VARIABLES)
+        assert any(colour in picture.svg for colour in svg_style.VARIABLES)
+        assert not any(colour in alone + inside for colour in svg_style.VARIABLES)
 
 
 @pytest.mark.parametrize("grown", [0.0, -0.2])
 def test_a_model_that_looks_at_nothing_has_a_picture_of_that(grown: float) -> None:
-    picture = pictures.importance({"distance": grown, "time": 0.0}, "minutes")
+    picture = plots.importance({"distance": grown, "time": 0.0}, "minutes")
 
     assert f"{grown:+.2f}" in picture.svg
 
 
-def test_the_same_picture_is_the_same_text(drawn: list[pictures.Picture]) -> None:
-    again = pictures.importance({"distance": 3.0, "time": 0.5}, "minutes")
+def test_the_same_picture_is_the_same_text(drawn: list[plots.Picture]) -> None:
+    again = plots.importance({"distance": 3.0, "time": 0.5}, "minutes")
 
     assert again in drawn
 
@@ -140,6 +141,6 @@ def test_the_same_picture_is_the_same_text(drawn: list[pictures.Picture]) -> Non
 @example([5])
 @given(st.lists(st.integers(1, 10**6), min_size=1))
 def test_the_most_has_the_strongest_shade_however_many_that_are(counts: list[int]) -> None:
-    shades = pictures.shaded(np.array(counts, dtype=float))
+    shades = plots.shaded(np.array(counts, dtype=float))
 
-    assert shades[int(np.argmax(counts))] == drawing.SHADES[-1]
+    assert shades[int(np.argmax(counts))] == svg_style.SHADES[-1]

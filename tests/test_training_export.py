@@ -11,17 +11,19 @@ from model_service.features import columns
 from model_service.models import flavours
 from model_service.rides import Ride
 from tests.training_factories import QUICK, TLC_DATA, needs_tlc_data
-from training import data, export, fit, simulation
-from training.data import Rides
-from training.export import ExportError
-from training.fit import Fitted
+from training.data import dataset, simulation
+from training.data.dataset import Rides
+from training.model import champion as fit
+from training.model import export
+from training.model.champion import Fitted
+from training.model.export import ExportError
 
 
 @pytest.fixture(scope="module")
 def rides(tmp_path_factory: pytest.TempPathFactory) -> Rides:
     directory = tmp_path_factory.mktemp("rides")
     simulation.write(directory, ["2021-01"], 3_000, seed=0)
-    return data.read(directory, "2021-01", "duration")
+    return dataset.read(directory, "2021-01", "duration")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_the_same_rides_and_seed_export_to_the_same_bytes(rides: Rides, graph: b
 def test_another_seed_or_a_ride_less_is_another_digest(
     rides: Rides, graph: bytes, seed: int, left_out: int
 ) -> None:
-    some = data.take(rides, np.arange(left_out, len(rides)))
+    some = dataset.take(rides, np.arange(left_out, len(rides)))
     other = export.to_onnx(fit.champion(some, seed=seed, parameters=QUICK))
 
     assert hashlib.sha256(other).hexdigest() != hashlib.sha256(graph).hexdigest()
@@ -120,8 +122,8 @@ def test_a_value_lies_in_its_interval_however_far_that_reaches(
 @pytest.mark.slow
 @needs_tlc_data
 def test_both_forms_agree_on_a_month_of_the_tlcs() -> None:
-    rides = data.read(TLC_DATA, "2021-01", "duration")
+    rides = dataset.read(TLC_DATA, "2021-01", "duration")
     champion = fit.champion(rides, seed=0, parameters=QUICK)
-    test = data.read(TLC_DATA, "2021-02", "duration")
+    test = dataset.read(TLC_DATA, "2021-02", "duration")
 
     assert export.largest_difference(champion, export.to_onnx(champion), test.columns) < 1e-4

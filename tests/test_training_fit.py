@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from model_service.features import columns
 from model_service.rides import Ride
 from tests.training_factories import QUICK, TLC_DATA, Months, needs_tlc_data, simulated_months
-from training import baselines, data, fit
-from training.data import DataError, Rides
-from training.fit import Fitted
+from training.data import dataset
+from training.data.dataset import DataError, Rides
+from training.model import baselines
+from training.model import champion as fit
+from training.model.champion import Fitted
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def test_a_threshold_of_32_bits_divides_rides_as_the_one_of_64_did(
 
 
 def test_too_few_rides_are_refused(months: Months) -> None:
-    few = data.take(months[0], np.arange(99))
+    few = dataset.take(months[0], np.arange(99))
 
     with pytest.raises(DataError, match="99 rides to train on; it takes 100"):
         fit.champion(few, seed=0, parameters=QUICK)
@@ -119,7 +121,7 @@ def test_metrics_are_in_the_unit_of_the_target() -> None:
 
 def test_rides_of_late_count_for_more(months: Months) -> None:
     train = months[0]
-    day = data.days(train)
+    day = dataset.days(train)
     counts = fit.weights(train)
 
     assert counts[day == day.max()] == pytest.approx(1)
@@ -160,8 +162,8 @@ def test_intervals_can_be_calibrated_on_a_later_month(months: Months) -> None:
     train, later = months
     slower = replace(later, target=np.minimum(1.3 * later.target, 60))
 
-    even = data.days(slower) % 2 == 0
-    calibration, test = data.take(slower, even), data.take(slower, ~even)
+    even = dataset.days(slower) % 2 == 0
+    calibration, test = dataset.take(slower, even), dataset.take(slower, ~even)
 
     calibrated = fit.champion(train, seed=0, calibration=calibration, parameters=QUICK)
 
@@ -171,7 +173,7 @@ def test_intervals_can_be_calibrated_on_a_later_month(months: Months) -> None:
 
 def test_rides_of_few_days_are_enough(months: Months) -> None:
     train = months[0]
-    one_day = data.take(train, data.days(train) == np.bincount(data.days(train)).argmax())
+    one_day = dataset.take(train, dataset.days(train) == np.bincount(dataset.days(train)).argmax())
 
     assert np.isfinite(fit.champion(one_day, seed=0, parameters=QUICK).reach).all()
 
@@ -180,7 +182,7 @@ def test_rides_of_few_days_are_enough(months: Months) -> None:
 @needs_tlc_data
 def test_the_model_is_as_good_as_planned_on_the_tlcs_rides() -> None:
     """With fewer trees, to be quick; docs/models.md has what all of them do."""
-    train, test = (data.read(TLC_DATA, month, "duration") for month in ("2023-01", "2023-02"))
+    train, test = (dataset.read(TLC_DATA, month, "duration") for month in ("2023-01", "2023-02"))
 
     champion = fit.champion(train, seed=0, parameters=QUICK)
 

@@ -19,8 +19,12 @@ from local.aws import Embedded, embedded
 from model_service.models import loader
 from tests.training_factories import QUICK, write_yellow_month
 from training import __main__ as command
-from training import card, drift, fit, release, simulation
-from training.release import ReleaseError
+from training import drift
+from training.data import simulation
+from training.model import champion
+from training.registry import release
+from training.registry.release import ReleaseError
+from training.reports import model_card
 
 from .operate_fakes import client_error
 
@@ -397,7 +401,7 @@ def test_drift_of_events_is_an_exit_code(
 @pytest.fixture
 def made(models: dict[str, Summary], place: Path, tmp_path: Path) -> Path:
     """The card of the good model, as it hangs on its run."""
-    from training import tracking
+    from training.registry import tracking
 
     with tracking.client(f"sqlite:///{place / 'mlflow.db'}") as client:
         client.download_artifacts(models["good"]["run_id"], "card", str(tmp_path))
@@ -405,24 +409,26 @@ def made(models: dict[str, Summary], place: Path, tmp_path: Path) -> Path:
 
 
 def test_a_card_is_complete_and_names_its_model(made: Path, models: dict[str, Summary]) -> None:
-    text = (made / card.TEXT).read_text()
+    text = (made / model_card.TEXT).read_text()
     files = {str(path.relative_to(made)) for path in made.rglob("*")}
 
-    assert card.gaps(text, files) == []
+    assert model_card.gaps(text, files) == []
     assert models["good"]["model_sha256"] in text
     assert f"{models['good']['metrics']['test']['rmse_minutes']:.2f} minutes" in text
-    assert f"each of its numbers comes of {fit.PARAMETERS['min_samples_leaf']} or" in text
+    assert f"each of its numbers comes of {champion.PARAMETERS['min_samples_leaf']} or" in text
     assert "$" not in text
 
 
 def test_what_a_card_lacks_is_named(made: Path) -> None:
-    text = (made / card.TEXT).read_text()
+    text = (made / model_card.TEXT).read_text()
     files = {str(path.relative_to(made)) for path in made.rglob("*")}
     hollow = re.sub(r"(## Limits\n).*?(?=\n## )", r"\1", text, flags=re.DOTALL)
 
-    assert card.gaps(hollow, files) == ["nothing under “Limits”"]
-    assert card.gaps(text.replace("## People", "## Persons"), files) == ["no section “People”"]
-    assert card.gaps(text, files - {"pictures/importance.svg", "card.html"}) == [
+    assert model_card.gaps(hollow, files) == ["nothing under “Limits”"]
+    assert model_card.gaps(text.replace("## People", "## Persons"), files) == [
+        "no section “People”"
+    ]
+    assert model_card.gaps(text, files - {"pictures/importance.svg", "card.html"}) == [
         "no picture pictures/importance.svg",
         "no card.html",
     ]
@@ -435,17 +441,19 @@ def test_the_page_needs_nothing_beside_itself(made: Path) -> None:
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             asked.extend(value or "" for name, value in attrs if name in ("src", "href"))
 
-    page = (made / card.PAGE).read_text()
+    page = (made / model_card.PAGE).read_text()
     Page().feed(page)
 
-    assert page.count("<svg") == len(list((made / "pictures").iterdir())) >= len(card.PICTURES)
+    assert (
+        page.count("<svg") == len(list((made / "pictures").iterdir())) >= len(model_card.PICTURES)
+    )
     assert all(link.startswith("#") for link in asked)
 
 
 def test_a_run_has_figures_of_every_hour_and_what_it_was_made_from(
     models: dict[str, Summary], place: Path
 ) -> None:
-    from training import tracking
+    from training.registry import tracking
 
     with tracking.client(f"sqlite:///{place / 'mlflow.db'}") as client:
         run = client.get_run(models["good"]["run_id"])

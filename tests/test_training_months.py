@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from tests.training_factories import MONTH, ride, write_yellow_month
 from training import __main__ as command
-from training import data, schema, simulation
-from training.data import DataError, Target
+from training.data import dataset, simulation, tlc
+from training.data.dataset import DataError, Target
 
 ROOT = Path(__file__).parent.parent
 GENERATIONS = ["2022-12", "2023-01", "2023-02", "2024-12", "2025-01"]
@@ -44,7 +44,7 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_yellow_months_of_all_generations_are_read_as_green_ones_are(
     months: Path, month: str, target: Target
 ) -> None:
-    green, yellow = (data.read_counted(months, month, target, kind) for kind in schema.TAXIS)
+    green, yellow = (dataset.read_counted(months, month, target, kind) for kind in tlc.TAXIS)
 
     assert repr(yellow) == repr(green)
     assert np.array_equal(yellow[0].target, green[0].target)
@@ -72,10 +72,10 @@ def test_each_kind_has_its_own_months(tmp_path: Path) -> None:
     simulation.write(tmp_path, ["2023-01", "2023-02"], 10, seed=0)
     write_yellow_month(tmp_path, "2023-02")
 
-    assert data.months(tmp_path) == ["2023-01", "2023-02"]
-    assert data.months(tmp_path, "yellow") == ["2023-02"]
+    assert dataset.months(tmp_path) == ["2023-01", "2023-02"]
+    assert dataset.months(tmp_path, "yellow") == ["2023-02"]
     with pytest.raises(DataError, match=r"no month 2023-01 in .*: it has 2023-02\.$"):
-        data.read(tmp_path, "2023-01", "duration", "yellow")
+        dataset.read(tmp_path, "2023-01", "duration", "yellow")
 
 
 def test_a_model_is_trained_on_yellow_months_of_two_generations(
@@ -230,7 +230,7 @@ def test_times_that_no_calendar_has_are_missing_and_nothing_else(
     table = pl.concat([damaged, good, good])
     table.write_parquet(directory / f"green_tripdata_{MONTH}.parquet")
 
-    _, tally = data.read_counted(directory, MONTH, "duration")
+    _, tally = dataset.read_counted(directory, MONTH, "duration")
 
     assert tally.read == len(times) * 3
     assert tally.used >= len(times) * 2

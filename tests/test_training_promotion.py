@@ -15,9 +15,11 @@ from model_service.features import RideColumns
 from model_service.models import loader
 from model_service.models.loader import LoadedModel
 from model_service.scoring import Answers
-from training import promotion, run, simulation
-from training.promotion import Bench, Contender
-from training.run import Plan
+from training import pipeline
+from training.data import simulation
+from training.pipeline import Plan
+from training.registry import promotion
+from training.registry.promotion import Bench, Contender
 
 from .test_training_evaluation import rides
 
@@ -121,7 +123,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         card=False,
     )
     plans = [plan, replace(plan, seed=1)]
-    return [run.train(each, step=lambda _: None).model_location for each in plans]
+    return [pipeline.train(each, step=lambda _: None).model_location for each in plans]
 
 
 def at(location: Path) -> Contender:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from training import provenance
+from training.data import provenance
 
 
 def test_a_fingerprint_is_of_the_content_alone(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training_factories import MONTH, RIDE, TLC_DATA, needs_tlc_data, ride, write_month
-from training import data
-from training.data import DataError, Target
-from training.quality import Tally
+from training.data import dataset
+from training.data.cleaning import Tally
+from training.data.dataset import DataError, Target
 
 PICKUP = RIDE["lpep_pickup_datetime"]
 
@@ -47,7 +47,7 @@ def test_each_row_that_is_dropped_has_a_reason(
 ) -> None:
     write_month(tmp_path, ride(), faulty)
 
-    rides, tally = data.read_counted(tmp_path, MONTH, "cost")
+    rides, tally = dataset.read_counted(tmp_path, MONTH, "cost")
 
     assert (len(rides), tally) == (1, Tally(2, {reason: 1}))
 
@@ -56,7 +56,7 @@ def test_a_row_with_several_faults_is_counted_once(tmp_path: Path) -> None:
     broken = lasting(0) | {"PULocationID": 0, "trip_distance": -1.0}
     write_month(tmp_path, ride(), ride(), broken, lasting(90))
 
-    _, tally = data.read_counted(tmp_path, MONTH, "duration")
+    _, tally = dataset.read_counted(tmp_path, MONTH, "duration")
 
     assert tally == Tally(4, {"under 1 minute": 1, "over 60 minutes": 1})
     assert str(tally) == "2 of 4 rows (under 1 minute: 1; over 60 minutes: 1)"
@@ -66,7 +66,7 @@ def test_what_is_kept_stays_in_order(tmp_path: Path) -> None:
     miles = [4.0, 3.0, -1.0, 2.0, 5.0]
     write_month(tmp_path, *(ride(trip_distance=distance) for distance in miles))
 
-    rides = data.read(tmp_path, MONTH, "duration")
+    rides = dataset.read(tmp_path, MONTH, "duration")
 
     assert rides.columns.distance.tolist() == [4.0, 3.0, 2.0, 5.0]
 
@@ -79,16 +79,16 @@ def test_a_month_that_loses_most_of_its_rows_is_refused(
     write_month(directory, *[ride()] * good, *[lasting(300)] * bad)
 
     if bad <= good:
-        assert data.read_counted(directory, MONTH, "duration")[1].used == good
+        assert dataset.read_counted(directory, MONTH, "duration")[1].used == good
         return
     with pytest.raises(DataError, match=rf"only {good} of {good + bad} rows \(over 60 minutes: "):
-        data.read(directory, MONTH, "duration")
+        dataset.read(directory, MONTH, "duration")
 
 
 @needs_tlc_data
 @pytest.mark.parametrize("target", ["duration", "cost"])
 def test_the_tlcs_months_lose_a_twentieth_at_most(target: Target) -> None:
-    rides, tally = data.read_counted(TLC_DATA, "2023-01", target)
+    rides, tally = dataset.read_counted(TLC_DATA, "2023-01", target)
 
     assert tally.used == len(rides) > 0.95 * tally.read
     assert tally.dropped["under 1 minute"] > 0

@@ -19,10 +19,12 @@ from model_service.models import flavours, loader
 from model_service.rides import Ride
 from tests.training_factories import QUICK, ride, write_month
 from training import __main__ as command
-from training import data, run, simulation, tracking
-from training.data import DataError
-from training.run import Plan, Result
-from training.tracking import TrackingError
+from training import pipeline
+from training.data import dataset, simulation
+from training.data.dataset import DataError
+from training.pipeline import Plan, Result
+from training.registry import tracking
+from training.registry.tracking import TrackingError
 
 RIDES = columns([Ride(130, 205, 3.66), Ride(1, 2, 0.0)])
 
@@ -54,7 +56,7 @@ def steps() -> list[str]:
 
 @pytest.fixture(scope="module")
 def result(plan: Plan, steps: list[str]) -> Result:
-    return run.train(plan, step=steps.append)
+    return pipeline.train(plan, step=steps.append)
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ def test_the_run_says_which_rows_were_dropped_and_why(result: Result, plan: Plan
     assert list(table.columns) == tracking.DROPPED
     assert set(table["use"]) == {"training", "test"}
     for month in ("2021-01", "2021-02"):
-        _, tally = data.read_counted(plan.data, month, plan.target)
+        _, tally = dataset.read_counted(plan.data, month, plan.target)
         of_month = table[table["month"] == month]
         assert dict(zip(of_month["reason"], of_month["rows"], strict=True)) == tally.dropped
 
@@ -141,7 +143,7 @@ def test_of_too_many_rides_a_share_is_trained_on_and_that_is_said(plan: Plan) ->
 
     two = replace(plan, train=("2021-01", "2021-02"), test="2021-03", most=1000)
 
-    result = run.train(replace(two, experiment="few", card=False), step=lambda _: None)
+    result = pipeline.train(replace(two, experiment="few", card=False), step=lambda _: None)
 
     client = mlflow.MlflowClient(plan.tracking_uri)
     logged = client.get_run(result.run_id)
@@ -151,11 +153,11 @@ def test_of_too_many_rides_a_share_is_trained_on_and_that_is_said(plan: Plan) ->
     assert left_out["month"].tolist() == ["2021-01", "2021-02"]
     rows = sum(table[table["use"] == "training"]["rows"])
     assert int(logged.data.params["rides"]) + rows == 2 * 2_000
-    assert result.metrics["test"]["rides"] == len(data.read(plan.data, "2021-03", "duration"))
+    assert result.metrics["test"]["rides"] == len(dataset.read(plan.data, "2021-03", "duration"))
 
 
 def test_the_result_carries_the_test_month(result: Result, plan: Plan) -> None:
-    month = data.read(plan.data, plan.test, plan.target)
+    month = dataset.read(plan.data, plan.test, plan.target)
 
     assert np.array_equal(result.true, month.target)
     assert np.array_equal(result.hour, month.columns.hour)
@@ -221,7 +223,7 @@ def test_a_model_of_cost_is_logged_to_s3(plan: Plan, s3: str, tmp_path: Path) ->
     calibrated = replace(plan, calibrate="2021-02", test="2021-03")
     to_s3 = replace(calibrated, target="cost", artifacts=s3, experiment="cost")
 
-    result = run.train(to_s3, step=lambda _: None)
+    result = pipeline.train(to_s3, step=lambda _: None)
     tracking.copy(result.model_location, tmp_path / "model")
 
     assert result.model_location.startswith("s3://models/runs/")
@@ -233,26 +235,26 @@ def test_a_bucket_that_is_not_there_is_said(plan: Plan, s3: str) -> None:
     lost = replace(plan, artifacts="s3://nowhere/runs", experiment="lost")
 
     with pytest.raises(TrackingError, match="MLflow cannot use"):
-        run.train(lost, step=lambda _: None)
+        pipeline.train(lost, step=lambda _: None)
 
 
 def test_an_experiment_does_not_move(result: Result, plan: Plan, tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="keeps its artifacts at"):
-        run.train(replace(plan, artifacts=str(tmp_path)), step=lambda _: None)
+        pipeline.train(replace(plan, artifacts=str(tmp_path)), step=lambda _: None)
 
 
 def test_artifacts_that_the_service_could_not_read_are_refused(plan: Plan) -> None:
     unreadable = replace(plan, artifacts="mlflow-artifacts:/", experiment="unreadable")
 
     with pytest.raises(TrackingError, match="cannot read models from mlflow-artifacts"):
-        run.train(unreadable, step=lambda _: None)
+        pipeline.train(unreadable, step=lambda _: None)
 
 
 def test_bad_data_leaves_no_trace_in_mlflow(plan: Plan, tmp_path: Path) -> None:
     database = tmp_path / "mlflow.db"
 
     with pytest.raises(DataError):
-        run.train(
+        pipeline.train(
             replace(plan, test="2021-09", tracking_uri=f"sqlite:///{database}"),
             step=lambda _: None,
         )
@@ -298,7 +300,7 @@ def test_months_can_be_simulated_by_themselves(training: Run, tmp_path: Path) ->
     )
 
     assert code == 0
-    assert data.months(tmp_path / "rides") == ["2023-01", "2023-02"]
+    assert dataset.months(tmp_path / "rides") == ["2023-01", "2023-02"]
 
 
 @pytest.mark.parametrize(
@@ -389,10 +391,10 @@ def test_only_a_month_between_can_calibrate(plan: Plan) -> None:
         ("2021-02", "2021-02 cannot test what is trained on 2021-02"),
     ):
         with pytest.raises(DataError, match=said):
-            run.train(replace(plan, calibrate=month), step=lambda what: None)
+            pipeline.train(replace(plan, calibrate=month), step=lambda what: None)
 
 
 def test_only_a_later_month_can_test(plan: Plan) -> None:
     for test in ("2021-01", "2020-12"):
         with pytest.raises(DataError, match="cannot test what is trained on 2021-01"):
-            run.train(replace(plan, test=test), step=lambda what: None)
+            pipeline.train(replace(plan, test=test), step=lambda what: None)

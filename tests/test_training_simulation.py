@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training_factories import TLC_DATA, needs_tlc_data
-from training import data, simulation, span
-from training.data import DataError
-from training.schema import DROPOFF, MONEY, PICKUP
+from training import span
+from training.data import dataset, simulation
+from training.data.dataset import DataError
+from training.data.tlc import DROPOFF, MONEY, PICKUP
 
 
 def month(
@@ -76,8 +77,8 @@ def test_the_rides_have_the_tlcs_dirt(rides: pl.DataFrame) -> None:
 def test_most_rides_can_be_learnt_from(tmp_path: Path) -> None:
     month(tmp_path)
 
-    assert len(data.read(tmp_path, "2021-01", "duration")) > 1_800
-    assert len(data.read(tmp_path, "2021-01", "cost")) > 1_800
+    assert len(dataset.read(tmp_path, "2021-01", "duration")) > 1_800
+    assert len(dataset.read(tmp_path, "2021-01", "cost")) > 1_800
 
 
 def test_some_zones_are_more_popular_than_others(rides: pl.DataFrame) -> None:

@@ -14,8 +14,11 @@ import pytest
 
 from tests.training_factories import QUICK
 from training import __main__ as command
-from training import comparison, data, fit, simulation, summary, tracking, tuning
-from training.comparison import CHAMPION, Comparison, Pair, Plan
+from training.data import dataset, simulation
+from training.experiments import comparison, comparison_tables, tuning
+from training.experiments.comparison import CHAMPION, Comparison, Pair, Plan
+from training.model import champion as fit
+from training.registry import tracking
 
 MONTHS = ["2021-01", "2021-02", "2021-03", "2021-06"]
 
@@ -45,14 +48,14 @@ def test_months_that_do_not_follow_each_other_are_said(tmp_path: Path) -> None:
 
 def test_every_model_is_asked_for_the_same_rides(rides: Path, compared: Comparison) -> None:
     for line in compared.lines:
-        assert line.trained == len(data.read(rides, line.pair.train, line.target))
-        assert line.whole.rides == len(data.read(rides, line.pair.test, line.target))
+        assert line.trained == len(dataset.read(rides, line.pair.train, line.target))
+        assert line.whole.rides == len(dataset.read(rides, line.pair.test, line.target))
     models = {line.model for line in compared.lines}
     assert len(compared.lines) == len(models) * 2 * 2
 
 
 def test_an_error_is_that_of_the_model_asked_by_itself(rides: Path, compared: Comparison) -> None:
-    trained, tested = (data.read(rides, month, "cost") for month in ("2021-02", "2021-03"))
+    trained, tested = (dataset.read(rides, month, "cost") for month in ("2021-02", "2021-03"))
     champion = fit.champion(trained, seed=0, parameters=QUICK)
     error = fit.predict(champion, tested.columns) - tested.target
 
@@ -78,7 +81,7 @@ def comparison_pairs(compared: Comparison) -> set[Any]:
 
 
 def test_the_tables_have_every_model_and_pair(compared: Comparison) -> None:
-    text = summary.markdown(compared)
+    text = comparison_tables.markdown(compared)
 
     assert text.count("| 2021-01 → 02 |") == text.count("| 2021-02 → 03 |") == 4
     for line in compared.lines:
@@ -131,7 +134,7 @@ def test_what_is_found_is_no_worse_than_what_there_was(found: dict[str, Any]) ->
 
 
 def test_an_error_of_a_trial_is_that_of_such_trees(rides: Path, found: dict[str, Any]) -> None:
-    months = [data.read(rides, month, "duration") for month in ("2021-01", "2021-03")]
+    months = [dataset.read(rides, month, "duration") for month in ("2021-01", "2021-03")]
     trained = fit.some_without_time(months[0], 0)
 
     trees = fit.trees(found["parameters"], trained, 0)

@@ -18,8 +18,8 @@ from model_service.settings import WebSettings
 from model_service.web import app as web
 from model_service.web import quotes
 from model_service.web.quotes import Models, Served
-from training.data import UNITS
-from training.run import Result
+from training.data.dataset import UNITS
+from training.pipeline import Result
 
 from . import golden, models
 from .factories import by_distance

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from training import data, simulation
-from training.data import Rides
-from training.fit import PARAMETERS
+from training.data import dataset, simulation
+from training.data.dataset import Rides
+from training.model.champion import PARAMETERS
 
 TLC_DATA = Path(os.environ.get("TLC_DATA") or Path(__file__).parents[2] / "shared" / "data" / "tlc")
 needs_tlc_data = pytest.mark.skipif(
@@ -41,7 +41,7 @@ def simulated_months(directory: Path) -> Months:
     """A month to train on and the next one, written to *directory*."""
     simulation.write(directory, ["2021-01", "2021-02"], 3_000, seed=0)
     january, february = (
-        data.read(directory, month, "duration") for month in ("2021-01", "2021-02")
+        dataset.read(directory, month, "duration") for month in ("2021-01", "2021-02")
     )
     return january, february
 

@@ -17,12 +17,13 @@ from rich.console import Console
 
 from model_service.errors import ServiceError
 
-from . import options as others
-from . import simulation, span
+from . import span
+from .commands import arguments as others
+from .data import simulation
 
 if TYPE_CHECKING:
+    from .pipeline import Result
     from .plan import Plan
-    from .run import Result
 
 DOWNLOADED = Path("build/tlc")
 SIMULATED = Path("build/simulated")
@@ -43,13 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif options.command == "train":
             _train(options, console)
         elif options.command == "download":
-            from .download import download
+            from .data.download import download
 
             return download(options, console)
         else:
-            from . import lifecycle, study  # heavy, as everything below
+            from .commands import champion, experiments  # heavy, as everything below
 
-            return {**lifecycle.COMMANDS, **study.COMMANDS}[options.command](options, console)
+            return {**champion.COMMANDS, **experiments.COMMANDS}[options.command](options, console)
         return 0
     except ServiceError as exc:
         code, fault = 2, str(exc)
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    from .run import train  # heavy: not for --help
+    from .pipeline import train  # heavy: not for --help
 
     plan = _plan(options)
     with console.status("starting") as status:
@@ -83,11 +84,12 @@ def _train(options: argparse.Namespace, console: Console) -> None:
 
 def _plan(options: argparse.Namespace) -> Plan:
     """Raises `DataError` where there are no such rides, or months, or parameters."""
-    from . import data, tuning  # heavy, as this is
+    from .data import dataset
+    from .experiments import tuning  # heavy, as this is
     from .plan import Plan
 
     if options.data is None and options.kind != "green":
-        raise data.DataError(
+        raise dataset.DataError(
             f"Only green rides are simulated: name the --data of {options.kind} ones."
         )
     return Plan(
@@ -109,7 +111,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 def _leave(result: Result, options: argparse.Namespace) -> None:
     """The summary, and a copy of the model where one is wanted."""
-    from . import tracking
+    from .registry import tracking
 
     text = json.dumps({name: getattr(result, name) for name in SUMMARY}, indent=2)
     print(text)

@@ -21,7 +21,7 @@ from model_service import storage
 from model_service.errors import ModelError
 from model_service.features import RideColumns
 
-from .data import UNITS, Rides, Target
+from .data.dataset import UNITS, Rides, Target
 
 Floats = NDArray[np.float64]
 

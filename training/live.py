@@ -17,7 +17,7 @@ from model_service.errors import RideRejected
 from model_service.features import RideColumns
 from model_service.rides import Ride
 
-from .data import DataError
+from .data.dataset import DataError
 
 
 class ArchiveLine(msgspec.Struct, frozen=True):

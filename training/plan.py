@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import fit
-from .data import DataError, Target
-from .schema import Kind
+from .data.dataset import DataError, Target
+from .data.tlc import Kind
+from .model import champion
 from .span import first_day
 
 
@@ -29,7 +29,7 @@ class Plan:
     most: int = 1_000_000
     """Rides to train on; of more, a random share: memory and time are bounded by this."""
     seed: int = 0
-    parameters: fit.Parameters = fit.PARAMETERS
+    parameters: champion.Parameters = champion.PARAMETERS
     card: bool = True
     """Whether pictures and a model card are made; without one no model is promoted."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from .quality import DataError
+from .data.cleaning import DataError
 
 TO = ".."
 

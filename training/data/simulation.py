@@ -1,0 +1,154 @@
+"""Simulate months of green taxi rides, for where there is no data.
+
+The files have the TLC's columns, its types of the time, and its usual dirt.  Zones lie where they
+lie.  What a ride takes depends on its route, the hour and the day, so that there is something to
+learn.  Everything follows from the seed: the same seed is the same city and the same rides.
+"""
+
+from __future__ import annotations
+
+import os
+from calendar import monthrange
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from model_service.geography import AXES, places
+
+from ..span import first_day
+from .tlc import DROPOFF, MONEY, PICKUP, PREFIX, types
+
+Floats = NDArray[np.float64]
+
+ZONES = 265
+OUTSIDE = (-12.0, 8.0)  # miles across and along: where those who leave the city may go
+SECOND = np.timedelta64(1_000_000, "us")
+DEMAND = np.array([3, 2, 1, 1, 1, 2, 3, 5, 6, 6, 6, 6, 6, 6, 7, 8, 8, 9, 9, 8, 7, 6, 5, 4]) / 125
+PACE = (
+    1
+    + 0.45 * np.exp(-((np.arange(24) - 8.5) ** 2) / 5)
+    + 0.6 * np.exp(-((np.arange(24) - 17) ** 2) / 8)
+)
+"""Minutes a mile by hour, where a mile at night is 1."""
+WEEKEND_PACE = 1 + 0.25 * np.exp(-((np.arange(24) - 15) ** 2) / 20)
+UNSAID = ("store_and_fwd_flag", "RatecodeID", "passenger_count", "payment_type", "trip_type")
+DIRT: Sequence[tuple[float, Sequence[pl.Expr]]] = (
+    (0.02, [pl.lit(0.0).alias("trip_distance")]),
+    (0.001, [pl.col("trip_distance") * 20_000]),
+    (0.02, [(pl.col(PICKUP) + pl.duration(seconds=20)).alias(DROPOFF)]),
+    (0.005, [(pl.col(PICKUP) + pl.duration(hours=23, minutes=40)).alias(DROPOFF)]),
+    (0.001, [pl.col(name) - pl.duration(days=4400) for name in (PICKUP, DROPOFF)]),
+    (0.005, [-pl.col(name) for name in MONEY]),
+    (0.2, [pl.lit(None).alias(name) for name in (*UNSAID, "congestion_surcharge")]),
+)
+"""A share of the rides, and what is wrong with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class City:
+    """What lies between any two zones; arrays of shape (ZONES, ZONES)."""
+
+    share: Floats
+    """Of all rides."""
+    miles: Floats
+    pace: Floats
+    """Minutes a mile at night."""
+    toll: Floats
+    """Dollars."""
+
+
+def write(directory: Path, months: Sequence[str], rides: int, seed: int) -> None:
+    """One file a month, of *rides* rides each."""
+    directory.mkdir(parents=True, exist_ok=True)
+    city = _city(np.random.default_rng(seed))
+    for month in months:
+        path = directory / f"{PREFIX}{month}.parquet"
+        unfinished = path.with_suffix(f".{os.getpid()}")  # two may write the same month
+        _month(city, month, rides, seed).write_parquet(unfinished)
+        unfinished.replace(path)
+
+
+def _city(rng: np.random.Generator) -> City:
+    place = places()[1:, [AXES.index("across"), AXES.index("along")]].astype(np.float64)
+    place = np.where(np.isnan(place), OUTSIDE, place)
+    apart = np.abs(place[:, None] - place).sum(axis=2)  # streets run along two axes
+    popular = rng.lognormal(0, 1.3, ZONES)
+    share = popular[:, None] * np.sqrt(popular) * np.exp(-apart / 2)
+    slow = rng.lognormal(0, 0.25, ZONES)
+    own = rng.lognormal(0, 0.12, (ZONES, ZONES))
+    return City(
+        share=share / share.sum(),
+        miles=apart + 0.6,
+        pace=(2 + 2.2 * np.exp(-apart / 4)) * np.sqrt(slow[:, None] * slow) * own,
+        toll=np.where(apart > 9, 6.55, 0) * (rng.random((ZONES, ZONES)) < 0.5),
+    )
+
+
+def _month(city: City, month: str, rides: int, seed: int) -> pl.DataFrame:
+    first = first_day(month)
+    rng = np.random.default_rng([seed, first.year, first.month])
+    day = rng.integers(monthrange(first.year, first.month)[1], size=rides)
+    hour = rng.choice(24, size=rides, p=DEMAND)
+    second = (day * 24 + hour) * 3600 + rng.integers(3600, size=rides)
+    start = np.datetime64(first, "us") + SECOND * second
+    weekend = (first.weekday() + day) % 7 >= 5
+
+    route = rng.choice(city.share.size, size=rides, p=city.share.ravel())
+    miles = np.round(city.miles.ravel()[route] * rng.lognormal(0, 0.12, rides), 2)
+    pace = city.pace.ravel()[route] * np.where(weekend, WEEKEND_PACE[hour], PACE[hour])
+    minutes = 1.5 + miles * pace * rng.lognormal(0, 0.18, rides)
+    money = _money(miles, minutes, city.toll.ravel()[route], hour, rng)
+
+    clean = pl.DataFrame(
+        {
+            "VendorID": rng.choice([1, 2], rides, p=[0.1, 0.9]),
+            PICKUP: start,
+            DROPOFF: start + SECOND * (minutes * 60).astype(np.int64),
+            "store_and_fwd_flag": np.full(rides, "N"),
+            "RatecodeID": np.ones(rides),
+            "PULocationID": route // ZONES + 1,
+            "DOLocationID": route % ZONES + 1,
+            "passenger_count": rng.choice([1, 2, 5], rides, p=[0.85, 0.1, 0.05]),
+            "trip_distance": miles,
+            "ehail_fee": None,
+            "payment_type": np.where(money["tip_amount"] > 0, 1, 2),
+            "trip_type": np.ones(rides),
+            "cbd_congestion_fee": np.zeros(rides),
+            **money,
+        }
+    )
+    table = clean.select(pl.col(name).cast(kind) for name, kind in types(month).items())
+    return _soiled(table, rng).sort(PICKUP, maintain_order=True)
+
+
+def _money(
+    miles: Floats, minutes: Floats, toll: Floats, hour: NDArray[np.int64], rng: np.random.Generator
+) -> dict[str, Floats]:
+    rides = len(miles)
+    parts = {
+        "fare_amount": np.round((2.5 + 2.1 * miles + 0.35 * minutes) * 2) / 2,
+        "extra": np.select(
+            [(hour >= 16) & (hour < 20), (hour >= 20) | (hour < 6)], [1.0, 0.5], 0.0
+        ),
+        "mta_tax": np.full(rides, 0.5),
+        "tolls_amount": toll,
+        "improvement_surcharge": np.full(rides, 0.3),
+        "congestion_surcharge": np.where(rng.random(rides) < 0.2, 2.75, 0.0),
+    }
+    before = np.sum(list(parts.values()), axis=0)
+    tip = np.round(before * rng.choice([0, 0, 0.15, 0.2, 0.25], rides), 2)
+    return {**parts, "tip_amount": tip, "total_amount": np.round(before + tip, 2)}
+
+
+def _soiled(table: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+    for share, faults in DIRT:
+        some = pl.lit(pl.Series(rng.random(table.height) < share))
+        table = table.with_columns(
+            pl.when(some).then(fault).otherwise(pl.col(fault.meta.output_name()))
+            for fault in faults
+        )
+    return table

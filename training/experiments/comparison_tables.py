@@ -1,0 +1,122 @@
+"""A comparison as tables in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from math import sqrt
+
+from ..data.dataset import UNITS, Target
+from ..metrics import Part, of_kind
+from .comparison import CHAMPION, Comparison, Constant, Line, Unknown
+
+LINEAR = "linear"
+FEWEST = 1_000
+"""Rides; the coverage of an hour or borough with less says little."""
+HELD = (0.75, 0.85)
+"""The share of truths that an 80 % interval is to hold in every hour and borough."""
+
+
+def markdown(found: Comparison) -> str:
+    """Errors and intervals by target, and what it costs not to know."""
+    parts = []
+    for target, each in groupby(found.lines, key=lambda line: line.target):
+        lines = list(each)
+        constant = [one for one in found.constant if one.target == target]
+        parts += [_errors(target, lines), _intervals(target, lines, constant)]
+    return "\n".join([*parts, _unknown(found.unknown)])
+
+
+def _errors(target: Target, lines: Sequence[Line]) -> str:
+    models = list(dict.fromkeys(line.model for line in lines))
+    rows = []
+    for pair, each in groupby(lines, key=lambda line: line.pair):
+        of = {line.model: line for line in each}
+        share = of[CHAMPION].whole.rmse / of[LINEAR].whole.rmse
+        rides = f"{of[CHAMPION].trained:,} → {of[CHAMPION].whole.rides:,}"
+        rows.append([pair, rides, *(_error(of[model].whole) for model in models), f"{share:.3f}"])
+    return _table(
+        f"{target.capitalize()}, {UNITS[target]}: RMSE (mean absolute error; nine of ten are less)",
+        ["train → test", "rides", *models, f"of {LINEAR}"],
+        rows,
+    )
+
+
+def _intervals(target: Target, lines: Sequence[Line], constant: Sequence[Constant]) -> str:
+    champions = [line for line in lines if line.model == CHAMPION]
+    both = list(zip(champions, constant, strict=True))
+    rows = [
+        [
+            line.pair,
+            *_held(line.whole.coverage, line.whole.width),
+            *_held(one.coverage, one.width),
+            "; ".join(_outside(line)) or "none",
+        ]
+        for line, one in both
+    ]
+    pooled = [
+        _mean((value, line.whole.rides) for value, line in each)
+        for each in (
+            [(line.whole.coverage, line) for line in champions],
+            [(line.whole.width, line) for line in champions],
+            [(one.coverage, line) for line, one in both],
+            [(one.width, line) for line, one in both],
+        )
+    ]
+    return _table(
+        f"80 % intervals of the champion of {target}: how many hold and how wide they are, "
+        f"in {UNITS[target]}, beside intervals of one width",
+        ["train → test", "hold", "width", "of one width hold", "width",
+         f"where not {HELD[0]:.0%} to {HELD[1]:.0%} hold (of {FEWEST:,} rides or more)"],
+        [*rows, ["all", *_held(*pooled[:2]), *_held(*pooled[2:]), ""]],
+    )  # fmt: skip
+
+
+def _held(coverage: float | None, width: float | None) -> tuple[str, str]:
+    return _percent(coverage), f"{width:.2f}"
+
+
+def _outside(line: Line) -> Iterator[str]:
+    for kind in ("hour", "borough"):
+        for part in of_kind(line.parts, kind):
+            if part.rides >= FEWEST and not HELD[0] <= (part.coverage or 0) <= HELD[1]:
+                name = f"{part.name} h" if kind == "hour" else part.name
+                yield f"{name} {_percent(part.coverage)}"
+
+
+def _unknown(found: Sequence[Unknown]) -> str:
+    targets = list(dict.fromkeys(one.target for one in found))
+    rows = []
+    for what in dict.fromkeys(one.what for one in found):
+        of = {t: [one for one in found if (one.what, one.target) == (what, t)] for t in targets}
+        cells = [
+            f"{_pooled(of[t], 'champion'):.2f} ({_pooled(of[t], LINEAR):.2f})" for t in targets
+        ]
+        rows.append([what, f"{sum(one.rides for one in of[targets[0]]):,}", *cells])
+    return _table(
+        "What it costs the champion not to be told: RMSE over all pairs (of the linear baseline)",
+        ["not told", "rides", *(f"{target}, {UNITS[target]}" for target in targets)],
+        rows,
+    )
+
+
+def _pooled(found: Iterable[Unknown], model: str) -> float:
+    return sqrt(_mean((getattr(one, model) ** 2, one.rides) for one in found))
+
+
+def _mean(weighted: Iterable[tuple[float | None, int]]) -> float:
+    pairs = [(value or 0, weight) for value, weight in weighted]
+    return sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs)
+
+
+def _error(part: Part) -> str:
+    return f"{part.rmse:.2f} ({part.mae:.2f}; {part.p90:.2f})"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return f"{title}\n\n" + "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)

@@ -1,0 +1,97 @@
+"""The models that everybody tries first, which the champion has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import KFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import TargetEncoder
+
+from model_service.features import TEXT, Inputs, RideColumns, rows, table
+
+from ..data.dataset import Rides
+from .champion import one_thread
+
+Ask = Callable[[RideColumns], NDArray[np.float64]]
+Fit = Callable[[Rides, int], Ask]
+"""Rides to learn from, and a seed, to what answers for others."""
+
+PART = 10_000  # rides
+TREES = {"n_estimators": 50, "min_samples_leaf": 2, "max_features": "sqrt"}
+BOOSTING = {"max_iter": 100, "learning_rate": 0.15, "max_leaf_nodes": 31, "min_samples_leaf": 50}
+ROUTES = ("PU_DO", "PULocationID", "DOLocationID")
+ENCODED: Inputs = {
+    **dict.fromkeys(ROUTES, TEXT),
+    **dict.fromkeys(("trip_distance", "hour", "weekday"), np.dtype(np.float32)),
+}
+
+
+def mean_by_route(rides: Rides, seed: int) -> Ask:
+    """What rides of the route took on the mean; where there were none, what all did."""
+    frame = pd.DataFrame({"route": routes(rides.columns), "target": rides.target})
+    means, all_of_them = frame.groupby("route")["target"].mean(), rides.target.mean()
+    return lambda columns: means.reindex(routes(columns)).fillna(all_of_them).to_numpy()
+
+
+def linear(rides: Rides, seed: int) -> Ask:
+    """A straight line through the distance, with a step for each route."""
+    return _by_route(LinearRegression(), rides)
+
+
+def forest(rides: Rides, seed: int) -> Ask:
+    """A random forest on the same: the route one-hot, and the distance."""
+    return _by_route(RandomForestRegressor(**TREES, n_jobs=2, random_state=seed), rides)
+
+
+def boosting(rides: Rides, seed: int) -> Ask:
+    """Gradient boosting on routes and zones, each as the mean of its rides, distance and time."""
+    encoder = TargetEncoder(target_type="continuous", cv=KFold(5, shuffle=True, random_state=seed))
+    numbers = [name for name in ENCODED if name not in ROUTES]
+    columns = ColumnTransformer(
+        [("routes", encoder, list(ROUTES)), ("numbers", "passthrough", numbers)]
+    )
+    trees = HistGradientBoostingRegressor(**BOOSTING, random_state=seed)
+    pipeline = Pipeline([("columns", columns), ("trees", trees)])
+    with one_thread():
+        pipeline.fit(pd.DataFrame(table(rides.columns, ENCODED)), rides.target)
+
+    def ask(columns: RideColumns) -> NDArray[np.float64]:
+        with one_thread():
+            answers: NDArray[np.float64] = pipeline.predict(pd.DataFrame(table(columns, ENCODED)))
+        return answers
+
+    return ask
+
+
+BASELINES: Mapping[str, Fit] = {
+    "mean by route": mean_by_route,
+    "linear": linear,
+    "random forest": forest,
+    "boosting on routes": boosting,
+}
+
+
+def _by_route(model: Any, rides: Rides) -> Ask:
+    pipeline = Pipeline([("route", DictVectorizer()), ("model", model)])
+    pipeline.fit(_by_row(rides.columns), rides.target)
+    return lambda columns: pipeline.predict(_by_row(columns))
+
+
+def _by_row(columns: RideColumns) -> Iterator[dict[str, str | float]]:
+    """The same as `rows`, with few of them in memory at a time."""
+    for start in range(0, len(columns.pickup), PART):
+        yield from rows(columns[start : start + PART])
+
+
+def routes(columns: RideColumns) -> NDArray[np.int64]:
+    """A number for each ride's two zones."""
+    return columns.pickup * 1000 + columns.dropoff
