@@ -223,7 +223,7 @@ invoke: event docker sam/.venv/installed  ## the image, with EVENT=events/one-ri
 	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model \
 	Version=$(VERSION) Revision=$(REVISION)
 	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json --skip-pull-image \
-	| $(PY) -m local.answers
+	| $(PY) -m tools.check_invoke
 
 # --- what contributors run ------------------------------------------------------------------
 
@@ -249,7 +249,7 @@ lint: .venv/dev-installed template
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	$(PY) -m tools.schemas --check docs/events
-	$(PY) -m local.events --check events
+	$(PY) -m tools.sample_events --check events
 
 .PHONY: check
 check: lint test  ## format, lint, types, schemas, events, template, tests
@@ -286,7 +286,7 @@ schemas: .venv/run-installed  ## write docs/events/ from the code's own types
 
 .PHONY: events
 events: .venv/run-installed  ## write events/ to invoke the function with
-	$(PY) -m local.events events
+	$(PY) -m tools.sample_events events
 
 .PHONY: pictures
 pictures: .venv/dev-installed  ## write the pictures of the page in docs/images/ (needs Chromium)
@@ -298,7 +298,7 @@ lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) lock --categories "packages pyfunc training local web batch spark dev"
 	$(PLAIN_PIP) $(call PIPENV,sam/Pipfile) lock
 	$(PLAIN_PIP) $(call PIPENV,checkov/Pipfile) lock
-	.pipenv/bin/python -m local.locks Pipfile.lock sam/Pipfile.lock checkov/Pipfile.lock
+	.pipenv/bin/python -m tools.check_lockfiles Pipfile.lock sam/Pipfile.lock checkov/Pipfile.lock
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) verify
 
 .PHONY: clean

@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from local import poller
-from local.streams import Record
+from local.aws import event_source
+from local.aws.kinesis_reader import Record
 
 from .results import RESULTS, save
 from .tutorial.features import places, row
@@ -68,7 +68,7 @@ def batch(number: int) -> dict[str, Any]:
         Record(str(n), str(n), json.dumps(_ride_event(n, random)).encode(), arrived_at)
         for n in range(number)
     ]
-    return poller.event(records, "shardId-000000000000", STREAM)
+    return event_source.event(records, "shardId-000000000000", STREAM)
 
 
 def _ride_event(ride_id: int, random: np.random.Generator) -> dict[str, Any]:

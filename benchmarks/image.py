@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import yaml
 from rich.progress import track
 
-from local.emulator import container, docker, invoke
+from local.aws.lambda_container import container, docker, invoke
 
 from .results import RESULTS, save
 

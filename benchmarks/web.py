@@ -29,7 +29,7 @@ from typing import NamedTuple
 import yaml
 from rich.progress import track
 
-from local.emulator import HOST, free_ports, wait_for
+from local.aws.lambda_container import HOST, free_ports, wait_for
 
 from .results import RESULTS, save
 

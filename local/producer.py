@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import batched, cycle
 from typing import TYPE_CHECKING, Any
 
-from .poller import pause
-from .streams import event_id
-from .words import many
+from .aws.event_source import pause
+from .aws.kinesis_reader import event_id
+from .formatting import many
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient

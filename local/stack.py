@@ -25,11 +25,11 @@ from typing import Any
 from model_service.errors import ServiceError
 from model_service.settings import Settings
 
-from .aws import Embedded, embedded
-from .function import Function, served
-from .poller import FUNCTION, Handler, Shard, poll
-from .streaming import BATCH_SIZE, PREDICTIONS, REJECTS, RIDE_EVENTS, SHARDS
-from .streams import readers
+from .aws.event_source import FUNCTION, Handler, Shard, poll
+from .aws.kinesis_reader import readers
+from .aws.lambda_api import Function, served
+from .aws.server import Embedded, embedded
+from .run_stream import BATCH_SIZE, PREDICTIONS, REJECTS, RIDE_EVENTS, SHARDS
 
 NAME = "ride-predictions-local"
 MODEL = "build/model"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-# Of the TLC's real rides: `python -m training.roads DIRECTORY` finds both anew.
+# Of the TLC's real rides: `python -m tools.road_factor DIRECTORY` finds both anew.
 ROAD_FACTOR = 1.3
 MILES_WITHIN = 0.8
 

@@ -24,7 +24,7 @@ from rich.progress import track
 from model_service.errors import ModelError
 from model_service.models import loader
 
-from .clients import client
+from .aws import client
 from .errors import BadInput
 
 if TYPE_CHECKING:

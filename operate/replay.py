@@ -19,14 +19,14 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from . import function
-from .clients import client
-from .delivery import Outcome, Sleep, replay
+from . import invoke
+from .aws import client
+from .console import Screen
 from .errors import BadInput, OperateError
-from .function import Function
-from .kept import Shelf
-from .screen import Screen
-from .survey import Survey, look
+from .failed_records import Shelf
+from .inventory import Survey, look
+from .invoke import Function
+from .redelivery import Outcome, Sleep, replay
 
 BATCH_SIZE = 1000
 REMAINS, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
@@ -100,7 +100,7 @@ def end(outcome: Outcome, screen: Screen) -> int:
 def main(
     arguments: Sequence[str] | None = None,
     *,
-    connect: Callable[[str], Function] = function.connect,
+    connect: Callable[[str], Function] = invoke.connect,
     sleep: Sleep = time.sleep,
 ) -> int:
     """The exit code."""

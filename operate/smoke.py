@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from . import stack as stacks
-from .clients import client
+from . import deployed_stack as stacks
+from .aws import client
+from .console import Screen
+from .deployed_stack import Stack, Tail
 from .errors import BadInput, OperateError
-from .screen import Screen
-from .stack import Stack, Tail
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from operate.function import Function
+from operate.invoke import Function
 
 Handler = Callable[[dict[str, Any], Any], Any]
 MODEL = "ride_duration_prediction_model"

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from local.emulator import HOST
+from local.aws.lambda_container import HOST
 
 from .browser import Visit, chromium, open_page
 from .test_web_server import ROOT, server

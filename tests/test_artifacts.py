@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from local.aws import Embedded, embedded
+from local.aws.server import Embedded, embedded
 from model_service import storage
 from model_service.errors import ModelError
 from model_service.models import loader as model

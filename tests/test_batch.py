@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from local.aws import Embedded, embedded
+from local.aws.server import Embedded, embedded
 from model_service.batch import __main__ as batch
 from model_service.settings import BatchSettings
 

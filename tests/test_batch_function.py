@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from local.aws import Embedded, embedded
+from local.aws.server import Embedded, embedded
 from model_service.errors import EventError, FileError, SettingsError
 
 from . import models

@@ -14,9 +14,9 @@ from typing import Any
 import boto3
 import pytest
 
-from local.aws import embedded
-from local.poller import Shard, poll
-from local.streams import readers
+from local.aws.event_source import Shard, poll
+from local.aws.kinesis_reader import readers
+from local.aws.server import embedded
 from training.pipeline import Result
 
 from . import golden, kinesis_local

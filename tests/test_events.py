@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from aws_kinesis_agg.deaggregator import deaggregate_records
 
-from local import events
-from local.poller import PAYLOAD_BYTES
+from local.aws.event_source import PAYLOAD_BYTES
 from model_service.scoring import Target
 from model_service.settings import Settings
 from model_service.stream import processor
 from model_service.stream.processor import Report
+from tools import sample_events
 
 from .factories import FakeModel, MemoryPublisher, MemoryRejects
 
@@ -39,8 +39,8 @@ def processed(name: str) -> Report:
 
 
 def test_the_files_are_current() -> None:
-    assert events.main(["--check", str(FOLDER)]) == 0, "run make events"
-    assert {path.name for path in FOLDER.iterdir()} == set(events.documents())
+    assert sample_events.main(["--check", str(FOLDER)]) == 0, "run make events"
+    assert {path.name for path in FOLDER.iterdir()} == set(sample_events.documents())
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_the_environment_has_settings_of_the_function() -> None:
 
 
 def test_checking_fails_where_a_file_is_stale(tmp_path: Path, capsys: Any) -> None:
-    assert events.main([str(tmp_path / "events")]) == 0
+    assert sample_events.main([str(tmp_path / "events")]) == 0
     (tmp_path / "events" / "gzip.json").write_text("{}")
 
-    assert events.main(["--check", str(tmp_path / "events")]) == 1
+    assert sample_events.main(["--check", str(tmp_path / "events")]) == 1
     assert "gzip.json; run make events" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--check"], ["--force", "x"], ["a", "b"]])
 def test_what_is_no_use_is_answered_with_the_use(arguments: list[str], capsys: Any) -> None:
-    assert events.main(arguments) == 2
+    assert sample_events.main(arguments) == 2
     assert capsys.readouterr().err.startswith("usage: ")

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from local import aws as local_aws
-from local.aws import Embedded
-from local.emulator import container, docker, invoke
+from local.aws import server as local_aws
+from local.aws.lambda_container import container, docker, invoke
+from local.aws.server import Embedded
 
 from . import models
 from .factories import kinesis_event, payload

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from local.aws import Embedded, embedded
+from local.aws.server import Embedded, embedded
 from model_service.errors import EventError, ModelError, SettingsError
 
 from . import models

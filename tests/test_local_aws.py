@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local.aws import Embedded, embedded, environment, one_at_a_time
+from local.aws.server import Embedded, embedded, environment, one_at_a_time
 
 USER = """
 import os, time

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from local.demo import _empty_directory, main
+from local.demo.__main__ import _empty_directory, main
 
 ROOT = Path(__file__).parent.parent
 

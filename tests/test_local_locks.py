@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local import locks
+from tools import check_lockfiles
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,7 +15,7 @@ def test_the_project_s_locks_name_no_index_and_agree(name: str) -> None:
     lock = json.loads((ROOT / name).read_text())
 
     assert lock["_meta"]["sources"] == []
-    assert locks.disagreements(lock) == []
+    assert check_lockfiles.disagreements(lock) == []
 
 
 def test_a_lock_loses_its_index_and_a_disagreement_is_named(
@@ -29,7 +29,7 @@ def test_a_lock_loses_its_index_and_a_disagreement_is_named(
     file = tmp_path / "Pipfile.lock"
     file.write_text(json.dumps(lock))
 
-    assert locks.main([str(file)]) == 1
+    assert check_lockfiles.main([str(file)]) == 1
 
     assert capsys.readouterr().err == f"{file}: one: default ==1, dev ==3\n"
     assert json.loads(file.read_text())["_meta"]["sources"] == []

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local import poller
-from local.poller import Shard, cut, dealt_with, event, pause, poll, step
-from local.streams import Record
+from local.aws import event_source
+from local.aws.event_source import Shard, cut, dealt_with, event, pause, poll, step
+from local.aws.kinesis_reader import Record
 
 ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/ride_events"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -168,7 +168,7 @@ def test_pauses_grow_up_to_a_limit() -> None:
     pauses = [pause(attempt) for attempt in range(1, 2000)]
 
     assert pauses == sorted(pauses)
-    assert pauses[-1] == poller.LONGEST_PAUSE
+    assert pauses[-1] == event_source.LONGEST_PAUSE
 
 
 def test_a_shard_that_fails_does_not_hold_up_another() -> None:
@@ -256,9 +256,9 @@ def test_the_function_is_told_how_long_it_has_and_who_it_is() -> None:
     def function(event: dict[str, Any], context: Any) -> None:
         told.append(context)
 
-    poller.invoke(function, {"Records": []}, ARN)
+    event_source.invoke(function, {"Records": []}, ARN)
 
     [context] = told
-    assert 0 < context.get_remaining_time_in_millis() <= poller.TIMEOUT_SECONDS * 1000
+    assert 0 < context.get_remaining_time_in_millis() <= event_source.TIMEOUT_SECONDS * 1000
     assert context.invoked_function_arn.endswith(f":function:{context.function_name}")
     assert len(context.aws_request_id) == 36

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local import producer
-from local.poller import event
+from local.aws.event_source import event
+from local.aws.kinesis_reader import Record
 from local.producer import BROKEN, Message, chunks, messages, ride_event, send
-from local.streams import Record
 from model_service import payloads, rides
 from model_service.errors import RideRejected
 from model_service.rides import RideEvent

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from local.report import Figures, html
-from local.source import Trip
-from local.tally import Streamed
+from local.demo.counts import Streamed
+from local.demo.html_report import Figures, html
+from local.demo.rides import Trip
 from training.reports.svg_style import VARIABLES
 
 VOID = {"meta"}

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
+from local.demo.console import Screen
+from local.demo.counts import Published
+from local.demo.rides import Trip
 from local.producer import Message
-from local.screen import Screen
-from local.source import Trip
-from local.streaming import Progress
-from local.tally import Published
+from local.run_stream import Progress
 
 TRIPS = {
     str(n): Trip(n, 230, 265, 123.4, "2023-02-04T07:43:12", 59.9) for n in range(99_900, 100_000)

@@ -17,11 +17,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local import stack
-from local.aws import KEY, REGION
-from local.function import Function, served
-from local.poller import FUNCTION
-from local.streaming import PREDICTIONS
-from local.streams import readers
+from local.aws.event_source import FUNCTION
+from local.aws.kinesis_reader import readers
+from local.aws.lambda_api import Function, served
+from local.aws.server import KEY, REGION
+from local.run_stream import PREDICTIONS
 from operate import replay, smoke
 from training.pipeline import Result
 

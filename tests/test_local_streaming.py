@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from local import streaming
-from local.aws import Embedded, embedded
+from local import run_stream
+from local.aws.server import Embedded, embedded
+from local.demo.counts import tally
+from local.demo.rides import InputError, consecutive, tlc
 from local.producer import Message
-from local.source import InputError, consecutive, tlc
-from local.tally import tally
 
 
 @pytest.fixture
 def aws() -> Iterator[Embedded]:
     with embedded() as running:
-        streaming.make(running)
+        run_stream.make(running)
         yield running
 
 
@@ -45,7 +45,7 @@ class Function:
         data = base64.b64decode(record["kinesis"]["data"])
         if not data:
             body = json.dumps({"reasons": {name: "empty"}})
-            self.s3.put_object(Bucket=streaming.REJECTS, Key=name, Body=body.encode())
+            self.s3.put_object(Bucket=run_stream.REJECTS, Key=name, Body=body.encode())
             return
         prediction = {
             "model": "m",
@@ -54,7 +54,7 @@ class Function:
             "source": {"event_id": name},
         }
         self.kinesis.put_record(
-            StreamName=streaming.PREDICTIONS, Data=json.dumps(prediction), PartitionKey="1"
+            StreamName=run_stream.PREDICTIONS, Data=json.dumps(prediction), PartitionKey="1"
         )
 
 
@@ -66,7 +66,7 @@ def messages() -> list[Message]:
 def test_everything_comes_through_once_although_batches_fail_half_way(aws: Embedded) -> None:
     glances: list[int] = []
 
-    seen = streaming.run(
+    seen = run_stream.run(
         aws,
         Function(aws, failures=3),
         messages(),
@@ -76,7 +76,7 @@ def test_everything_comes_through_once_although_batches_fail_half_way(aws: Embed
 
     counts = tally(
         sent=seen.sent,
-        arrived=streaming.arrivals(aws),
+        arrived=run_stream.arrivals(aws),
         published=seen.published,
         rejected=seen.rejected,
         true={str(n): 10.0 for n in range(60)},
@@ -90,7 +90,7 @@ def test_a_function_that_never_answers_ends_a_run_with_losses(aws: Embedded) -> 
     def function(event: dict[str, Any], context: Any) -> Any:
         raise ValueError("no")
 
-    seen = streaming.run(aws, function, messages(), watch=lambda _: None, patience=1)
+    seen = run_stream.run(aws, function, messages(), watch=lambda _: None, patience=1)
 
     assert len(seen.sent) == 61
     assert not seen.published

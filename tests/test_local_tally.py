@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from local.demo.counts import Published, Tally, faults, summary, tally
 from local.producer import Message
-from local.tally import Published, Tally, faults, summary, tally
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SENT = {

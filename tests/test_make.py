@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local import answers
+from tools import check_invoke
 
 ROOT = Path(__file__).parents[1]
 ERROR = {"errorMessage": "REJECTS_LOCATION is not set", "errorType": "SettingsError"}
@@ -129,7 +129,7 @@ def test_an_image_says_of_which_commit_it_is_and_whether_it_is_more(
 
 
 def test_an_answer_is_passed_on_as_it_came(capsys: pytest.CaptureFixture[str]) -> None:
-    code = answers.main(["of the function's own\n", '{"batchItemFailures": []}'])
+    code = check_invoke.main(["of the function's own\n", '{"batchItemFailures": []}'])
 
     assert (code, *capsys.readouterr()) == (
         0,
@@ -140,4 +140,4 @@ def test_an_answer_is_passed_on_as_it_came(capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("line", ["[]", "null", '"text"', "{}", '{"errorMessage": "it timed out"}'])
 def test_what_is_no_answer_of_this_service_is_a_failure(line: str) -> None:
-    assert answers.fault(line) == "The function failed: its answer above says why."
+    assert check_invoke.fault(line) == "The function failed: its answer above says why."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from local.aws import REGION, Embedded, embedded
+from local.aws.server import REGION, Embedded, embedded
 from model_service.models import loader
 from operate import models as tool
 from operate import replay, smoke

@@ -16,13 +16,13 @@ from typing import Any
 import boto3
 import pytest
 
-from local import events
-from local.aws import embedded
-from local.poller import Shard, poll
-from local.streams import event_id, readers
+from local.aws.event_source import Shard, poll
+from local.aws.kinesis_reader import event_id, readers
+from local.aws.server import embedded
 from operate import replay
-from operate.kept import Shelf
-from operate.survey import look
+from operate.failed_records import Shelf
+from operate.inventory import look
+from tools import sample_events
 from training.pipeline import Result
 
 from .factories import payload
@@ -167,7 +167,7 @@ def test_of_an_aggregate_good_user_records_are_published_again_under_the_same_id
     streams: Any, s3: Any, deploy: Callable[..., Any]
 ) -> None:
     good, far = payload(1, trip_distance=1), payload(2, trip_distance=900)
-    [identifier] = put(streams, events.aggregated([good, far]))
+    [identifier] = put(streams, sample_events.aggregated([good, far]))
 
     deliver(streams, deploy(PREDICTION_MAX="20"))
     lambda_ = FakeLambda(deploy(PREDICTION_MAX="1440"))

@@ -19,20 +19,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from local.aws import embedded
+from local.aws.server import embedded
 from model_service import payloads
 from model_service.kinesis import rejects, telemetry
 from model_service.kinesis.rejects import Rejection, S3Rejects
 from model_service.payloads import Record
 from model_service.scoring import Target
 from model_service.stream import processor
-from operate import delivery, function, replay
-from operate.delivery import Outcome
+from operate import invoke, redelivery, replay
+from operate.console import Screen
 from operate.errors import BadInput, Unreadable
-from operate.function import Answer
-from operate.kept import MARK, Found, Shelf, content
-from operate.screen import Screen
-from operate.survey import look
+from operate.failed_records import MARK, Found, Shelf, content
+from operate.inventory import look
+from operate.invoke import Answer
+from operate.redelivery import Outcome
 
 from .factories import SHARD, FakeModel, MemoryPublisher, kinesis_event, kinesis_record, payload
 from .operate_fakes import ARN, MODEL, FakeLambda, MemoryS3, client_error
@@ -97,7 +97,7 @@ def fine(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def run(s3: Any, lambda_: FakeLambda, most: int = 1000) -> Outcome:
     target = lambda_.connect("ride-duration")
     lots = look(shelf(s3)).lots
-    return delivery.replay(
+    return redelivery.replay(
         shelf(s3), lots, target, most=most, sleep=lambda _: None, advance=lambda _: None
     )
 
@@ -335,7 +335,7 @@ def test_an_object_that_gets_no_further_stays_unmarked() -> None:
 
     assert list(outcome.remains) == [bad]
     assert outcome.objects == 1
-    assert len(lambda_.batches) == delivery.ATTEMPTS + 1
+    assert len(lambda_.batches) == redelivery.ATTEMPTS + 1
     assert [found.key for found in shelf(bucket).find()[0]] == [bad]
     assert good != bad
 
@@ -350,7 +350,7 @@ def test_it_stops_where_nothing_gets_on() -> None:
     lambda_ = FakeLambda(handler)
     outcome = run(bucket, lambda_)
 
-    assert len(lambda_.batches) == delivery.GIVE_UP * delivery.ATTEMPTS
+    assert len(lambda_.batches) == redelivery.GIVE_UP * redelivery.ATTEMPTS
     assert sorted(outcome.remains) == sorted(listed)
     assert outcome.remains[listed[0]] == "1 records remain: ValueError"
 
@@ -394,7 +394,7 @@ def test_it_does_not_stop_while_objects_get_on_in_part() -> None:
         client_error("TooManyRequestsException", 429),
         client_error("ServiceException", 500),
         client_error("Anything", 503),
-        client_error(function.TOO_LARGE, 413),
+        client_error(invoke.TOO_LARGE, 413),
         ReadTimeoutError(endpoint_url="http://127.0.0.1"),
     ],
 )
@@ -402,7 +402,7 @@ def test_faults_that_may_pass_are_tried_again(fault: Exception) -> None:
     bucket = MemoryS3()
     reject(bucket, raws(3))
 
-    outcome = run(bucket, FakeLambda(fine, faults=[fault] * (delivery.ATTEMPTS - 1)))
+    outcome = run(bucket, FakeLambda(fine, faults=[fault] * (redelivery.ATTEMPTS - 1)))
 
     assert (outcome.records, outcome.remains) == (3, {})
 
@@ -467,7 +467,7 @@ def test_the_sdk_tries_a_throttled_invocation_again(monkeypatch: pytest.MonkeyPa
     with HTTPServer(("127.0.0.1", 0), Service) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{server.server_port}")
-        target = function.connect("ride-duration")
+        target = invoke.connect("ride-duration")
         found = target(payloads.read({"Records": raws(2)}))
         server.shutdown()
 
@@ -491,13 +491,13 @@ def test_batches_hold_every_record_once_in_order_within_their_bounds(
 
     rest = waiting
     while rest:
-        length = delivery.cut(rest, most)
+        length = redelivery.cut(rest, most)
         batches.append(rest[:length])
         rest = rest[length:]
 
     assert [record for batch in batches for record in batch] == waiting
     assert all(0 < len(batch) <= most for batch in batches)
-    assert all(len(b) == 1 or len(function.event(b)) <= delivery.BATCH_BYTES + 20 for b in batches)
+    assert all(len(b) == 1 or len(invoke.event(b)) <= redelivery.BATCH_BYTES + 20 for b in batches)
 
 
 class Killed(BaseException):
@@ -613,9 +613,9 @@ def test_what_the_functions_own_line_says_of_rejections_is_read() -> None:
     )
     line = telemetry.log_line(report, target=Target(), version="1", cold_start=True)
 
-    assert function.rejected(line.encode()) == 2
-    assert function.rejected(f"START\n{line}\nEND\n".encode()[60:]) == 2
-    assert function.rejected(b"START RequestId") is None
+    assert invoke.rejected(line.encode()) == 2
+    assert invoke.rejected(f"START\n{line}\nEND\n".encode()[60:]) == 2
+    assert invoke.rejected(b"START RequestId") is None
 
 
 # --- the command ------------------------------------------------------------------------------

@@ -15,12 +15,12 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from local.aws import REGION, Embedded, embedded
-from local.poller import Shard, poll
-from local.streams import readers
+from local.aws.event_source import Shard, poll
+from local.aws.kinesis_reader import readers
+from local.aws.server import REGION, Embedded, embedded
 from model_service import rides
 from model_service.errors import RideRejected
-from operate import smoke, stack
+from operate import deployed_stack, smoke
 from operate.errors import BadInput
 from training.pipeline import Result
 
@@ -194,7 +194,7 @@ def test_each_model_answers_every_ride_in_whichever_version() -> None:
             {"RideEventsStreamName": "a"},
             "no output RidePredictionsStreamName, RejectsLocation",
         ),
-        (dict.fromkeys(stack.OUTPUTS, "none"), "keeps no rejects"),
+        (dict.fromkeys(deployed_stack.OUTPUTS, "none"), "keeps no rejects"),
     ],
 )
 def test_a_stack_of_another_template_is_refused(outputs: dict[str, str], sentence: str) -> None:
@@ -204,7 +204,7 @@ def test_a_stack_of_another_template_is_refused(outputs: dict[str, str], sentenc
             return {"Stacks": [{"Outputs": listed}]}
 
     with pytest.raises(BadInput, match=sentence):
-        stack.deployed(Client(), "rides")
+        deployed_stack.deployed(Client(), "rides")
 
 
 def test_a_stack_that_is_not_there_is_refused() -> None:
@@ -213,7 +213,7 @@ def test_a_stack_that_is_not_there_is_refused() -> None:
             raise ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStacks")
 
     with pytest.raises(BadInput, match="the stack rides cannot be looked up"):
-        stack.deployed(Client(), "rides")
+        deployed_stack.deployed(Client(), "rides")
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_ten_of_its_records_are_rides_and_the_last_is_not() -> None:
 
 def test_a_stream_that_is_split_meanwhile_is_read_on(aws: None) -> None:
     kinesis = boto3.client("kinesis")
-    tail = stack.Tail(kinesis, "ride_predictions")
+    tail = deployed_stack.Tail(kinesis, "ride_predictions")
     [shard, *_] = kinesis.list_shards(StreamName="ride_predictions")["Shards"]
     bounds = shard["HashKeyRange"]
     middle = (int(bounds["StartingHashKey"]) + int(bounds["EndingHashKey"])) // 2

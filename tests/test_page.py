@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from local.emulator import HOST, free_ports
+from local.aws.lambda_container import HOST, free_ports
 from model_service.zones import ROAD_FACTOR
 from tools.road_factor import straight_miles
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from local.emulator import free_ports, wait_for
-from local.emulator import invoke as invoke_at
+from local.aws.lambda_container import free_ports, wait_for
+from local.aws.lambda_container import invoke as invoke_at
 
 from . import models
 from .factories import kinesis_event, payload

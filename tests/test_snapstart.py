@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from local.aws import Embedded, embedded
+from local.aws.server import Embedded, embedded
 from model_service.kinesis import publisher, rejects
 from model_service.scoring import Target
 from model_service.stream import processor

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from local.emulator import HOST
+from local.aws.lambda_container import HOST
 from model_service.web import sockets
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from local.aws import embedded
+from local.aws.server import embedded
 from model_service.batch import spark
 from model_service.batch.spark import Task, Told
 from model_service.datasets import files as places

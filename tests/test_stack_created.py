@@ -22,8 +22,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from operate.stack import Stack as Parts
-from operate.stack import deployed
+from operate.deployed_stack import Stack as Parts
+from operate.deployed_stack import deployed
 
 from . import stacks
 from .mutate_template import laws

@@ -19,7 +19,7 @@ from model_service.kinesis import telemetry
 from model_service.scoring import Target
 from model_service.settings import Settings
 from model_service.stream import processor as stream
-from operate.stack import OUTPUTS, SCORER
+from operate.deployed_stack import OUTPUTS, SCORER
 
 from . import mutate_template, stacks
 from .factories import FakeModel, MemoryPublisher, MemoryRejects, kinesis_event, payload

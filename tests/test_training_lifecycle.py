@@ -15,7 +15,7 @@ import boto3
 import pytest
 import yaml
 
-from local.aws import Embedded, embedded
+from local.aws.server import Embedded, embedded
 from model_service.models import loader
 from tests.training_factories import QUICK, write_yellow_month
 from training import __main__ as command

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from local import aws as local_aws
-from local.emulator import HOST, docker, free_ports, wait_for
+from local.aws import server as local_aws
+from local.aws.lambda_container import HOST, docker, free_ports, wait_for
 
 from . import models
 from .test_image import readable

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.emulator import HOST
+from local.aws.lambda_container import HOST
 from model_service.errors import RideRejected
 from model_service.web import quotes
 from model_service.web.openapi import MOMENT

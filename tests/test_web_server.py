@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from local.emulator import HOST, free_ports, wait_for
+from local.aws.lambda_container import HOST, free_ports, wait_for
 
 from . import models
 

@@ -24,7 +24,7 @@ from gunicorn.http.errors import InvalidHeader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.emulator import HOST
+from local.aws.lambda_container import HOST
 from model_service.scoring import Target
 from model_service.web import app as web
 from model_service.web import middleware

@@ -1,4 +1,4 @@
-"""How much longer roads are than a straight line: ``python -m training.roads DIRECTORY``.
+"""How much longer roads are than a straight line: ``python -m tools.road_factor DIRECTORY``.
 
 Both numbers that `model_service.zones` suggests a distance by are medians over real rides with a
 distance, month by month, so that a month with many rides does not speak for the others.
@@ -64,7 +64,7 @@ def straight_miles(pickup: NDArray[np.int64], dropoff: NDArray[np.int64]) -> NDA
 def main(arguments: list[str]) -> int:
     """Print what each month says, and the median month."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: python -m training.roads DIRECTORY", file=sys.stderr)
+        print("usage: python -m tools.road_factor DIRECTORY", file=sys.stderr)
         return 2
     directory = Path(arguments[0])
     found = []

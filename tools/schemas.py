@@ -1,4 +1,4 @@
-"""Writes the schemas of events from the code's own types: ``python -m model_service.schemas DIR``.
+"""Writes the schemas of events from the code's own types: ``python -m tools.schemas DIR``.
 
 ``--check DIR`` writes nothing, and fails where a file there is not what would be written.
 """

@@ -12,7 +12,7 @@ from training.reports import svg_style
 from training.reports.plots import paint_match
 from training.reports.svg_style import ACCENT, INK, WARM
 
-from .words import rounded
+from ..formatting import rounded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

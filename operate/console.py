@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from .delivery import Advance
-from .survey import Survey
+from .inventory import Survey
+from .redelivery import Advance
 
 QUARTERS = 4  # lines that a replay leaves where there is no terminal
 

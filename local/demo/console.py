@@ -14,10 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from . import tally
-from .source import Trip
-from .streaming import Progress as Streaming
-from .words import many, rounded
+from ..formatting import many, rounded
+from ..run_stream import Progress as Streaming
+from . import counts
+from .rides import Trip
 
 ROWS = 12  # of the live table, where there is room
 TAKEN = 18  # lines of the steps, the bars, the table's head and frame, and the cursor
@@ -121,7 +121,7 @@ class Screen:
         return show
 
 
-def latest(published: Sequence[tally.Published], trips: Mapping[str, Trip]) -> Table:
+def latest(published: Sequence[counts.Published], trips: Mapping[str, Trip]) -> Table:
     """The rides, the last one at the bottom."""
     table = Table(header_style="dim")
     for name in ("ride", "pick-up", "zones"):
@@ -131,14 +131,14 @@ def latest(published: Sequence[tally.Published], trips: Mapping[str, Trip]) -> T
     for each in published:
         trip = trips.get(each.ride_id)
         if trip is not None:
-            off = tally.minutes(each) - trip.minutes
+            off = counts.minutes(each) - trip.minutes
             table.add_row(
                 each.ride_id,
                 trip.begins[5:16].replace("T", " "),
                 f"{trip.pickup} → {trip.dropoff}",
                 f"{trip.distance:.1f}",
                 f"{trip.minutes:.1f} min",
-                f"{tally.minutes(each):.1f} min",
+                f"{counts.minutes(each):.1f} min",
                 Text(f"{round(off, 1) + 0.0:+.1f}", style=colour(off)),
             )
     return table

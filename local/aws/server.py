@@ -74,8 +74,8 @@ def embedded() -> Iterator[Embedded]:
     Raises `RuntimeError` if it does not come up.
     """
     with subprocess.Popen(
-        [sys.executable, "-m", "local.aws", "--while-stdin-is-open"],
-        cwd=Path(__file__).resolve().parents[1],
+        [sys.executable, "-m", "local.aws.server", "--while-stdin-is-open"],
+        cwd=Path(__file__).resolve().parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

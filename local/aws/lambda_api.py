@@ -22,8 +22,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from model_service.errors import ServiceError
 
-from .aws import HOST
-from .poller import FUNCTION, TIMEOUT_SECONDS, Context, Handler
+from .event_source import FUNCTION, TIMEOUT_SECONDS, Context, Handler
+from .server import HOST
 
 ARN = f"arn:aws:lambda:us-east-1:123456789012:function:{FUNCTION}"
 API = "/2015-03-31/functions/"

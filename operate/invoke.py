@@ -18,9 +18,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from model_service.payloads import Record
 from model_service.settings import Settings
 
-from .clients import client
+from .aws import client
 from .errors import BadInput
-from .kept import function_name
+from .failed_records import function_name
 
 SECONDS = 910  # a function may run for 900
 SDK_ATTEMPTS = 10  # with pauses of up to 20 s: a few minutes of throttling

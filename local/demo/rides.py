@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .producer import ride_event
-from .words import many
+from ..formatting import many
+from ..producer import ride_event
 
 if TYPE_CHECKING:
     from training.data.dataset import Rides

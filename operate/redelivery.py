@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from model_service.payloads import Record
 
 from .errors import Unreadable
-from .function import Answer
-from .kept import Shelf
-from .survey import Lot
+from .failed_records import Shelf
+from .inventory import Lot
+from .invoke import Answer
 
 BATCH_BYTES = 6_000_000  # of an invocation; Lambda refuses 6 MiB
 ATTEMPTS = 5  # invocations in a row that get no further

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from . import pictures
-from .pictures import Floats
-from .source import Trip
-from .tally import Streamed
-from .words import many, rounded, were
+from ..formatting import many, rounded, were
+from . import plots
+from .counts import Streamed
+from .plots import Floats
+from .rides import Trip
 
 SAMPLE = 14  # rides in the table
 FLAVOURS = {"onnx": "ONNX", "sklearn": "scikit-learn"}
@@ -45,7 +45,7 @@ class Figures:
 
 def html(figures: Figures) -> str:
     """The page."""
-    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    css = Path(__file__).with_name("html_report.css").read_text(encoding="utf-8")
     title = "Every ride is accounted for" if not figures.faults else "The counts do not add up"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -123,13 +123,13 @@ def _stream(figures: Figures) -> str:
     p50, p99 = (_number(figures.summary["latency_ms"][name], 0) for name in ("p50", "p99"))
     if not figures.rides:
         return _section("How the stream ran", "No ride was predicted.", "")
-    latency = pictures.latency(
+    latency = plots.latency(
         [ride.latency_ms for ride in figures.rides],
         alt=f"Histogram of latency: half of the rides within {p50} ms, 99 of 100 within {p99} ms.",
     )
     sent = np.array([ride.sent_at for ride in figures.rides])
     answered = sent + np.array([ride.latency_ms for ride in figures.rides]) / 1000
-    pace = pictures.keeping_up(
+    pace = plots.keeping_up(
         sent,
         answered,
         alt=f"Rides sent and predictions published over {answered.max():.1f} seconds.",
@@ -147,13 +147,13 @@ def _model(figures: Figures) -> str:
     rmse = figures.summary["rmse_minutes"]
     error = figures.predicted - figures.true
     by_hour = [np.mean(np.abs(error[figures.hour == h])) for h in np.unique(figures.hour)]
-    match = pictures.predicted_against_true(
+    match = plots.predicted_against_true(
         figures.true,
         figures.predicted,
         alt=f"Predicted against true minutes of {many(len(error), 'ride')}: they lie"
         f" along the diagonal, with a root mean square error of {_number(rmse, 2)} minutes.",
     )
-    hours = pictures.error_by_hour(
+    hours = plots.error_by_hour(
         figures.hour,
         error,
         alt=f"Mean absolute error by hour of the day, from {min(by_hour):.1f}"

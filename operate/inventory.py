@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .errors import Unreadable
-from .kept import Found, Kept, Shelf
+from .failed_records import Found, Kept, Shelf
 
 READERS = 8  # objects read at once
 

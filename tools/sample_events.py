@@ -1,4 +1,4 @@
-"""Events to invoke the function with, as Lambda makes them: ``python -m local.events DIR``.
+"""Events to invoke the function with, as Lambda makes them: ``python -m tools.sample_events DIR``.
 
 ``--check DIR`` writes nothing, and fails where a file there is not what would be written.  What is
 written is a pure function of this module: the same bytes on any machine.
@@ -17,12 +17,11 @@ from typing import Any
 
 import msgspec
 
+from local.aws import event_source
+from local.aws.kinesis_reader import Record
 from model_service.payloads import KPL_DATA, KPL_MAGIC, KPL_RECORDS
 from model_service.rides import Ride, RideEvent
 from tools.schemas import write_or_check
-
-from . import poller
-from .streams import Record
 
 STREAM_ARN = "arn:aws:kinesis:eu-west-1:123456789012:stream/ride_events"
 SHARD = "shardId-000000000000"
@@ -109,7 +108,7 @@ def _event(payloads: Sequence[bytes]) -> dict[str, Any]:
         )
         for number, data in enumerate(payloads)
     ]
-    return poller.event(records, SHARD, STREAM_ARN)
+    return event_source.event(records, SHARD, STREAM_ARN)
 
 
 def _lines(event: dict[str, Any]) -> str:
@@ -120,7 +119,7 @@ def _lines(event: dict[str, Any]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the files, or compare them."""
-    return write_or_check(arguments, documents(), module="local.events", target="events")
+    return write_or_check(arguments, documents(), module="tools.sample_events", target="events")
 
 
 if __name__ == "__main__":

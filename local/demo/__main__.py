@@ -27,10 +27,12 @@ from rich.console import Console
 from model_service.errors import ServiceError
 from model_service.settings import Settings
 
-from . import producer, report, streaming, tally
-from .aws import Embedded, embedded
-from .screen import Screen
-from .source import InputError, Source, Trip, check_directory, simulated, tlc, trips
+from .. import producer, run_stream
+from ..aws.server import Embedded, embedded
+from . import counts as tally
+from . import html_report
+from .console import Screen
+from .rides import InputError, Source, Trip, check_directory, simulated, tlc, trips
 
 if TYPE_CHECKING:
     from training.pipeline import Result
@@ -61,7 +63,7 @@ def demo(rides: int, data: Path | None, output: Path, screen: Screen) -> int:
     _empty_directory(output)
     with tempfile.TemporaryDirectory(prefix="ride-demo-") as scratch, embedded() as aws:
         _set_environment(aws)
-        streaming.make(aws)
+        run_stream.make(aws)
         with screen.steps() as step:
             if ready is None:
                 step("simulating two months of rides")
@@ -73,7 +75,7 @@ def demo(rides: int, data: Path | None, output: Path, screen: Screen) -> int:
         progress = _stream(aws, function.lambda_handler, streamed, output, screen)
         counts = tally.tally(
             sent=progress.sent,
-            arrived=streaming.arrivals(aws),
+            arrived=run_stream.arrivals(aws),
             published=progress.published,
             rejected=progress.rejected,
             true={str(trip.ride_id): trip.minutes for trip in streamed},
@@ -87,7 +89,7 @@ def demo(rides: int, data: Path | None, output: Path, screen: Screen) -> int:
     faults = tally.faults(counts)
     with screen.steps() as step:
         step("drawing the report")
-        page = report.html(_figures(summary, counts, source, result, streamed))
+        page = html_report.html(_figures(summary, counts, source, result, streamed))
         files = _write(output, {SUMMARY: json.dumps(summary, indent=2), REPORT: page})
     screen.end(summary, faults, files)
     return WRONG_COUNTS if faults else 0
@@ -152,7 +154,7 @@ def _train(source: Source, scratch: Path, step: Any) -> Result:
         test=source.test,
         target="duration",
         tracking_uri=f"sqlite:///{scratch / 'mlflow.db'}",
-        artifacts=f"s3://{streaming.MODELS}",
+        artifacts=f"s3://{run_stream.MODELS}",
         card=False,  # for people who promote models, and there is a report
     )
     with contextlib.redirect_stdout(sys.stderr):
@@ -163,8 +165,8 @@ def _function(aws: Embedded, result: Result) -> Any:
     os.environ.update(
         MODEL_LOCATION=result.model_location,
         MODEL_SHA256=result.model_sha256,
-        REJECTS_LOCATION=f"s3://{streaming.REJECTS}/rejects",
-        PREDICTIONS_STREAM_NAME=streaming.PREDICTIONS,
+        REJECTS_LOCATION=f"s3://{run_stream.REJECTS}/rejects",
+        PREDICTIONS_STREAM_NAME=run_stream.PREDICTIONS,
         KINESIS_ENDPOINT_URL=aws.endpoint,
         RETURN_PREDICTIONS="false",  # as it is deployed
     )
@@ -177,7 +179,7 @@ def _stream(
     streamed: Sequence[Trip],
     output: Path,
     screen: Screen,
-) -> streaming.Progress:
+) -> run_stream.Progress:
     messages = list(producer.messages(trip.event for trip in streamed))
     by_id = {str(trip.ride_id): trip for trip in streamed}
     bad = sum(message.broken is not None for message in messages)
@@ -186,7 +188,7 @@ def _stream(
         screen.streaming(by_id, bad) as watch,
         contextlib.redirect_stdout(lines),
     ):
-        return streaming.run(aws, handler, messages, watch=watch)
+        return run_stream.run(aws, handler, messages, watch=watch)
 
 
 def _figures(
@@ -195,11 +197,11 @@ def _figures(
     source: Source,
     result: Result,
     streamed: Sequence[Trip],
-) -> report.Figures:
+) -> html_report.Figures:
     by_id = {str(trip.ride_id): trip for trip in streamed}
-    picked = np.random.default_rng(0).permutation(len(counts.rides))[: report.SAMPLE]
+    picked = np.random.default_rng(0).permutation(len(counts.rides))[: html_report.SAMPLE]
     sample = [counts.rides[i] for i in sorted(picked.tolist())]
-    return report.Figures(
+    return html_report.Figures(
         summary=summary,
         faults=tally.faults(counts),
         reasons=counts.reasons,
@@ -207,7 +209,7 @@ def _figures(
         trained_on=source.train,
         tested_on=source.test,
         version=result.run_id,
-        per_second=streaming.PER_SECOND,
+        per_second=run_stream.PER_SECOND,
         true=result.true,
         predicted=result.predicted,
         hour=result.hour,

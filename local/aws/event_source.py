@@ -30,7 +30,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .streams import READ_LIMIT, Record, event_id
+from .kinesis_reader import READ_LIMIT, Record, event_id
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .producer import Message
-from .words import many, were
+from ..formatting import many, were
+from ..producer import Message
 
 
 @dataclass(frozen=True, slots=True)

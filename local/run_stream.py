@@ -16,11 +16,11 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from . import producer
-from .aws import Embedded
-from .poller import Handler, Shard, poll
+from .aws.event_source import Handler, Shard, poll
+from .aws.kinesis_reader import Reader, Record, event_id, readers
+from .aws.server import Embedded
+from .demo.counts import Published
 from .producer import Message
-from .streams import Reader, Record, event_id, readers
-from .tally import Published
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
