@@ -98,14 +98,14 @@ help:  ## list the targets
 	|| { tail -30 .pipenv/spark.log; exit 1; }
 	@touch $@
 
-sam/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) sam/Pipfile.lock
+tools/sam/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) tools/sam/Pipfile.lock
 	@echo "Installing the SAM command line ..."
-	@$(call PIPENV,sam/Pipfile) sync >.pipenv/sam.log 2>&1 || { tail -30 .pipenv/sam.log; exit 1; }
+	@$(call PIPENV,tools/sam/Pipfile) sync >.pipenv/sam.log 2>&1 || { tail -30 .pipenv/sam.log; exit 1; }
 	@touch $@
 
-checkov/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) checkov/Pipfile.lock
+tools/checkov/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) tools/checkov/Pipfile.lock
 	@echo "Installing checkov ..."
-	@$(call PIPENV,checkov/Pipfile) sync >.pipenv/checkov.log 2>&1 || { tail -30 .pipenv/checkov.log; exit 1; }
+	@$(call PIPENV,tools/checkov/Pipfile) sync >.pipenv/checkov.log 2>&1 || { tail -30 .pipenv/checkov.log; exit 1; }
 	@touch $@
 
 node_modules/installed: package-lock.json
@@ -183,8 +183,8 @@ image: docker  ## ride-predictions:onnx, :lambda, :batch and :web (MODEL=build/m
 	|| echo "Built on a stand-in for AWS's base image: to try and to test, not to deploy."
 
 .PHONY: build
-build: docker sam/.venv/installed  ## what is deployed, by the SAM CLI (PARAMETERS="Name=value ..." of the template)
-	set -f; sam/.venv/bin/sam build $(SAM_BUILD) --parameter-overrides $$PARAMETERS \
+build: docker tools/sam/.venv/installed  ## what is deployed, by the SAM CLI (PARAMETERS="Name=value ..." of the template)
+	set -f; tools/sam/.venv/bin/sam build $(SAM_BUILD) --parameter-overrides $$PARAMETERS \
 	Version=$(VERSION) Revision=$(REVISION)
 
 # SAM puts no image that it pushes into a loop over a parameter; an image by its digest serves all
@@ -217,12 +217,12 @@ event:
 
 # SAM builds without the host's network: what needs one is in Docker's cache by then.
 .PHONY: invoke
-invoke: event docker sam/.venv/installed  ## the image, with EVENT=events/one-ride.json, in Docker
+invoke: event docker tools/sam/.venv/installed  ## the image, with EVENT=events/one-ride.json, in Docker
 	@test -e build/model/MLmodel || $(MAKE) model
 	$(BUILD) --target lambda -t ride-predictions:lambda .
-	sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model \
+	tools/sam/.venv/bin/sam build DurationScorer --parameter-overrides BakedModel=build/model \
 	Version=$(VERSION) Revision=$(REVISION)
-	sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json --skip-pull-image \
+	tools/sam/.venv/bin/sam local invoke DurationScorer --event "$(EVENT)" --env-vars events/env.json --skip-pull-image \
 	| $(PY) -m tools.check_invoke
 
 # --- what contributors run ------------------------------------------------------------------
@@ -232,7 +232,7 @@ test: .venv/dev-installed  ## the tests that need Python alone
 	$(PY) -m pytest -m "not slow and not image"
 
 .PHONY: test-slow
-test-slow: .venv/dev-installed .venv/spark-installed sam/.venv/installed checkov/.venv/installed node_modules/installed
+test-slow: .venv/dev-installed .venv/spark-installed tools/sam/.venv/installed tools/checkov/.venv/installed node_modules/installed
 	$(PY) -m pytest -m "slow and not image"
 
 .PHONY: test-all
@@ -255,9 +255,9 @@ lint: .venv/dev-installed template
 check: lint test  ## format, lint, types, schemas, events, template, tests
 
 .PHONY: template
-template: sam/.venv/installed  ## lint the template of what runs on AWS
-	sam/.venv/bin/cfn-lint --include-checks I --regions us-east-1 -- template.yaml
-	sam/.venv/bin/sam validate --lint --region us-east-1
+template: tools/sam/.venv/installed  ## lint the template of what runs on AWS
+	tools/sam/.venv/bin/cfn-lint --include-checks I --regions us-east-1 -- template.yaml
+	tools/sam/.venv/bin/sam validate --lint --region us-east-1
 
 .PHONY: sbom
 sbom: docker .venv/dev-installed  ## what is in the images, and in what they stand on, into build/sbom/
@@ -296,9 +296,9 @@ pictures: .venv/dev-installed  ## write the pictures of the page in docs/images/
 .PHONY: lock
 lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) lock --categories "packages pyfunc training local web batch spark dev"
-	$(PLAIN_PIP) $(call PIPENV,sam/Pipfile) lock
-	$(PLAIN_PIP) $(call PIPENV,checkov/Pipfile) lock
-	.pipenv/bin/python -m tools.check_lockfiles Pipfile.lock sam/Pipfile.lock checkov/Pipfile.lock
+	$(PLAIN_PIP) $(call PIPENV,tools/sam/Pipfile) lock
+	$(PLAIN_PIP) $(call PIPENV,tools/checkov/Pipfile) lock
+	.pipenv/bin/python -m tools.check_lockfiles Pipfile.lock tools/sam/Pipfile.lock tools/checkov/Pipfile.lock
 	$(PLAIN_PIP) $(call PIPENV,Pipfile) verify
 
 .PHONY: clean

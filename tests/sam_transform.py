@@ -1,7 +1,7 @@
 """Prints what CloudFormation makes of the template, for given parameters, as JSON.
 
 Runs in the environment of the SAM CLI, where AWS's own translator is:
-``sam/.venv/bin/python tests/sam_transform.py '{"Models": "Duration,Cost"}'``
+``tools/sam/.venv/bin/python tests/sam_transform.py '{"Models": "Duration,Cost"}'``
 
 The loops are unrolled here, and not by the SAM CLI, which loses what an Fn::Sub inside a loop says
 of resources; the CLI's reading of them is checked by `sam validate`.

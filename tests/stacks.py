@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-SAM_PYTHON = ROOT / "sam/.venv/bin/python"
+SAM_PYTHON = ROOT / "tools/sam/.venv/bin/python"
 
 PARAMETERS = {
     "Models": "Duration,Cost",

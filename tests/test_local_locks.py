@@ -10,7 +10,7 @@ from tools import check_lockfiles
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["Pipfile.lock", "sam/Pipfile.lock"])
+@pytest.mark.parametrize("name", ["Pipfile.lock", "tools/sam/Pipfile.lock"])
 def test_the_project_s_locks_name_no_index_and_agree(name: str) -> None:
     lock = json.loads((ROOT / name).read_text())
 

@@ -96,13 +96,16 @@ def test_what_sam_takes_for_well_fails_where_the_function_did(
     make: Make, place: Path, printed: str, code: int, said: str
 ) -> None:
     """`sam local invoke` exits 0 in each of the cases."""
-    (place / "local").symlink_to(ROOT / "local")
+    (place / "tools").mkdir()
+    for name in ("__init__.py", "check_invoke.py"):
+        (place / "tools" / name).symlink_to(ROOT / "tools" / name)
     program(place / ".venv/bin/python", f'exec {sys.executable} "$@"')
     program(place / "bin/docker", "")
-    program(place / "sam/.venv/bin/sam", f"[ $1 = build ] || echo '{printed}'")
+    program(place / "tools/sam/.venv/bin/sam", f"[ $1 = build ] || echo '{printed}'")
     version = (ROOT / "Makefile").read_text().partition("PIPENV_VERSION := ")[2].splitlines()[0]
-    for name in ("Pipfile.lock", "sam/Pipfile.lock", "build/model/MLmodel", ".venv/run-installed",
-                 f".pipenv/installed-{version}", "sam/.venv/installed"):  # fmt: skip
+    made = ("Pipfile.lock", "tools/sam/Pipfile.lock", "build/model/MLmodel", ".venv/run-installed",
+            f".pipenv/installed-{version}", "tools/sam/.venv/installed")  # fmt: skip
+    for name in made:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).touch()
 

@@ -26,7 +26,9 @@ from .factories import kinesis_event, payload
 ROOT = Path(__file__).parents[1]
 MACHINE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 EMULATOR = (
-    ROOT / "sam/.venv/lib/python3.13/site-packages/samcli/local/rapid" / f"aws-lambda-rie-{MACHINE}"
+    ROOT
+    / "tools/sam/.venv/lib/python3.13/site-packages/samcli/local/rapid"
+    / f"aws-lambda-rie-{MACHINE}"
 )
 STOP_SECONDS = 10
 
@@ -34,7 +36,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         sys.platform != "linux" or not EMULATOR.exists(),
-        reason="needs Linux and the emulator that comes with the SAM CLI: make sam/.venv/installed",
+        reason="needs Linux and the SAM CLI: make tools/sam/.venv/installed",
     ),
 ]
 

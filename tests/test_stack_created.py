@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         not stacks.SAM_PYTHON.exists(),
-        reason="needs AWS's translator, which comes with the SAM CLI: make sam/.venv/installed",
+        reason="needs the SAM CLI: make tools/sam/.venv/installed",
     ),
 ]
 

@@ -27,7 +27,7 @@ from .stacks import ROOT, SAM_PYTHON, Stack
 
 pytestmark = pytest.mark.skipif(
     not SAM_PYTHON.exists(),
-    reason="needs AWS's translator, which comes with the SAM CLI: make sam/.venv/installed",
+    reason="needs the SAM CLI: make tools/sam/.venv/installed",
 )
 
 MODELS = ("Duration", "Cost")

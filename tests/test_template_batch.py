@@ -19,7 +19,7 @@ from .test_template import each
 
 pytestmark = pytest.mark.skipif(
     not SAM_PYTHON.exists(),
-    reason="needs AWS's translator, which comes with the SAM CLI: make sam/.venv/installed",
+    reason="needs the SAM CLI: make tools/sam/.venv/installed",
 )
 
 FIREHOSE_SECONDS = 5 * 60 + 60  # gathers for five minutes, and its function for one

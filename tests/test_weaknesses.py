@@ -12,7 +12,7 @@ import pytest
 
 from . import stacks
 
-CHECKOV = stacks.ROOT / "checkov/.venv/bin/checkov"
+CHECKOV = stacks.ROOT / "tools/checkov/.venv/bin/checkov"
 QUIETLY = ("--skip-download", "--output", "json")  # and asks nobody
 
 WAIVED = {
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         not CHECKOV.exists() or not stacks.SAM_PYTHON.exists(),
-        reason="needs checkov and the SAM CLI: make checkov/.venv/installed sam/.venv/installed",
+        reason="needs checkov and the SAM CLI: make test-slow installs both",
     ),
 ]
 

@@ -32,7 +32,7 @@ ENVIRONMENTS = ("staging", "production")
 Section = dict[str, Any]
 
 needs_sam = pytest.mark.skipif(
-    not SAM_PYTHON.exists(), reason="needs the SAM CLI: make sam/.venv/installed"
+    not SAM_PYTHON.exists(), reason="needs the SAM CLI: make tools/sam/.venv/installed"
 )
 
 

@@ -1,4 +1,4 @@
-"""What a function answered on this machine: ``sam local invoke ... | python -m tools.check_invoke``.
+"""What a function answered on this machine: ``sam local invoke … | python -m tools.check_invoke``.
 
 `sam local invoke` ends well whatever the function says.  Here its output is passed on as it came,
 and an error, or no answer at all, becomes a sentence and an exit code.
