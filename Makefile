@@ -291,7 +291,7 @@ events: .venv/run-installed  ## write events/ to invoke the function with
 .PHONY: pictures
 pictures: .venv/dev-installed  ## write the pictures of the page in docs/images/ (needs Chromium)
 	@test -e build/model/MLmodel -a -e build/cost-model/MLmodel || $(MAKE) model
-	$(PY) -m tests.pictures
+	$(PY) -m tests.support.page_pictures
 
 .PHONY: lock
 lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles anew

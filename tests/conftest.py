@@ -7,9 +7,9 @@ import pytest
 
 from training.pipeline import Result
 
-from . import golden
+from .support import golden
 
-collect_ignore = ["sam_transform.py"]  # runs in the environment of the SAM CLI
+collect_ignore = ["support/sam_transform.py"]  # runs in the environment of the SAM CLI
 
 OURS = ("AWS_", "MODEL_", "PREDICTION", "KINESIS_", "MLFLOW_", "REJECTS_")
 

@@ -15,8 +15,8 @@ from importlib import import_module
 from inspect import signature
 from typing import Any
 
-from . import stacks
-from .stacks import Stack
+from .support import stacks
+from .support.stacks import Stack
 
 Path = tuple[str | int, ...]
 
@@ -94,7 +94,9 @@ def without(stack: Stack, path: Path) -> Stack:
 
 def laws() -> dict[str, Callable[[Stack], None]]:
     """The tests that ask nothing but a stack."""
-    modules = [import_module(f"tests.{name}") for name in ("test_template", "test_template_batch")]
+    modules = [
+        import_module(f"tests.project.{name}") for name in ("test_template", "test_template_batch")
+    ]
     return {
         name: law
         for module in modules

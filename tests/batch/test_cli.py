@@ -1,0 +1,487 @@
+"""The command: what it writes, says and exits with, on disk and on S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from random import Random
+from time import monotonic, sleep
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from local.aws.server import Embedded, embedded
+from model_service.batch import __main__ as batch
+from model_service.settings import BatchSettings
+
+from ..support.batch_factories import ROW, TLC_ROW, files, rejected, scored, write
+from .test_job import rows
+
+ROOT = Path(__file__).parents[2]
+
+
+class Said(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command in this process, with these settings."""
+
+    def run(*arguments: object, **environ: str) -> Said:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
+        try:
+            code = batch.main([str(one) for one in arguments])
+        except SystemExit as exc:  # argparse's
+            code = int(exc.code or 0)
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def month(tmp_path: Path) -> Path:
+    return write(tmp_path / "green_tripdata_2021-03.parquet", *rows(40), ROW_OUTSIDE)
+
+
+ROW_OUTSIDE = TLC_ROW | {"DOLocationID": 266}
+
+
+def test_a_month_is_scored_by_one_command(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    arguments = ("score", month, "--output", tmp_path / "out", "--json", tmp_path / "r" / "j.json")
+
+    done = command(*arguments, MODEL_LOCATION=golden_location)
+
+    assert (done.code, done.err) == (0, f"{month}: 40 of 41 rows scored\n")
+    assert done.out.startswith("41 rows: 40 scored, 1 rejected\n")
+    report = json.loads((tmp_path / "r" / "j.json").read_text())
+    assert (report["rows"], report["scored"], report["rejected"]) == (41, 40, 1)
+    assert report["months"]["2021-03"]["errors"]["ride_duration"]["compared"] == 40
+    assert report["errors"] == report["months"]["2021-03"]["errors"]
+    off = report["errors"]["ride_duration"]["mae"]
+    assert f"  ride_duration was {off:.2f} minutes off on average" in done.out
+    assert report["seconds"].keys() == {"models", "scoring", "scoring_cpu"}
+    [version] = {row["ride_duration_version"] for row in scored(tmp_path / "out")}
+    assert report["models"] == {"ride_duration": version}
+
+    again = command(*arguments, MODEL_LOCATION=golden_location)
+
+    assert (again.code, again.err) == (0, f"{month}: done before\n")
+    assert again.out == done.out
+
+
+def test_a_file_that_is_gone_is_made_again(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    arguments = ("score", month, "--output", tmp_path / "out")
+    command(*arguments, MODEL_LOCATION=golden_location)
+    before = files(tmp_path / "out")
+    next((tmp_path / "out" / "rides").rglob("*.parquet")).unlink()
+
+    command(*arguments)
+
+    assert files(tmp_path / "out") == before
+
+
+def test_answers_within_a_directory_of_rides_are_no_rides(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    arguments = ("score", tmp_path, "--output", tmp_path / "out")
+    command(*arguments, MODEL_LOCATION=golden_location)
+    before = files(tmp_path / "out")
+
+    again = command(*arguments)
+
+    assert (again.code, files(tmp_path / "out")) == (0, before)
+    within = command("score", tmp_path / "out", "--output", tmp_path / "out")
+    assert within.code == 1
+    assert "where the answers go" in within.err
+
+
+def test_a_file_is_one_however_it_is_named(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    other = tmp_path / "elsewhere" / ".." / month.name
+    other.parent.parent.mkdir()
+
+    command("score", month, other, "--output", tmp_path / "out", MODEL_LOCATION=golden_location)
+
+    assert len(scored(tmp_path / "out")) == 40
+
+
+def test_text_that_is_not_utf_8_costs_its_row_and_two_columns_of_a_name_the_file(
+    command: Command, tmp_path: Path, golden_location: str
+) -> None:
+    names = ["ride_id", "PULocationID", "DOLocationID", "trip_distance"]
+    ids = pa.array([b"\xff", b"2"]).view(pa.string())
+    pq.write_table(pa.table([ids, [2, 1], [2, 2], [1, 1]], names=names), tmp_path / "text.parquet")
+    twice = pa.table([ids, [1, 1], [2, 2], [1, 1], [1, 1]], names=[*names, "trip_distance"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    arguments = ("score", tmp_path, "--output", tmp_path / "out")
+
+    done = command(*arguments, MODEL_LOCATION=golden_location)
+
+    assert done.code == 1
+    assert "text.parquet: 1 of 2 rows scored\n" in done.err
+    assert "there are two columns trip_distance" in done.err
+    [row] = rejected(tmp_path / "out")
+    assert row["data"] == (
+        b'{"ride":{"PULocationID":2,"DOLocationID":2,"trip_distance":1},"ride_id":"\xff"}'
+    )
+
+
+def test_an_onnx_model_takes_neither_pandas_nor_mlflow(
+    tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    script = (
+        "import os, sys; from model_service import batch; batch.main(sys.argv[1:]);"
+        "print({'pandas', 'mlflow', 'polars', 'matplotlib', 'boto3'} & sys.modules.keys())"
+    )
+    arguments = ["score", str(month), "--output", str(tmp_path / "out")]
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"MODEL_LOCATION": golden_location},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.endswith("\nset()\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "words"),
+    [
+        ((), {}, "the following arguments are required"),
+        (("score", "x"), {}, "the following arguments are required: --output"),
+        (("score", "x", "--output", "y", "--parallel", "0"), {}, "must be from 1 to 64"),
+        (
+            ("score", "x", "--output", "y", "--engine", "spark", "--parallel", "1"),
+            {},
+            "--parallel is of this machine: on Spark, the cluster says how many at a time",
+        ),
+        (("score", "x", "--output", "gs://y"), {}, "--output: must be a path, or s3://bucket/…"),
+        (("score", "s3://", "--output", "y"), {}, "INPUT: must be a path, or s3://bucket/…"),
+        (("score", "x", "--output", "y"), {}, "cannot start: MODEL_LOCATION is not set"),
+        (
+            ("score", "x", "--output", "y"),
+            {"MODEL_LOCATION": "nowhere"},
+            "cannot start: cannot read nowhere/MLmodel: No such file or directory",
+        ),
+    ],
+)
+def test_what_is_wrong_from_the_start_is_said_and_exits_with_2(
+    command: Command, arguments: tuple[str, ...], environ: dict[str, str], words: str
+) -> None:
+    done = command(*arguments, **environ)
+
+    assert done.code == 2
+    assert words in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("code", "asked", "words"),
+    [
+        (2, ("s3://rides/model", "rides", "out"), "cannot start: cannot read s3://rides/model: "),
+        (1, ("", "s3://rides/in", "out"), "cannot list s3://rides/in: "),
+        (1, ("", "", "s3://rides/out"), "cannot use s3://rides/out: "),
+    ],
+)
+def test_a_profile_of_aws_that_is_not_there_is_said_whatever_it_was_for(
+    command: Command,
+    month: Path,
+    golden_location: str,
+    code: int,
+    asked: tuple[str, str, str],
+    words: str,
+) -> None:
+    model, source, output = asked
+    environ = {"AWS_PROFILE": "nobody", "MODEL_LOCATION": model or golden_location}
+
+    done = command("score", source or month, "--output", output, **environ)
+
+    assert (done.code, done.err) == (
+        code,
+        f"{words}The config profile (nobody) could not be found\n",
+    )
+
+
+def test_the_settings_are_those_of_the_web_service_that_make_sense_here() -> None:
+    documented = (ROOT / "docs" / "settings.md").read_text()
+
+    for field in fields(BatchSettings):
+        assert f"`{field.name.upper()}`" in documented
+
+
+def test_a_relative_path_may_look_like_a_uri(
+    command: Command, month: Path, golden_location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(month.parent)
+
+    done = command("score", month.name, "--output", "a:b", MODEL_LOCATION=golden_location)
+
+    assert done.code == 0
+    assert len(scored(month.parent / "a:b")) == 40
+
+
+def test_a_broken_input_is_said_and_exits_with_1(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    broken = tmp_path / "green_tripdata_2021-04.parquet"
+    broken.write_bytes(month.read_bytes()[:-100])
+
+    done = command(
+        "score", month, broken, "--output", tmp_path / "out", MODEL_LOCATION=golden_location
+    )
+
+    assert done.code == 1
+    assert f"{broken} is damaged, or ends too early\n" in done.err
+    assert len(scored(tmp_path / "out")) == 40
+
+
+def test_where_most_rows_are_rejected_it_exits_with_3(
+    command: Command, tmp_path: Path, golden_location: str
+) -> None:
+    path = write(tmp_path / "rides.parquet", ROW, *[ROW | {"PULocationID": 0}] * 2)
+
+    done = command("score", path, "--output", tmp_path / "out", MODEL_LOCATION=golden_location)
+
+    assert done.code == 3
+    assert len(rejected(tmp_path / "out")) == 2
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_file(
+    tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000));"
+        "from model_service import batch; sys.exit(batch.main(sys.argv[1:]))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "score", str(month), "--output", str(tmp_path / "out")],
+        cwd=ROOT,
+        env=os.environ | {"MODEL_LOCATION": golden_location},
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"cannot write to {tmp_path / 'out' / '_temporary'}: File too large\n",
+    )
+    assert files(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("output", ["/proc/nowhere", "/dev/null/out"])
+def test_an_output_that_cannot_be_written_is_said(
+    command: Command, month: Path, golden_location: str, output: str
+) -> None:
+    done = command("score", month, "--output", output, MODEL_LOCATION=golden_location)
+
+    assert done.code == 1
+    assert done.err.startswith(f"cannot write {output}: ")
+    assert done.err.count("\n") == 1
+
+
+def test_without_permission_to_read_it_says_so(
+    tmp_path: Path, month: Path, golden_location: str, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setenv("MODEL_LOCATION", golden_location)
+
+    def refuse(self: Path, *_: Any, **__: Any) -> Any:  # root may read anything
+        raise PermissionError(13, "Permission denied")
+
+    real = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda self, *a, **k: refuse(self) if self == month else real(self, *a, **k)
+    )
+
+    code = batch.main(["score", str(month), "--output", str(tmp_path / "out")])
+
+    assert code == 1
+    assert f"cannot read {month}: Permission denied\n" in capsys.readouterr().err
+    assert files(tmp_path / "out") == {}
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_next_run_completes_it(
+    command: Command, tmp_path: Path, golden_location: str
+) -> None:
+    data = tmp_path / "rides"
+    data.mkdir()
+    for n in range(1, 7):
+        write(data / f"green_tripdata_2021-{n:02d}.parquet", *rows(20_000, n))
+    arguments = ("score", data, "--parallel", "2")
+    started = monotonic()
+    whole = command(*arguments, "--output", tmp_path / "whole", MODEL_LOCATION=golden_location)
+    took = monotonic() - started
+    assert whole.code == 0
+    expected = files(tmp_path / "whole")
+    random, finished = Random(5), 0
+
+    for attempt in range(20):
+        output = tmp_path / f"killed-{attempt}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "model_service.batch", *map(str, arguments), "--output", output],
+            cwd=ROOT,
+            env=os.environ | {"MODEL_LOCATION": golden_location},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for(output)
+        sleep(random.uniform(0, took))
+        process.kill()
+        finished += process.wait() == 0
+
+        again = command(*arguments, "--output", output, MODEL_LOCATION=golden_location)
+
+        assert again.code == 0
+        assert files(output) == expected
+
+    assert finished < 20
+
+
+def wait_for(path: Path) -> None:
+    while not path.exists():
+        sleep(0.01)
+
+
+# --- S3 -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Embedded]:
+    with embedded() as server:
+        server.s3().create_bucket(Bucket="rides")
+        yield server
+
+
+def put(aws: Embedded, key: str, path: Path) -> None:
+    aws.s3().upload_file(str(path), "rides", key)
+
+
+def there(aws: Embedded, prefix: str) -> dict[str, bytes]:
+    s3 = aws.s3()
+    keys = [o["Key"] for o in s3.list_objects_v2(Bucket="rides", Prefix=prefix).get("Contents", [])]
+    return {
+        key.removeprefix(prefix): s3.get_object(Bucket="rides", Key=key)["Body"].read()
+        for key in keys
+    }
+
+
+def test_a_month_on_s3_is_scored_to_s3(
+    command: Command, tmp_path: Path, month: Path, golden_location: str, aws: Embedded
+) -> None:
+    put(aws, "in/year=2021/green_tripdata_2021-03.parquet", month)
+    put(aws, "in/year=2022/green_tripdata_2022-03.parquet", month)
+    put(aws, "in/year=2021/other.parquet", month)
+    environ = {"MODEL_LOCATION": golden_location, **aws.environ}
+    arguments = ("score", "s3://rides/in/*/green_*.parquet", "--output", "s3://rides/out")
+
+    done = command(*arguments, **environ)
+
+    assert done.code == 0, done.err
+    assert done.out.startswith("82 rows: 80 scored, 2 rejected\n")
+    written = there(aws, "out/")
+    kinds = sorted(name.partition("/")[0] for name in written)
+    assert kinds == ["done"] * 2 + ["rejected"] * 2 + ["rides"] * 2
+
+    again = command(*arguments, **environ)
+
+    assert again.err.count("done before") == 2
+    forced = command(*arguments, "--force", **environ)
+    assert forced.code == 0
+    assert there(aws, "out/") == written
+
+
+@pytest.mark.parametrize(
+    ("pattern", "number"),
+    [
+        ("s3://rides/glob", 3),
+        ("s3://rides/glob/", 3),
+        ("s3://rides/glob/a/1.parquet", 1),
+        ("s3://rides/glob/*/1.parquet", 2),
+        ("s3://rides/glob/**/*.parquet", 3),
+        ("s3://rides/glob/a/[12].parquet", 2),
+    ],
+)
+def test_objects_are_found_by_name_folder_and_glob(
+    month: Path, aws: Embedded, monkeypatch: Any, pattern: str, number: int
+) -> None:
+    from model_service.datasets import files as places
+
+    for name, value in aws.environ.items():
+        monkeypatch.setenv(name, value)
+    for key in ("a/1.parquet", "a/2.parquet", "b/1.parquet", "a/_SUCCESS"):
+        put(aws, f"glob/{key}", month)
+
+    assert len(places.inputs([pattern])) == number
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "words"),
+    [
+        ("s3://nowhere/x", "s3://rides/out", "cannot list s3://nowhere/x: "),
+        ("s3://rides/none/*", "s3://rides/out", "there is no file s3://rides/none/*"),
+    ],
+)
+def test_what_s3_refuses_is_said_in_one_sentence(
+    command: Command, golden_location: str, aws: Embedded, source: str, output: str, words: str
+) -> None:
+    environ = {"MODEL_LOCATION": golden_location, **aws.environ}
+
+    done = command("score", source, "--output", output, **environ)
+
+    assert done.code == 1
+    assert done.err.startswith(words)
+    assert done.err.count("\n") == 1
+
+
+def test_an_output_bucket_that_is_not_there_is_said(
+    command: Command, month: Path, golden_location: str, aws: Embedded
+) -> None:
+    environ = {"MODEL_LOCATION": golden_location, **aws.environ}
+
+    done = command("score", month, "--output", "s3://nowhere/out", **environ)
+
+    assert done.code == 1
+    assert done.err.startswith("cannot list s3://nowhere/out/: ")
+    assert done.err.count("\n") == 1
+
+
+def test_on_a_terminal_a_bar_shows_rows_and_rate(
+    command: Command, tmp_path: Path, month: Path, golden_location: str
+) -> None:
+    done = command(
+        *("score", month, "--output", tmp_path / "out"),
+        MODEL_LOCATION=golden_location,
+        FORCE_COLOR="1",
+        COLUMNS="120",
+    )
+
+    bar = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.err).splitlines()[-1]
+    assert done.code == 0
+    assert re.search(r"100 % +41 rows +[\d,]+ rows/s", bar)

@@ -1,0 +1,235 @@
+"""The rules of scoring hold in columns, too, and the answers are the stream's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from base64 import b64encode
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import archive_function
+from model_service import rides, scoring
+from model_service.batch import scoring as columnar
+from model_service.datasets.formats import json_lines
+from model_service.datasets.formats.json_lines import Kind
+from model_service.errors import ModelError, RideRejected
+from model_service.features import RideColumns
+from model_service.models import loader
+from model_service.scoring import Answers, Target
+from model_service.web.quotes import Models, Served
+from training.data.dataset import UNITS
+from training.pipeline import Result
+
+from ..support import golden
+from ..support.batch_factories import ROW, models
+from ..support.batch_factories import rides as table
+from ..support.factories import ARRIVED, FakeModel
+
+ROOT = Path(__file__).parents[2]
+
+
+def both(scored: columnar.Scored) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    return scored.rides, scored.rejected
+
+
+def at_distance(**answers: tuple[float, float, float]) -> Any:
+    """A model with these answers and intervals, by the distance in whole miles."""
+
+    def ask(rides: RideColumns) -> Answers:
+        found = np.array([answers[f"_{int(miles)}"] for miles in rides.distance])
+        return Answers(found[:, 0], found[:, 1:])
+
+    return ask
+
+
+def test_a_scored_ride_has_its_inputs_the_answer_the_version_and_the_truth() -> None:
+    tlc = ROW | {"dropoff_datetime": ROW["pickup_datetime"].replace(minute=45)}
+
+    scored, rejected = both(columnar.score(models(), table(tlc)))
+
+    [row] = scored.to_pylist()
+    assert not len(rejected)
+    assert row | {"pickup_datetime": None} == {
+        "row": 1,
+        "ride_id": "256",
+        "event_id": None,
+        "PULocationID": 130,
+        "DOLocationID": 205,
+        "trip_distance": 3.66,
+        "pickup_datetime": None,
+        "ride_duration": 20.3,
+        "ride_duration_low": None,
+        "ride_duration_high": None,
+        "ride_duration_actual": 30.0,
+        "ride_duration_error": pytest.approx(-9.7),
+        "ride_duration_model": "ride_duration_prediction_model",
+        "ride_duration_version": "Test123",
+    }
+    assert row["pickup_datetime"].isoformat() == "2021-03-01T08:15:00-05:00"
+
+
+def test_both_models_answer_side_by_side() -> None:
+    scored, _ = both(columnar.score(models(cost=True), table(ROW)))
+
+    [row] = scored.to_pylist()
+    assert (row["ride_cost"], row["ride_cost_version"]) == (20.3, "Cost456")
+    assert scored.schema == columnar.schema(models(cost=True))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (float("nan"), 0.0, 9.0),
+        (float("inf"), 0.0, float("inf")),
+        (-0.1, -1.0, 9.0),
+        (1440.1, 0.0, 1500.0),
+        (5.0, 5.1, 9.0),
+        (5.0, 1.0, 4.9),
+        (5.0, float("nan"), 9.0),
+        (5.0, 1.0, float("inf")),
+    ],
+)
+def test_an_answer_that_the_stream_would_reject_is_rejected(
+    answer: tuple[float, float, float],
+) -> None:
+    ask = at_distance(_1=answer, _2=(5.0, 5.0, 5.0))
+    rows = [ROW | {"ride_id": str(n), "trip_distance": float(n)} for n in (1, 2)]
+
+    scored, rejected = both(columnar.score(models(ask), table(*rows)))
+
+    assert scored["ride_id"].to_pylist() == ["2"]
+    assert rejected["reason"].to_pylist() == [scoring.OUTSIDE]
+    assert rides.decode(rejected["data"].to_pylist()[0]).ride_id == "1"
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0, 20), min_size=1, max_size=30),
+    st.lists(st.floats(-10, 1500) | st.just(float("nan")), min_size=21, max_size=21),
+    st.sets(st.integers(0, 20), max_size=3),
+)
+def test_the_outcome_of_every_ride_is_that_of_scoring(
+    distances: list[float], answers: list[float], at_fault: set[int]
+) -> None:
+    def ask(rides: RideColumns) -> Answers:
+        return Answers(np.array(answers)[rides.distance.astype(int)])
+
+    def cannot(rides: RideColumns) -> Any:
+        is_warm_up = rides.distance == scoring.WARM_UP.distance
+        return np.isin(rides.distance.astype(int), [*at_fault]) & ~is_warm_up
+
+    answers[int(scoring.WARM_UP.distance)] = 1.0
+    found = table(*(ROW | {"trip_distance": miles} for miles in distances))
+    given_models = models(ask, cannot)
+
+    scored, rejected = both(columnar.score(given_models, found))
+
+    served = given_models.duration
+    expected = scoring.score(served.model, served.target, columnar.columns(found))
+    refused = {n: str(o) for n, o in enumerate(expected, 1) if isinstance(o, RideRejected)}
+    values = {n: o.value for n, o in enumerate(expected, 1) if isinstance(o, scoring.Answer)}
+    assert dict(zip(*(scored[n].to_pylist() for n in ("row", "ride_duration")), strict=True)) == (
+        values
+    )
+    assert dict(zip(*(rejected[n].to_pylist() for n in ("row", "reason")), strict=True)) == refused
+
+
+def test_a_ride_that_one_model_rejects_has_no_answer_of_the_other() -> None:
+    duration = Served(FakeModel(), Target())
+    cost = Served(FakeModel(), Target("ride_cost_prediction_model", "ride_cost", 0, 10))
+
+    scored, rejected = both(columnar.score(Models(duration, cost), table(ROW)))
+
+    assert (len(scored), rejected["reason"].to_pylist()) == (0, [scoring.OUTSIDE])
+
+
+def test_where_the_model_cannot_score_the_warm_up_ride_the_batch_fails() -> None:
+    broken = models(cannot=lambda rides: np.ones(len(rides.pickup), dtype=bool))
+
+    with pytest.raises(ModelError):
+        columnar.score(broken, table(ROW))
+
+
+def test_a_model_that_miscounts_is_asked_ride_by_ride() -> None:
+    def ask(rides: RideColumns) -> Answers:
+        return Answers(np.ones(1))
+
+    scored, rejected = both(columnar.score(models(ask), table(ROW, ROW)))
+
+    assert (scored["ride_duration"].to_pylist(), len(rejected)) == ([1.0, 1.0], 0)
+
+
+def test_no_rides_are_no_answers() -> None:
+    scored, rejected = both(columnar.score(models(), table(ROW).slice(0, 0)))
+
+    assert (len(scored), len(rejected)) == (0, 0)
+
+
+def test_the_golden_rides_have_the_stream_s_answers(
+    golden_location: str, golden_cost_model: Result
+) -> None:
+    loaded = {
+        "duration": loader.load(golden_location),
+        "cost": loader.load(golden_cost_model.model_location),
+    }
+    duration, cost = (Served(one, Target(field=f"ride_{of}")) for of, one in loaded.items())
+    archived = [golden_line(n, data) for n, data in enumerate(golden.payloads())]
+
+    found = json_lines.parse(archived, Kind.ARCHIVE, 1)
+    scored, rejected = both(columnar.score(Models(duration, cost), found.rides))
+
+    assert not len(found.rejected) and not len(rejected)
+    for target in UNITS:
+        stream = loaded[target].predict(golden.ride_columns())
+        value, *ends = (scored[f"ride_{target}{end}"].to_pylist() for end in ("", "_low", "_high"))
+        assert value == stream.values.tolist()
+        assert value == pytest.approx(golden.expected(target), abs=golden.TOLERANCE)
+        assert stream.intervals is not None
+        assert ends == stream.intervals.T.tolist()
+        assert np.ravel(ends, "F") == pytest.approx(golden.intervals(target), abs=golden.TOLERANCE)
+
+
+def golden_line(number: int, data: bytes) -> bytes:
+    arrived_at = datetime.fromtimestamp(ARRIVED, UTC)
+    line = archive_function.Line(str(number), arrived_at, "1", b64encode(data).decode())
+    return msgspec.json.encode(line)
+
+
+def test_an_answer_does_not_depend_on_the_chunk(golden_location: str) -> None:
+    given_models = Models(Served(loader.load(golden_location), Target()))
+    random = np.random.default_rng(0)
+    found = table(
+        *(
+            ROW | {"PULocationID": int(pu), "trip_distance": float(miles)}
+            for pu, miles in zip(random.integers(1, 266, 999), random.gamma(2, 2, 999), strict=True)
+        )
+    )
+
+    whole, _ = both(columnar.score(given_models, found))
+    parts = [columnar.score(given_models, found.slice(at, 100)).rides for at in range(0, 999, 100)]
+
+    assert pa.Table.from_batches(parts).combine_chunks() == pa.Table.from_batches([whole])
+
+
+def test_nothing_that_batches_need_comes_with_the_stream_or_the_web() -> None:
+    script = (
+        "import sys, lambda_function_imports, model_service.web;"
+        " print({'pyarrow', 'polars', 'rich', 'matplotlib'} & sys.modules.keys())"
+    ).replace(
+        "lambda_function_imports", "model_service.stream.processor, model_service.kinesis.publisher"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "set()\n"

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+
+from local.aws.server import Embedded, embedded
+from model_service import storage
+from model_service.errors import ModelError
+from model_service.models import loader as model
+from model_service.storage import plain_name
+
+from ..support import models
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+pytestmark = models.MLFLOW_IMPORT
+
+BUCKET = "models"
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Embedded]:
+    with embedded() as aws:
+        yield aws
+
+
+@pytest.fixture(scope="module")
+def s3(aws: Embedded) -> S3Client:
+    client = aws.s3()
+    client.create_bucket(Bucket=BUCKET)
+    return client
+
+
+@pytest.fixture
+def asked(
+    aws: Embedded, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
+    """What boto3 asks of S3 from here on, by the names of the operations."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("copies")))
+    operations: list[str] = []
+    for name, value in aws.environ.items():
+        monkeypatch.setenv(name, value)
+    session = boto3.session.Session()
+    session.events.register("before-call.s3", lambda model, **_: operations.append(model.name))
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    return operations
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A few files, one of them further down."""
+    (tmp_path / "extra").mkdir()
+    (tmp_path / "MLmodel").write_bytes(b"flavors: {}\n")
+    (tmp_path / "extra" / "weights").write_bytes(bytes(range(256)))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("name", ["MLmodel", "extra/weights"])
+def test_a_directory_and_a_prefix_give_the_same_bytes(
+    s3: S3Client, directory: Path, name: str
+) -> None:
+    location = models.upload(s3, directory, BUCKET, "same")
+
+    from_disk, from_s3 = storage.at(str(directory)).read(name), storage.at(location).read(name)
+
+    assert from_disk == from_s3 == (directory / name).read_bytes()
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("names", [None, ["MLmodel", "extra/weights"]])
+def test_a_prefix_becomes_a_directory_of_the_same_files(
+    s3: S3Client, directory: Path, names: list[str] | None
+) -> None:
+    location = models.upload(s3, directory, BUCKET, "whole")
+
+    copy = storage.at(location).directory(names)
+
+    assert _files(copy) == _files(directory)
+
+
+def test_a_directory_on_disk_is_used_where_it_is(directory: Path) -> None:
+    assert storage.at(str(directory)).directory(["MLmodel"]) == directory
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_model_may_fill_a_bucket_of_its_own(s3: S3Client, directory: Path, end: str) -> None:
+    s3.create_bucket(Bucket="of-its-own")
+    for name, data in _files(directory).items():
+        s3.put_object(Bucket="of-its-own", Key=name, Body=data)
+
+    files = storage.at(f"s3://of-its-own{end}")
+
+    assert files.read("MLmodel") == b"flavors: {}\n"
+    assert _files(files.directory(None)) == _files(directory)
+
+
+def test_a_neighbour_whose_name_begins_alike_is_not_taken_along(
+    s3: S3Client, asked: list[str], directory: Path
+) -> None:
+    location = models.upload(s3, directory, BUCKET, "v1")
+    models.upload(s3, directory, BUCKET, "v10")
+
+    copy = storage.at(location).directory(None)
+
+    assert _files(copy) == _files(directory)
+    assert "ListObjectsV2" in asked
+
+
+def test_an_onnx_model_takes_get_object_alone(
+    s3: S3Client, asked: list[str], tmp_path: Path
+) -> None:
+    location = models.upload(s3, models.write_onnx(tmp_path / "model"), BUCKET, "onnx")
+
+    loaded = model.load(location)
+
+    assert loaded.flavour == "onnx"
+    assert asked == ["GetObject", "GetObject"]
+
+
+def test_a_skops_model_takes_get_object_alone(
+    s3: S3Client, asked: list[str], tmp_path: Path
+) -> None:
+    saved = models.save_sklearn(tmp_path / "model", models.dict_pipeline())
+    location = models.upload(s3, saved, BUCKET, "skops")
+
+    loaded = model.load(location)
+
+    assert loaded.flavour == "sklearn"
+    assert set(asked) == {"GetObject"}
+
+
+def test_a_model_whose_files_nobody_can_name_is_listed(
+    s3: S3Client, asked: list[str], tmp_path: Path
+) -> None:
+    saved = models.save_python(tmp_path / "model", lambda rides: [7.0] * len(rides))
+    location = models.upload(s3, saved, BUCKET, "python")
+
+    loaded = model.load(location, allow_pickled=True)
+
+    assert loaded.flavour == "python_function"
+    assert set(asked) == {"GetObject", "ListObjectsV2"}
+
+
+@pytest.mark.usefixtures("asked")
+def test_the_code_that_a_model_brings_is_fetched_too(
+    s3: S3Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))  # MLflow puts the code there
+    saved = models.save_with_code(tmp_path)
+    location = models.upload(s3, saved, BUCKET, "code")
+
+    loaded = model.load(location, allow_pickled=True)
+
+    assert loaded.predict(models.rides(3)).values.tolist() == [7.0, 7.0, 7.0]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot read .*/model.onnx: No such file or directory$"):
+        storage.at(str(tmp_path)).read("model.onnx")
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot read .*/nowhere/MLmodel: No such file"):
+        model.load(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        (f"s3://{BUCKET}/nowhere", f"cannot read s3://{BUCKET}/nowhere/MLmodel: .*NoSuchKey"),
+        ("s3://no-bucket/model", "cannot read s3://no-bucket/model/MLmodel: .*NoSuchBucket"),
+        (
+            "s3://No_Bucket!/model",
+            "cannot read s3://No_Bucket!/model/MLmodel: [^\n]*Invalid bucket",
+        ),
+        ("s3:///model", "cannot read s3:///model/MLmodel: [^\n]*Invalid bucket"),
+    ],
+)
+def test_an_object_that_is_not_there_is_named(location: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        model.load(location)
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_bucket_that_cannot_be_listed_is_named() -> None:
+    with pytest.raises(ModelError, match=r"cannot list s3://no-bucket/model/: .*NoSuchBucket"):
+        storage.at("s3://no-bucket/model").directory(None)
+
+
+@pytest.mark.usefixtures("asked")
+def test_the_lack_of_credentials_is_a_model_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+    with pytest.raises(ModelError, match=f"cannot read s3://{BUCKET}/m/MLmodel: .*credentials"):
+        model.load(f"s3://{BUCKET}/m")
+
+
+@pytest.mark.parametrize(
+    "alias",
+    [
+        "models:/ride_duration@champion",
+        "models:/ride_duration/3",
+        "runs:/e1efc53e9bd149078b0c12aeaa6365df/model",
+        "mlflow-artifacts:/1/models/m-7/artifacts",
+        "https://example.org/model",
+    ],
+)
+def test_an_alias_is_refused_with_what_to_give_instead(alias: str) -> None:
+    with pytest.raises(ModelError) as refusal:
+        model.load(alias)
+
+    assert str(refusal.value).startswith(f"{alias} is not a place for files: give s3://")
+
+
+@pytest.mark.parametrize(
+    "name", ["../model.onnx", "a/../../model.onnx", "/etc/passwd", "", ".", None, 7, ["model.onnx"]]
+)
+def test_a_name_that_leads_outside_the_directory_is_refused(name: object) -> None:
+    with pytest.raises(ModelError, match="names a file outside the model's directory, or none"):
+        plain_name(name)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "extra/model.onnx", "..model"])
+def test_a_name_within_the_directory_is_taken(name: str) -> None:
+    assert plain_name(name) == name
+
+
+def test_a_model_cannot_name_a_file_beside_its_directory(tmp_path: Path) -> None:
+    models.write_onnx(tmp_path)
+    beside = models.write_onnx(tmp_path / "model")
+    models.edit_mlmodel(beside, "onnx", data="../model.onnx")
+
+    with pytest.raises(ModelError, match="outside the model's directory"):
+        model.load(str(beside))
+
+
+@pytest.mark.usefixtures("asked")
+def test_an_object_whose_key_leads_outside_the_directory_is_refused(s3: S3Client) -> None:
+    s3.put_object(Bucket=BUCKET, Key="escape//tmp/escaped", Body=b"")
+
+    with pytest.raises(ModelError, match="outside the model's directory"):
+        storage.at(f"s3://{BUCKET}/escape").directory(None)
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    return {
+        file.relative_to(directory).as_posix(): file.read_bytes()
+        for file in directory.rglob("*")
+        if file.is_file()
+    }

@@ -1,0 +1,243 @@
+"""A file is what its bytes say, is read in chunks, and is either read whole or refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from model_service.datasets.formats import reader
+from model_service.errors import FileError
+
+from ..support.batch_factories import ROW, TLC_ROW, table, write
+from ..support.factories import payload
+
+
+def read(path: Path, rows: int = 3) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """All good rides and all bad ones."""
+    found = [chunk.parse() for chunk in reader.chunks(path, name="a file", rows=rows)]
+    return (
+        [row for good, _ in found for row in good.to_pylist()],
+        [row for _, bad in found for row in bad.to_pylist()],
+    )
+
+
+def csv(path: Path, *rows: dict[str, Any]) -> Path:
+    pa.csv.write_csv(pa.Table.from_batches([table(*rows)]), path)
+    return path
+
+
+def zipped(path: Path) -> Path:
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    return path
+
+
+ROWS = [ROW | {"ride_id": str(n), "trip_distance": n / 10} for n in range(10)]
+
+
+def zipped_csv(path: Path, *rows: dict[str, Any]) -> Path:
+    return zipped(csv(path, *rows))
+
+
+@pytest.mark.parametrize("make", [write, csv, zipped_csv])
+def test_a_table_is_the_same_rides_in_any_format(tmp_path: Path, make: Any) -> None:
+    good, bad = read(make(tmp_path / "rides", *ROWS))
+
+    assert [row["ride_id"] for row in good] == [str(n) for n in range(10)]
+    assert [row["trip_distance"] for row in good] == [n / 10 for n in range(10)]
+    assert {row["pickup_datetime"].hour for row in good} == {8}
+    assert bad == []
+
+
+def test_rows_have_the_number_that_a_reader_of_the_file_gives_them(tmp_path: Path) -> None:
+    parquet, _ = read(write(tmp_path / "parquet", *ROWS))
+    text, _ = read(csv(tmp_path / "csv", *ROWS))
+
+    assert [row["row"] for row in parquet] == [*range(1, 11)]
+    assert [row["row"] for row in text] == [*range(2, 12)]  # the header is the first line
+
+
+def test_lines_of_json_may_be_zipped_in_several_members(tmp_path: Path) -> None:
+    path = tmp_path / "rides"  # as Firehose writes them
+    path.write_bytes(b"".join(gzip.compress(payload(n) + b"\n") for n in range(7)))
+
+    good, _ = read(path)
+
+    assert [row["ride_id"] for row in good] == [str(n) for n in range(7)]
+
+
+def test_a_chunk_says_how_much_of_the_file_is_read(tmp_path: Path) -> None:
+    for path in (write(tmp_path / "parquet", *ROWS), csv(tmp_path / "csv", *ROWS)):
+        shares = [chunk.read for chunk in reader.chunks(path, name="a file", rows=3)]
+
+        assert len(shares) == 4
+        assert shares == sorted(shares)
+        assert 0 < shares[0] <= shares[-1] <= 1
+
+
+def test_a_damaged_row_of_csv_is_rejected_and_the_others_keep_their_numbers(
+    tmp_path: Path,
+) -> None:
+    header = "ride_id,PULocationID,DOLocationID,trip_distance\n"
+    path = tmp_path / "rides.csv"
+    path.write_text(f"{header}1,130,205,3.66\n2,130\n3,130,205,3.66\n4,130,205,3.66,x\n5,x,1,1\n")
+
+    good, bad = read(path)
+
+    assert [(row["row"], row["ride_id"]) for row in good] == [(2, "1"), (4, "3")]
+    assert {row["row"]: row["reason"] for row in bad} == {
+        3: "2 cells, not 4",
+        5: "5 cells, not 4",
+        6: "Expected `int`, got `str` - at `$.ride.PULocationID`",
+    }
+
+
+def test_text_of_csv_that_is_not_utf_8_costs_its_row_and_is_kept(tmp_path: Path) -> None:
+    header = b"ride_id,PULocationID,DOLocationID,trip_distance,note\n"
+    path = tmp_path / "rides.csv"
+    path.write_bytes(header + b"\xe9,1,2,3,x\n\xc3\xa9,1,2,3,\xff\n\xff,1\n4,\xff,2,3,x\n")
+
+    good, bad = read(path)
+
+    assert [(row["row"], row["ride_id"]) for row in good] == [(3, "é")]
+    assert {row["row"]: row["reason"] for row in bad} == {
+        2: "JSON is not UTF-8",
+        4: "2 cells, not 5",
+        5: "Expected `int`, got `str` - at `$.ride.PULocationID`",
+    }
+    data = {row["row"]: row["data"] for row in bad}
+    assert b'"ride_id":"\xe9"' in data[2]
+    assert data[4] == b"\xff,1"
+
+
+def test_the_tlc_s_months_may_be_csv(tmp_path: Path) -> None:
+    good, _ = read(csv(tmp_path / "green_tripdata_2019-01.csv", TLC_ROW))
+
+    assert good[0]["ride_duration_actual"] == 15.0
+    assert good[0]["ride_id"] == "f58dc17bbb5c0b07"
+
+
+def lines_of_json(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_bytes(b"\n".join(payload(n) for n, _ in enumerate(rows)))
+    return path
+
+
+@pytest.mark.parametrize("zip_", [Path, zipped])
+@pytest.mark.parametrize("make", [csv, lines_of_json])
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path, make: Any, zip_: Any) -> None:
+    path = make(tmp_path / "rides", *ROWS)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+    assert len(read(zip_(path))[0]) == 10
+
+
+def truncated(path: Path) -> Path:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def half_of_parquet(path: Path) -> Path:
+    return truncated(write(path, *ROWS))
+
+
+def half_of_a_gzip(path: Path) -> Path:
+    return truncated(zipped(csv(path, *ROWS)))
+
+
+def text_column(path: Path) -> Path:
+    return write(path, ROW | {"PULocationID": "Jamaica"})
+
+
+def missing_column(path: Path) -> Path:
+    return write(path, {"DOLocationID": 1, "trip_distance": 1.0})
+
+
+def not_there(path: Path) -> Path:
+    return path / "gone"
+
+
+def empty(path: Path) -> Path:
+    path.write_bytes(b"")
+    return path
+
+
+def without_rows(path: Path) -> Path:
+    pq.write_table(pa.Table.from_batches([table().slice(0, 0)]), path)
+    return path
+
+
+def text_zones(path: Path) -> Path:
+    return csv(path, ROW | {"PULocationID": "Jamaica"})
+
+
+def long_line(path: Path) -> Path:
+    path.write_bytes(payload(1) + b" " * reader.MAX_LINE)
+    return path
+
+
+def json_list(path: Path) -> Path:
+    path.write_bytes(b"[" + payload(1) + b"]")
+    return path
+
+
+def damaged_page(path: Path) -> Path:
+    data = bytearray(write(path, *ROWS).read_bytes())
+    data[4:400] = bytes(396)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (half_of_parquet, "a file is damaged, or ends too early"),
+        (half_of_a_gzip, "a file is damaged, or ends too early"),
+        (damaged_page, "a file is damaged, or ends too early"),
+        (empty, "a file has no rides"),
+        (without_rows, "a file has no rides"),
+        (text_zones, "a file does not hold rides: PULocationID is text, not a number"),
+        (text_column, "a file does not hold rides: PULocationID is text, not a number"),
+        (missing_column, "a file does not hold rides: there is no column PULocationID"),
+        (json_list, "a file does not hold rides: its first line is no JSON object"),
+        (long_line, f"a file has a line of more than {reader.MAX_LINE} bytes"),
+        (not_there, "cannot read a file: No such file or directory"),
+    ],
+)
+def test_what_is_no_file_of_rides_is_said_in_one_sentence(
+    tmp_path: Path, make: Any, words: str
+) -> None:
+    path = make(tmp_path / "rides")
+
+    with pytest.raises(FileError) as caught:
+        read(path)
+
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize("byte", [0, 50, 100, 200, 300])
+def test_any_bytes_are_rides_or_one_sentence(tmp_path: Path, byte: int) -> None:
+    path = tmp_path / "rides"
+    for size in (1, 5, 100, 4000):
+        path.write_bytes((b"PAR1", b"\x1f\x8b", b"{", b"", b"a,b\n")[byte % 5] + os.urandom(size))
+
+        try:
+            read(path)
+        except FileError as exc:
+            assert "\n" not in str(exc)
+
+
+def test_no_message_has_what_a_customer_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "rides"
+    path.write_text(json.dumps(["a secret"]))
+
+    with pytest.raises(FileError) as caught:
+        read(path)
+
+    assert "secret" not in str(caught.value)

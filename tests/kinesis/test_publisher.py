@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.stub import Stubber
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_service.kinesis import publisher
+from model_service.kinesis.publisher import MAX_RECORDS, KinesisPublisher, Publish
+from model_service.rides import Prediction, Source
+
+from ..support.factories import MemoryPublisher
+
+THROTTLED = "ProvisionedThroughputExceededException"
+
+
+def prediction(ride_id: int | str) -> Prediction:
+    source = Source(f"shardId-000000000000:{ride_id}", datetime(2022, 6, 2, tzinfo=UTC))
+    return Prediction("m", "v", "ride_duration", 10.0, None, ride_id, source)
+
+
+def predictions(number: int) -> list[Prediction]:
+    return [prediction(n) for n in range(number)]
+
+
+Refuse = Callable[[int, int], str | None]
+"""The error code for a ride's nth time on the way, from 0; None where it is accepted."""
+
+
+@dataclass
+class FakeStream:
+    """A Kinesis client whose stream refuses what *refuse* says, entry by entry."""
+
+    refuse: Refuse = lambda ride, nth: None
+    accepted: list[int] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)
+    seen: dict[int, int] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def put_records(self, *, StreamName: str, Records: Sequence[Any]) -> dict[str, Any]:
+        assert StreamName == "out"
+        assert 0 < len(Records) <= MAX_RECORDS
+        with self.lock:
+            self.calls.append(len(Records))
+            return {"Records": [self._put(json.loads(record["Data"])) for record in Records]}
+
+    def _put(self, event: dict[str, Any]) -> dict[str, str]:
+        ride = event["prediction"]["ride_id"]
+        nth = self.seen.get(ride, 0)
+        self.seen[ride] = nth + 1
+        code = self.refuse(ride, nth)
+        if code is None:
+            self.accepted.append(ride)
+        return {"SequenceNumber": "1", "ShardId": "0"} if code is None else {"ErrorCode": code}
+
+
+class Clock:
+    """Time that passes only in sleep."""
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+        self.pauses: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.left -= seconds
+
+    def time_left(self) -> float:
+        return self.left
+
+
+def publish(
+    client: Any, batch: Sequence[Prediction], clock: Clock | None = None
+) -> publisher.Published:
+    clock = clock or Clock(60)
+    send = KinesisPublisher(client, "out", sleep=clock.sleep, uniform=lambda low, high: high)
+    return send(batch, clock.time_left)
+
+
+def in_memory(refuse: frozenset[int], number: int) -> Iterator[Publish]:
+    yield MemoryPublisher(refuse=frozenset(refuse))
+
+
+def kinesis(refuse: frozenset[int], number: int) -> Iterator[Publish]:
+    client = boto3.client(
+        "kinesis", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+    with Stubber(client) as stubber:
+        for start in range(0, number, MAX_RECORDS):
+            entries = [
+                {"ErrorCode": "AccessDenied"} if n in refuse else {"SequenceNumber": "1"}
+                for n in range(start, min(start + MAX_RECORDS, number))
+            ]
+            stubber.add_response("put_records", {"Records": entries})
+        yield KinesisPublisher(client, "out", in_flight=1)
+
+
+@pytest.mark.parametrize("make", [in_memory, kinesis])
+@pytest.mark.parametrize("number", [0, 1, MAX_RECORDS, MAX_RECORDS + 1])
+@pytest.mark.parametrize("refuse", [frozenset(), frozenset({0}), frozenset({0, MAX_RECORDS})])
+def test_the_fake_and_the_real_publisher_say_which_positions_are_not_there(
+    make: Callable[[frozenset[int], int], Iterator[Publish]], number: int, refuse: frozenset[int]
+) -> None:
+    for send in make(refuse, number):
+        published = send(predictions(number), lambda: 60.0)
+
+        assert published.refused == {n for n in refuse if n < number}
+
+
+def test_a_record_carries_the_event_under_the_ride_s_key() -> None:
+    sent: list[dict[str, Any]] = []
+
+    class Recorder:
+        def put_records(self, *, StreamName: str, Records: Any) -> dict[str, Any]:
+            sent.extend(Records)
+            return {"Records": [{} for _ in Records]}
+
+    publish(Recorder(), [prediction(256), prediction("256")])
+
+    assert [record["PartitionKey"] for record in sent] == ["256", "256"]
+    assert json.loads(sent[0]["Data"])["prediction"] == {"ride_duration": 10.0, "ride_id": 256}
+
+
+def test_only_what_was_refused_is_sent_again() -> None:
+    stream = FakeStream(lambda ride, nth: THROTTLED if ride % 7 == 0 and nth < 2 else None)
+
+    published = publish(stream, predictions(1000))
+
+    assert published == publisher.Published(frozenset(), retries=2 * 143)
+    assert sorted(stream.accepted) == list(range(1000))
+    assert stream.calls == [500, 500, 143, 143]
+
+
+def test_an_error_that_no_pause_mends_fails_its_entries_at_once() -> None:
+    stream = FakeStream(lambda ride, nth: "InvalidArgumentException" if ride == 3 else None)
+    clock = Clock(60)
+
+    assert publish(stream, predictions(5), clock) == publisher.Published(frozenset({3}), 0)
+    assert clock.pauses == []
+
+
+def test_retries_end_at_the_deadline() -> None:
+    stream = FakeStream(lambda ride, nth: THROTTLED if ride == 3 else None)
+    clock = Clock(1.0)
+
+    published = publish(stream, predictions(5), clock)
+
+    assert published.refused == {3}
+    assert clock.pauses == [0.05, 0.1, 0.2, 0.4]
+    assert clock.left > 0
+
+
+def test_pauses_grow_to_a_bound_and_no_further() -> None:
+    clock = Clock(12)
+
+    publish(FakeStream(lambda ride, nth: THROTTLED), predictions(1), clock)
+
+    assert clock.pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 2.0]
+
+
+def test_without_time_nothing_is_sent() -> None:
+    stream = FakeStream()
+
+    assert publish(stream, predictions(2), Clock(0)).refused == {0, 1}
+    assert stream.calls == []
+
+
+def test_pauses_are_drawn_anew_in_every_publisher() -> None:
+    send = KinesisPublisher(FakeStream(), "out")  # type: ignore[arg-type]
+    random.seed(0)
+    first = send.uniform(0, 1)
+    random.seed(0)  # as in two clones of one process
+
+    assert send.uniform(0, 1) != first
+
+
+def failing(error: Exception, times: int) -> Any:
+    class Failing(FakeStream):
+        tries = count()
+
+        def put_records(self, *, StreamName: str, Records: Sequence[Any]) -> dict[str, Any]:
+            if next(self.tries) < times:
+                raise error
+            return super().put_records(StreamName=StreamName, Records=Records)
+
+    return Failing()
+
+
+def refusal(code: str, status: int) -> ClientError:
+    return ClientError(
+        {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+        "PutRecords",
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal(THROTTLED, 400),
+        refusal("SomethingNew", 503),
+        EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
+    ],
+)
+def test_a_call_that_failed_in_passing_is_made_again(error: Exception) -> None:
+    stream = failing(error, times=2)
+
+    assert publish(stream, predictions(3)) == publisher.Published(frozenset(), retries=6)
+    assert stream.accepted == [0, 1, 2]
+
+
+def test_a_call_that_is_not_allowed_is_made_once() -> None:
+    stream = failing(refusal("AccessDeniedException", 400), times=1)
+
+    assert publish(stream, predictions(3)).refused == {0, 1, 2}
+    assert stream.accepted == []
+
+
+def test_a_call_without_an_answer_at_the_deadline_counts_as_refused() -> None:
+    release = threading.Event()
+
+    class Stuck(FakeStream):
+        def put_records(self, *, StreamName: str, Records: Sequence[Any]) -> dict[str, Any]:
+            release.wait(10)
+            return super().put_records(StreamName=StreamName, Records=Records)
+
+    send = KinesisPublisher(Stuck(), "out")  # type: ignore[arg-type]
+    left = iter([0.05, 0.05])
+    published = send(predictions(3), lambda: next(left, 0.0))
+
+    assert published.refused == {0, 1, 2}
+    healthy = KinesisPublisher(FakeStream(), "out")  # type: ignore[arg-type]
+    assert healthy(predictions(3), lambda: 1.0).refused == set()
+    release.set()
+
+
+def test_calls_that_are_stuck_do_not_hold_up_the_next_batch() -> None:
+    release = threading.Event()
+    stuck = iter([True] * 4)
+
+    class Recovering(FakeStream):
+        def put_records(self, *, StreamName: str, Records: Sequence[Any]) -> dict[str, Any]:
+            if next(stuck, False):
+                release.wait(10)
+            return super().put_records(StreamName=StreamName, Records=Records)
+
+    send = KinesisPublisher(Recovering(), "out")  # type: ignore[arg-type]
+    left = iter([0.05, 0.05])
+    assert len(send(predictions(2000), lambda: next(left, 0.0)).refused) == 2000
+
+    assert send(predictions(3), lambda: 1.0).refused == set()
+    release.set()
+
+
+@pytest.mark.parametrize("body", [{}, {"Records": []}, {"Records": [{}, {}]}])
+def test_an_answer_that_is_not_kinesis_s_counts_as_none(body: dict[str, Any]) -> None:
+    class Proxy:
+        def put_records(self, **_: Any) -> dict[str, Any]:
+            return body
+
+    assert publish(Proxy(), predictions(3), Clock(0.1)).refused == {0, 1, 2}
+
+
+def test_without_credentials_nothing_is_tried_again() -> None:
+    stream = failing(NoCredentialsError(), times=1)
+    clock = Clock(60)
+
+    assert publish(stream, predictions(3), clock).refused == {0, 1, 2}
+    assert clock.pauses == []
+
+
+def test_the_client_itself_tries_once_and_not_for_long() -> None:
+    config: Any = publisher.connect("out", endpoint_url="http://127.0.0.1:1").client.meta.config
+
+    assert config.retries["total_max_attempts"] == 1
+    assert (config.connect_timeout, config.read_timeout) == (1, 5)
+
+
+def test_an_endpoint_that_was_named_is_the_one_that_is_used() -> None:
+    assert publisher.connect("out", endpoint_url="http://127.0.0.1:1").client.meta.endpoint_url == (
+        "http://127.0.0.1:1"
+    )
+    assert "amazonaws.com" in publisher.connect("out").client.meta.endpoint_url
+
+
+def test_aws_s_own_limits_are_kept() -> None:
+    """PutRecords: 500 records; 10 MiB at AWS, of which 5 are safe everywhere."""
+    assert (publisher.MAX_RECORDS, publisher.MAX_BYTES) == (500, 5 * 2**20)
+
+
+@pytest.mark.parametrize("code", sorted(publisher.PASSING))
+def test_every_passing_error_is_tried_again(code: str) -> None:
+    stream = FakeStream(lambda ride, nth: code if nth == 0 else None)
+
+    assert publish(stream, predictions(2)) == publisher.Published(frozenset(), retries=2)
+
+
+@given(st.lists(st.integers(0, 3_000_000), max_size=20))
+def test_no_call_passes_what_kinesis_takes(sizes: list[int]) -> None:
+    entries = [publisher._Entry("k", bytes(size)) for size in sizes]
+
+    chunks = list(publisher._chunks(entries, range(len(entries))))
+
+    assert [position for chunk in chunks for position in chunk] == list(range(len(entries)))
+    for chunk in chunks:
+        assert len(chunk) == 1 or sum(sizes[n] + 1 for n in chunk) <= publisher.MAX_BYTES
+
+
+CODES = st.sampled_from([None, None, THROTTLED, "InternalFailure", "InvalidArgumentException"])
+
+
+@given(st.lists(st.lists(CODES, max_size=6), max_size=30))
+def test_what_is_not_refused_is_there_and_once(scripts: list[list[str | None]]) -> None:
+    """Each ride meets its own sequence of errors, then success."""
+    stream = FakeStream(lambda ride, nth: scripts[ride][nth] if nth < len(scripts[ride]) else None)
+
+    published = publish(stream, predictions(len(scripts)), Clock(1.0))
+
+    everyone = set(range(len(scripts)))
+    assert sorted(stream.accepted) == sorted(everyone - published.refused)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_service import payloads
+from model_service.kinesis import rejects
+from model_service.kinesis.rejects import Keep, Rejection, S3Rejects
+
+from ..support.factories import SHARD, STREAM_ARN, MemoryRejects, kinesis_record
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@dataclass
+class FakeBucket:
+    """An S3 client that refuses keys with *refuse* in them."""
+
+    refuse: str = "\0"
+    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
+        if self.refuse in Key:
+            raise ClientError({"Error": {"Code": "SlowDown"}}, "PutObject")
+        self.objects[f"{Bucket}/{Key}"] = json.loads(Body)
+
+
+def plenty() -> float:
+    return 60.0
+
+
+def rejection(number: int = 1, shard: str = SHARD, user_record: str = "") -> Rejection:
+    raw = kinesis_record(f"broken {number}", number)
+    raw["eventID"] = raw["eventID"].replace(SHARD, shard)
+    [record] = payloads.read({"Records": [raw]})
+    return Rejection(record, record.event_id + user_record, "data is not base64")
+
+
+def keeper(bucket: FakeBucket, location: str = "s3://bucket/rejects") -> S3Rejects:
+    return S3Rejects(bucket, location, "a_model")  # type: ignore[arg-type]
+
+
+def in_memory(lost: str) -> Keep:
+    return MemoryRejects(lose=frozenset({rejection(2, lost).event_id}))
+
+
+def on_s3(lost: str) -> Keep:
+    return keeper(FakeBucket(refuse=lost))
+
+
+@pytest.mark.parametrize("make", [in_memory, on_s3])
+def test_the_fake_and_the_real_keeper_say_which_positions_are_lost(
+    make: Callable[[str], Keep],
+) -> None:
+    keep = make("shardId-000000000001")
+
+    assert keep([], plenty) == set()
+    assert keep([rejection(1)], plenty) == set()
+    assert keep([rejection(1), rejection(2, "shardId-000000000001"), rejection(3)], plenty) == {1}
+
+
+def test_an_object_is_what_lambda_itself_writes_with_reasons() -> None:
+    bucket = FakeBucket()
+    first, last = rejection(1), rejection(3)
+
+    keeper(bucket)([first, last], plenty)
+
+    [(key, body)] = bucket.objects.items()
+    assert (body["version"], body["requestContext"]["condition"]) == ("1.0", "RidesRejected")
+    assert datetime.fromisoformat(body["timestamp"]).tzinfo is UTC
+    numbers = [r.record.sequence_number for r in (first, last)]
+    assert key == f"bucket/rejects/a_model/ride_events/{SHARD}/{numbers[0]}-{numbers[1]}"
+    assert json.loads(body["payload"]) == {"Records": [first.record.raw, last.record.raw]}
+    assert body["reasons"] == {r.event_id: "data is not base64" for r in (first, last)}
+    assert body["KinesisBatchInfo"] == {
+        "shardId": SHARD,
+        "startSequenceNumber": numbers[0],
+        "endSequenceNumber": numbers[1],
+        "approximateArrivalOfFirstRecord": "2022-06-02T09:18:34.132Z",
+        "approximateArrivalOfLastRecord": "2022-06-02T09:18:34.132Z",
+        "batchSize": 2,
+        "streamArn": STREAM_ARN,
+    }
+
+
+@pytest.mark.parametrize("location", ["s3://bucket", "s3://bucket/"])
+def test_a_bucket_needs_no_prefix(location: str) -> None:
+    bucket = FakeBucket()
+
+    keeper(bucket, location)([rejection()], plenty)
+
+    assert [key.split("/")[:2] for key in bucket.objects] == [["bucket", "a_model"]]
+
+
+def test_user_records_of_one_record_keep_it_once() -> None:
+    first = rejection(1, user_record="#0")
+    second = Rejection(first.record, first.record.event_id + "#4", "another reason")
+
+    kept = rejects.failure([first, second], now=NOW)
+
+    assert len(json.loads(kept["payload"])["Records"]) == 1
+    assert list(kept["reasons"].values()) == ["data is not base64", "another reason"]
+
+
+@given(st.lists(st.sampled_from(["shardId-0", "shardId-1"]), max_size=12))
+def test_every_rejection_is_kept_once(shards: list[str]) -> None:
+    bucket = FakeBucket()
+    rejections = [rejection(n, shard) for n, shard in enumerate(shards)]
+
+    assert keeper(bucket)(rejections, plenty) == set()
+
+    kept = [event_id for body in bucket.objects.values() for event_id in body["reasons"]]
+    assert sorted(kept) == sorted(r.event_id for r in rejections)
+
+
+def test_keeping_twice_is_keeping_once() -> None:
+    bucket = FakeBucket()
+
+    for _ in range(2):
+        keeper(bucket)([rejection(1), rejection(2)], plenty)
+
+    assert len(bucket.objects) == 1
+
+
+def test_records_of_two_streams_are_kept_apart() -> None:
+    bucket = FakeBucket()
+    other = kinesis_record("broken", 2)
+    other["eventSourceARN"] = STREAM_ARN.replace("ride_events", "other_events")
+    [record] = payloads.read({"Records": [other]})
+
+    keeper(bucket)([rejection(1), Rejection(record, record.event_id, "no ride")], plenty)
+
+    assert sorted(key.split("/")[3] for key in bucket.objects) == ["other_events", "ride_events"]
+
+
+class _Failing(FakeBucket):
+    def put_object(self, **_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+
+def test_what_s3_never_answered_is_not_kept() -> None:
+    assert keeper(_Failing())([rejection(1), rejection(2)], plenty) == {0, 1}
+
+
+def test_a_write_that_is_stuck_at_the_deadline_counts_as_lost() -> None:
+    release = threading.Event()
+
+    class Stuck(FakeBucket):
+        def put_object(self, **request: Any) -> None:
+            release.wait(10)
+
+    lost = keeper(Stuck())([rejection(1)], lambda: 0.05)
+    release.set()
+
+    assert lost == {0}

@@ -1,0 +1,765 @@
+"""Replay: what was rejected is found by reason, and answered under its first identity."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ReadTimeoutError
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from local.aws.server import embedded
+from model_service import payloads
+from model_service.kinesis import rejects, telemetry
+from model_service.kinesis.rejects import Rejection, S3Rejects
+from model_service.payloads import Record
+from model_service.scoring import Target
+from model_service.stream import processor
+from operate import invoke, redelivery, replay
+from operate.console import Screen
+from operate.errors import BadInput, Unreadable
+from operate.failed_records import MARK, Found, Shelf, content
+from operate.inventory import look
+from operate.invoke import Answer
+from operate.redelivery import Outcome
+
+from ..support.factories import (
+    SHARD,
+    FakeModel,
+    MemoryPublisher,
+    kinesis_event,
+    kinesis_record,
+    payload,
+)
+from ..support.operate_fakes import ARN, MODEL, FakeLambda, MemoryS3, client_error
+
+BUCKET, LOCATION = "rejects", "s3://rejects/of-a-test"
+REASON = "the model answered outside its range"
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def raws(count: int, shard: str = SHARD, first: int = 1) -> list[dict[str, Any]]:
+    found = [kinesis_record(payload(n), n) for n in range(first, first + count)]
+    return [{**raw, "eventID": raw["eventID"].replace(SHARD, shard)} for raw in found]
+
+
+def rejections(raw: Sequence[dict[str, Any]], reason: str = REASON) -> list[Rejection]:
+    read = payloads.read({"Records": list(raw)})
+    return [Rejection(record, record.event_id, reason) for record in read]
+
+
+def plenty() -> float:
+    return 60.0
+
+
+def reject(s3: Any, raw: Sequence[dict[str, Any]], reason: str = REASON, model: str = MODEL) -> str:
+    """Keep records as the function does; the key."""
+    before = set(keys(s3))
+    assert not S3Rejects(s3, LOCATION, model)(rejections(raw, reason), plenty)
+    [key] = set(keys(s3)) - before
+    return key
+
+
+def give_up(s3: Any, raw: Sequence[dict[str, Any]], name: str = "a", arn: str = ARN) -> str:
+    """Keep records as Lambda itself does; the key."""
+    body = rejects.failure(rejections(raw), now=NOW)
+    del body["reasons"]
+    body["requestContext"] = {"condition": "RetryAttemptsExhausted", "functionArn": f"{arn}:live"}
+    key = f"of-a-test/aws/lambda/1f3e/{SHARD}/2026/11/22/2026-11-22T12.00.00-{name}"
+    s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(body).encode())
+    return key
+
+
+def contents(s3: Any) -> dict[str, tuple[Record, ...]]:
+    """The records of each object that waits."""
+    return {found.key: shelf(s3).read(found).records for found in shelf(s3).find()[0]}
+
+
+def keys(s3: Any) -> list[str]:
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="")
+    return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+
+def shelf(s3: Any) -> Shelf:
+    return Shelf.at(s3, LOCATION)
+
+
+def fine(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """A handler that deals with everything."""
+    print('{"_aws":{},"rejected":[0.0]}')
+    return {"batchItemFailures": []}
+
+
+def run(s3: Any, lambda_: FakeLambda, most: int = 1000) -> Outcome:
+    target = lambda_.connect("ride-duration")
+    lots = look(shelf(s3)).lots
+    return redelivery.replay(
+        shelf(s3), lots, target, most=most, sleep=lambda _: None, advance=lambda _: None
+    )
+
+
+# --- what lies there --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    with embedded() as running:
+        yield running.endpoint
+
+
+@pytest.fixture
+def s3(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of an empty bucket of the embedded AWS, which other clients find, too."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KINESIS"):
+        monkeypatch.setenv(name, aws)
+    client = boto3.client("s3")
+    client.create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    yield client
+    for key in keys(client):
+        client.delete_object(Bucket=BUCKET, Key=key)
+    client.delete_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture(params=["memory", "moto"])
+def either(request: pytest.FixtureRequest) -> Any:
+    """The fake bucket and a real one keep one contract."""
+    return MemoryS3() if request.param == "memory" else request.getfixturevalue("s3")
+
+
+def test_both_kinds_of_object_are_counted_by_reason(either: Any) -> None:
+    reject(either, raws(3))
+    reject(either, raws(2, "shardId-000000000001"), "data is not base64")
+    give_up(either, raws(4, first=10))
+
+    seen = look(shelf(either))
+
+    assert {name: (span.rides, span.objects) for name, span in seen.reasons.items()} == {
+        ("Lambda gave up: RetryAttemptsExhausted", "ride-duration"): (4, 1),
+        (REASON, MODEL): (3, 1),
+        ("data is not base64", MODEL): (2, 1),
+    }
+    assert (len(seen.lots), seen.records, seen.replayed, seen.unreadable) == (3, 9, 0, ())
+
+
+def test_first_and_last_arrival_are_those_of_a_reasons_own_rides() -> None:
+    bucket = MemoryS3()
+    early, late = kinesis_record(payload(1), 1, 1000.0), kinesis_record(payload(2), 2, 2000.0)
+    reject(bucket, [late])
+    reject(bucket, [early], model="a_model")
+    reject(bucket, [kinesis_record(payload(3), 3, 1500.0), kinesis_record(payload(4), 4, 500.0)])
+    reject(bucket, [kinesis_record(payload(5), 5, 9000.0)], "another")
+
+    reasons = look(shelf(bucket)).reasons
+
+    times = {
+        name: (span.first.timestamp(), span.last.timestamp()) for name, span in reasons.items()
+    }
+    assert times == {
+        (REASON, MODEL): (500.0, 2000.0),
+        (REASON, "a_model"): (1000.0, 1000.0),
+        ("another", MODEL): (9000.0, 9000.0),
+    }
+
+
+def test_user_records_of_a_record_are_counted_each() -> None:
+    bucket = MemoryS3()
+    [whole] = rejections(raws(1))
+    users = [Rejection(whole.record, f"{whole.event_id}#{n}", REASON) for n in (0, 4)]
+    S3Rejects(bucket, LOCATION, MODEL)(users, plenty)  # type: ignore[arg-type]
+
+    seen = look(shelf(bucket))
+
+    assert (seen.reasons[REASON, MODEL].rides, seen.records) == (2, 1)
+
+
+def test_where_in_the_bytes_json_broke_makes_no_reason_of_its_own() -> None:
+    bucket = MemoryS3()
+    for n in (1, 2):
+        reject(bucket, raws(1, first=n), f"JSON is malformed (byte {n})")
+
+    assert list(look(shelf(bucket)).reasons) == [("JSON is malformed", MODEL)]
+
+
+def test_a_location_is_a_prefix_of_whole_steps_or_one_key(either: Any) -> None:
+    key = reject(either, raws(1))
+    reject(either, raws(1, first=2))
+    either.put_object(Bucket=BUCKET, Key="of-a-test-of-others/x", Body=b"{}")
+
+    assert len(look(shelf(either)).lots) == 2
+    assert [lot.found.key for lot in look(Shelf.at(either, f"s3://{BUCKET}/{key}")).lots] == [key]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[" * 100_000,
+        b"\xff",
+        b'{"requestContext": {"condition": "x"}, "payload": "{}"}',
+        b'{"requestContext": {"condition": "x"}, "payload": "{\\"Records\\": []}"}',
+        b'{"requestContext": {"condition": "x"}, "payload": "["}',
+    ],
+)
+def test_what_is_no_object_of_records_is_unreadable(body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        content(Found("key", "etag"), body)
+
+
+@given(st.binary())
+def test_any_bytes_are_records_or_unreadable(body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        content(Found("key", "etag"), body)
+
+
+def test_an_object_that_was_replaced_since_it_was_listed_is_unreadable(either: Any) -> None:
+    key = reject(either, raws(1))
+    [found], _ = shelf(either).find()
+    either.put_object(Bucket=BUCKET, Key=key, Body=b"another")
+
+    with pytest.raises(Unreadable, match="PreconditionFailed"):
+        shelf(either).read(found)
+
+
+# --- marks ------------------------------------------------------------------------------------
+
+
+def test_an_object_that_is_dealt_with_is_marked_and_not_replayed_again(either: Any) -> None:
+    key = reject(either, raws(3))
+    once, twice = FakeLambda(fine), FakeLambda(fine)
+
+    first, second = run(either, once), run(either, twice)
+
+    assert (first.objects, first.records, first.remains) == (1, 3, {})
+    assert (second.records, twice.batches) == (0, [])
+    assert [mark for mark in keys(either) if mark.startswith(f"{key}.") and mark.endswith(MARK)]
+    assert shelf(either).find() == ([], 1)
+
+
+def test_what_is_rejected_again_waits_again_under_its_key(either: Any) -> None:
+    key = reject(either, raws(2))
+
+    def rejects_again(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        S3Rejects(either, LOCATION, MODEL)(rejections(event["Records"], "still no good"), plenty)
+        print('{"_aws":{},"rejected":[2.0]}')
+        return {"batchItemFailures": []}
+
+    outcome = run(either, FakeLambda(rejects_again))
+
+    assert (outcome.objects, outcome.rejected) == (1, 2)
+    seen = look(shelf(either))
+    assert [lot.found.key for lot in seen.lots] == [key]
+    assert list(seen.reasons) == [("still no good", MODEL)]
+
+
+# --- rules of delivery ------------------------------------------------------------------------
+
+
+def test_records_of_a_shard_are_replayed_in_their_order() -> None:
+    bucket = MemoryS3()
+    give_up(bucket, raws(2, first=7), "a")  # before the others by its key
+    for first in (5, 1, 3):
+        reject(bucket, raws(2, first=first))
+    lambda_ = FakeLambda(fine)
+
+    run(bucket, lambda_)
+
+    numbers = [identifier.partition(":")[2] for identifier in lambda_.event_ids]
+    assert numbers == sorted(numbers)
+    assert len(numbers) == 8
+
+
+def test_sequence_numbers_are_ordered_as_numbers() -> None:
+    bucket = MemoryS3()
+    for number in ("9", "10", "11"):
+        [raw] = raws(1)
+        raw["kinesis"]["sequenceNumber"] = number
+        reject(bucket, [raw | {"eventID": f"{SHARD}:{number}"}])
+    lambda_ = FakeLambda(fine)
+
+    run(bucket, lambda_)
+
+    assert lambda_.event_ids == [f"{SHARD}:{number}" for number in ("9", "10", "11")]
+
+
+def test_after_a_failure_that_is_reported_it_goes_on_from_there() -> None:
+    bucket = MemoryS3()
+    reject(bucket, raws(5))
+    failing = iter([3, 4])
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        at = next(failing, None)
+        failures = [r["kinesis"]["sequenceNumber"] for r in raws(5)][at:][:1] if at else []
+        return {"batchItemFailures": [{"itemIdentifier": number} for number in failures]}
+
+    lambda_ = FakeLambda(handler)
+    outcome = run(bucket, lambda_)
+
+    assert [len(batch) for batch in lambda_.batches] == [5, 2, 1]
+    assert (outcome.records, outcome.objects, outcome.remains) == (5, 1, {})
+
+
+def test_an_invocation_that_fails_is_repeated_with_half_of_its_records() -> None:
+    bucket = MemoryS3()
+    reject(bucket, raws(8))
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        if len(event["Records"]) > 2:
+            raise TimeoutError("a batch that takes too long")
+        return fine(event, context)
+
+    lambda_ = FakeLambda(handler)
+    outcome = run(bucket, lambda_)
+
+    assert [len(batch) for batch in lambda_.batches] == [8, 4, 2, 2, 2, 2]
+    assert (outcome.records, outcome.remains) == (8, {})
+
+
+def test_an_object_that_gets_no_further_stays_unmarked() -> None:
+    bucket = MemoryS3()
+    bad, good = reject(bucket, raws(2)), reject(bucket, raws(2, first=3))
+    first = raws(1)[0]["kinesis"]["sequenceNumber"]
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        numbers = {record["kinesis"]["sequenceNumber"] for record in event["Records"]}
+        return {"batchItemFailures": [{"itemIdentifier": first}] if first in numbers else []}
+
+    lambda_ = FakeLambda(handler)
+    outcome = run(bucket, lambda_)
+
+    assert list(outcome.remains) == [bad]
+    assert outcome.objects == 1
+    assert len(lambda_.batches) == redelivery.ATTEMPTS + 1
+    assert [found.key for found in shelf(bucket).find()[0]] == [bad]
+    assert good != bad
+
+
+def test_it_stops_where_nothing_gets_on() -> None:
+    bucket = MemoryS3()
+    listed = [reject(bucket, raws(1, first=n)) for n in range(1, 9)]
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        raise ValueError("the model is at fault")
+
+    lambda_ = FakeLambda(handler)
+    outcome = run(bucket, lambda_)
+
+    assert len(lambda_.batches) == redelivery.GIVE_UP * redelivery.ATTEMPTS
+    assert sorted(outcome.remains) == sorted(listed)
+    assert outcome.remains[listed[0]] == "1 records remain: ValueError"
+
+
+def test_it_does_not_stop_while_some_objects_get_on() -> None:
+    bucket = MemoryS3()
+    for n in range(1, 13):
+        reject(bucket, raws(1, first=n))
+    bad = {record["eventID"] for n in (1, 2, 4, 5, 7, 8) for record in raws(1, first=n)}
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        if event["Records"][0]["eventID"] in bad:
+            raise ValueError
+        return fine(event, context)
+
+    outcome = run(bucket, FakeLambda(handler))
+
+    assert (outcome.objects, len(outcome.remains)) == (6, 6)
+
+
+def test_it_does_not_stop_while_objects_get_on_in_part() -> None:
+    bucket = MemoryS3()
+    for n in range(0, 40, 10):
+        reject(bucket, raws(2, first=n))
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        if len(event["Records"]) == 1:
+            raise ValueError
+        second = event["Records"][1]["kinesis"]["sequenceNumber"]
+        return {"batchItemFailures": [{"itemIdentifier": second}]}
+
+    outcome = run(bucket, FakeLambda(handler))
+
+    assert outcome.records == 4
+    assert set(outcome.remains.values()) == {"1 records remain: ValueError"}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        client_error("TooManyRequestsException", 429),
+        client_error("ServiceException", 500),
+        client_error("Anything", 503),
+        client_error(invoke.TOO_LARGE, 413),
+        ReadTimeoutError(endpoint_url="http://127.0.0.1"),
+    ],
+)
+def test_faults_that_may_pass_are_tried_again(fault: Exception) -> None:
+    bucket = MemoryS3()
+    reject(bucket, raws(3))
+
+    outcome = run(bucket, FakeLambda(fine, faults=[fault] * (redelivery.ATTEMPTS - 1)))
+
+    assert (outcome.records, outcome.remains) == (3, {})
+
+
+def test_a_function_that_may_not_be_invoked_ends_it_at_once() -> None:
+    bucket = MemoryS3()
+    reject(bucket, raws(3))
+
+    with pytest.raises(BadInput, match="cannot be invoked"):
+        run(bucket, FakeLambda(fine, faults=[client_error("AccessDeniedException", 403)]))
+
+    assert len(shelf(bucket).find()[0]) == 1
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        None,
+        {},
+        [],
+        "ok",
+        {"batchItemFailures": None},
+        {"batchItemFailures": [{"itemIdentifier": "of another batch"}]},
+        {"batchItemFailures": [{"id": "1"}]},
+    ],
+)
+def test_no_answer_of_this_service_marks_nothing(response: Any) -> None:
+    bucket = MemoryS3()
+    reject(bucket, raws(1))
+
+    outcome = run(bucket, FakeLambda(lambda event, context: response))
+
+    assert outcome.records == 0
+    assert len(shelf(bucket).find()[0]) == 1
+
+
+def test_the_sdk_tries_a_throttled_invocation_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = [429, 503, 200]
+
+    class Service(BaseHTTPRequestHandler):
+        """Lambda, throttled and then out of order for a moment."""
+
+        def do_GET(self) -> None:
+            self.reply(200)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.reply(statuses.pop(0))
+
+        def reply(self, status: int) -> None:
+            body = json.dumps({"FunctionArn": ARN, "batchItemFailures": []}).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    pauses: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time.sleep", pauses.append)
+    with HTTPServer(("127.0.0.1", 0), Service) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{server.server_port}")
+        target = invoke.connect("ride-duration")
+        found = target(payloads.read({"Records": raws(2)}))
+        server.shutdown()
+
+    assert found == Answer(2, "", None)
+    assert (statuses, len(pauses)) == ([], 2)
+
+
+# --- laws -------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 4_000_000), max_size=12), st.integers(1, 5))
+@example([2_500_000] * 5, 5)
+@example([7_000_000, 1, 1], 5)
+@settings(max_examples=40, deadline=None)
+def test_batches_hold_every_record_once_in_order_within_their_bounds(
+    sizes: list[int], most: int
+) -> None:
+    raw = [kinesis_record("A" * size, n) for n, size in enumerate(sizes)]
+    waiting = payloads.read({"Records": raw})
+    batches: list[list[Record]] = []
+
+    rest = waiting
+    while rest:
+        length = redelivery.cut(rest, most)
+        batches.append(rest[:length])
+        rest = rest[length:]
+
+    assert [record for batch in batches for record in batch] == waiting
+    assert all(0 < len(batch) <= most for batch in batches)
+    assert all(len(b) == 1 or len(invoke.event(b)) <= redelivery.BATCH_BYTES + 20 for b in batches)
+
+
+class Killed(BaseException):
+    """As by a signal."""
+
+
+@dataclass
+class Mortal(MemoryS3):
+    """A bucket whose user is killed at its n-th call, before or after it took effect."""
+
+    calls: int = 10**9
+    late: bool = False
+
+    def _life(self) -> None:
+        self.calls -= 1
+        if self.calls == 0:
+            raise Killed
+
+    def put_object(self, **options: Any) -> dict[str, Any]:
+        if not self.late:
+            self._life()
+        found = super().put_object(**options)
+        if self.late:
+            self._life()
+        return found
+
+    def get_object(self, **options: Any) -> dict[str, Any]:
+        self._life()
+        return super().get_object(**options)
+
+
+@dataclass
+class Flaky:
+    """A handler that deals with as many records as *moods* say, or fails."""
+
+    moods: list[int | None]
+    dealt_with: list[str] = field(default_factory=list)
+
+    def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        batch = event["Records"]
+        mood = self.moods.pop() if self.moods else len(batch)
+        if mood is None:
+            raise ValueError("out of order")
+        self.dealt_with += [record["eventID"] for record in batch[:mood]]
+        numbers = [record["kinesis"]["sequenceNumber"] for record in batch[mood:]]
+        return {"batchItemFailures": [{"itemIdentifier": number} for number in numbers[:1]]}
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.sampled_from("01")), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(1, 25), st.booleans()), max_size=4),
+    st.integers(1, 4),
+)
+@settings(max_examples=80, deadline=None)
+def test_killed_anywhere_nothing_is_lost_and_only_the_object_under_way_comes_twice(
+    objects: list[tuple[int, str]], kills: list[tuple[int, bool]], most: int
+) -> None:
+    bucket, handler = Mortal(), Flaky([])
+    for n, (count, shard) in enumerate(objects):
+        reject(bucket, raws(count, f"shardId-00000000000{shard}", first=1 + 10 * n))
+    by_key = {
+        lot.found.key: shelf(bucket).read(lot.found).records for lot in look(shelf(bucket)).lots
+    }
+
+    for bucket.calls, bucket.late in [*kills, (10**9, False)]:
+        lambda_ = FakeLambda(handler)
+        try:
+            run(bucket, lambda_, most)
+        except Killed:
+            continue
+
+    times = Counter(handler.dealt_with)
+    repeated = {key for key, batch in by_key.items() if any(times[r.event_id] > 1 for r in batch)}
+    everything = {record.event_id for batch in by_key.values() for record in batch}
+    assert set(times) == everything
+    assert sum(count - 1 for count in times.values()) <= 5 * len(kills)
+    assert len(repeated) <= len(kills)
+    assert shelf(bucket).find()[0] == []
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=5),
+    st.lists(st.none() | st.integers(0, 6), max_size=40),
+)
+@settings(max_examples=80, deadline=None)
+def test_whatever_a_function_does_an_object_is_marked_only_if_all_of_it_is_dealt_with(
+    counts: list[int], moods: list[int | None]
+) -> None:
+    bucket, handler = MemoryS3(), Flaky(moods)
+    for n, count in enumerate(counts):
+        reject(bucket, raws(count, first=1 + 10 * n))
+    by_key = {
+        lot.found.key: shelf(bucket).read(lot.found).records for lot in look(shelf(bucket)).lots
+    }
+
+    outcome = run(bucket, FakeLambda(handler), most=3)
+
+    waiting = {found.key for found in shelf(bucket).find()[0]}
+    done = {r.event_id for key, batch in by_key.items() if key not in waiting for r in batch}
+    assert done <= set(handler.dealt_with)
+    assert waiting == set(outcome.remains)
+    assert max(Counter(handler.dealt_with).values(), default=0) <= 1
+
+
+def test_what_the_functions_own_line_says_of_rejections_is_read() -> None:
+    report = processor.process(
+        kinesis_event(payload(1), b"bad", b"bad too"),
+        model=FakeModel(),
+        target=Target(),
+        publish=MemoryPublisher(),
+        keep=rejects.discard,
+        time_left=lambda: 60.0,
+    )
+    line = telemetry.log_line(report, target=Target(), version="1", cold_start=True)
+
+    assert invoke.rejected(line.encode()) == 2
+    assert invoke.rejected(f"START\n{line}\nEND\n".encode()[60:]) == 2
+    assert invoke.rejected(b"START RequestId") is None
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+def command(*arguments: str, lambda_: FakeLambda | None = None) -> int:
+    connect = (lambda_ or FakeLambda(fine)).connect
+    return replay.main([LOCATION, *arguments], connect=connect, sleep=lambda _: None)
+
+
+def test_a_listing_says_what_lies_there(s3: Any, capsys: Any) -> None:
+    reject(s3, raws(3))
+    s3.put_object(Bucket=BUCKET, Key="of-a-test/notes.txt", Body=b"mind the gap")
+
+    assert command() == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        f"3 rides in 1 objects, 2022-06-02T09:18:34Z to 2022-06-02T09:18:34Z, {MODEL}: {REASON}",
+        "left alone: of-a-test/notes.txt: it is no object of rejected or failed records",
+        "1 objects with 3 records wait to be replayed; 0 were replayed",
+    ]
+
+
+def test_on_a_terminal_it_is_a_table_and_a_bar(s3: Any) -> None:
+    reject(s3, raws(3), "Expected [bold] - at `$.ride`")
+    shown = io.StringIO()
+    screen = Screen(Console(file=shown, force_terminal=True, width=160))
+
+    screen.survey(look(shelf(s3)))
+    with screen.replaying(3) as advance:
+        advance(3)
+
+    assert "Expected [bold] - at `$.ride`" in shown.getvalue()
+    assert "3/3" in shown.getvalue()
+
+
+def test_a_function_is_not_invoked_unless_that_is_said(s3: Any, capsys: Any) -> None:
+    reject(s3, raws(3))
+    lambda_ = FakeLambda(fine)
+
+    assert command("--function", "ride-duration", lambda_=lambda_) == 0
+    assert "A dry run: ride-duration was not invoked" in capsys.readouterr().out
+    assert lambda_.batches == []
+
+    assert command("--function", "ride-duration", "--yes", lambda_=lambda_) == 0
+    assert "3 records of 1 objects were replayed" in capsys.readouterr().out
+    assert len(lambda_.event_ids) == 3
+
+
+def test_what_remains_is_named_and_is_exit_code_1(s3: Any, capsys: Any) -> None:
+    key = reject(s3, raws(3))
+
+    def handler(event: dict[str, Any], context: Any) -> Any:
+        raise ValueError
+
+    assert command("--function", "f", "--yes", lambda_=FakeLambda(handler)) == 1
+    assert f"remains: {key}: 3 records remain: ValueError" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_is_left_alone_and_is_exit_code_1(s3: Any, capsys: Any) -> None:
+    reject(s3, raws(3))
+    s3.put_object(Bucket=BUCKET, Key="of-a-test/notes.txt", Body=b"mind the gap")
+    lambda_ = FakeLambda(fine)
+
+    assert command("--function", "f", "--yes", lambda_=lambda_) == 1
+    assert "3 records of 1 objects were replayed; 1 objects remain" in capsys.readouterr().out
+    assert len(lambda_.event_ids) == 3
+
+
+def test_rides_that_are_rejected_again_are_exit_code_1(s3: Any, capsys: Any) -> None:
+    reject(s3, raws(3))
+
+    def handler(event: dict[str, Any], context: Any) -> Any:
+        print('{"_aws":{},"rejected":[2.0]}')
+        return {"batchItemFailures": []}
+
+    assert command("--function", "f", "--yes", lambda_=FakeLambda(handler)) == 1
+    assert "2 rides were rejected again" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["s3://no-such-bucket/x"], "cannot be listed"),
+        (["rejects/x"], "rejects/x is not s3://bucket/prefix"),
+        ([LOCATION, "--function", "no-such"], "the function no-such cannot be looked up"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: list[str], sentence: str, s3: Any, capsys: Any
+) -> None:
+    assert replay.main(arguments, connect=FakeLambda(fine).connect) == 2
+
+    captured = capsys.readouterr().err
+    assert sentence in captured
+    assert captured.startswith("replay: ")
+    assert captured.count("\n") == 1
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "ten", "10001", "1e3"])
+def test_a_batch_size_is_a_number_that_lambda_takes(size: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command("--batch-size", size)
+    assert "a whole number from 1 to 10000" in capsys.readouterr().err
+
+
+def test_a_function_that_publishes_nothing_is_refused(s3: Any, capsys: Any) -> None:
+    reject(s3, raws(1))
+    lambda_ = FakeLambda(fine, environment={"TEST_RUN": "True"})
+
+    assert command("--function", "f", "--yes", lambda_=lambda_) == 2
+    assert "publishes nothing" in capsys.readouterr().err
+
+
+def test_what_another_model_or_function_left_is_refused_unless_that_is_said(
+    s3: Any, capsys: Any
+) -> None:
+    reject(s3, raws(1), model="ride_cost_prediction_model")
+    lambda_ = FakeLambda(fine)
+
+    assert command("--function", "f", "--yes", lambda_=lambda_) == 2
+    assert "rejected by ride_cost_prediction_model" in capsys.readouterr().err
+    cost = FakeLambda(fine, environment={"MODEL_NAME": "ride_cost_prediction_model"})
+    assert command("--function", "f", "--yes", lambda_=cost) == 0
+
+    give_up(s3, raws(1), arn=ARN.replace("duration", "cost"))
+    assert command("--function", "f", "--yes", lambda_=lambda_) == 2
+    assert "given up by ride-cost" in capsys.readouterr().err
+    assert command("--function", "f", "--yes", "--from-any", lambda_=lambda_) == 0
+
+
+def test_one_who_interrupts_it_is_told_how_to_go_on(s3: Any, capsys: Any) -> None:
+    reject(s3, raws(1))
+
+    def handler(event: dict[str, Any], context: Any) -> Any:
+        raise KeyboardInterrupt
+
+    assert command("--function", "f", "--yes", lambda_=FakeLambda(handler)) == 130
+    assert "goes on where it ended" in capsys.readouterr().err
+    assert len(shelf(s3).find()[0]) == 1

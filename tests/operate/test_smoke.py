@@ -1,0 +1,274 @@
+"""The smoke test: it passes on a stack that works, and says in words what does not."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from local.aws.event_source import Shard, poll
+from local.aws.kinesis_reader import readers
+from local.aws.server import REGION, Embedded, embedded
+from model_service import rides
+from model_service.errors import RideRejected
+from operate import deployed_stack, smoke
+from operate.errors import BadInput
+from training.pipeline import Result
+
+from ..support.factories import payload
+
+PARTS = ["--input", "ride_events", "--output-stream", "ride_predictions"]
+LOCAL = [*PARTS, "--rejects", "s3://rejects/of-a-test"]
+TEMPLATE = {
+    "Resources": {"Bucket": {"Type": "AWS::S3::Bucket"}},
+    "Outputs": {
+        "RideEventsStreamName": {"Value": "ride_events"},
+        "RidePredictionsStreamName": {"Value": "ride_predictions"},
+        "RejectsLocation": {"Value": "s3://rejects/of-a-test"},
+        "DurationFunctionName": {"Value": "scores-durations"},
+        "CostFunctionName": {"Value": "scores-costs"},
+        "BatchFunctionName": {"Value": "scores-files"},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Embedded]:
+    """A local stack without its function; what one test leaves there is another's old records."""
+    with embedded() as running:
+        kinesis = running.kinesis()
+        for name in ("ride_events", "ride_predictions"):
+            kinesis.create_stream(StreamName=name, ShardCount=2)
+            kinesis.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
+        running.s3().create_bucket(Bucket="rejects")
+        yield running
+
+
+@pytest.fixture
+def aws(server: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All clients find that stack."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    for name in ("", "_S3", "_KINESIS", "_CLOUDFORMATION"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL{name}", server.endpoint)
+
+
+@pytest.fixture
+def handler(aws: None, golden_model: Result, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The real one."""
+    monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
+    monkeypatch.setenv("REJECTS_LOCATION", "s3://rejects/of-a-test")
+    monkeypatch.delitem(sys.modules, "lambda_function", raising=False)
+    found: Callable[..., Any] = importlib.import_module("lambda_function").lambda_handler
+    return found
+
+
+@contextmanager
+def running(handler: Callable[..., Any]) -> Iterator[None]:
+    """What comes onto the input stream goes to *handler*, while the block lasts."""
+    kinesis, stop = boto3.client("kinesis"), Event()
+    summary = kinesis.describe_stream_summary(StreamName="ride_events")
+    shards = [Shard(reader.shard_id, reader) for reader in readers(kinesis, "ride_events")]
+    with ThreadPoolExecutor(1) as threads:
+        polling = threads.submit(
+            poll,
+            shards,
+            handler,
+            stream_arn=summary["StreamDescriptionSummary"]["StreamARN"],
+            batch_size=100,
+            finished=stop.is_set,
+        )
+        try:
+            yield
+        finally:
+            stop.set()
+            polling.result()
+
+
+def put(stream: str, *payloads: bytes) -> None:
+    boto3.client("kinesis").put_records(
+        StreamName=stream,
+        Records=[{"Data": data, "PartitionKey": str(n)} for n, data in enumerate(payloads)],
+    )
+
+
+def test_a_stack_that_works_passes_among_records_of_others(
+    handler: Callable[..., Any], capsys: Any
+) -> None:
+    put("ride_events", payload(1), b"bad", payload("smoke-of-another-run-0"))
+    put("ride_predictions", b"not a prediction", b"[" * 100_000, b'{"model": "m"}')
+
+    with running(handler):
+        assert smoke.main(LOCAL) == 0
+
+    said = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
+    assert said[0] == "sent 10 rides and a broken record to ride_events"
+    assert said[1].startswith(
+        "10 of 10 rides were answered on ride_predictions by ride_duration_prediction_model,"
+    )
+    assert said[2:] == [
+        "the broken record lies under s3://rejects/of-a-test: "
+        "Expected `int` <= 265 - at `$.ride.DOLocationID`",
+        "The stack works.",
+    ]
+
+
+def test_two_runs_at_once_are_not_taken_for_each_other(
+    handler: Callable[..., Any], capsys: Any
+) -> None:
+    with running(handler), ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(smoke.main, LOCAL) for _ in range(2)]
+
+        assert [each.result() for each in both] == [0, 0]
+
+
+def test_a_function_that_rejects_every_ride_fails_it(
+    handler: Callable[..., Any], capsys: Any
+) -> None:
+    def rejecting(event: dict[str, Any], context: Any) -> Any:
+        broken = {"data": "AAAA"}
+        spoilt = [{**r, "kinesis": r["kinesis"] | broken} for r in event["Records"]]
+        return handler({"Records": spoilt}, context)
+
+    with running(rejecting):
+        assert smoke.main([*LOCAL, "--patience", "2"]) == 1
+
+    said = capsys.readouterr().out
+    assert "no prediction came for 10 rides within 2 s" in said
+    assert "the broken record lies under" in said
+    assert said.endswith("The stack does not work.\n")
+
+
+def test_a_stack_without_a_function_fails_it(aws: None, capsys: Any) -> None:
+    assert smoke.main([*LOCAL, "--patience", "1"]) == 1
+
+    said = capsys.readouterr().out
+    assert "no prediction came for 10 rides" in said
+    assert "the broken record did not come to s3://rejects/of-a-test" in said
+
+
+@pytest.fixture
+def known(aws: None) -> Iterator[str]:
+    """The name of the stack with two models."""
+    cloudformation = boto3.client("cloudformation")
+    cloudformation.create_stack(StackName="rides", TemplateBody=json.dumps(TEMPLATE))
+    yield "rides"
+    cloudformation.delete_stack(StackName="rides")
+
+
+def test_a_stack_is_known_by_its_outputs(known: str, capsys: Any) -> None:
+    assert smoke.main(["--stack", known, "--patience", "1"]) == 1
+    assert "sent 10 rides and a broken record to ride_events" in capsys.readouterr().out
+
+
+def test_a_model_that_is_silent_beside_another_fails_it(
+    known: str, handler: Callable[..., Any], capsys: Any
+) -> None:
+    with running(handler):
+        assert smoke.main(["--stack", known, "--patience", "5"]) == 1
+
+    said = capsys.readouterr().out
+    assert "10 of 10 rides were answered on ride_predictions by ride_duration_" in said
+    assert "1 of 2 models answered all rides within 5 s" in said
+    assert said.endswith("The stack does not work.\n")
+
+
+def test_each_model_answers_every_ride_in_whichever_version() -> None:
+    answered = {("m", "1"): {"a"}, ("m", "2"): {"b"}, ("n", "1"): {"a"}, ("o", "1"): {"a", "b"}}
+
+    assert smoke._done(["a", "b"], answered) == {"m", "o"}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "sentence"),
+    [
+        (
+            {"RideEventsStreamName": "a"},
+            "no output RidePredictionsStreamName, RejectsLocation",
+        ),
+        (dict.fromkeys(deployed_stack.OUTPUTS, "none"), "keeps no rejects"),
+    ],
+)
+def test_a_stack_of_another_template_is_refused(outputs: dict[str, str], sentence: str) -> None:
+    class Client:
+        def describe_stacks(self, *, StackName: str) -> Any:
+            listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
+            return {"Stacks": [{"Outputs": listed}]}
+
+    with pytest.raises(BadInput, match=sentence):
+        deployed_stack.deployed(Client(), "rides")
+
+
+def test_a_stack_that_is_not_there_is_refused() -> None:
+    class Client:
+        def describe_stacks(self, *, StackName: str) -> Any:
+            raise ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStacks")
+
+    with pytest.raises(BadInput, match="the stack rides cannot be looked up"):
+        deployed_stack.deployed(Client(), "rides")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "name a --stack"),
+        (PARTS, "name a --stack"),
+        ([*LOCAL, "--stack", "rides"], "name a --stack"),
+        ([*LOCAL, "--input", "no-such"], "the stream no-such cannot be written to"),
+        ([*LOCAL, "--output-stream", "no-such"], "the stream no-such cannot be read"),
+        ([*LOCAL, "--rejects", "s3://no-such/x"], "s3://no-such/x cannot be read"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: list[str], sentence: str, aws: None, capsys: Any
+) -> None:
+    assert smoke.main(arguments) == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith(f"smoke: {sentence}")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--patience", "0"], ["--patience", "soon"], ["--rejects", "rejects/x"]]
+)
+def test_what_is_no_number_or_location_is_refused(arguments: list[str], capsys: Any) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        smoke.main([*LOCAL, *arguments])
+    assert "it takes" in capsys.readouterr().err
+
+
+def test_ten_of_its_records_are_rides_and_the_last_is_not() -> None:
+    *good, broken = smoke.events("smoke-1").items()
+
+    assert [rides.decode(data).ride_id for _, data in good] == [key for key, _ in good]
+    assert len(good) == 10
+    with pytest.raises(RideRejected):
+        rides.decode(broken[1])
+
+
+def test_a_stream_that_is_split_meanwhile_is_read_on(aws: None) -> None:
+    kinesis = boto3.client("kinesis")
+    tail = deployed_stack.Tail(kinesis, "ride_predictions")
+    [shard, *_] = kinesis.list_shards(StreamName="ride_predictions")["Shards"]
+    bounds = shard["HashKeyRange"]
+    middle = (int(bounds["StartingHashKey"]) + int(bounds["EndingHashKey"])) // 2
+    kinesis.split_shard(
+        StreamName="ride_predictions",
+        ShardToSplit=shard["ShardId"],
+        NewStartingHashKey=str(middle),
+    )
+    answer = {"model": "m", "version": "1", "source": {"event_id": "s:1"}}
+    put("ride_predictions", *[json.dumps(answer).encode()] * 40)
+
+    found = [*tail.predictions(), *tail.predictions(), *tail.predictions()]
+
+    assert len(found) == 40

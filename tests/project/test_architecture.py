@@ -1,0 +1,126 @@
+"""The import table: which folder may import which, held with ``==`` so that it cannot rot."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "model_service"
+TOP_LEVEL = ("model_service", "training", "operate", "local", "tools", "benchmarks", "tests")
+
+CORE = "core"
+"""The modules that lie directly in ``model_service``."""
+
+IMPORTS: dict[str, set[str]] = {
+    CORE: set(),
+    "models": {CORE, "web"},
+    "kinesis": {CORE, "stream"},
+    "datasets": {CORE, "batch", "web"},
+    "stream": {CORE, "kinesis"},
+    "web": {CORE},
+    "batch": {CORE, "datasets", "models", "web"},
+}
+"""Folder of ``model_service`` → all the other folders of it that its modules import."""
+
+FREE_OF_IO = {"errors", "settings", "rides", "features", "scoring", "payloads"}
+SLOW_TO_IMPORT = {"boto3", "mlflow", "onnxruntime", "pandas", "sklearn", "skops"}
+
+
+def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
+    """The absolute dotted names that a file of the project imports."""
+    tree = ast.parse(path.read_text())
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    found: set[str] = set()
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def modules() -> list[Path]:
+    found = sorted(PACKAGE.rglob("*.py"))
+    assert len(found) > 40
+    return found
+
+
+def folder(path: Path) -> str:
+    """The folder of ``model_service`` that a module belongs to."""
+    first, *rest = path.relative_to(PACKAGE).with_suffix("").parts
+    return first if rest else CORE
+
+
+def folder_of_name(name: str) -> str | None:
+    """The folder that a dotted name lies in; None where it is not of ``model_service``."""
+    package, *parts = name.split(".")
+    if package != "model_service" or not parts:
+        return None
+    return parts[0] if (PACKAGE / parts[0]).is_dir() else CORE
+
+
+def roots(path: Path, *, top_level_only: bool = False) -> set[str]:
+    return {name.partition(".")[0] for name in imported(path, top_level_only=top_level_only)}
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_each_folder_imports_exactly_what_the_table_says() -> None:
+    found: dict[str, set[str]] = {}
+    for path in modules():
+        names = {folder_of_name(one) for one in imported(path)} - {None, folder(path)}
+        found.setdefault(folder(path), set()).update(one for one in names if one)
+
+    assert found == IMPORTS
+
+
+@pytest.mark.parametrize("path", modules(), ids=name)
+def test_the_service_imports_no_training_and_no_tools(path: Path) -> None:
+    assert not roots(path) & ({*TOP_LEVEL} - {"model_service"} | {"lambda_function"})
+
+
+@pytest.mark.parametrize("top", ["model_service", "training", "local"])
+def test_nothing_imports_the_operators_tools(top: str) -> None:
+    found = {root for path in (ROOT / top).rglob("*.py") for root in roots(path)}
+
+    assert "operate" not in found
+
+
+def test_operators_tools_import_neither_training_nor_emulators() -> None:
+    found = {root for path in (ROOT / "operate").rglob("*.py") for root in roots(path)}
+
+    assert found & {*TOP_LEVEL} == {"model_service", "operate"}
+
+
+@pytest.mark.parametrize("module", sorted(FREE_OF_IO))
+def test_the_core_does_no_input_or_output(module: str) -> None:
+    found = roots(PACKAGE / f"{module}.py")
+
+    assert not found & {"boto3", "botocore", "mlflow", "onnxruntime", "os", "socket", "urllib"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=name)
+def test_slow_libraries_are_imported_inside_the_function_that_needs_them(path: Path) -> None:
+    assert not roots(path, top_level_only=True) & SLOW_TO_IMPORT
+
+
+def test_only_entry_points_read_the_environment() -> None:
+    readers = {
+        name(path)
+        for path in [*modules(), ROOT / "lambda_function.py"]
+        if "environ" in ast.dump(ast.parse(path.read_text())) and "os" in imported(path)
+    }
+
+    # Spark takes the path of its Python from the environment alone.
+    assert readers == {
+        "lambda_function.py",
+        "model_service/batch/__main__.py",
+        "model_service/batch/spark.py",
+    }

@@ -1,0 +1,171 @@
+"""Benchmarks answer every ride; how fast they do is for `make bench` to say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from benchmarks import handler, image, memory, quote, results, rivals, web
+from benchmarks.tutorial import features
+from model_service.features import columns
+from model_service.models import loader as model
+from model_service.rides import Ride
+from model_service.scoring import Target
+from model_service.web import quotes
+from model_service.web.quotes import Models, Served
+from training.model import champion
+from training.pipeline import Result
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", list(handler.STARTS))
+def test_each_way_answers_every_ride(way: str, golden_model: Result) -> None:
+    environ = {**os.environ, **handler.ENVIRONMENT, "MODEL_LOCATION": golden_model.model_location}
+    command = [sys.executable, "-m", "benchmarks.handler", "--turn", way]
+
+    found = json.loads(subprocess.check_output(command, cwd=ROOT, env=environ))
+
+    assert found
+    assert all(milliseconds > 0 for milliseconds in found)
+
+
+def test_without_a_model_there_is_a_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.handler", "--model", str(tmp_path)]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr.endswith("run make model\n")
+
+
+def test_a_benchmark_leaves_the_figures_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "bench" / "results.json"
+    for name, figure in (("handler", 1.0), ("images", 2.0), ("handler", 3.0)):
+        results.save(name, {"figure": figure}, path)
+
+    found = json.loads(path.read_text())
+    assert {name: found[name]["figure"] for name in found} == {"handler": 3.0, "images": 2.0}
+
+
+def test_the_tutorial_gets_the_base_and_the_versions_of_ours() -> None:
+    lock = json.loads((ROOT / "Pipfile.lock").read_text())
+    dockerfile = (ROOT / "benchmarks/tutorial/Dockerfile").read_text()
+
+    constraints = image.constraints(lock).splitlines()
+    for name in ("mlflow", "scikit-learn", "skops", "boto3"):
+        assert name in dockerfile
+        assert any(line.startswith(f"{name}==") for line in constraints)
+    assert f"FROM {image.BASE}\n" in dockerfile
+    assert f"={image.BASE}\n" in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_table_has_the_share_of_the_tutorial() -> None:
+    figures = {
+        "onnx": {"added_mb": 200.0, "start_ms_all": 500.0, "start_ms_0.3": 2000.0},
+        "tutorial": {"added_mb": 800.0, "start_ms_all": 5000.0, "start_ms_0.3": 20000.0},
+    }
+
+    assert image.table(figures).splitlines()[2:] == [
+        "| `onnx`, ONNX | 200 MB (0.25) | 0.50 s (0.10) | 2.00 s (0.10) |",
+        "| the tutorial's, scikit-learn | 800 MB | 5.00 s | 20.00 s |",
+    ]
+
+
+def test_a_champion_without_onnx_is_left_to_mlflow(golden_model: Result, tmp_path: Path) -> None:
+    copy = image.without_onnx(Path(golden_model.model_location), tmp_path / "copy")
+
+    assert model.load(str(copy)).flavour == "sklearn"
+
+
+def test_without_a_model_images_are_not_measured(tmp_path: Path) -> None:
+    assert image.fault(tmp_path) == f"there is no model in {tmp_path}: run make model"
+
+
+RIVALS = {"constant": rivals.constant, "bare": rivals.bare, "tutorial": rivals.tutorial}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rival", list(RIVALS))
+def test_each_rival_of_the_web_service_answers_a_ride(
+    rival: str, golden_model: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
+    client = RIVALS[rival]().test_client()
+
+    answer = client.post("/predict", json=web.rides()[0])
+
+    assert answer.status_code == 200
+    assert 0 < answer.get_json()["duration"] < 120
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(web.missing()), reason="needs wrk and hey")
+def test_the_web_service_is_asked_and_its_memory_read(golden_model: Result) -> None:
+    model = Path(golden_model.model_location)
+
+    with web.server(web.WAYS["one"], model, model) as at:
+        turn = web.turn(at, 1)
+        before, after = memory.memory(at.pid), memory.memory(at.pid)
+
+    assert turn.per_second > 10
+    assert turn.cpu_us > 10
+    assert 0 < turn.p50_ms <= turn.p99_ms
+    assert 0 < after.workers_alone < after.pss < after.rss
+    assert abs(after.rss - before.rss) < 50
+
+
+def test_mlflow_is_asked_for_the_columns_that_the_model_names(golden_model: Result) -> None:
+    [body] = web.split(Path(golden_model.model_location), web.rides()[:1])
+    asked = json.loads(body)["dataframe_split"]
+
+    assert asked["columns"] == list(champion.INPUTS)
+    assert len(asked["data"][0]) == len(champion.INPUTS)
+
+
+def test_a_share_is_of_the_same_round() -> None:
+    found = {
+        "one": [web.Turn(100, 10, 1, 2), web.Turn(300, 10, 1, 2), web.Turn(300, 10, 1, 2)],
+        "constant": [web.Turn(200, 5, 1, 2), web.Turn(400, 5, 1, 2), web.Turn(400, 5, 1, 2)],
+    }
+
+    figures = web.figures(found)
+
+    assert figures["one"]["of_constant"] == 0.75
+    assert figures["one"]["of_constant_by_cpu"] == 0.5
+    assert web.table(figures).splitlines()[2:] == [
+        "| this service, one model | 300 | 10 µs | 1.0 ms | 2.0 ms |  |  |",
+        "| a constant | 400 | 5 µs | 1.0 ms | 2.0 ms | 0.75 (0.50) |  |",
+    ]
+
+
+def test_the_parts_of_a_quote_are_timed(golden_model: Result) -> None:
+    served = Served(model.load(golden_model.model_location), Target())
+    parts = quote.parts(Models(served, served))
+    asked = quotes.decode(json.dumps(web.rides()[0]).encode(), datetime.now(UTC))
+
+    [one], [two] = (parts[f"a quote, {models}"](asked) for models in ("one model", "two models"))
+
+    assert two.duration == two.cost == one.duration
+    assert all(quote.microseconds(part, [asked]) > 0 for part in parts.values())
+
+
+def test_without_models_the_web_service_is_not_measured(tmp_path: Path) -> None:
+    assert web.fault(tmp_path, tmp_path) == f"there is no model in {tmp_path}: run make model"
+
+
+def test_the_tutorial_makes_the_features_that_the_champion_was_trained_on() -> None:
+    ride = {"PULocationID": 130, "DOLocationID": 132, "trip_distance": 3.66}
+    moment = datetime(2021, 3, 1, 8, 15)
+
+    row = features.row(ride, moment, features.places(handler.ZONES))
+
+    expected = champion.frame(columns([Ride(130, 132, 3.66, moment)])).iloc[0].to_dict()
+    assert row == pytest.approx(expected, abs=1e-5)

@@ -1,0 +1,710 @@
+"""The template, as what CloudFormation makes of it: laws of a stack, each a function of it.
+
+`tests.mutate_template` takes settings, dimensions and permissions away one by one and runs these.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import pytest
+
+from model_service.kinesis import telemetry
+from model_service.scoring import Target
+from model_service.settings import Settings
+from model_service.stream import processor as stream
+from operate.deployed_stack import OUTPUTS, SCORER
+
+from .. import mutate_template
+from ..support import stacks
+from ..support.factories import FakeModel, MemoryPublisher, MemoryRejects, kinesis_event, payload
+from ..support.stacks import ROOT, SAM_PYTHON, Stack
+
+pytestmark = pytest.mark.skipif(
+    not SAM_PYTHON.exists(),
+    reason="needs the SAM CLI: make tools/sam/.venv/installed",
+)
+
+MODELS = ("Duration", "Cost")
+NAMES = {"Duration": "ride_duration_prediction_model", "Cost": "ride_cost_prediction_model"}
+
+NO_VARIABLES = {
+    "MODEL_BUCKET": "the older way to say MODEL_LOCATION",
+    "MLFLOW_EXPERIMENT_ID": "see MODEL_BUCKET",
+    "RUN_ID": "see MODEL_BUCKET; a model on S3 says itself what it is",
+    "KINESIS_ENDPOINT_URL": "deployed, it is AWS that is meant",
+}
+
+DIMENSIONS_OF_AWS = {
+    ("AWS/Lambda", "ConcurrentExecutions"): "FunctionName",
+    ("AWS/Lambda", "DestinationDeliveryFailures"): "FunctionName",
+    ("AWS/Lambda", "DroppedEventCount"): "EventSourceMappingUUID",
+    ("AWS/Lambda", "Duration"): "FunctionName",
+    ("AWS/Lambda", "Errors"): "FunctionName",
+    ("AWS/Lambda", "FailedInvokeEventCount"): "EventSourceMappingUUID",
+    ("AWS/Lambda", "Invocations"): "FunctionName",
+    ("AWS/Lambda", "IteratorAge"): "FunctionName",
+    ("AWS/Lambda", "OnFailureDestinationDeliveredEventCount"): "EventSourceMappingUUID",
+    ("AWS/Lambda", "Throttles"): "FunctionName",
+    ("AWS/Kinesis", "IncomingRecords"): "StreamName",
+    ("AWS/Kinesis", "PutRecords.FailedRecords"): "StreamName",
+    ("AWS/Kinesis", "PutRecords.ThrottledRecords"): "StreamName",
+    ("AWS/Kinesis", "PutRecords.TotalRecords"): "StreamName",
+    ("AWS/Kinesis", "WriteProvisionedThroughputExceeded"): "StreamName",
+    ("AWS/Firehose", "DeliveryToS3.DataFreshness"): "DeliveryStreamName",
+    ("AWS/Firehose", "ExecuteProcessing.Success"): "DeliveryStreamName",
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): "QueueName",
+}
+
+READ_A_STREAM = {
+    "kinesis:DescribeStream",
+    "kinesis:GetRecords",
+    "kinesis:GetShardIterator",
+    "kinesis:ListShards",
+}
+
+
+def scorer_may(model: str) -> dict[str, set[str]]:
+    """By resource."""
+    prefix = f"arn:aws:s3:::models/1/{model.lower()}/*"
+    return {
+        "<RideEventsStream.Arn>": READ_A_STREAM | {"kinesis:DescribeStreamSummary"},
+        "<PredictionsStream.Arn>": {"kinesis:PutRecords"},
+        f"<RejectsBucket.Arn>/rejects/{NAMES[model]}/*": {"s3:PutObject"},  # model_service.rejects
+        "<RejectsBucket.Arn>/aws/lambda/*": {"s3:PutObject"},  # the mapping, for what it gives up
+        "<RejectsBucket.Arn>": {"s3:ListBucket"},  # the mapping asks for it too
+        "<Key.Arn>": {"kms:Decrypt", "kms:GenerateDataKey"},
+        f"<{model}Logs.Arn>": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        prefix: {"s3:GetObject"},
+        "arn:aws:s3:::models": {"s3:ListBucket"},
+        "arn:aws:kms:eu-west-1:000000000000:key/models": {"kms:Decrypt"},
+    }
+
+
+def archive_may(stream_id: str, name: str) -> dict[str, set[str]]:
+    objects = {"s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"}
+    call = {"lambda:GetFunctionConfiguration", "lambda:InvokeFunction"}
+    return {
+        f"<{stream_id}.Arn>": READ_A_STREAM,
+        "<ArchiveBucket.Arn>": {
+            "s3:GetBucketLocation",
+            "s3:ListBucket",
+            "s3:ListBucketMultipartUploads",
+        },
+        f"<ArchiveBucket.Arn>/{name}/*": objects,
+        f"<ArchiveBucket.Arn>/failed/{name}/*": objects,
+        "<Key.Arn>": {"kms:Decrypt", "kms:GenerateDataKey"},
+        "<ArchiveFunction.Arn>": call,
+        "<ArchiveFunction.Arn>:$LATEST": call,
+        "<ArchiveLogs.Arn>": {"logs:PutLogEvents"},
+    }
+
+
+SHIFT = {"lambda:GetAlias", "lambda:GetProvisionedConcurrencyConfig", "lambda:UpdateAlias"}
+
+MAY: dict[str, dict[str, set[str]]] = {
+    "DurationScorerRole": scorer_may("Duration"),
+    "CostScorerRole": scorer_may("Cost"),
+    "RideEventsArchiveRole": archive_may("RideEventsStream", "ride_events"),
+    "PredictionsArchiveRole": archive_may("PredictionsStream", "ride_predictions"),
+    "ArchiveFunctionRole": {"<ArchiveLogs.Arn>": {"logs:CreateLogStream", "logs:PutLogEvents"}},
+    "BatchFunctionRole": {
+        "<ArchiveBucket.Arn>": {"s3:ListBucket"},
+        "<ArchiveBucket.Arn>/ride_events/*": {"s3:GetObject"},
+        "<ArchiveBucket.Arn>/scored/*": {
+            "s3:AbortMultipartUpload",
+            "s3:DeleteObject",
+            "s3:GetObject",
+            "s3:PutObject",
+        },
+        "<Key.Arn>": {"kms:Decrypt", "kms:GenerateDataKey"},
+        "<BatchLogs.Arn>": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        "<BatchGivenUpQueue.Arn>": {"sqs:SendMessage"},
+        "arn:aws:s3:::models/1/duration/*": {"s3:GetObject"},
+        "arn:aws:s3:::models/1/cost/*": {"s3:GetObject"},
+        "arn:aws:s3:::models": {"s3:ListBucket"},
+        "arn:aws:kms:eu-west-1:000000000000:key/models": {"kms:Decrypt"},
+    },
+    "BatchScheduleRole": {
+        "<BatchFunction.Arn>": {"lambda:InvokeFunction"},
+        "<BatchGivenUpQueue.Arn>": {"sqs:SendMessage"},
+    },
+    "DeploymentRole": {
+        "arn:aws:cloudwatch:eu-west-1:000000000000:alarm:*": {"cloudwatch:DescribeAlarms"},
+        "<DurationScorer.Arn>": SHIFT,
+        "<DurationScorer.Arn>:live": SHIFT,
+        "<CostScorer.Arn>": SHIFT,
+        "<CostScorer.Arn>:live": SHIFT,
+    },
+}
+"""All that each role may do, no less and no more."""
+
+WILDCARDS = {
+    ("Key", "TheAccountDecidesByIam"): "a key's own policy; * is this key, kms:* the account's due",
+    ("Key", "AlarmsMayBePublished"): "a key's own policy; * is this key",
+    ("Key", "LogsMayBeWritten"): "a key's own policy; * is this key",
+    ("RejectsBucketPolicy", "NothingWithoutTls"): "it denies",
+    ("ArchiveBucketPolicy", "NothingWithoutTls"): "it denies",
+}
+"""Where AWS has no other way than `*`, and why."""
+
+
+@pytest.fixture
+def stack() -> Stack:
+    return stacks.stack()
+
+
+@cache
+def run_line() -> dict[str, Any]:
+    """What a run on a schedule logs."""
+    found: dict[str, Any] = json.loads(
+        telemetry.run_line(
+            done_at=datetime.now(UTC), scored=1, rejected={"a": 1}, seconds=1.0, delay_seconds=2.0
+        )
+    )
+    return found
+
+
+@cache
+def line() -> dict[str, Any]:
+    """What the function logs of a batch with a good and a bad ride."""
+    report = stream.process(
+        kinesis_event(payload(1), b"{}"),
+        model=FakeModel(),
+        target=Target(),
+        publish=MemoryPublisher(),
+        keep=MemoryRejects(),
+        time_left=lambda: 60.0,
+    )
+    logged = telemetry.log_line(report, target=Target(), version="Test123", cold_start=False)
+    found: dict[str, Any] = json.loads(logged)
+    return found
+
+
+def each(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+# --- the event source mapping ---------------------------------------------------------------
+
+
+def test_every_setting_of_the_mapping_is_explicit(stack: Stack) -> None:
+    mappings = stack.of_type("AWS::Lambda::EventSourceMapping")
+    assert sorted(mappings) == ["CostScorerRides", "DurationScorerRides"]
+
+    for model in MODELS:
+        assert mappings[f"{model}ScorerRides"] == {
+            "EventSourceArn": "<RideEventsStream.Arn>",
+            "FunctionName": f"<{model}ScorerAliaslive>",
+            "StartingPosition": "TRIM_HORIZON",
+            "BatchSize": 1000,
+            "MaximumBatchingWindowInSeconds": 1,
+            "ParallelizationFactor": 1,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            "BisectBatchOnFunctionError": True,
+            "MaximumRetryAttempts": -1,
+            "MaximumRecordAgeInSeconds": 6 * 60 * 60,
+            "DestinationConfig": {"OnFailure": {"Destination": "<RejectsBucket.Arn>"}},
+            "MetricsConfig": {"Metrics": ["EventCount"]},
+        }
+
+
+def test_a_batch_is_given_up_before_the_stream_forgets_it(stack: Stack) -> None:
+    mapping = stack.of_type("AWS::Lambda::EventSourceMapping")["DurationScorerRides"]
+    rides = stack.of_type("AWS::Kinesis::Stream")["RideEventsStream"]
+
+    assert mapping["MaximumRecordAgeInSeconds"] < rides["RetentionPeriodHours"] * 60 * 60
+
+
+# --- the functions --------------------------------------------------------------------------
+
+
+def test_every_setting_is_a_variable_or_deliberately_not(stack: Stack) -> None:
+    functions = stack.of_type("AWS::Lambda::Function")
+    settings = {field.name.upper() for field in fields(Settings)}
+    assert NO_VARIABLES.keys() < settings
+
+    for model in MODELS:
+        variables = functions[f"{model}Scorer"]["Environment"]["Variables"]
+        assert variables.keys() == settings - NO_VARIABLES.keys()
+
+
+def test_the_variables_are_settings_that_the_function_starts_with(stack: Stack) -> None:
+    for model in MODELS:
+        function = stack.of_type("AWS::Lambda::Function")[f"{model}Scorer"]
+        variables = {name: str(text) for name, text in function["Environment"]["Variables"].items()}
+
+        settings = Settings.from_env(variables)
+
+        assert settings.model_path == f"s3://models/1/{model.lower()}"
+        assert settings.model_name == NAMES[model]
+        assert settings.predictions_stream_name == "<PredictionsStream>"
+        assert settings.rejects_location == "s3://<RejectsBucket>/rejects"
+        assert not settings.test_run
+        assert not settings.return_predictions
+
+
+def test_metrics_are_not_lost_to_a_level_of_logging(stack: Stack) -> None:
+    for function in stack.of_type("AWS::Lambda::Function").values():
+        assert function["LoggingConfig"]["LogFormat"] == "JSON"
+        assert function["LoggingConfig"]["ApplicationLogLevel"] in ("TRACE", "DEBUG", "INFO")
+
+
+def test_logs_are_forgotten_in_time(stack: Stack) -> None:
+    groups = stack.of_type("AWS::Logs::LogGroup")
+    for function in stack.of_type("AWS::Lambda::Function").values():
+        group = groups[function["LoggingConfig"]["LogGroup"].strip("<>")]
+        assert group["RetentionInDays"] == 30
+        assert group["KmsKeyId"] == "<Key.Arn>"
+
+
+def test_a_new_version_takes_over_bit_by_bit_and_alarms_roll_it_back(stack: Stack) -> None:
+    alarms = stack.of_type("AWS::CloudWatch::Alarm")
+    groups = stack.of_type("AWS::CodeDeploy::DeploymentGroup")
+    for model in MODELS:
+        group = groups[f"{model}ScorerDeploymentGroup"]
+        named = {alarm["Name"].strip("<>") for alarm in group["AlarmConfiguration"]["Alarms"]}
+
+        assert group["DeploymentConfigName"] == "CodeDeployDefault.LambdaCanary10Percent10Minutes"
+        assert named == {f"{model}{name}" for name in ("Errors", "Rejects", "ToRetry", "Latency")}
+        assert named < alarms.keys()
+        assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+
+
+def test_the_runbook_says_which_alarms_refuse_a_new_version(stack: Stack) -> None:
+    runbook = (ROOT / "docs/runbook.md").read_text()
+    [sentence] = re.findall(r"\*\*While (.*?) is on, CodeDeploy refuses", runbook)
+
+    group = stack.of_type("AWS::CodeDeploy::DeploymentGroup")["DurationScorerDeploymentGroup"]
+    refusing = {alarm["Name"].strip("<>") for alarm in group["AlarmConfiguration"]["Alarms"]}
+    assert {f"Duration{name}" for name in re.findall(r"`(\w+)`", sentence)} == refusing
+
+
+def test_snapstart_is_off_until_it_is_asked_for(stack: Stack) -> None:
+    assert stack.resources["DurationScorer"]["Properties"]["SnapStart"] == {"ApplyOn": "None"}
+
+
+# --- permissions ----------------------------------------------------------------------------
+
+
+def test_each_role_may_do_what_it_has_to_and_nothing_else(stack: Stack) -> None:
+    may: dict[str, dict[str, set[str]]] = {}
+    for role, statement in stack.statements():
+        assert statement["Effect"] == "Allow"
+        for resource in each(statement["Resource"]):
+            may.setdefault(role, {}).setdefault(resource, set()).update(each(statement["Action"]))
+
+    assert may == MAY
+
+
+def test_roles_are_assumed_by_the_services_they_are_for(stack: Stack) -> None:
+    services = {
+        "ArchiveFunctionRole": "lambda.amazonaws.com",
+        "BatchFunctionRole": "lambda.amazonaws.com",
+        "BatchScheduleRole": "scheduler.amazonaws.com",
+        "CostScorerRole": "lambda.amazonaws.com",
+        "DurationScorerRole": "lambda.amazonaws.com",
+        "DeploymentRole": "codedeploy.amazonaws.com",
+        "PredictionsArchiveRole": "firehose.amazonaws.com",
+        "RideEventsArchiveRole": "firehose.amazonaws.com",
+    }
+    for name, role in stack.of_type("AWS::IAM::Role").items():
+        assert "ManagedPolicyArns" not in role
+        [statement] = role["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": services.pop(name)}
+    assert not services
+
+
+def test_rejects_go_to_a_bucket_of_this_account_and_models_are_listed_by_prefix(
+    stack: Stack,
+) -> None:
+    for role, statement in stack.statements():
+        if not role.endswith("ScorerRole"):
+            continue
+        conditions = statement.get("Condition", {}).get("StringEquals", {})
+        if any(resource.startswith("<RejectsBucket") for resource in each(statement["Resource"])):
+            assert conditions == {"s3:ResourceAccount": "000000000000"}
+        elif each(statement["Action"]) == ["s3:ListBucket"]:
+            assert conditions == {"s3:prefix": f"1/{role.removesuffix('ScorerRole').lower()}/"}
+
+
+def test_nothing_is_a_wildcard_but_where_there_is_no_other_way(stack: Stack) -> None:
+    found = {
+        (name, statement.get("Sid", ""))
+        for name, statement in all_statements(stack)
+        if any("*" in action for action in each(statement["Action"]))
+        or "*" in each(statement.get("Resource", []))
+    }
+
+    assert found == WILDCARDS.keys()
+
+
+def all_statements(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from stack.statements()
+    for kind, field in (
+        ("AWS::S3::BucketPolicy", "PolicyDocument"),
+        ("AWS::SNS::TopicPolicy", "PolicyDocument"),
+        ("AWS::KMS::Key", "KeyPolicy"),
+    ):
+        for name, properties in stack.of_type(kind).items():
+            for statement in properties[field]["Statement"]:
+                yield name, statement
+
+
+# --- what is kept ---------------------------------------------------------------------------
+
+
+def test_streams_are_encrypted(stack: Stack) -> None:
+    for properties in stack.of_type("AWS::Kinesis::Stream").values():
+        assert properties["StreamEncryption"] == {"EncryptionType": "KMS", "KeyId": "<Key.Arn>"}
+
+
+def test_buckets_are_encrypted_private_and_forget(stack: Stack) -> None:
+    days = {"RejectsBucket": 30, "ArchiveBucket": 90}
+    policies = stack.of_type("AWS::S3::BucketPolicy")
+    for name, bucket in stack.of_type("AWS::S3::Bucket").items():
+        [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule["ServerSideEncryptionByDefault"] == {
+            "SSEAlgorithm": "aws:kms",
+            "KMSMasterKeyID": "<Key.Arn>",
+        }
+        assert list(bucket["PublicAccessBlockConfiguration"].values()) == [True] * 4
+        [forget] = bucket["LifecycleConfiguration"]["Rules"]
+        assert (forget["Status"], forget["ExpirationInDays"]) == ("Enabled", days.pop(name))
+        [deny] = policies[f"{name}Policy"]["PolicyDocument"]["Statement"]
+        assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "s3:*")
+        assert deny["Resource"] == [f"<{name}.Arn>", f"<{name}.Arn>/*"]
+        assert deny["Condition"] == {"Bool": {"aws:SecureTransport": False}}
+    assert not days
+
+
+def test_what_holds_data_outlives_the_stack(stack: Stack) -> None:
+    kinds = {"AWS::S3::Bucket", "AWS::Kinesis::Stream", "AWS::KMS::Key"}
+    for resource in stack.resources.values():
+        if resource["Type"] in kinds:
+            assert resource["DeletionPolicy"] == "RetainExceptOnCreate"
+            assert resource["UpdateReplacePolicy"] == "Retain"
+
+
+def test_both_streams_are_archived_by_the_hour(stack: Stack) -> None:
+    archives = stack.of_type("AWS::KinesisFirehose::DeliveryStream")
+    for archive, name in (("RideEvents", "ride_events"), ("Predictions", "ride_predictions")):
+        properties = archives[f"{archive}Archive"]
+        source = properties["KinesisStreamSourceConfiguration"]
+        to = properties["ExtendedS3DestinationConfiguration"]
+        [processor] = to["ProcessingConfiguration"]["Processors"]
+        parameters = {p["ParameterName"]: p["ParameterValue"] for p in processor["Parameters"]}
+
+        assert source["KinesisStreamARN"] == f"<{archive}Stream.Arn>"
+        assert to["BucketARN"] == "<ArchiveBucket.Arn>"
+        assert to["Prefix"] == f"{name}/!{{timestamp:yyyy/MM/dd/HH}}/"
+        assert to["ErrorOutputPrefix"].startswith(f"failed/{name}/")
+        assert parameters["LambdaArn"] == "<ArchiveFunction.Arn>"
+        assert parameters["BufferSizeInMBs"] == "0.5"  # test_archive_function says why
+        for role in (source["RoleARN"], to["RoleARN"], parameters["RoleArn"]):
+            assert role == f"<{archive}ArchiveRole.Arn>"
+    command = stack.of_type("AWS::Lambda::Function")["ArchiveFunction"]["ImageConfig"]["Command"]
+    assert command == ["archive_function.lambda_handler"]
+
+
+# --- what operators see ---------------------------------------------------------------------
+
+
+def test_alarms_and_dashboards_name_metrics_that_exist_by_their_dimensions(stack: Stack) -> None:
+    [directive] = line()["_aws"]["CloudWatchMetrics"]
+    emitted = {metric["Name"] for metric in directive["Metrics"]}
+    assert {"model", "service"} in [set(names) for names in directive["Dimensions"]]
+    [of_runs] = run_line()["_aws"]["CloudWatchMetrics"]
+    emitted_by_runs = {metric["Name"] for metric in of_runs["Metrics"]}
+    assert [{*names} for names in of_runs["Dimensions"]] == [{"door", "service"}]
+    assert line()["service"] == telemetry.SERVICE
+
+    for where, model, namespace, metric, dimensions in watched(stack):
+        if namespace == of_runs["Namespace"] and where.startswith("Batch"):
+            assert metric in emitted_by_runs, where
+            assert dimensions == {"service": run_line()["service"], "door": run_line()["door"]}
+        elif namespace == directive["Namespace"]:
+            assert metric in emitted, where
+            assert dimensions == {"service": telemetry.SERVICE, "model": NAMES[model]}, where
+        else:
+            [(name, value)] = dimensions.items()
+            assert name == DIMENSIONS_OF_AWS[namespace, metric], where
+            assert value in watchable(name, model or where), where
+
+
+def watchable(dimension: str, model: str) -> set[str]:
+    """What a dimension may be for an alarm or dashboard of a model, or of the streams."""
+    return {
+        "FunctionName": {f"<{model}Scorer>", "<BatchFunction>"},
+        "QueueName": {"<BatchGivenUpQueue.QueueName>"},
+        "EventSourceMappingUUID": {f"<{model}ScorerRides>"},
+        "StreamName": {"<RideEventsStream>", "<PredictionsStream>"},
+        "DeliveryStreamName": {"<RideEventsArchive>", "<PredictionsArchive>"},
+    }[dimension]
+
+
+def watched(stack: Stack) -> Iterator[tuple[str, str, str, str, dict[str, str]]]:
+    """Where, of which model, namespace, metric and dimensions."""
+    for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
+        for metric in alarm_metrics(alarm):
+            dimensions = {d["Name"]: d["Value"] for d in metric.get("Dimensions", [])}
+            yield name, model_of(name), metric["Namespace"], metric["MetricName"], dimensions
+    for name, dashboard in stack.of_type("AWS::CloudWatch::Dashboard").items():
+        for widget in json.loads(dashboard["DashboardBody"])["widgets"]:
+            for row in widget["properties"].get("metrics", []):
+                if isinstance(row[0], str):
+                    namespace, metric, *rest = row[:-1]
+                    dimensions = dict(zip(rest[::2], rest[1::2], strict=True))
+                    yield name, model_of(name), namespace, metric, dimensions
+
+
+def model_of(name: str) -> str:
+    return next((model for model in MODELS if name.startswith(model)), "")
+
+
+def alarm_metrics(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    if "Metrics" not in alarm:
+        return [alarm]
+    return [entry["MetricStat"]["Metric"] for entry in alarm["Metrics"] if "MetricStat" in entry]
+
+
+ALARMS = {
+    "IteratorAge": {"IteratorAge"},
+    "Errors": {"Errors"},
+    "Throttles": {"Throttles"},
+    "GivenUp": {"OnFailureDestinationDeliveredEventCount"},
+    "Dropped": {"DroppedEventCount"},
+    "DestinationFailures": {"DestinationDeliveryFailures"},
+    "ToRetry": {"to_retry"},
+    "Latency": {"latency_ms"},
+    "Rejects": {"received", "rejected"},
+    "MeanPrediction": {"prediction_mean"},
+    "Silence": {"IncomingRecords", "received"},
+}
+OF_STREAMS = {
+    "Throttled": ("WriteProvisionedThroughputExceeded", "Stream"),
+    "ArchiveLate": ("DeliveryToS3.DataFreshness", "Archive"),
+    "ArchiveFails": ("ExecuteProcessing.Success", "Archive"),
+}
+OF_RUNS = {
+    "BatchMissing": {"batch_runs"},
+    "BatchLate": {"batch_delay_seconds"},
+    "BatchRejects": {"batch_rows", "batch_rejected"},
+    "BatchGivenUp": {"ApproximateNumberOfMessagesVisible"},
+}
+
+
+def test_every_alarm_watches_what_its_name_says(stack: Stack) -> None:
+    alarms = stack.of_type("AWS::CloudWatch::Alarm")
+    expected = {f"{model}{name}" for model in MODELS for name in ALARMS}
+    expected |= {f"{which}{name}" for which in ("RideEvents", "Predictions") for name in OF_STREAMS}
+    assert alarms.keys() == expected | OF_RUNS.keys()
+
+    for model in MODELS:
+        for name, metrics in ALARMS.items():
+            found = {metric["MetricName"] for metric in alarm_metrics(alarms[f"{model}{name}"])}
+            assert found == metrics
+    for name, metrics in OF_RUNS.items():
+        assert {metric["MetricName"] for metric in alarm_metrics(alarms[name])} == metrics
+    for which in ("RideEvents", "Predictions"):
+        for name, (metric, watched_thing) in OF_STREAMS.items():
+            alarm = alarms[f"{which}{name}"]
+            assert alarm["MetricName"] == metric
+            assert [d["Value"] for d in alarm["Dimensions"]] == [f"<{which}{watched_thing}>"]
+
+
+def test_every_alarm_tells_somebody_and_is_explained(stack: Stack) -> None:
+    runbook = (ROOT / "docs/runbook.md").read_text()
+    headings = {name.lower() for name in re.findall(r"^### (\w+)", runbook, re.MULTILINE)}
+
+    for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == ["<AlarmTopic>"], name
+        if name != "BatchMissing":  # of silence itself
+            assert alarm["TreatMissingData"] == "notBreaching", name
+        anchor = alarm["AlarmDescription"].rpartition("docs/runbook.md#")[2]
+        assert anchor in headings, name
+        assert name.lower().endswith(anchor)
+
+
+def test_alarms_compare_with_what_was_asked_for(stack: Stack) -> None:
+    alarms = stack.of_type("AWS::CloudWatch::Alarm")
+
+    assert alarms["DurationLatency"]["Threshold"] == 15000
+    assert alarms["DurationLatency"]["ExtendedStatistic"] == "p99"
+    assert alarms["DurationRejects"]["Threshold"] == 5
+    assert alarms["DurationIteratorAge"]["Threshold"] == 60_000
+    for name, alarm in alarms.items():
+        if name.endswith("ArchiveFails"):
+            assert alarm["Statistic"] == "Average"
+            assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 0.8)
+        elif name != "BatchMissing":  # see test_template_batch
+            assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+        names = {entry["Id"] for entry in alarm.get("Metrics", []) if "MetricStat" in entry}
+        for entry in alarm.get("Metrics", []):
+            used = set(re.findall(r"\b[a-z]+\b", entry.get("Expression", "")))
+            assert used <= names, "an expression of metrics that the alarm has"
+
+
+def test_the_alarms_reach_the_topic_and_the_topic_reaches_people(stack: Stack) -> None:
+    [statement] = stack.resources["AlarmTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert (statement["Action"], statement["Resource"]) == ("sns:Publish", "<AlarmTopic>")
+    assert stack.resources["AlarmTopic"]["Properties"]["KmsMasterKeyId"] == "<Key.Arn>"
+    assert stack.resources["AlarmMail"]["Properties"]["Endpoint"] == "night@example.org"
+
+    key = stack.resources["Key"]["Properties"]["KeyPolicy"]["Statement"]
+    by_sid = {part["Sid"]: part for part in key}
+    alarms = by_sid["AlarmsMayBePublished"]
+    assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert set(alarms["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey"}
+    of_this_account = {"StringEquals": {"aws:SourceAccount": "000000000000"}}
+    assert alarms["Condition"] == statement["Condition"] == of_this_account
+    logs = by_sid["LogsMayBeWritten"]
+    assert logs["Principal"] == {"Service": "logs.eu-west-1.amazonaws.com"}
+    assert set(logs["Action"]) == {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"}
+    [pattern] = logs["Condition"]["ArnLike"].values()
+    for group in stack.of_type("AWS::Logs::LogGroup").values():
+        assert group["LogGroupName"].startswith(pattern.rpartition("log-group:")[2].rstrip("*"))
+
+
+def test_a_dashboard_reads_top_to_bottom_as_the_data_flows(stack: Stack) -> None:
+    alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
+    names = {alarm["AlarmName"] for alarm in alarms}
+    for model in MODELS:
+        body = stack.of_type("AWS::CloudWatch::Dashboard")[f"{model}Dashboard"]["DashboardBody"]
+        widgets = json.loads(body)["widgets"]
+        headings = [w["properties"]["markdown"] for w in widgets if w["type"] == "text"]
+
+        assert [w["y"] for w in widgets] == sorted(w["y"] for w in widgets)
+        assert [heading[:4] for heading in headings] == [f"## {n}" for n in range(1, 6)]
+        shown = set(re.findall(r'alarm:([\w-]+)"', body))
+        assert shown <= names
+        assert {name for name in names if f"-{model}" in name} <= shown
+        assert len(re.findall(r'"<\w+(?:Throttled|ArchiveLate|ArchiveFails)\.Arn>"', body)) == 6
+
+
+def test_saved_queries_ask_for_fields_that_the_log_has(stack: Stack) -> None:
+    queries = stack.of_type("AWS::Logs::QueryDefinition")
+    of_lambda = {"level", "message", "errorType", "requestId"}
+    logged = line()
+    assert len(queries) == 5 * len(MODELS)
+
+    for name, query in queries.items():
+        text = query["QueryString"]
+        for metric in re.findall(r"\b(\w+)\.0\b", text):
+            assert isinstance(logged[metric], list), name
+        [first, *_] = text.splitlines()
+        if first.startswith("fields"):
+            plain = set(re.findall(r"(?<![@\w])([A-Za-z]+)(?!\w|\.)", first)) - {"fields"}
+            assert plain <= of_lambda, name
+        assert query["LogGroupNames"] == [f"<{model_of(name)}Logs>"]
+
+
+def test_the_query_for_reasons_finds_them_in_the_line(stack: Stack) -> None:
+    query = stack.of_type("AWS::Logs::QueryDefinition")["DurationReasonsQuery"]["QueryString"]
+    [pattern] = re.findall(r"parse @message /(.*)/", query)
+
+    found = re.search(pattern.replace("(?<", "(?P<"), json.dumps(line(), separators=(",", ":")))
+
+    assert found
+    assert json.loads(f"{{{found['why']}}}") == line()["reasons"]
+
+
+# --- other parameters -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_one_model_is_the_default_and_another_is_a_word(stack: Stack) -> None:
+    one = stacks.stack(Models="Duration")
+
+    assert len(one.of_type("AWS::Lambda::EventSourceMapping")) == 1
+    duration = {name for name in stack.resources if not name.startswith("Cost")}
+    assert duration == one.resources.keys()
+
+
+@pytest.mark.slow
+def test_another_release_publishes_other_versions(stack: Stack) -> None:
+    other = stacks.stack(Release="1669154401")
+
+    versions = set(stack.of_type("AWS::Lambda::Version"))
+    assert len(versions) == len(MODELS)
+    assert not versions & set(other.of_type("AWS::Lambda::Version"))
+
+
+def test_a_deployment_without_a_name_is_refused(stack: Stack) -> None:
+    [rule] = stack.rules.values()
+    [assertion] = rule["Assertions"]
+
+    unnamed = {"Fn::Equals": [{"Ref": "Release"}, "0000000000"]}
+    assert assertion["Assert"] == {"Fn::Not": [unnamed]}
+
+
+@pytest.mark.slow
+def test_a_model_inside_the_image_needs_no_bucket() -> None:
+    baked = stacks.stack(ModelBucket="")
+
+    variables = baked.resources["DurationScorer"]["Properties"]["Environment"]["Variables"]
+    assert variables["MODEL_LOCATION"] == "/opt/model"
+    resources = [r for _, statement in baked.statements() for r in each(statement["Resource"])]
+    assert not [resource for resource in resources if "models" in resource]
+
+
+@pytest.mark.slow
+def test_streams_can_be_provisioned_and_concurrency_reserved() -> None:
+    other = stacks.stack(StreamMode="PROVISIONED", ShardCount="3", ReservedConcurrency="7")
+
+    rides = other.resources["RideEventsStream"]["Properties"]
+    assert (rides["StreamModeDetails"], rides["ShardCount"]) == ({"StreamMode": "PROVISIONED"}, "3")
+    scorer = other.resources["DurationScorer"]["Properties"]
+    assert scorer["ReservedConcurrentExecutions"] == "7"
+
+
+def test_on_demand_streams_have_no_shards_to_count(stack: Stack) -> None:
+    assert "ShardCount" not in stack.resources["RideEventsStream"]["Properties"]
+
+
+@pytest.mark.slow
+def test_taking_anything_away_is_noticed() -> None:
+    survivors = [what for what, law in mutate_template.tried() if law is None]
+
+    assert survivors == []
+
+
+def test_a_smoke_test_finds_its_streams_and_bucket_in_the_outputs(stack: Stack) -> None:
+    assert set(OUTPUTS) <= stack.outputs
+    assert {name for name in stack.outputs if SCORER.fullmatch(name)} == {
+        f"{model}FunctionName" for model in MODELS
+    }
+
+
+def test_every_function_runs_the_image_that_make_builds() -> None:
+    text, makefile = (
+        (stacks.ROOT / "template.yaml").read_text(),
+        (stacks.ROOT / "Makefile").read_text(),
+    )
+
+    functions = text.count("Type: AWS::Serverless::Function")
+    images = re.findall(r"ImageUri: ride-predictions:(\w+)", text)
+    assert len(images) == functions
+    assert sorted(set(images)) == ["batch", "lambda"]
+    for image in set(images):
+        assert f"-t ride-predictions:{image} " in makefile
+
+
+def test_what_the_images_copy_is_let_into_their_context() -> None:
+    ignored = (stacks.ROOT / ".dockerignore").read_text().splitlines()
+    let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    copies = re.findall(
+        r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
+    )
+
+    copied = {name.partition("/")[0] for line in copies for name in line.split()} - {"."}
+
+    assert "batch_function.py" in copied
+    assert copied <= let_in

@@ -1,0 +1,513 @@
+"""The workflows on GitHub, and how `sam` is called in them: what a reader would have to trust.
+
+They have not run on GitHub; what can be known without it is here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from ..support.stacks import SAM_PYTHON
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+DEPLOY = ROOT / ".github/workflows/deploy.yml"
+MAKEFILE = (ROOT / "Makefile").read_text()
+PAGE = (ROOT / "docs/deploy.md").read_text()
+SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
+ENVIRONMENTS = ("staging", "production")
+
+Section = dict[str, Any]
+
+needs_sam = pytest.mark.skipif(
+    not SAM_PYTHON.exists(), reason="needs the SAM CLI: make tools/sam/.venv/installed"
+)
+
+
+def every_workflow(path: Path) -> str:
+    return path.stem
+
+
+def jobs(path: Path) -> dict[str, Section]:
+    return cast(dict[str, Section], yaml.safe_load(path.read_text())["jobs"])
+
+
+def scripts(job: Section) -> list[str]:
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def all_scripts(path: Path) -> str:
+    """With continued lines joined."""
+    every = "\n".join(script for job in jobs(path).values() for script in scripts(job))
+    return every.replace("\\\n", " ")
+
+
+def blocks_of(page: str) -> list[str]:
+    """Of the shell."""
+    return re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def in_shell(page: str) -> str:
+    return "\n".join(blocks_of(page)).replace("\\\n", " ")
+
+
+def calls_of_sam(command: str) -> list[str]:
+    """In the workflow, on the page, and what `make` does for both."""
+    text = "\n".join((all_scripts(DEPLOY), in_shell(PAGE), MAKEFILE.replace("\\\n", " ")))
+    return [line for line in text.splitlines() if re.search(rf"\bsam {command}\b", line)]
+
+
+# --- every workflow -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
+def test_every_make_target_that_a_workflow_runs_exists(path: Path) -> None:
+    targets = set(re.findall(r"^([\w./-]+):", MAKEFILE, re.MULTILINE))
+    named = re.findall(r"^\s*make ((?:[\w./-]+ ?)+)", all_scripts(path), re.MULTILINE)
+
+    assert named
+    assert {target for line in named for target in line.split() if target != "STACK"} <= targets
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
+def test_every_job_comes_to_an_end(path: Path) -> None:
+    for job in jobs(path).values():
+        assert 0 < job["timeout-minutes"] <= 90
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
+def test_a_workflow_may_read_the_code_and_nothing_else(path: Path) -> None:
+    assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}
+
+
+def test_only_jobs_that_deploy_can_ask_aws_for_a_role() -> None:
+    asking = {
+        (path.stem, name)
+        for path in WORKFLOWS
+        for name, job in jobs(path).items()
+        if "permissions" in job
+    }
+
+    assert asking == {("deploy", "staging"), ("deploy", "production")}
+    for job in jobs(DEPLOY).values():
+        assert job["permissions"] == {"contents": "read", "id-token": "write"}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
+def test_every_action_is_pinned_to_a_commit_and_says_which_version_that_is(path: Path) -> None:
+    used = re.findall(r"^\s*- uses: (.*)$", path.read_text(), re.MULTILINE)
+
+    assert used
+    assert [
+        line
+        for line in used
+        if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)
+    ] == []
+
+
+def test_an_action_is_of_the_same_version_everywhere() -> None:
+    used = re.findall(r"uses: (.*)@(.*)", "\n".join(path.read_text() for path in WORKFLOWS))
+
+    assert len(dict(used)) == len(set(used))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
+def test_nothing_that_somebody_typed_becomes_a_part_of_a_script(path: Path) -> None:
+    assert "${{" not in all_scripts(path)  # it comes by the environment
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
+def test_no_key_is_kept(path: Path) -> None:
+    text = path.read_text()
+
+    assert "secrets." not in text
+    assert "access-key" not in text
+    for job in jobs(path).values():
+        for step in job["steps"]:
+            if "checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False
+
+
+def test_the_environments_are_kept_by_what_they_were_made_from() -> None:
+    [kept] = [
+        step["with"]
+        for step in jobs(ROOT / ".github/workflows/check.yml")["check"]["steps"]
+        if "actions/cache@" in step.get("uses", "")
+    ]
+    [made_from] = re.findall(r"hashFiles\((.*?)\)", kept["key"])
+
+    assert "python-version" in kept["key"]
+    for lock in (*ROOT.glob("*lock*"), *ROOT.glob("*/Pipfile.lock")):
+        assert f"'{lock.relative_to(ROOT)}'" in made_from
+
+
+def test_the_bills_of_materials_are_uploaded_from_where_make_puts_them() -> None:
+    [uploaded] = [
+        step["with"]
+        for step in jobs(ROOT / ".github/workflows/image.yml")["image"]["steps"]
+        if "upload-artifact" in step.get("uses", "")
+    ]
+
+    assert uploaded["path"] == "build/sbom/*.json"
+    assert uploaded["if-no-files-found"] == "error"
+    for name in ("onnx", "lambda"):
+        assert f"build/sbom/{name}.json" in MAKEFILE
+
+
+# --- a deployment ---------------------------------------------------------------------------------
+
+
+def test_production_waits_for_the_smoke_test_of_staging() -> None:
+    staging, production = (jobs(DEPLOY)[name] for name in ENVIRONMENTS)
+
+    assert production["needs"] == "staging"
+    assert scripts(staging)[-1] == 'make smoke STACK="$STACK"'
+    assert scripts(production)[-1] == 'make smoke STACK="$STACK"'
+    assert not any("continue-on-error" in step or "if" in step for step in staging["steps"])
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_a_job_deploys_to_the_environment_that_it_is_named_for(name: str) -> None:
+    job = jobs(DEPLOY)[name]
+
+    assert job["environment"] == name
+    assert re.findall(r"--config-env (\S+)", "\n".join(scripts(job))) == [name]
+    assert job["env"]["STACK"] == SAMCONFIG[name]["global"]["parameters"]["stack_name"]
+
+
+def test_there_is_one_image_and_production_gets_the_one_that_staging_tried() -> None:
+    text = all_scripts(DEPLOY)
+    staging, production = (jobs(DEPLOY)[name]["steps"] for name in ENVIRONMENTS)
+    [up] = [step["with"] for step in staging if "upload-artifact" in step.get("uses", "")]
+    [down] = [step["with"] for step in production if "download-artifact" in step.get("uses", "")]
+
+    assert text.count("make build") == text.count("make push") == 1
+    assert up["name"] == down["name"]
+    assert up["path"] == f"{down['path']}/template.yaml"  # where `sam deploy` looks for it
+    assert up["include-hidden-files"]  # .aws-sam
+
+
+# What `make push` calls, as far as it looks at the answers; each call is a line of a log.
+DOCKER = """#!/bin/sh
+echo "docker $*" >>calls
+if [ "$1 $2" = "image inspect" ]; then echo "$LABEL"; fi
+"""
+AWS = r"""#!/bin/sh
+echo "aws $*" >>calls
+case "$*" in
+  *-batch\ *) echo "sha256:$(printf %064d 2)" ;;
+  *describe-images*) echo "sha256:$(printf %064d 1)" ;;
+esac
+"""
+BUILT = """\
+Mappings:
+  Images:
+    Duration:
+      ImageUri: durationscorer:lambda
+Resources:
+  A:
+    Properties:
+      ImageUri: archivefunction:lambda
+  B:
+    Properties:
+      ImageUri:
+        Fn::FindInMap: [Images, B, ImageUri]
+  C:
+    Properties:
+      ImageUri: batchfunction:batch
+"""
+
+
+@pytest.fixture
+def push(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`make push` in a directory that has a built template, with Docker and AWS that obey."""
+    built = tmp_path / ".aws-sam/build/template.yaml"
+    built.parent.mkdir(parents=True)
+    built.write_text(BUILT)
+    for name in ("Makefile", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / "bin").mkdir()
+    for name, script in (("docker", DOCKER), ("aws", AWS)):
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
+
+    def pushed(*arguments: str, stand_in: str = "") -> subprocess.CompletedProcess[str]:
+        environ = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "LABEL": stand_in}
+        return subprocess.run(
+            ["make", "push", *arguments],
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return pushed
+
+
+REPOSITORY = "1.dkr.ecr.eu-west-1.amazonaws.com/rides"
+
+
+def test_the_image_goes_into_the_template_by_its_digest(
+    push: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = push(f"REPOSITORY={REPOSITORY}", "RELEASE=1669154400")
+
+    assert done.returncode == 0, done.stderr
+    template = yaml.safe_load((tmp_path / ".aws-sam/build/template.yaml").read_text())
+    image = f"{REPOSITORY}@sha256:{1:064d}"
+    assert template["Mappings"]["Images"]["Duration"]["ImageUri"] == image
+    assert template["Resources"]["A"]["Properties"]["ImageUri"] == image
+    assert "Fn::FindInMap" in template["Resources"]["B"]["Properties"]["ImageUri"]
+    of_batches = f"{REPOSITORY}@sha256:{2:064d}"
+    assert template["Resources"]["C"]["Properties"]["ImageUri"] == of_batches
+    calls = (tmp_path / "calls").read_text()
+    assert f"docker push {REPOSITORY}:1669154400\n" in calls
+    assert f"docker push {REPOSITORY}:1669154400-batch\n" in calls
+    assert "--repository-name rides --image-ids imageTag=1669154400" in calls
+
+
+def test_what_was_built_on_a_stand_in_is_not_pushed(
+    push: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = push(f"REPOSITORY={REPOSITORY}", "RELEASE=1669154400", stand_in="true")
+
+    assert done.returncode != 0
+    assert "was built on a stand-in" in done.stderr
+    assert "push" not in (tmp_path / "calls").read_text()
+    assert (tmp_path / ".aws-sam/build/template.yaml").read_text() == BUILT
+
+
+@pytest.mark.parametrize("given", [(), (f"REPOSITORY={REPOSITORY}",), ("RELEASE=1",)])
+def test_nothing_is_pushed_to_nowhere(
+    push: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    done = push(*given)
+
+    assert done.returncode != 0
+    assert "Say where to, and as what" in done.stderr
+    assert not (tmp_path / "calls").exists()
+
+
+def test_the_page_takes_a_stack_back_to_the_images_of_a_release_before(tmp_path: Path) -> None:
+    """ECR answers with the SHA-256 of a tag."""
+
+    def image(tag: str) -> str:
+        return f"{REPOSITORY}@sha256:{hashlib.sha256(tag.encode()).hexdigest()}"
+
+    [block] = [found for found in blocks_of(PAGE) if "get-template" in found]
+    running = f"ImageUri: {image('2')}\nImageUri: {image('2-batch')}\nImageUri: {image('2')}\n"
+    (tmp_path / "running.yaml").write_text(running)
+    (tmp_path / "aws").write_text(
+        "#!/bin/bash\n"
+        'case "$*" in *get-template*) cat running.yaml ;;\n'
+        '*) [[ "$*" =~ imageTag=([^ ]+) ]]\n'
+        'echo "sha256:$(printf %s "${BASH_REMATCH[1]}" | sha256sum | cut -c -64)" ;; esac\n'
+    )
+    (tmp_path / "aws").chmod(0o755)
+
+    subprocess.run(
+        ["bash", "-euc", block],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "BAD": "2", "GOOD": "1"},
+        check=True,
+    )
+
+    mended = (tmp_path / ".aws-sam/build/template.yaml").read_text()
+    back = f"ImageUri: {image('1')}\nImageUri: {image('1-batch')}\nImageUri: {image('1')}\n"
+    assert mended == back
+
+
+def test_a_stand_in_has_the_label_that_is_looked_for() -> None:
+    [label] = re.findall(r"^LABEL=([\w.-]+)=true", (ROOT / ".ci/base-images").read_text(), re.M)
+
+    assert f'.Config.Labels "{label}"' in MAKEFILE
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_models_are_brought_with_the_parameters_of_the_deployment_before_it(name: str) -> None:
+    text = scripts(jobs(DEPLOY)[name])
+    [brought] = [at for at, script in enumerate(text) if "operate.models" in script]
+    [deployed] = [at for at, script in enumerate(text) if "sam deploy" in script]
+
+    assert brought < deployed
+    for at in (brought, deployed):
+        assert "file://models.yaml" in text[at]
+        assert text[at].index("file://models.yaml") < text[at].index('"${given[@]}"')
+
+
+def test_two_deployments_never_overlap() -> None:
+    assert yaml.safe_load(DEPLOY.read_text())["concurrency"] == {
+        "group": "deploy",
+        "cancel-in-progress": False,
+    }
+
+
+def test_the_page_does_by_hand_what_the_workflow_does() -> None:
+    for step in ("make build", "make push", "python -m operate.models"):
+        assert step in all_scripts(DEPLOY)
+        assert step in in_shell(PAGE)
+
+
+# --- on a machine without an engine ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "code"),
+    [({}, 0), ({"CI": "true"}, 1), ({"CI": "true", "WITHOUT_IMAGES": "true"}, 0)],
+)
+def test_images_are_left_untested_where_somebody_sees_it(
+    tmp_path: Path, environ: dict[str, str], code: int
+) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/run").write_text((ROOT / ".ci/run").read_text())
+    for name, does in (("docker", "exit 1"), ("dockerd", "exit 1"), ("make", ""), ("npm", "")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+
+    done = subprocess.run(
+        ["bash", ".ci/run"],
+        cwd=tmp_path,
+        env=environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+    assert done.returncode == code
+    assert "the images are neither built nor tested" in done.stdout
+
+
+# --- how sam is called ----------------------------------------------------------------------------
+
+
+@cache
+def parameters() -> dict[str, Section]:
+    """Those of the template."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+    template = yaml.load((ROOT / "template.yaml").read_text(), Loader)
+    return cast(dict[str, Section], template["Parameters"])
+
+
+def overrides(line: str) -> Iterator[tuple[str, str]]:
+    """Names and values that a command line gives to the template, as they stand there."""
+    _, _, given = line.partition("--parameter-overrides ")
+    yield from re.findall(r"(\w+)=(\S+)", given)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_a_deployment_without_a_release_is_refused(name: str) -> None:
+    given = SAMCONFIG[name]["deploy"]["parameters"]["parameter_overrides"]
+    template = (ROOT / "template.yaml").read_text()
+    nothing = parameters()["Release"]["Default"]
+
+    assert given == [f"Release={nothing}"]  # all that would be lost on the command line
+    assert f'!Not [!Equals [!Ref Release, "{nothing}"]]' in template  # the rule
+
+
+def test_every_deployment_names_its_release_on_the_command_line() -> None:
+    calls = calls_of_sam("deploy")
+
+    assert len(calls) > len(ENVIRONMENTS)
+    for line in calls:
+        [*_, last] = overrides(line)
+        assert last in {("Release", '"$RELEASE"'), ("Release", '"$(date')}
+
+
+def test_what_is_given_to_the_template_is_a_parameter_and_allowed() -> None:
+    given = {
+        pair
+        for command in ("build", "deploy")
+        for line in calls_of_sam(command)
+        for pair in overrides(line)
+    }
+
+    assert ("Deployment", "AllAtOnce") in given
+    for name, value in given:
+        allowed = parameters()[name].get("AllowedValues", [value])
+        assert value in [str(one) for one in allowed]
+
+
+def test_what_the_page_says_of_parameters_is_of_parameters() -> None:
+    named = set(re.findall(r"`([A-Z]\w+)=[^`]*`", PAGE))
+
+    assert named
+    assert named <= set(parameters())
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_says_all_that_a_deployment_would_ask_for(name: str) -> None:
+    given = SAMCONFIG[name]["deploy"]["parameters"]
+
+    assert set(given["capabilities"]) == {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}
+    assert given["resolve_s3"]  # the template has more than 51,200 bytes
+    assert not given["confirm_changeset"]
+    assert f"environment={name}" in given["tags"]
+    assert "resolve_image_repos" not in given  # which would find no function in a loop
+
+
+def test_the_environments_differ_in_their_names_alone() -> None:
+    staging, production = (json.dumps(SAMCONFIG[name]) for name in ENVIRONMENTS)
+
+    assert staging.replace("staging", "production") == production
+
+
+@needs_sam
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ("default", *ENVIRONMENTS))
+def test_sam_reads_the_loops_of_the_template_in_every_environment(name: str) -> None:
+    environment = {key: value for key, value in os.environ.items() if "LANGUAGE_EXT" not in key}
+
+    done = subprocess.run(
+        [SAM_PYTHON.with_name("sam"), "validate", "--region", "us-east-1", "--config-env", name],
+        cwd=ROOT,
+        env=environment | {"SAM_CLI_TELEMETRY": "0"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+OPTIONS = """
+import importlib, json, sys
+params = importlib.import_module(f"samcli.commands.{sys.argv[1]}.command").cli.params
+flags = [flag for param in params for flag in (*param.opts, *param.secondary_opts)]
+print(json.dumps([flags, [param.name for param in params]]))
+"""
+
+
+@needs_sam
+@pytest.mark.parametrize("command", ("build", "deploy"))
+def test_sam_knows_every_option_that_it_is_given(command: str) -> None:
+    done = subprocess.run(
+        [SAM_PYTHON, "-c", OPTIONS, command], capture_output=True, text=True, check=True
+    )
+    flags, names = json.loads(done.stdout)
+    named = set(re.findall(r" (--[a-z0-9-]+)", "\n".join(calls_of_sam(command))))
+    configured = {
+        name
+        for environment in ENVIRONMENTS
+        for name in SAMCONFIG[environment].get(command, {}).get("parameters", {})
+    }
+
+    assert named <= set(flags)
+    assert configured <= set(names)

@@ -1,0 +1,454 @@
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from aws_kinesis_agg.aggregator import RecordAggregator
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_service import payloads as records
+from model_service.errors import EventError, ModelError
+from model_service.features import RideColumns
+from model_service.kinesis.publisher import Publish, Published
+from model_service.kinesis.rejects import Keep, Rejection
+from model_service.rides import Prediction, encode, event_of
+from model_service.scoring import Answers, Target, TimeLeft
+from model_service.stream import processor
+from model_service.stream.processor import Report
+
+from ..support.factories import (
+    FakeModel,
+    MemoryPublisher,
+    MemoryRejects,
+    kinesis_event,
+    kinesis_record,
+    payload,
+    sequence_number,
+)
+
+BAD = b'{"ride_id": 1}'
+HOPELESS = 13.0  # a distance that the model raises at
+
+
+def process(
+    event: dict[str, Any],
+    *,
+    model: FakeModel | None = None,
+    publish: Publish | None = None,
+    keep: Keep | None = None,
+    seconds: float = 60.0,
+) -> Report:
+    return processor.process(
+        event,
+        model=model or FakeModel(cannot=lambda rides: rides.distance == HOPELESS),
+        target=Target(),
+        publish=publish or MemoryPublisher(),
+        keep=keep or MemoryRejects(),
+        time_left=lambda: seconds,
+    )
+
+
+def failures(report: Report) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = report.response(with_predictions=False)["batchItemFailures"]
+    return found
+
+
+def aggregate(*payloads: bytes) -> bytes:
+    aggregator = RecordAggregator()
+    for data in payloads:
+        aggregator.add_user_record("key", data)
+    return bytes(aggregator.clear_and_get().get_contents()[2])
+
+
+def test_a_good_batch_is_published_and_nothing_is_retried() -> None:
+    output = MemoryPublisher()
+
+    report = process(kinesis_event(payload(1), payload(2)), publish=output)
+
+    assert [prediction.ride_id for prediction in output.sent] == [1, 2]
+    assert failures(report) == []
+
+
+def test_a_prediction_names_its_model_its_version_and_its_record() -> None:
+    event = kinesis_event(payload(256))
+
+    [prediction] = process(event).published
+
+    assert event_of(prediction) == {
+        "model": "ride_duration_prediction_model",
+        "version": "Test123",
+        "prediction": {"ride_duration": pytest.approx(20.3), "ride_id": 256},
+        "source": {
+            "event_id": event["Records"][0]["eventID"],
+            "arrived_at": "2022-06-02T09:18:34.132Z",
+        },
+    }
+
+
+@pytest.mark.parametrize("bad", [BAD, "!", payload(1, trip_distance=HOPELESS)])
+def test_a_bad_ride_does_not_stop_its_neighbours(bad: bytes | str) -> None:
+    event = kinesis_event(payload(1), bad, payload(3))
+    output, rejects = MemoryPublisher(), MemoryRejects()
+
+    report = process(event, publish=output, keep=rejects)
+
+    assert [prediction.ride_id for prediction in output.sent] == [1, 3]
+    assert [rejection.record.raw for rejection in rejects.kept] == [event["Records"][1]]
+    assert failures(report) == []
+
+
+def test_delivery_goes_on_at_the_first_ride_that_is_not_published() -> None:
+    event = kinesis_event(*map(payload, range(5)))
+
+    report = process(event, publish=MemoryPublisher(refuse=frozenset({2, 4})))
+
+    assert failures(report) == [{"itemIdentifier": sequence_number(event, 2)}]
+    assert [prediction.ride_id for prediction in report.published] == [0, 1, 3]
+
+
+def test_only_what_lies_before_the_checkpoint_is_kept() -> None:
+    event = kinesis_event(BAD, payload(2), BAD, payload(4))
+    rejects = MemoryRejects()
+
+    report = process(event, publish=MemoryPublisher(refuse=frozenset({2})), keep=rejects)
+
+    assert [rejection.record.raw for rejection in rejects.kept] == [event["Records"][0]]
+    assert report.to_retry == tuple(event["Records"][n]["eventID"] for n in (1, 2))
+
+
+def test_what_cannot_be_kept_is_to_retry() -> None:
+    event = kinesis_event(payload(1), BAD, payload(3), BAD)
+    rejects = MemoryRejects(lose=frozenset({event["Records"][1]["eventID"]}))
+
+    report = process(event, keep=rejects)
+
+    assert failures(report) == [{"itemIdentifier": sequence_number(event, 1)}]
+    assert report.rejected == ()
+    assert len(report.to_retry) == 2
+
+
+def test_a_user_record_that_is_not_published_fails_the_record_it_came_in() -> None:
+    event = kinesis_event(payload(0), aggregate(payload(1), BAD, payload(2)), payload(3))
+    rejects = MemoryRejects()
+
+    report = process(event, publish=MemoryPublisher(refuse=frozenset({2})), keep=rejects)
+
+    assert failures(report) == [{"itemIdentifier": sequence_number(event, 1)}]
+    assert rejects.kept == []
+    assert [prediction.ride_id for prediction in report.published] == [0, 1, 3]
+
+
+def test_a_bad_user_record_is_rejected_alone() -> None:
+    event = kinesis_event(aggregate(payload(1), BAD, payload(2)))
+
+    report = process(event)
+
+    [rejection] = report.rejected
+    assert rejection.event_id == event["Records"][0]["eventID"] + "#1"
+    assert [prediction.ride_id for prediction in report.published] == [1, 2]
+
+
+def test_a_batch_is_one_call_to_the_model() -> None:
+    model = FakeModel()
+
+    process(kinesis_event(*map(payload, range(100)), BAD), model=model)
+
+    assert model.calls == [100]
+
+
+def test_a_broken_model_fails_the_batch_and_rejects_nobody() -> None:
+    rejects = MemoryRejects()
+
+    with pytest.raises(ModelError):
+        process(kinesis_event(payload(1)), model=FakeModel(cannot=lambda rides: True), keep=rejects)
+
+    assert rejects.kept == []
+
+
+def test_what_is_no_batch_is_refused() -> None:
+    with pytest.raises(EventError):
+        process({"Records": None})
+
+
+def test_rides_that_the_time_did_not_reach_are_to_retry() -> None:
+    event = kinesis_event(payload(0, trip_distance=HOPELESS), payload(1))
+
+    report = process(event, seconds=0.0)
+
+    assert failures(report) == [{"itemIdentifier": sequence_number(event, 0)}]
+    assert len(report.to_retry) == 2
+
+
+@pytest.mark.parametrize(("payloads", "left"), [([payload(1)], 59.5), ([payload(1), BAD], 54.5)])
+def test_publishing_leaves_time_to_answer_and_to_keep(payloads: list[bytes], left: float) -> None:
+    found: list[float] = []
+
+    def publish(predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
+        found.append(time_left())
+        return Published()
+
+    process(kinesis_event(*payloads), publish=publish)
+
+    assert found == [pytest.approx(left)]
+
+
+def test_even_a_short_timeout_leaves_most_of_it_to_publish() -> None:
+    found: list[float] = []
+
+    def publish(predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
+        found.append(time_left())
+        return Published()
+
+    process(kinesis_event(payload(1), BAD), publish=publish, seconds=3.0)
+
+    assert found[0] > 1.5
+
+
+def test_the_response_has_the_predictions_where_they_are_asked_for() -> None:
+    report = process(kinesis_event(payload(1)))
+
+    assert "predictions" not in report.response(with_predictions=False)
+    [prediction] = report.response(with_predictions=True)["predictions"]
+    assert prediction["prediction"]["ride_id"] == 1
+
+
+def test_a_response_that_lambda_would_refuse_leaves_the_predictions_out() -> None:
+    wide = "\N{WASTEBASKET}" * 128  # twelve bytes each in the JSON that Lambda is sent
+    report = process(kinesis_event(*(payload(wide) for _ in range(3000))))
+
+    assert len(report.published) == 3000
+    assert report.response(with_predictions=True) == {"batchItemFailures": []}
+
+
+def test_the_arrival_on_the_stream_stands_for_a_pickup_time_that_is_absent() -> None:
+    model = FakeModel(lambda rides: Answers(rides.hour * 10 + rides.weekday))
+
+    report = process(
+        kinesis_event(payload(1), payload(2, pickup_datetime="2021-03-01T08:15:00")), model=model
+    )
+
+    five_on_a_thursday, eight_on_a_monday = 53.0, 80.0
+    assert [p.value for p in report.published] == [five_on_a_thursday, eight_on_a_monday]
+
+
+class Clock:
+    """Seconds that are left; time passes where somebody works."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def work(self, seconds: float) -> None:
+        self.seconds -= seconds
+
+
+@pytest.mark.parametrize("seconds", [2.0, 5.0, 60.0])
+def test_a_search_for_rides_at_fault_lets_the_others_out_in_time(seconds: float) -> None:
+    """Every second ride makes a slow model raise: more than an invocation can find out."""
+    clock = Clock(seconds)
+    published: list[Prediction] = []
+
+    def ask(rides: RideColumns) -> Answers:
+        return Answers(rides.distance)
+
+    def cannot(rides: RideColumns) -> Any:
+        clock.work(0.05)
+        return rides.distance == HOPELESS
+
+    def publish(predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
+        assert time_left() > 0
+        published.extend(predictions)
+        return Published()
+
+    distances = [HOPELESS if n % 2 else 1.0 for n in range(10_000)]
+    report = processor.process(
+        kinesis_event(*(payload(n, trip_distance=d) for n, d in enumerate(distances))),
+        model=FakeModel(ask, cannot),
+        target=Target(),
+        publish=publish,
+        keep=MemoryRejects(),
+        time_left=clock,
+    )
+
+    assert clock() > 0
+    assert report.checkpoint is not None
+    assert report.published or report.rejected, "or the shard would stand still"
+
+
+def test_rejects_are_kept_within_the_time_that_is_left() -> None:
+    found: list[float] = []
+
+    def keep(rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
+        found.append(time_left())
+        return frozenset()
+
+    process(kinesis_event(BAD), keep=keep, seconds=60.0)
+
+    assert found == [59.5]
+
+
+def test_records_that_the_time_does_not_reach_are_not_even_read() -> None:
+    clock = Clock(0.0)
+    event = kinesis_event(BAD, payload(2))
+
+    report = processor.process(
+        event,
+        model=FakeModel(),
+        target=Target(),
+        publish=MemoryPublisher(),
+        keep=MemoryRejects(),
+        time_left=clock,
+    )
+
+    assert failures(report) == [{"itemIdentifier": sequence_number(event, 0)}]
+    assert (report.published, report.rejected) == ((), ())
+
+
+def test_gzips_of_one_record_share_a_budget() -> None:
+    wide = gzip.compress(payload(1, note="x" * 1_000_000))
+    event = kinesis_event(aggregate(*[wide] * 12))
+
+    report = process(event)
+
+    assert len(report.published) == 10
+    assert {str(r.reason) for r in report.rejected} == {
+        "the record's gzips hold more than 10485760 bytes"
+    }
+
+
+# What becomes of a ride event, as a letter: Good, Refused by the stream at first, Bad bytes,
+# Hopeless for the model, Lost (bad, and not kept at first); small letters are gzipped, and what
+# stands between brackets comes as one aggregated record.
+LETTERS = st.text("GRBHLgrbhl", min_size=1, max_size=4)
+FATES = st.lists(LETTERS | LETTERS.map(lambda fates: f"[{fates}]"), max_size=10)
+
+
+def data_of(fate: str, number: int) -> bytes:
+    distance = HOPELESS if fate in "Hh" else float(number)
+    data = b"?" if fate in "BLbl" else payload(f"{fate}{number}", trip_distance=distance)
+    return gzip.compress(data, mtime=0) if fate.islower() else data
+
+
+def kinesis_records(fates: list[str]) -> list[dict[str, Any]]:
+    data: list[bytes] = []
+    for group in fates:
+        users = [data_of(fate, len(data)) for fate in group.strip("[]")]
+        data += [aggregate(*users)] if group[0] == "[" else users
+    return [kinesis_record(each, number) for number, each in enumerate(data, start=1)]
+
+
+class World:
+    """What is outside: an output stream and a bucket that fail as often as they are told."""
+
+    def __init__(self, failing: int) -> None:
+        self.failing = failing
+        self.sent: dict[str, set[bytes]] = {}
+        self.kept: dict[str, tuple[str, str]] = {}
+
+    def publish(self, predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
+        refused = frozenset(
+            n for n, p in enumerate(predictions) if self.failing > 0 and str(p.ride_id)[0] in "Rr"
+        )
+        for n, prediction in enumerate(predictions):
+            if n not in refused:
+                data = encode(event_of(prediction))
+                self.sent.setdefault(prediction.source.event_id, set()).add(data)
+        return Published(refused)
+
+    def keep(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
+        if self.failing > 1:
+            return frozenset(range(len(rejections)))
+        for rejection in rejections:
+            self.kept[rejection.event_id] = (rejection.reason, json.dumps(rejection.record.raw))
+        return frozenset()
+
+
+def deliver(batch: list[dict[str, Any]], world: World) -> list[Report]:
+    """As Lambda does it: from the checkpoint on, again and again."""
+    reports: list[Report] = []
+    while batch:
+        reports.append(process({"Records": batch}, publish=world.publish, keep=world.keep))
+        world.failing -= 1
+        numbers = [record["kinesis"]["sequenceNumber"] for record in batch]
+        checkpoint = reports[-1].checkpoint
+        batch = batch[numbers.index(checkpoint) :] if checkpoint else []
+    return reports
+
+
+def identities(event: dict[str, Any]) -> list[str]:
+    return [
+        payload.event_id for record in records.read(event) for payload in records.payloads(record)
+    ]
+
+
+@given(FATES, st.integers(0, 2))
+def test_every_ride_event_has_exactly_one_fate(fates: list[str], failing: int) -> None:
+    event, world = {"Records": kinesis_records(fates)}, World(failing)
+
+    report = process(event, publish=world.publish, keep=world.keep)
+
+    accounted = [
+        *(prediction.source.event_id for prediction in report.published),
+        *(rejection.event_id for rejection in report.rejected),
+        *report.to_retry,
+    ]
+    assert sorted(accounted) == sorted(identities(event))
+
+
+@given(FATES, st.integers(0, 2))
+def test_nothing_before_the_checkpoint_is_missing(fates: list[str], failing: int) -> None:
+    event, world = {"Records": kinesis_records(fates)}, World(failing)
+
+    report = process(event, publish=world.publish, keep=world.keep)
+
+    numbers = [record["kinesis"]["sequenceNumber"] for record in event["Records"]]
+    checkpoint = numbers.index(report.checkpoint) if report.checkpoint else len(numbers)
+    dealt_with = identities({"Records": event["Records"][:checkpoint]})
+    assert set(dealt_with) <= world.sent.keys() | world.kept.keys()
+    assert (checkpoint < len(numbers)) == bool(report.to_retry)
+
+
+@given(FATES, st.lists(st.integers(1, 5), min_size=1), st.integers(0, 3))
+def test_how_records_are_batched_and_retried_changes_nothing(
+    fates: list[str], sizes: list[int], failing: int
+) -> None:
+    batch = kinesis_records(fates)
+    at_once, in_parts = World(failing=0), World(failing)
+
+    deliver(batch, at_once)
+    start = 0
+    for size in [*sizes, len(batch)]:
+        deliver(batch[start : start + size], in_parts)
+        start += size
+
+    assert in_parts.sent == at_once.sent
+    assert in_parts.kept == at_once.kept
+    assert all(len(versions) == 1 for versions in in_parts.sent.values())
+
+
+@given(FATES, st.integers(0, 3))
+def test_retries_end_and_lose_nothing(fates: list[str], failing: int) -> None:
+    batch, world = kinesis_records(fates), World(failing)
+
+    reports = deliver(batch, world)
+
+    assert len(reports) <= failing + 1
+    assert not world.sent.keys() & world.kept.keys()
+    assert sorted(world.sent.keys() | world.kept.keys()) == sorted(identities({"Records": batch}))
+
+
+def test_a_response_is_plain_json_whatever_numbers_the_model_gives() -> None:
+    def narrow(rides: RideColumns) -> Answers:
+        values = rides.distance.astype(np.float32)
+        return Answers(values.astype(np.float64), np.stack([values, values + 1], axis=1))
+
+    report = process(kinesis_event(payload(1, trip_distance=2.5)), model=FakeModel(narrow))
+
+    assert '"interval": [2.5, 3.5]' in json.dumps(report.response(with_predictions=True))

@@ -1,0 +1,471 @@
+"""From a trained model to what a deployment takes, through the command line and S3."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+
+from local.aws.server import Embedded, embedded
+from model_service.models import loader
+from tests.support.training_factories import QUICK, write_yellow_month
+from training import __main__ as command
+from training import drift
+from training.data import simulation
+from training.model import champion
+from training.registry import release
+from training.registry.release import ReleaseError
+from training.reports import model_card
+
+from ..support.operate_fakes import client_error
+
+MONTHS = ["2021-01", "2021-02", "2021-03"]
+Summary = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Embedded]:
+    with pytest.MonkeyPatch.context() as patch, embedded() as running:
+        for name, value in running.environ.items():
+            patch.setenv(name, value)
+        for bucket in ("models", "production"):
+            running.s3().create_bucket(Bucket=bucket)
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def to_the_emulator(aws: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for each test, since `tests/conftest.py` leads every one of them away from AWS."""
+    for name, value in aws.environ.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("lifecycle")
+    simulation.write(place / "rides", MONTHS, 6_000, seed=0)
+    (place / "quick.json").write_text(json.dumps({"parameters": QUICK}))
+    return place
+
+
+@pytest.fixture(scope="module")
+def train(place: Path, aws: Embedded) -> Callable[..., Summary]:
+    def train(*months: str, more: tuple[str, ...] = ()) -> Summary:
+        code = command.main(
+            ["train", *_where(place), "--train", *months, "--test", "2021-03",
+             "--data", str(place / "rides"), "--artifacts", "s3://models/runs",
+             "--experiment", "rides", "--json", str(place / "summary.json"),
+             "--parameters", str(place / "quick.json"), *more]
+        )  # fmt: skip
+        assert code == 0
+        summary: Summary = json.loads((place / "summary.json").read_text())
+        return summary
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def models(train: Callable[..., Summary]) -> dict[str, Summary]:
+    """A poor model, a good one, and one without a card."""
+    return {
+        "poor": train("2021-01", more=("--seed", "1")),
+        "good": train("2021-01", "2021-02"),
+        "bare": train("2021-01", "2021-02", more=("--no-card",)),
+    }
+
+
+def _where(place: Path) -> list[str]:
+    return ["--tracking-uri", f"sqlite:///{place / 'mlflow.db'}"]
+
+
+Run = Callable[..., tuple[int, Any, str]]
+
+
+@pytest.fixture
+def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """A command: exit code, the JSON it printed, what it told people."""
+
+    def run(name: str, *arguments: str) -> tuple[int, Any, str]:
+        code = command.main([name, *_where(place), *arguments])
+        out, err = capsys.readouterr()
+        return code, json.loads(out) if out.startswith("{") else out, err
+
+    return run
+
+
+@pytest.fixture
+def promote(run: Run, place: Path, models: dict[str, Summary]) -> Run:
+    def promote(name: str, *arguments: str) -> tuple[int, Any, str]:
+        return run(
+            "promote", "--data", str(place / "rides"), "--experiment", "rides",
+            "--run", models[name]["run_id"], *arguments,
+        )  # fmt: skip
+
+    return promote
+
+
+def test_a_model_goes_from_candidate_to_champion_and_back(
+    run: Run, promote: Run, models: dict[str, Summary]
+) -> None:
+    code, found, err = promote("bare")
+    assert (code, found["promoted"]) == (1, False)
+    assert "the model card is incomplete: there is none; train without --no-card" in err
+
+    code, found, err = promote("poor")
+    assert (code, found["champion"], found["reasons"]) == (0, None, [])
+    assert "is the champion, where there was none" in err
+
+    code, _, err = run("rollback")
+    assert (code, "is the first champion" in err) == (2, True)
+
+    code, found, err = promote("good")
+    assert (code, found["promoted"]) == (0, True)
+    assert found["gain"]["rmse"]["confidence"] >= 0.95
+    assert found["rmse"]["candidate"] < found["rmse"]["champion"]
+
+    code, found, err = promote("poor")
+    assert (code, found["promoted"]) == (1, False)
+    assert "it does not beat the champion by more than noise" in err
+
+    code, found, err = run("release")
+    assert (code, found["models"][0]["run_id"]) == (0, models["good"]["run_id"])
+
+    code, found, err = run("rollback")
+    assert (code, err.count("is the champion of ride-duration again")) == (0, 1)
+    code, found, err = run("release")
+    assert found["models"][0]["model_sha256"] == models["poor"]["model_sha256"]
+
+    code, _, err = promote("good")
+    assert (code, "it was rolled back at" in err) == (1, True)
+
+
+def test_a_month_that_it_was_trained_on_cannot_judge(promote: Run) -> None:
+    code, _, err = promote("good", "--month", "2021-02")
+
+    assert code == 1
+    assert "2021-02 cannot judge: the candidate was trained on 2021-02" in err
+
+
+def test_a_model_is_judged_on_the_taxis_that_it_was_trained_on(
+    promote: Run, place: Path, models: dict[str, Summary]
+) -> None:
+    write_yellow_month(place / "rides", "2021-03")
+
+    code, out, err = promote("good", "--kind", "yellow")
+
+    run_id = models["good"]["run_id"]
+    assert (code, out) == (2, "")
+    assert err == f"The run {run_id} was trained on green taxis: say --kind.\n"
+
+
+def test_drift_of_yellow_rides_is_told_from_their_months(
+    models: dict[str, Summary], place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_yellow_month(place / "rides", "2021-03").rename(
+        tmp_path / "yellow_tripdata_2021-03.parquet"
+    )
+    location = models["good"]["model_location"]
+
+    code = command.main(["drift", "--model", location, "--data", str(tmp_path), "--kind", "yellow"])
+
+    assert code == 0
+    assert json.loads(capsys.readouterr().out)["rides"] > 5_000
+
+
+def test_what_a_deployment_takes_is_what_the_service_loads(
+    run: Run, promote: Run, place: Path, models: dict[str, Summary]
+) -> None:
+    promote("poor")
+
+    pinned = place / "models.yaml"
+    pinned.write_text("# Why\nCostModel: 1/abc\nDurationModel: 1/old\n")
+
+    _, found, _ = run("release", "--output", str(pinned))
+
+    parameters, [released] = found["parameters"], found["models"]
+    location = f"s3://{parameters['ModelBucket']}/{parameters['DurationModel']}"
+    assert pinned.read_text().startswith("# Why\n")
+    assert yaml.safe_load(pinned.read_text()) == {
+        "CostModel": "1/abc",
+        "DurationModel": parameters["DurationModel"],
+        "DurationModelSha256": parameters["DurationModelSha256"],
+    }
+    assert location == released["model_location"] == models["poor"]["model_location"]
+    loaded = loader.load(location, sha256=parameters["DurationModelSha256"])
+    assert loaded.version == released["run_id"]
+
+
+def test_the_copy_is_where_a_run_id_says(run: Run, promote: Run) -> None:
+    promote("poor")
+
+    _, found, _ = run("release", "--bucket", "production")
+
+    of = found["models"][0]["environment"]
+    older = f"{of['MLFLOW_EXPERIMENT_ID']}/{of['RUN_ID']}/artifacts/model"
+    assert found["parameters"]["DurationModel"] == older
+    assert (
+        loader.load(f"s3://production/{older}", sha256=of["MODEL_SHA256"]).version == of["RUN_ID"]
+    )
+    assert drift.read(f"s3://production/{older}").target == "duration"
+
+
+def test_overrides_are_one_line(run: Run, promote: Run) -> None:
+    promote("poor")
+
+    code, line, _ = run("release", "--format", "overrides")
+
+    assert code == 0
+    assert re.fullmatch(
+        r"ModelBucket=models DurationModel=\S+ DurationModelSha256=[0-9a-f]{64}\n", line
+    )
+
+
+def test_an_alias_that_names_nothing_is_said(run: Run, models: dict[str, Summary]) -> None:
+    code, out, err = run("release", "--alias", "heir")
+
+    assert (code, out) == (2, "")
+    assert "No version of ride-duration is called heir: promote one first." in err
+
+
+def test_a_copy_that_was_given_up_is_completed(aws: Embedded, models: dict[str, Summary]) -> None:
+    location, s3 = models["good"]["model_location"], boto3.client("s3")
+    graph = s3.get_object(Bucket="models", Key=key(location, "model.onnx"))["Body"].read()
+    s3.put_object(Bucket="production", Key="half/model.onnx", Body=graph)
+
+    release.copy(location, "production", "half")
+
+    assert loader.load("s3://production/half", sha256=models["good"]["model_sha256"])
+
+
+def test_until_a_copy_is_whole_nothing_loads_it(
+    aws: Embedded, models: dict[str, Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    put = release._put
+
+    def watched(client: Any, bucket: str, key: str, content: bytes) -> None:
+        put(client, bucket, key, content)
+        written.append(Path(key).name)
+
+    monkeypatch.setattr(release, "_put", watched)
+    release.copy(models["good"]["model_location"], "production", "watched")
+
+    assert written[-1] == "MLmodel"
+    assert {"model.onnx", "model.skops", "baseline.json"} <= set(written[:-1])
+
+
+def test_another_models_files_are_left_alone(aws: Embedded, models: dict[str, Summary]) -> None:
+    release.copy(models["good"]["model_location"], "production", "taken")
+
+    with pytest.raises(ReleaseError, match="is another model's; it was left alone"):
+        release.copy(models["poor"]["model_location"], "production", "taken")
+
+    assert loader.load("s3://production/taken", sha256=models["good"]["model_sha256"])
+
+
+class BusyS3:
+    """Somebody else writes the same file, and is done after so many attempts."""
+
+    def __init__(self, busy: int, *, theirs: bytes | None = None) -> None:
+        self.busy = busy
+        self.there = theirs
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str) -> None:
+        if self.busy:
+            self.busy -= 1
+            raise client_error("ConditionalRequestConflict", 409)
+        if self.there is not None:
+            raise client_error("PreconditionFailed", 412)
+        self.there = Body
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        if self.there == b"secret":
+            raise client_error("AccessDenied", 403)
+        return {"Body": io.BytesIO(self.there or b"")}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "PAUSE_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("theirs", [None, b"ours"], ids=["gave up", "wrote the same"])
+def test_a_file_that_somebody_else_is_writing_is_waited_for(theirs: bytes | None) -> None:
+    s3: Any = BusyS3(release.ATTEMPTS - 1, theirs=theirs)
+
+    release._put(s3, "production", "model/MLmodel", b"ours")
+
+    assert s3.there == b"ours"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("busy", "theirs", "said"),
+    [
+        (1, b"another", "s3://production/model/MLmodel is another model's; it was left alone"),
+        (1, b"secret", "cannot write s3://production/model/MLmodel: .*AccessDenied"),
+        (99, None, "cannot write s3://production/model/MLmodel: .*ConditionalRequestConflict"),
+    ],
+)
+def test_what_the_other_one_left_is_not_taken_for_ours(
+    busy: int, theirs: bytes | None, said: str
+) -> None:
+    s3: Any = BusyS3(busy, theirs=theirs)
+
+    with pytest.raises(ReleaseError, match=said):
+        release._put(s3, "production", "model/MLmodel", b"ours")
+
+    assert s3.there == theirs
+
+
+def test_whoever_reads_the_pins_meanwhile_has_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pins = tmp_path / "models.yaml"
+    pins.write_text("DurationModel: 1/old\n")
+    pins.chmod(0o640)
+    seen: list[str] = []
+
+    def full(path: Path, text: str) -> int:
+        path.write_bytes(text[:9].encode())
+        seen.append(pins.read_text())
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            release.write(pins, "DurationModel: 1/new\n")
+    assert seen == [pins.read_text()] == ["DurationModel: 1/old\n"]
+
+    release.write(pins, "DurationModel: 1/new\n")
+    assert pins.read_text() == "DurationModel: 1/new\n"
+    assert pins.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [pins]
+
+
+@pytest.mark.parametrize("text", ["- 1/old\n", "DurationModel: [1/old\n"])
+def test_pins_that_are_none_are_said(text: str) -> None:
+    with pytest.raises(ReleaseError, match="has no parameters"):
+        release.pinned(text, {"DurationModel": "1/new"})
+
+
+def test_a_bucket_that_is_not_there_is_said(aws: Embedded, models: dict[str, Summary]) -> None:
+    with pytest.raises(ReleaseError, match="cannot write s3://nowhere/"):
+        release.copy(models["good"]["model_location"], "nowhere", "model")
+
+
+def key(location: str, name: str) -> str:
+    return f"{location.removeprefix('s3://models/')}/{name}"
+
+
+def test_drift_is_told_from_the_model_alone(
+    models: dict[str, Summary], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    location = models["good"]["model_location"]
+
+    code = command.main(["drift", "--model", location, "--data", str(place / "rides")])
+
+    found = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert {shift["level"] for shift in found["shifts"]} <= {"steady", "moved"}
+    low, high = found["mean_of_an_hour"]
+    assert low < found["mean"] < high
+
+
+def test_drift_of_events_is_an_exit_code(
+    models: dict[str, Summary], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ride = {"PULocationID": 264, "DOLocationID": 264, "trip_distance": 90.5}
+    (tmp_path / "rides").write_text(
+        "".join(json.dumps({"ride": ride, "ride_id": i}) + "\n" for i in range(500)) + "nonsense\n"
+    )
+
+    location = models["good"]["model_location"]
+    code = command.main(["drift", "--model", location, "--events", str(tmp_path / "rides")])
+
+    out, err = capsys.readouterr()
+    assert (code, json.loads(out)["rides"]) == (1, 500)
+    assert "1 lines are no ride events." in err
+
+
+@pytest.fixture
+def made(models: dict[str, Summary], place: Path, tmp_path: Path) -> Path:
+    """The card of the good model, as it hangs on its run."""
+    from training.registry import tracking
+
+    with tracking.client(f"sqlite:///{place / 'mlflow.db'}") as client:
+        client.download_artifacts(models["good"]["run_id"], "card", str(tmp_path))
+    return tmp_path / "card"
+
+
+def test_a_card_is_complete_and_names_its_model(made: Path, models: dict[str, Summary]) -> None:
+    text = (made / model_card.TEXT).read_text()
+    files = {str(path.relative_to(made)) for path in made.rglob("*")}
+
+    assert model_card.gaps(text, files) == []
+    assert models["good"]["model_sha256"] in text
+    assert f"{models['good']['metrics']['test']['rmse_minutes']:.2f} minutes" in text
+    assert f"each of its numbers comes of {champion.PARAMETERS['min_samples_leaf']} or" in text
+    assert "$" not in text
+
+
+def test_what_a_card_lacks_is_named(made: Path) -> None:
+    text = (made / model_card.TEXT).read_text()
+    files = {str(path.relative_to(made)) for path in made.rglob("*")}
+    hollow = re.sub(r"(## Limits\n).*?(?=\n## )", r"\1", text, flags=re.DOTALL)
+
+    assert model_card.gaps(hollow, files) == ["nothing under “Limits”"]
+    assert model_card.gaps(text.replace("## People", "## Persons"), files) == [
+        "no section “People”"
+    ]
+    assert model_card.gaps(text, files - {"pictures/importance.svg", "card.html"}) == [
+        "no picture pictures/importance.svg",
+        "no card.html",
+    ]
+
+
+def test_the_page_needs_nothing_beside_itself(made: Path) -> None:
+    asked: list[str] = []
+
+    class Page(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            asked.extend(value or "" for name, value in attrs if name in ("src", "href"))
+
+    page = (made / model_card.PAGE).read_text()
+    Page().feed(page)
+
+    assert (
+        page.count("<svg") == len(list((made / "pictures").iterdir())) >= len(model_card.PICTURES)
+    )
+    assert all(link.startswith("#") for link in asked)
+
+
+def test_a_run_has_figures_of_every_hour_and_what_it_was_made_from(
+    models: dict[str, Summary], place: Path
+) -> None:
+    from training.registry import tracking
+
+    with tracking.client(f"sqlite:///{place / 'mlflow.db'}") as client:
+        run = client.get_run(models["good"]["run_id"])
+        hours = client.get_metric_history(run.info.run_id, "hour/rmse_minutes")
+
+    assert {metric.step for metric in hours} >= set(range(6, 23))
+    assert "month/2021-03/mae_minutes" in run.data.metrics
+    assert re.fullmatch("[0-9a-f]{64}", run.data.tags["data_sha256"])
+    assert run.data.tags["python"].startswith("3.13")
+    used = {(of.dataset.name, of.tags[0].value) for of in run.inputs.dataset_inputs}
+    assert used == {
+        ("green_tripdata_2021-01.parquet", "training"),
+        ("green_tripdata_2021-02.parquet", "training"),
+        ("green_tripdata_2021-03.parquet", "test"),
+    }

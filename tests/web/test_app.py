@@ -1,0 +1,294 @@
+"""The web service on Flask's own test client."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from model_service.errors import ModelError, SettingsError
+from model_service.models import loader
+from model_service.models.served import load
+from model_service.scoring import Target
+from model_service.settings import WebSettings
+from model_service.web import app as web
+from model_service.web import quotes
+from model_service.web.quotes import Models, Served
+from training.data.dataset import UNITS
+from training.pipeline import Result
+
+from ..support import golden, models
+from ..support.factories import by_distance
+
+RIDE = {"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}
+
+
+class Broken:
+    version = "broken"
+
+    def predict(self, rides: Any, /) -> Any:
+        raise RuntimeError("Jane Doe")
+
+
+class ByDistance:
+    version = "by-distance"
+
+    def predict(self, rides: Any, /) -> Any:
+        return by_distance(rides)
+
+
+def client_of(served: Models, lines: list[bytes] | None = None) -> FlaskClient:
+    app = web.create_app(served, write=(lines if lines is not None else []).append)
+    return app.test_client()
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five minutes a mile, and two."""
+    return models.write_onnx(tmp_path_factory.mktemp("line"))
+
+
+@pytest.fixture
+def served(line: Path) -> Models:
+    return load(WebSettings(model_location=str(line)))
+
+
+@pytest.fixture
+def client(served: Models) -> FlaskClient:
+    return client_of(served)
+
+
+@pytest.mark.parametrize("body", [RIDE, {"ride": RIDE}], ids=["bare", "wrapped"])
+def test_a_ride_gets_its_duration(client: FlaskClient, body: dict[str, Any]) -> None:
+    answer = client.post("/predict", json=body)
+
+    assert answer.status_code == 200
+    assert answer.get_json() == {
+        "duration": pytest.approx(20.3),
+        "versions": {"duration": models.RUN_ID},
+    }
+
+
+def test_a_second_model_adds_the_cost(line: Path) -> None:
+    settings = WebSettings(model_location=str(line), cost_model_location=str(line))
+
+    answer = client_of(load(settings)).post("/predict", json={**RIDE, "ride_id": 256})
+
+    assert answer.get_json() == {
+        "duration": pytest.approx(20.3),
+        "cost": pytest.approx(20.3),
+        "versions": {"duration": models.RUN_ID, "cost": models.RUN_ID},
+        "ride_id": 256,
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({**RIDE, "PULocationID": 266}, 422, "PULocationID"),
+        ({"ride": {**RIDE, "trip_distance": "Jane Doe"}}, 422, "trip_distance"),
+        ({"PULocationID": 130, "DOLocationID": 205}, 422, "trip_distance"),
+        ([RIDE], 422, None),
+    ],
+)
+def test_a_ride_that_breaks_a_rule_is_told_which(
+    client: FlaskClient, body: Any, status: int, field: str | None
+) -> None:
+    answer = client.post("/predict", json=body)
+
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+    assert answer.get_json().get("field") == field
+    assert "Jane" not in answer.text
+    assert "266" not in answer.text
+
+
+@pytest.mark.parametrize("body", [b"a ride", b'{"ride": ', b"\xff", b'{"x":' * 100_000])
+def test_what_is_no_json_is_a_bad_request(client: FlaskClient, body: bytes) -> None:
+    answer = client.post("/predict", data=body, content_type="application/json")
+
+    assert answer.status_code == 400
+    assert answer.get_json()["type"] == "/docs#malformed"
+
+
+def test_only_json_of_a_bounded_size_is_read(client: FlaskClient) -> None:
+    text = client.post("/predict", data=b"{}", content_type="text/plain")
+    large = client.post(
+        "/predict", data=b" " * (quotes.MAX_BODY + 1), content_type="application/json"
+    )
+
+    assert (text.status_code, large.status_code) == (415, 413)
+
+
+def test_good_rides_of_a_batch_are_answered_though_others_are_bad(client: FlaskClient) -> None:
+    answer = client.post("/predict/batch", json=[RIDE, {**RIDE, "DOLocationID": 0}, "x", RIDE])
+
+    first, second, third, fourth = answer.get_json()
+    assert answer.status_code == 200
+    assert first == fourth == {"duration": pytest.approx(20.3), "versions": first["versions"]}
+    assert (second["status"], second["field"]) == (422, "DOLocationID")
+    assert third["status"] == 422
+
+
+def test_a_batch_has_a_bound(client: FlaskClient) -> None:
+    assert client.post("/predict/batch", json=[]).get_json() == []
+    assert client.post("/predict/batch", json=[RIDE] * 1000).status_code == 200
+    assert client.post("/predict/batch", json=[RIDE] * 1001).status_code == 422
+
+
+def test_an_answer_outside_its_range_is_a_problem_and_no_number() -> None:
+    served = Models(Served(ByDistance(), Target(maximum=1.0)))
+
+    answer = client_of(served).post("/predict", json=RIDE)
+
+    assert answer.status_code == 422
+    assert answer.get_json()["type"] == "/docs#unscorable"
+
+
+def test_a_broken_model_is_a_503_and_not_ready_and_quotes_nobody() -> None:
+    lines: list[bytes] = []
+    client = client_of(Models(Served(Broken(), Target())), lines)
+
+    answers = [client.post("/predict", json=RIDE), client.get("/readyz")]
+
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert client.get("/livez").status_code == 200
+    assert b"Jane" not in b"".join(lines)
+
+
+def test_readiness_says_that_no_cost_is_answered(client: FlaskClient) -> None:
+    ready = client.get("/readyz").get_json()
+
+    assert ready["duration"] == {"version": models.RUN_ID}
+    assert ready["cost"] is None
+
+
+def test_a_request_has_an_id_a_log_line_and_safe_headers(served: Models) -> None:
+    lines: list[bytes] = []
+    client = client_of(served, lines)
+
+    given = client.post("/predict", json=RIDE, headers={"X-Request-ID": "a-1"})
+    other = client.get("/nowhere/Jane", headers={"X-Request-ID": "two words"})
+
+    assert given.headers["X-Request-ID"] == "a-1"
+    assert len(other.headers["X-Request-ID"]) == 32
+    assert "default-src 'none'" in given.headers["Content-Security-Policy"]
+    assert given.headers["Cache-Control"] == "no-store"
+    first, second = map(json.loads, lines)
+    assert (first["route"], first["status"], first["rides"]) == ("/predict", 200, 1)
+    assert (second["route"], second["status"]) == ("other", 404)
+    assert b"Jane" not in lines[1]
+
+
+def test_requests_and_rides_are_counted(client: FlaskClient) -> None:
+    client.post("/predict", json=RIDE)
+    client.post("/predict", json={})
+
+    counted = client.get("/metrics").text
+    assert 'http_requests_total{route="/predict",status="200"} 1.0' in counted
+    assert 'http_requests_total{route="/predict",status="422"} 1.0' in counted
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_another_method_is_told_the_right_one(client: FlaskClient, path: str) -> None:
+    answer = client.get(path)
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+
+
+def test_what_is_documented_is_what_is_served(client: FlaskClient, served: Models) -> None:
+    document = client.get("/openapi.json").get_json()
+    app: Any = client.application
+
+    routes = {rule.rule for rule in app.url_map.iter_rules()}
+    assert document["openapi"].startswith("3.1")
+    assert {"/predict", "/predict/batch", "/livez", "/readyz", "/metrics"} <= set(document["paths"])
+    assert {path.replace("{", "<").replace("}", ">") for path in document["paths"]} <= routes
+    assert "Predict" in client.get("/docs").text or "/predict" in client.get("/docs").text
+
+
+def test_the_zones_are_sent_once(client: FlaskClient) -> None:
+    first = client.get("/zones.json")
+    again = client.get("/zones.json", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert len(first.get_json()["zones"]) == 263
+    assert first.get_json()["zones"][129]["name"] == "Jamaica"
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_the_page_asks_for_all_of_its_scripts_at_once(client: FlaskClient) -> None:
+    asked = set(re.findall(r'(?:href|src)="page/(\w+\.js)"', client.get("/").text))
+
+    assert asked == {path.name for path in web.PAGE.glob("*.js")}
+
+
+def test_the_page_and_its_files_are_served_and_nothing_beside_them(client: FlaskClient) -> None:
+    assert client.get("/").content_type == "text/html; charset=utf-8"
+    assert client.get("/page/page.js").content_type == "text/javascript; charset=utf-8"
+    assert client.get("/page/icon.svg").content_type == "image/svg+xml"
+    assert client.get("/page/web.py").status_code == 404
+
+
+def test_the_time_of_the_request_stands_for_one_that_is_absent(
+    tmp_path: Path, golden_location: str
+) -> None:
+    loaded = loader.load(golden_location)
+    client = client_of(Models(Served(loaded, Target())))
+
+    rush = client.post("/predict", json={**RIDE, "pickup_datetime": "2021-03-01T08:15:00"})
+    night = client.post("/predict", json={**RIDE, "pickup_datetime": "2021-03-01T03:15:00"})
+
+    assert rush.get_json()["duration"] != night.get_json()["duration"]
+    assert client.post("/predict", json=RIDE).status_code == 200
+
+
+def test_golden_rides_get_the_answers_that_the_stream_gives(
+    golden_location: str, golden_cost_model: Result
+) -> None:
+    duration = Served(loader.load(golden_location), Target())
+    cost = Served(loader.load(golden_cost_model.model_location), Target())
+    client = client_of(Models(duration, cost))
+
+    answers = client.post("/predict/batch", json=golden.RIDES).get_json()
+
+    # Where a ride has no time, the stream takes its arrival, and the web the clock.
+    timed = [n for n, ride in enumerate(golden.RIDES) if "pickup_datetime" in ride["ride"]]
+    assert [answer["ride_id"] for answer in answers] == [ride["ride_id"] for ride in golden.RIDES]
+    for target in UNITS:
+        values = [answers[n][target] for n in timed]
+        low = [answers[n]["intervals"][target][0] for n in timed]
+        high = [answers[n]["intervals"][target][1] for n in timed]
+        expected = [golden.expected(target)[n] for n in timed]
+        ends = [golden.intervals(target)[2 * n : 2 * n + 2] for n in timed]
+        assert values == pytest.approx(expected, abs=golden.TOLERANCE)
+        assert low == pytest.approx([end for end, _ in ends], abs=golden.TOLERANCE)
+        assert high == pytest.approx([end for _, end in ends], abs=golden.TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({}, "MODEL_LOCATION"),
+        ({"MODEL_LOCATION": "m", "BIND": "everywhere"}, "BIND"),
+        ({"MODEL_LOCATION": "m", "WEB_CONCURRENCY": "-1"}, "WEB_CONCURRENCY"),
+    ],
+)
+def test_a_wrong_setting_is_named(environ: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        WebSettings.from_env(environ)
+
+
+@pytest.mark.parametrize(("target", "other"), [("cost", "duration"), ("duration", "cost")])
+def test_a_model_of_one_target_is_not_served_as_the_other(
+    line: Path, tmp_path: Path, target: str, other: str
+) -> None:
+    wrong = str(models.write_onnx(tmp_path, metadata={"target": target}))
+    at = {"duration": str(line), "cost": str(line)} | {other: wrong}
+    settings = WebSettings(model_location=at["duration"], cost_model_location=at["cost"])
+
+    with pytest.raises(ModelError, match=f"predicts a ride's {target}"):
+        load(settings)

@@ -1,0 +1,68 @@
+"""The description of the web service says what it does: no answer is undocumented."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.aws.lambda_container import HOST
+from model_service.errors import RideRejected
+from model_service.web import quotes
+from model_service.web.openapi import MOMENT
+
+from ..support.browser import write_ranged
+from .test_server import server
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "tests" / "web" / "schemathesis.toml"
+SECONDS = 40
+DAY = timedelta(hours=23, minutes=59)
+
+
+def is_taken(text: str) -> bool:
+    body = b'{"PULocationID": 1, "DOLocationID": 1, "trip_distance": 1, "pickup_datetime": "%s"}'
+    try:
+        quotes.decode(body % text.encode(), datetime.now(UTC))
+    except RideRejected:
+        return False
+    return True
+
+
+@given(st.from_regex(re.compile(MOMENT), fullmatch=True))
+def test_a_moment_as_described_is_taken(text: str) -> None:
+    rounds_up_to_9999 = text.startswith("9998-12-31") and ":59:59." in text
+
+    assert is_taken(text) or rounds_up_to_9999
+
+
+@given(
+    st.datetimes(timezones=st.none() | st.builds(timezone, st.timedeltas(-DAY, DAY))),
+    st.sampled_from(["T", " ", "t", "_"]),
+)
+def test_a_moment_is_taken_if_it_is_as_described(moment: datetime, between: str) -> None:
+    text = moment.isoformat(between)
+
+    assert is_taken(text) == (re.fullmatch(MOMENT, text) is not None)
+
+
+@pytest.mark.slow
+def test_no_answer_is_undocumented_and_none_is_a_500(tmp_path: Path) -> None:
+    location = write_ranged(tmp_path, 1.0)  # a minute and a dollar a mile: no ride is unscorable
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "--no-color"]
+    options = ["--max-examples=60", f"--max-time={SECONDS}", "--seed=1"]
+    with server(location, COST_MODEL_LOCATION=str(location)) as (_, port):
+        done = subprocess.run(
+            [*command, "run", *options, f"http://{HOST}:{port}/openapi.json"],
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, timeout=5 * SECONDS, check=False,
+        )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-500:]

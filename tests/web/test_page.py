@@ -1,0 +1,532 @@
+"""The page in real Chromium, served by the real gunicorn with real models."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Route, expect
+
+from local.aws.lambda_container import HOST, free_ports
+from model_service.zones import ROAD_FACTOR
+from tools.road_factor import straight_miles
+
+from ..support import models
+from ..support.browser import Visit, chromium, needs_chromium, open_page, write_ranged
+from .test_server import server
+
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+NARROW: dict[str, Any] = {"viewport": {"width": 320, "height": 640}}
+JAMAICA, TIMES_SQUARE = 130, 230
+SUGGESTED = round(
+    ROAD_FACTOR * float(straight_miles(np.array([JAMAICA]), np.array([TIMES_SQUARE]))[0]), 1
+)
+
+WHAT_IS_TOLD = (
+    '- form "Your ride":',
+    '- combobox "Pick-up": Jamaica',
+    '- combobox "Drop-off" [expanded]: jamaica e',
+    '- listbox "Zones to be dropped off in":\n      - option "Jamaica Estates Queens"',
+    '- spinbutton "Distance"',
+    '- region "The quote":',
+    "- term: Duration\n    - definition: ",
+    " min likely ",
+    '- listbox "Drop-off, on the map":\n      - group "Bronx":',
+    '- button "Whole city" [pressed]',
+    '- region "Recent quotes":',
+)
+"""By Chromium's own tree of what there is, which screen readers read."""
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+
+
+@pytest.fixture(scope="module")
+def locations(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Three minutes and four dollars a mile, each within a quarter."""
+    return (
+        write_ranged(tmp_path_factory.mktemp("duration"), 3.0),
+        write_ranged(tmp_path_factory.mktemp("cost"), 4.0),
+    )
+
+
+@pytest.fixture(scope="module")
+def address(locations: tuple[Path, Path]) -> Iterator[str]:
+    duration, cost = locations
+    with server(duration, COST_MODEL_LOCATION=str(cost)) as (_, port):
+        yield f"http://{HOST}:{port}/"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    visit = open_page(browser, address)
+    yield visit
+    assert visit.faults == []
+    assert {url.split("/")[2] for url in visit.asked} == {address.split("/")[2]}
+    visit.page.context.close()
+
+
+def test_a_quote_appears_with_its_ranges_and_versions(visit: Visit) -> None:
+    expect(visit.page.get_by_text("Choose where you start")).to_be_visible()
+
+    visit.ride()
+
+    assert visit.number("duration") == round(3 * SUGGESTED)
+    assert visit.number("cost") == pytest.approx(4 * SUGGESTED, abs=0.01)
+    low, high = round(2.25 * SUGGESTED), round(3.75 * SUGGESTED)
+    expect(visit.page.locator("#duration .range")).to_have_text(
+        f"likely {low}\N{EN DASH}{high} min"
+    )
+    expect(visit.page.locator(".versions")).to_contain_text(models.RUN_ID[:12])
+    expect(visit.page.get_by_role("status").last).to_contain_text(f"likely between {low} min")
+
+
+def test_a_quote_changes_with_its_inputs(visit: Visit) -> None:
+    visit.ride()
+    distance = visit.page.get_by_label("Distance")
+    assert float(distance.input_value()) == SUGGESTED
+
+    distance.fill("5")
+    expect(visit.page.locator("#duration .value")).to_have_text("15 min")
+    visit.page.get_by_role("button", name=f"Back to {SUGGESTED} mi").click()
+    expect(visit.page.locator("#duration .value")).to_have_text(f"{round(3 * SUGGESTED)} min")
+
+    visit.choose("Drop-off", "jamaica")
+    expect(visit.page.locator("#cost .value")).to_have_text("$3.20")
+
+
+def test_a_time_is_sent_as_new_yorks_and_none_means_now(visit: Visit) -> None:
+    visit.ride()
+    sent = []
+    visit.page.on("request", lambda request: sent.append(json.loads(request.post_data or "{}")))
+
+    visit.page.get_by_role("radio", name="Later").check()
+    visit.page.get_by_label("Date and time").fill("2021-03-01T08:15")
+    with visit.page.expect_response("**/predict"):
+        pass
+    visit.page.get_by_role("radio", name="Now").check()
+    with visit.page.expect_response("**/predict"):
+        pass
+
+    assert sent[-2]["pickup_datetime"] == "2021-03-01T08:15:00"
+    assert "pickup_datetime" not in sent[-1]
+
+
+def test_from_start_to_quote_by_keyboard_alone(visit: Visit) -> None:
+    press = visit.page.keyboard.press
+
+    press("Tab")
+    visit.page.keyboard.type("jama")
+    expect(visit.page.get_by_role("option", name="Jamaica Queens", exact=True)).to_be_visible()
+    press("ArrowDown")
+    press("ArrowUp")
+    press("Enter")
+    press("Tab")
+    visit.page.keyboard.type("times")
+    press("Tab")  # accepts, as Enter does
+
+    visit.expect_state("answered")
+    assert visit.page.locator("#pickup").input_value() == "Jamaica"
+    assert visit.page.locator("#dropoff").input_value() == "Times Sq/Theatre District"
+
+
+def test_escape_gives_back_what_was_chosen_and_then_nothing(visit: Visit) -> None:
+    visit.choose("Pick-up", "jamaica")
+    field = visit.page.locator("#pickup")
+
+    field.fill("hoboken")
+    expect(visit.page.get_by_text("No zone has that name")).to_be_visible()
+    field.press("Escape")
+    assert field.input_value() == "Jamaica"
+    expect(field).to_have_attribute("aria-expanded", "false")
+    field.press("Escape")
+    assert field.input_value() == ""
+
+
+def test_a_click_on_the_map_chooses_and_the_next_one_the_other_end(visit: Visit) -> None:
+    visit.page.locator(f"#zone-{JAMAICA}").click()
+    expect(visit.page.locator("#pickup")).to_have_value("Jamaica")
+    visit.page.locator(f"#zone-{JAMAICA}").hover()
+    expect(visit.page.locator("#tip")).to_have_text("Jamaica · Queens")
+
+    visit.page.get_by_role("button", name="Manhattan").click()
+    visit.page.wait_for_timeout(500)  # it glides
+    visit.page.locator(f"#zone-{TIMES_SQUARE}").click()
+
+    expect(visit.page.locator("#dropoff")).to_have_value("Times Sq/Theatre District")
+    assert visit.number("duration") == round(3 * SUGGESTED)
+
+
+def test_the_map_is_a_list_for_arrow_keys(visit: Visit) -> None:
+    visit.choose("Pick-up", "jamaica")
+    visit.page.get_by_role("radio", name="Drop-off").focus()
+    visit.page.keyboard.press("Tab")
+    found = visit.page.get_by_role("listbox", name="on the map")
+    expect(found).to_be_focused()
+    expect(found).to_have_attribute("aria-activedescendant", f"zone-{JAMAICA}")
+
+    visit.page.keyboard.press("ArrowRight")
+    visit.page.keyboard.press("Enter")
+
+    visit.expect_state("answered")
+    chosen = visit.page.locator("#map [role=option][aria-selected=true]").get_attribute(
+        "aria-label"
+    )
+    assert chosen not in (None, "Jamaica")
+
+
+def test_a_tap_means_the_nearest_zone(browser: Browser, address: str) -> None:
+    phone = open_page(browser, address, **PHONE)
+    phone.page.locator("#map").scroll_into_view_if_needed()
+
+    tap(phone, phone.page.locator(f"#zone-{JAMAICA}"))
+
+    expect(phone.page.locator("#pickup")).to_have_value("Jamaica")
+    phone.page.context.close()
+
+
+def test_a_tap_among_zones_that_lie_close_shows_their_borough_first(
+    browser: Browser, address: str
+) -> None:
+    phone = open_page(browser, address, **PHONE, reduced_motion="reduce")
+    zone = phone.page.locator(f"#zone-{TIMES_SQUARE}")
+    phone.page.locator("#map").scroll_into_view_if_needed()
+
+    tap(phone, zone)
+
+    pressed = phone.page.get_by_role("button", name="Manhattan", pressed=True)
+    expect(pressed).to_be_visible()
+    expect(phone.page.get_by_role("status").last).to_have_text(
+        "The map shows Manhattan. Tap again."
+    )
+    expect(phone.page.locator("#pickup")).to_have_value("")
+
+    tap(phone, zone)
+
+    expect(phone.page.locator("#pickup")).to_have_value("Times Sq/Theatre District")
+    phone.page.context.close()
+
+
+def tap(phone: Visit, zone: Locator) -> None:
+    box = zone.bounding_box()
+    assert box is not None
+    phone.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def test_what_a_screen_reader_is_told_of_the_page(visit: Visit) -> None:
+    visit.ride()
+    visit.page.locator("#dropoff").fill("jamaica e")
+
+    told = visit.page.locator("main").aria_snapshot()
+
+    for part in WHAT_IS_TOLD:
+        assert part in told, told
+    field = visit.page.get_by_role("combobox", name="Drop-off")
+    active = field.get_attribute("aria-activedescendant")
+    expect(visit.page.locator(f"#{active}")).to_have_accessible_name("Jamaica Estates Queens")
+    expect(visit.page.get_by_role("status").last).to_have_text("1 zone")
+
+    visit.page.route("**/predict", answer_with(422, type="/", field="trip_distance"))
+    field.press("Enter")
+    visit.expect_state("trouble")
+
+    distance = visit.page.get_by_role("spinbutton", name="Distance")
+    expect(distance).to_have_accessible_description(re.compile("has to be from 0 to less than"))
+    expect(distance).to_have_attribute("aria-invalid", "true")
+
+
+def test_both_ends_are_swapped(visit: Visit) -> None:
+    visit.ride()
+
+    visit.page.get_by_role("button", name="Swap").click()
+
+    expect(visit.page.locator("#pickup")).to_have_value("Times Sq/Theatre District")
+    visit.expect_state("answered")
+
+
+def answer_with(status: int, **problem: Any) -> Any:
+    def answer(route: Route) -> None:
+        route.fulfill(
+            status=status, content_type="application/problem+json", body=json.dumps(problem)
+        )
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("status", "problem", "said"),
+    [
+        (422, {"type": "/docs#invalid-ride", "field": "trip_distance"}, "less than 1,000 miles"),
+        (422, {"type": "/docs#unscorable"}, "no answer to this ride"),
+        (503, {"type": "/docs#unavailable"}, "cannot answer right now"),
+        (502, {}, "went wrong on our side"),
+    ],
+)
+def test_an_error_is_in_plain_words_and_ends_with_it(
+    visit: Visit, status: int, problem: dict[str, str], said: str
+) -> None:
+    visit.ride()
+
+    visit.page.route("**/predict", answer_with(status, **problem))
+    visit.page.get_by_label("Distance").fill("7")
+    expect(visit.page.get_by_role("alert")).to_contain_text(said)
+    expect(visit.page.locator(".figures")).to_be_hidden()
+    if "field" in problem:
+        expect(visit.page.get_by_label("Distance")).to_have_attribute("aria-invalid", "true")
+
+    visit.page.unroute("**/predict")
+    visit.page.get_by_label("Distance").fill("8")
+    assert visit.number("duration") == 24
+    expect(visit.page.get_by_label("Distance")).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_a_distance_that_is_none_is_not_sent(visit: Visit) -> None:
+    visit.ride()
+    before = len(visit.asked)
+
+    visit.page.get_by_label("Distance").fill("-3")
+
+    expect(visit.page.get_by_role("alert")).to_contain_text("from 0 to less than 1,000")
+    visit.page.wait_for_timeout(600)
+    assert len(visit.asked) == before
+
+
+def test_a_distance_that_is_taken_away_is_asked_for(visit: Visit) -> None:
+    visit.ride()
+    before = len(visit.asked)
+
+    visit.page.get_by_label("Distance").fill("")
+
+    expect(visit.page.locator(".invitation")).to_have_text("Say how far it is.")
+    expect(visit.page.locator("#miles-hint")).to_have_text("How far is it?")
+    visit.page.get_by_label("Distance").fill("9.99")
+    expect(visit.page.locator("#duration .value")).to_have_text("30 min")
+    assert len(visit.asked) == before + 1
+
+
+def test_the_longest_distance_that_the_service_takes_is_sent(visit: Visit) -> None:
+    visit.ride()
+
+    visit.page.get_by_label("Distance").fill("999.99")
+
+    expect(visit.page.get_by_role("alert")).to_contain_text(
+        "no answer to this ride"
+    )  # of the model
+
+
+def test_a_date_before_all_taxis_is_refused_in_words(visit: Visit) -> None:
+    visit.ride()
+    visit.page.get_by_label("Later").check()
+
+    visit.page.locator("#time").fill("2008-12-31T23:59")
+
+    expect(visit.page.get_by_role("alert")).to_have_text("Choose a date from 2009 to 9998.")
+
+
+def test_it_says_that_it_is_offline_and_goes_on_when_it_is_not(visit: Visit) -> None:
+    visit.ride()
+
+    visit.page.context.set_offline(True)
+    visit.page.get_by_label("Distance").fill("7")
+    expect(visit.page.get_by_role("alert")).to_contain_text("cannot be reached")
+    visit.page.context.set_offline(False)
+
+    assert visit.number("duration") == 21
+
+
+def test_the_server_may_go_away_and_come_back(
+    browser: Browser, locations: tuple[Path, Path]
+) -> None:
+    duration, _ = locations
+    port, _ = free_ports()
+    with ExitStack() as first:
+        first.enter_context(server(duration, port))
+        visit = open_page(browser, f"http://{HOST}:{port}/")
+        visit.ride()
+    visit.page.get_by_label("Distance").fill("7")
+    expect(visit.page.get_by_role("alert")).to_contain_text("cannot be reached")
+
+    with server(duration, port):
+        visit.page.get_by_role("button", name="Try again").click()
+        assert visit.number("duration") == 21
+
+    assert visit.faults == []
+    visit.page.context.close()
+
+
+def test_without_a_cost_model_there_is_no_cost(
+    browser: Browser, locations: tuple[Path, Path]
+) -> None:
+    with server(locations[0]) as (_, port):
+        visit = open_page(browser, f"http://{HOST}:{port}/")
+        visit.ride()
+
+        assert visit.number("duration") == round(3 * SUGGESTED)
+        expect(visit.page.locator("#cost")).to_be_hidden()
+        expect(visit.page.locator("#recent li")).not_to_contain_text("$")
+        assert "cost" not in visit.page.locator(".versions").inner_text()
+    visit.page.context.close()
+
+
+def test_the_start_prints_the_address_of_the_page(
+    locations: tuple[Path, Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with server(locations[0], 0, f"--log-file={log}", "--bind=[::1]:0") as (_, port):
+        said = log.read_text()
+
+    assert f"The page: http://{HOST}:{port}/ " in said
+    assert re.search(r"The page: http://\[::1\]:[1-9]\d*/ ", said)
+
+
+def test_recent_quotes_come_back_after_a_reload_and_can_be_asked_again(visit: Visit) -> None:
+    visit.ride()
+    visit.page.get_by_label("Distance").fill("5")
+    expect(visit.page.locator("#duration .value")).to_have_text("15 min")
+    visit.choose("Pick-up", "astoria")
+    expect(visit.page.locator("#recent li")).to_have_count(2)
+
+    visit.page.reload()
+    visit.page.get_by_role("button", name="Jamaica →").click()
+
+    assert visit.number("duration") == 15
+    assert visit.page.get_by_label("Distance").input_value() == "5"
+    visit.page.get_by_role("button", name="Clear").click()
+    expect(visit.page.locator("#recent")).to_be_hidden()
+
+
+def test_a_browser_that_keeps_nothing_is_served_all_the_same(
+    browser: Browser, address: str
+) -> None:
+    context = browser.new_context()
+    context.add_init_script(
+        "Object.defineProperty(window, 'localStorage', {get() { throw new Error('no') }})"
+    )
+    visit = Visit(context.new_page(), address)
+
+    visit.ride()
+
+    expect(visit.page.get_by_text("Kept until you leave")).to_be_visible()
+    assert visit.faults == []
+    context.close()
+
+
+def test_files_are_asked_for_again_but_not_sent_again(browser: Browser, address: str) -> None:
+    visit = open_page(browser, address)
+
+    with visit.page.expect_response("**/zones.json") as found:
+        visit.page.reload()
+
+    assert visit.page.request.get(f"{address}zones.json").headers["etag"]
+    assert found.value.status in (200, 304)  # Chromium shows what it had as 200
+    visit.page.context.close()
+
+
+@pytest.mark.parametrize("part", ["empty", "answered"])
+@pytest.mark.parametrize(
+    "context",
+    [NARROW, PHONE, {"viewport": {"width": 768, "height": 1024}}],
+    ids=["320", "390", "768"],
+)
+def test_nothing_is_wider_than_the_window(
+    browser: Browser, address: str, context: dict[str, Any], part: str
+) -> None:
+    visit = open_page(browser, address, **context)
+    if part == "answered":
+        visit.ride("governor", "eltingville")
+
+    inner, wide = visit.page.evaluate("[innerWidth, document.documentElement.scrollWidth]")
+
+    assert wide <= inner
+    visit.page.context.close()
+
+
+def axe(page: Page) -> list[str]:
+    """What axe-core finds serious or critical, and on what."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate(
+        "axe.run(document, {resultTypes: ['violations'], rules: {'target-size': {enabled: true}}})"
+    )
+    return [
+        f"{fault['id']}: {node['html'][:120]}"
+        for fault in found["violations"]
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"color_scheme": "light"},
+        {"color_scheme": "dark"},
+        {**PHONE, "color_scheme": "light"},
+        {**NARROW, "color_scheme": "dark"},
+        {"forced_colors": "active"},
+        {"contrast": "more"},
+    ],
+    ids=["light", "dark", "phone", "narrow", "forced colours", "contrast"],
+)
+def test_axe_finds_no_serious_fault(
+    browser: Browser, address: str, context: dict[str, Any]
+) -> None:
+    visit = open_page(browser, address, reduced_motion="reduce", **context)
+    found = {"empty": axe(visit.page)}
+
+    visit.ride()
+    visit.page.get_by_role("radio", name="Later").check()
+    visit.expect_state("answered")
+    visit.page.wait_for_timeout(400)  # what is dimmed is bright again
+    found["answered"] = axe(visit.page)
+    visit.page.locator("#dropoff").fill("har")
+    found["list open"] = axe(visit.page)
+    visit.page.keyboard.press("Escape")
+    visit.page.locator("#map").focus()
+    found["map"] = axe(visit.page)
+    visit.page.route("**/predict", answer_with(422, type="/", field="trip_distance"))
+    visit.page.get_by_label("Distance").fill("7")
+    visit.expect_state("trouble")
+    found["error"] = axe(visit.page)
+
+    assert {state: faults for state, faults in found.items() if faults} == {}
+    visit.page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_has_the_colours_that_are_preferred(
+    browser: Browser, address: str, scheme: Any
+) -> None:
+    visit = open_page(browser, address, color_scheme=scheme)
+
+    paper = visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+
+    levels = [int(level) for level in paper.removeprefix("rgb(").removesuffix(")").split(",")]
+    assert (sum(levels) > 3 * 128) == (scheme == "light")
+    visit.page.context.close()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["node", "--test", "tests/web/page.test.mjs"], ["node_modules/.bin/tsc", "--pretty", "false"]],
+    ids=["units", "types"],
+)
+def test_the_scripts_are_right_by_themselves(command: list[str]) -> None:
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
