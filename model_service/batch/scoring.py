@@ -24,8 +24,8 @@ from ..datasets import local_time
 from ..datasets.arrow import CONSTANT, arrow, numpy, repeated, texts
 from ..errors import RideRejected
 from ..features import RideColumns
+from ..models.served import Models, Served
 from ..rides import Ride, RideEvent
-from ..web.quotes import Models, Served
 
 RIDES = pa.schema(
     [
@@ -74,7 +74,7 @@ class _Told(NamedTuple):
 def schema(models: Models) -> pa.Schema:
     """What scored rides look like: the rides, and for each model what it said."""
     fields = [field for field in RIDES if not field.name.endswith("_actual")]
-    for one in served(models):
+    for one in models:
         name = one.target.field
         fields += [
             pa.field(name, pa.float64(), nullable=False),
@@ -94,7 +94,7 @@ def score(models: Models, rides: pa.RecordBatch) -> Scored:
     Raises `ModelError` where the fault is a model's.
     """
     asked = columns(rides)
-    told = [(one, _ask(one, asked)) for one in served(models)]
+    told = [(one, _ask(one, asked)) for one in models]
     refused = pc.coalesce(*(says.refused for _, says in told))
     found = {name: rides[name] for name in RIDES.names if not name.endswith("_actual")}
     for one, says in told:
@@ -121,11 +121,6 @@ def columns(rides: pa.RecordBatch) -> RideColumns:
         weekday=np.where(unknown, np.nan, local_time.weekdays(shown)),
         minute=np.where(unknown, np.nan, local_time.minutes(shown)),
     )
-
-
-def served(models: Models) -> list[Served]:
-    """The models that there are."""
-    return [models.duration, *([models.cost] if models.cost else [])]
 
 
 def _ask(served: Served, asked: RideColumns) -> _Told:

@@ -7,7 +7,6 @@ call, however many rides there are; a ride that any model rejects has no quote.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -17,8 +16,9 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from .. import rides, scoring
 from ..errors import EventError, RideRejected
 from ..features import RideColumns, columns
+from ..models.served import Models, Served
 from ..rides import Ride, RideId
-from ..scoring import Answer, Model, Target, TimeLeft
+from ..scoring import Answer, TimeLeft
 
 MAX_BODY = 1024 * 1024  # bytes of a request
 MAX_RIDES = 1000  # of a batch
@@ -73,27 +73,6 @@ class Asked(NamedTuple):
     ride_id: int | str | UnsetType
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A model, and what it predicts."""
-
-    model: Model
-    target: Target
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """What a quote is made of."""
-
-    duration: Served
-    cost: Served | None = None
-
-    @property
-    def versions(self) -> Versions:
-        cost = self.cost.model.version if self.cost else UNSET
-        return Versions(self.duration.model.version, cost)
-
-
 Outcome = Quote | RideRejected | None
 """None: there was no time left to ask."""
 
@@ -144,7 +123,8 @@ def quote(models: Models, asked: Sequence[Asked], *, time_left: TimeLeft) -> lis
     costs: Sequence[scoring.Outcome | UnsetType] = (
         _score(models.cost, asked_rides, time_left) if models.cost else [UNSET] * len(asked)
     )
-    versions = models.versions
+    cost_version = models.cost.model.version if models.cost else UNSET
+    versions = Versions(models.duration.model.version, cost_version)
     return [
         _quote(versions, one.ride_id, duration, cost)
         for one, duration, cost in zip(asked, durations, costs, strict=True)

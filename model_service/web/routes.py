@@ -19,11 +19,12 @@ from werkzeug.http import parse_options_header
 
 from .. import scoring
 from ..errors import EventError, ModelError, RideRejected
+from ..models.served import Models
 from . import middleware, openapi, problems, quotes, wire
 from .metrics import Metrics
 from .middleware import Write
 from .problems import Problem
-from .quotes import Asked, Models, Quote
+from .quotes import Asked, Quote
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

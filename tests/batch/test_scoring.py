@@ -24,8 +24,8 @@ from model_service.datasets.formats.json_lines import Kind
 from model_service.errors import ModelError, RideRejected
 from model_service.features import RideColumns
 from model_service.models import loader
+from model_service.models.served import Models, Served
 from model_service.scoring import Answers, Target
-from model_service.web.quotes import Models, Served
 from training.data.dataset import UNITS
 from training.pipeline import Result
 

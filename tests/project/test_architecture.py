@@ -16,12 +16,12 @@ CORE = "core"
 
 IMPORTS: dict[str, set[str]] = {
     CORE: set(),
-    "models": {CORE, "web"},
+    "models": {CORE},
     "kinesis": {CORE, "stream"},
-    "datasets": {CORE, "batch", "web"},
+    "datasets": {CORE, "batch", "models", "web"},
     "stream": {CORE, "kinesis"},
-    "web": {CORE},
-    "batch": {CORE, "datasets", "models", "web"},
+    "web": {CORE, "models"},
+    "batch": {CORE, "datasets", "models"},
 }
 """Folder of ``model_service`` → all the other folders of it that its modules import."""
 
