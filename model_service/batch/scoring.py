@@ -19,8 +19,7 @@ import pyarrow.compute as pc
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from .. import scoring
-from ..datasets import local_time
+from .. import local_time, scoring
 from ..datasets.arrow import CONSTANT, arrow, numpy, repeated, texts
 from ..errors import RideRejected
 from ..features import RideColumns

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from . import local_time
+from .. import local_time
+from ..local_time import Micros
 from .arrow import numpy
-from .local_time import Micros
 
 Mask = NDArray[np.bool_]
 

@@ -1,4 +1,4 @@
-"""The models that an interface serves together: durations, and costs where a model for them is set."""
+"""The models that an interface serves together: durations and, where one is set, costs."""
 
 from __future__ import annotations
 

@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from model_service import rides
-from model_service.datasets import local_time
+from model_service import local_time, rides
 
 NEAR = st.lists(st.datetimes(datetime(1960, 1, 1), datetime(2070, 1, 1)))
 MOMENTS = NEAR | st.lists(

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rides import NEW_YORK
+from .rides import NEW_YORK
 
 Micros = NDArray[np.int64]
 """Microseconds since 1970: of an instant, or of what a clock shows taken for UTC."""
