@@ -18,7 +18,7 @@ from msgspec import Struct
 from werkzeug.http import parse_options_header
 
 from .. import scoring
-from ..errors import EventError, ModelError, RideRejected
+from ..errors import MalformedJson, ModelError, RideRejected
 from ..models.served import Models
 from . import middleware, openapi, problems, quotes, wire
 from .metrics import Metrics
@@ -111,7 +111,7 @@ def failure(exc: Exception, environ: WSGIEnvironment, write: Write) -> Reply:
     match exc:
         case Refused():
             return refusal(exc.problem)
-        case EventError():
+        case MalformedJson():
             return refusal(problems.problem("malformed", str(exc)))
         case RideRejected():
             return refusal(problems.of_ride("invalid-ride", exc))

@@ -134,7 +134,8 @@ def test_the_outcome_of_every_ride_is_that_of_scoring(
     scored, rejected = both(columnar.score(given_models, found))
 
     served = given_models.duration
-    expected = scoring.score(served.model, served.target, columnar.columns(found))
+    scores = scoring.score(served.model, served.target, columnar.columns(found))
+    expected = scores.outcomes()
     refused = {n: str(o) for n, o in enumerate(expected, 1) if isinstance(o, RideRejected)}
     values = {n: o.value for n, o in enumerate(expected, 1) if isinstance(o, scoring.Answer)}
     assert dict(zip(*(scored[n].to_pylist() for n in ("row", "ride_duration")), strict=True)) == (

@@ -17,15 +17,15 @@ CORE = "core"
 IMPORTS: dict[str, set[str]] = {
     CORE: set(),
     "models": {CORE},
-    "kinesis": {CORE, "stream"},
-    "datasets": {CORE, "batch", "models", "web"},
+    "kinesis": {CORE},
+    "datasets": {CORE, "batch", "models"},
     "stream": {CORE, "kinesis"},
     "web": {CORE, "models"},
     "batch": {CORE, "datasets", "models"},
 }
 """Folder of ``model_service`` → all the other folders of it that its modules import."""
 
-FREE_OF_IO = {"errors", "settings", "rides", "features", "scoring", "payloads"}
+FREE_OF_IO = {"errors", "settings", "rides", "features", "scoring", "payloads", "local_time"}
 SLOW_TO_IMPORT = {"boto3", "mlflow", "onnxruntime", "pandas", "sklearn", "skops"}
 
 
