@@ -307,7 +307,7 @@ def test_a_wrong_number_of_workers_is_one_sentence(line: Path) -> None:
 
     assert done.returncode == 1
     assert done.stderr == (
-        "cannot start: WEB_CONCURRENCY must be a number of workers, or 0 for one a CPU\n"
+        "cannot start: WEB_CONCURRENCY must be a number of workers, or 0 for one worker per CPU\n"
     )
 
 
