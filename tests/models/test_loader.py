@@ -260,7 +260,9 @@ def test_a_type_that_is_not_trusted_is_refused_though_the_model_lists_it(tmp_pat
     path = models.save_sklearn(tmp_path / "model", pipeline, skops_trusted_types=trusted)
     models.OPENED.clear()  # MLflow opens what it has saved
 
-    with pytest.raises(ModelError, match=r"not trusted: tests\.support\.models\.Opened; .*ALLOW_PICKLED"):
+    with pytest.raises(
+        ModelError, match=r"not trusted: tests\.support\.models\.Opened; .*ALLOW_PICKLED"
+    ):
         loader.load(str(path))
 
     assert models.OPENED == []
