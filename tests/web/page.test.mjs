@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { ask, createAsker, trouble } from "../../model_service/web/static/asker.js";
+import { ask, createAsker, trouble } from "../../model_service/web/static/quote_client.js";
 import { beside, cell, nearest, places } from "../../model_service/web/static/cells.js";
-import { createRecent } from "../../model_service/web/static/recent.js";
+import { createRecent } from "../../model_service/web/static/recent_quotes.js";
 import * as formatting from "../../model_service/web/static/formatting.js";
 import { distinct, matches, straightMiles, suggestedMiles } from "../../model_service/web/static/zones.js";
 

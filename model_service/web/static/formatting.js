@@ -37,7 +37,7 @@ export const dollarsBetween = ([low, high]) =>
 
 /**
  * A quote in a sentence, for who hears it.
- * @param {import("./asker.js").Quote} quote
+ * @param {import("./quote_client.js").Quote} quote
  */
 export function spoken({ duration, cost, intervals = {} }) {
   const parts = [`${minutes(duration)}${likely(intervals.duration, minutes)}`];

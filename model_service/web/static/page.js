@@ -1,14 +1,14 @@
 /** The page: a wish from fields and map, and what becomes of it. */
 
-import { createAnswer } from "./answer.js";
-import { ask, createAsker } from "./asker.js";
+import { createAnswer } from "./quote_card.js";
+import { ask, createAsker } from "./quote_client.js";
 import { createCombobox } from "./combobox.js";
 import { createDistance } from "./distance.js";
 import { by, radios } from "./dom.js";
 import { createMap } from "./map.js";
-import { browserStorage, createRecent } from "./recent.js";
-import { createRecentList } from "./recentlist.js";
-import { createWhen } from "./when.js";
+import { browserStorage, createRecent } from "./recent_quotes.js";
+import { createRecentList } from "./recent_list.js";
+import { createWhen } from "./pickup_time.js";
 import { suggestedMiles, zoneTable } from "./zones.js";
 
 /** @typedef {import("./zones.js").Zone} Zone */

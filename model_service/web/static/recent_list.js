@@ -4,10 +4,10 @@ import { by, make } from "./dom.js";
 import { dollars, miles, minutes, moment } from "./formatting.js";
 
 /** @typedef {import("./zones.js").Zone} Zone */
-/** @typedef {import("./recent.js").Past} Past */
+/** @typedef {import("./recent_quotes.js").Past} Past */
 
 /**
- * @param {ReturnType<typeof import("./recent.js").createRecent>} recent
+ * @param {ReturnType<typeof import("./recent_quotes.js").createRecent>} recent
  * @param {Zone[]} zones
  * @param {(past: Past, pickup: Zone, dropoff: Zone) => void} onChoice
  */

@@ -2,8 +2,8 @@
 
 import { dollars, dollarsBetween, minutes, minutesBetween, spoken } from "./formatting.js";
 
-/** @typedef {import("./asker.js").Outcome} Outcome */
-/** @typedef {import("./asker.js").Interval} Interval */
+/** @typedef {import("./quote_client.js").Outcome} Outcome */
+/** @typedef {import("./quote_client.js").Interval} Interval */
 /** @typedef {"empty" | "asking" | "answered" | "trouble"} State */
 
 /** Which field a problem of the service is about. */
@@ -92,7 +92,7 @@ function markField(id, text) {
 
 /**
  * @param {HTMLElement} card
- * @param {import("./asker.js").Quote | undefined} quote
+ * @param {import("./quote_client.js").Quote | undefined} quote
  */
 function figures(card, quote) {
   const { duration, cost, intervals = {} } = quote ?? {};
