@@ -348,7 +348,7 @@ def test_what_is_refused_unread_is_safe_counted_and_logged(
     assert line.startswith(b"HTTP/1.1 %d " % status)
     assert isinstance(body, bytes) and msgspec.json.decode(body)["status"] == status
     assert found["Connection"] == "close"
-    assert {*middleware.SECURITY, ("Cache-Control", "no-store")} <= set(found.items())
+    assert {*middleware.SECURITY_HEADERS, ("Cache-Control", "no-store")} <= set(found.items())
     assert "X-Request-ID" in found
     logged = msgspec.json.decode(lines[0])
     assert (logged["route"], logged["method"], logged["status"]) == ("other", "other", status)
