@@ -1,7 +1,8 @@
-"""A quote: how long a ride will take and what it will cost, as the web service answers.
+"""Quotes: decodes the rides of a request and scores them with both models.
 
-A ride comes bare, or wrapped like a ride event with its id beside it.  Each target is one model
-call, however many rides there are; a ride that any model rejects has no quote.
+`routes` calls this module with the body of a request.  A ride is sent bare, or wrapped with its id
+in the shape of a ride event.  Each model is called once, for all rides of the request together.  A
+ride that either model rejects has no quote.
 """
 
 from __future__ import annotations
@@ -20,44 +21,46 @@ from ..features import RideColumns, columns
 from ..rides import Ride, RideId
 from ..scoring import Answer, Model, Target, TimeLeft
 
-MAX_BODY = 1024 * 1024  # bytes of a request
-MAX_RIDES = 1000  # of a batch
+MAX_BODY = 1024 * 1024  # bytes in the body of a request
+MAX_RIDES = 1000  # in a batch
 
 Minutes = Annotated[float, Meta(ge=0, description="minutes")]
 Dollars = Annotated[float, Meta(ge=0, description="US dollars, without the tip")]
-Interval = Annotated[tuple[float, float], Meta(description="low and high, around the value")]
-Version = Annotated[str, Meta(description="the MLflow run that the model came from")]
+Interval = Annotated[
+    tuple[float, float], Meta(description="low and high end of the range that includes the value")
+]
+Version = Annotated[str, Meta(description="the MLflow run that made the model")]
 
 
 class BareRide(Ride, frozen=True):
-    """A ride as it is known when it begins, and an id where the answer shall have it."""
+    """A ride as it is known at pick-up, with an optional id for the response to repeat."""
 
     ride_id: RideId | UnsetType = UNSET
 
 
 class WrappedRide(Struct, frozen=True):
-    """The same, in the shape of a ride event."""
+    """A ride in the shape of a ride event, with its id beside it."""
 
     ride: Ride
     ride_id: RideId | UnsetType = UNSET
 
 
 class Intervals(Struct, frozen=True):
-    """Of the models that have them."""
+    """The interval of each model that predicts one."""
 
     duration: Interval | UnsetType = UNSET
     cost: Interval | UnsetType = UNSET
 
 
 class Versions(Struct, frozen=True):
-    """Of the models that answered."""
+    """The version of each model that predicted."""
 
     duration: Version
     cost: Version | UnsetType = UNSET
 
 
 class Quote(Struct, frozen=True, kw_only=True):
-    """What the models say of one ride."""
+    """The predictions of the models for one ride."""
 
     duration: Minutes
     cost: Dollars | UnsetType = UNSET
@@ -67,7 +70,7 @@ class Quote(Struct, frozen=True, kw_only=True):
 
 
 class Asked(NamedTuple):
-    """A ride, and the id to send back."""
+    """A decoded ride, and the id that the response repeats."""
 
     ride: Ride
     ride_id: int | str | UnsetType
@@ -95,7 +98,7 @@ class Models:
 
 
 Outcome = Quote | RideRejected | None
-"""None: there was no time left to ask."""
+"""A quote, the rejection of the ride, or None if the time ran out before it was scored."""
 
 
 class _Shape(Struct):
@@ -109,9 +112,9 @@ _batch = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_RIDES)])
 
 
 def decode(data: bytes | Raw, now: datetime) -> Asked:
-    """Read one ride, bare or wrapped; *now* stands for a pick-up time that is absent.
+    """Decode one ride, bare or wrapped.  *now* is the pick-up time if the ride has none.
 
-    Raises `EventError` where *data* is not JSON, `RideRejected` where it is no ride.
+    Raises `EventError` if *data* is not JSON, and `RideRejected` if it is not a valid ride.
     """
     if _parse(_shape, data).ride is UNSET:
         bare: BareRide = _parse(_bare, data)
@@ -121,18 +124,19 @@ def decode(data: bytes | Raw, now: datetime) -> Asked:
 
 
 def decode_bare(data: bytes) -> Asked:
-    """Read one bare ride, whose pick-up time may be absent.
+    """Decode one bare ride, whose pick-up time may be absent.
 
-    Raises `EventError` where *data* is not JSON, `RideRejected` where it is no ride.
+    Raises `EventError` if *data* is not JSON, and `RideRejected` if it is not a valid ride.
     """
     bare: BareRide = _parse(_bare, data)
     return Asked(rides.at(bare, None), bare.ride_id)
 
 
 def decode_batch(data: bytes, now: datetime) -> list[Asked | RideRejected]:
-    """Read a list of rides, each a ride or why it is none.
+    """Decode a list of rides.  An invalid ride becomes its rejection.
 
-    Raises `EventError` where *data* is not JSON, `RideRejected` where it is no list or too long.
+    Raises `EventError` if *data* is not JSON, and `RideRejected` if it is not a list or has more
+    than `MAX_RIDES` items.
     """
     return [_decode_one(item, now) for item in _parse(_batch, data)]
 
@@ -186,7 +190,7 @@ def _decode_one(item: Raw, now: datetime) -> Asked | RideRejected:
         return decode(item, now)
     except RideRejected as exc:
         return exc
-    except EventError as exc:  # text that is not UTF-8 is found only now
+    except EventError as exc:  # the batch decoder does not check UTF-8 inside items
         return RideRejected(str(exc))
 
 
@@ -199,5 +203,5 @@ def _parse(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:
         raise EventError(str(exc)) from None
     except UnicodeDecodeError:
         raise EventError("JSON is not UTF-8") from None
-    except RecursionError:  # in a field that is ignored, too
+    except RecursionError:  # even in a field that is ignored
         raise EventError("JSON is nested too deeply") from None

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from local.aws.lambda_container import HOST
 from model_service.errors import RideRejected
 from model_service.web import quotes
-from model_service.web.openapi import MOMENT
+from model_service.web.openapi import TIMESTAMP
 
 from ..support.browser import write_ranged
 from .test_server import server
@@ -36,7 +36,7 @@ def is_taken(text: str) -> bool:
     return True
 
 
-@given(st.from_regex(re.compile(MOMENT), fullmatch=True))
+@given(st.from_regex(re.compile(TIMESTAMP), fullmatch=True))
 def test_a_moment_as_described_is_taken(text: str) -> None:
     rounds_up_to_9999 = text.startswith("9998-12-31") and ":59:59." in text
 
@@ -50,7 +50,7 @@ def test_a_moment_as_described_is_taken(text: str) -> None:
 def test_a_moment_is_taken_if_it_is_as_described(moment: datetime, between: str) -> None:
     text = moment.isoformat(between)
 
-    assert is_taken(text) == (re.fullmatch(MOMENT, text) is not None)
+    assert is_taken(text) == (re.fullmatch(TIMESTAMP, text) is not None)
 
 
 @pytest.mark.slow
