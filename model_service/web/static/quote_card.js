@@ -1,13 +1,13 @@
-/** The quote as it is shown and said: both figures with their ranges, or why there are none. */
+/** The card that shows the quote: both figures with their ranges, or an error. */
 
 import { dollars, dollarsBetween, minutes, minutesBetween, spoken } from "./formatting.js";
 
-/** @typedef {import("./quote_client.js").Outcome} Outcome */
+/** @typedef {import("./quote_client.js").QuoteResult} QuoteResult */
 /** @typedef {import("./quote_client.js").Interval} Interval */
-/** @typedef {"empty" | "asking" | "answered" | "trouble"} State */
+/** @typedef {"empty" | "loading" | "answered" | "error"} State */
 
-/** Which field a problem of the service is about. */
-const FIELDS = new Map([
+/** The input for each field that a problem of the service may name. */
+const INPUTS = new Map([
   ["trip_distance", "miles"],
   ["pickup_datetime", "time"],
   ["PULocationID", "pickup"],
@@ -16,75 +16,75 @@ const FIELDS = new Map([
 
 /**
  * @param {HTMLElement} card
- * @param {(text: string) => void} say
+ * @param {(text: string) => void} announce to screen readers
  */
-export function createAnswer(card, say) {
+export function createQuoteCard(card, announce) {
   const alert = /** @type {HTMLElement} */ (card.querySelector("[role=alert]"));
-  const invitation = /** @type {HTMLElement} */ (card.querySelector(".invitation"));
-  const again = /** @type {HTMLElement} */ (card.querySelector("#again"));
+  const prompt = /** @type {HTMLElement} */ (card.querySelector(".prompt"));
+  const retry = /** @type {HTMLElement} */ (card.querySelector("#retry"));
   const versions = /** @type {HTMLElement} */ (card.querySelector(".versions"));
 
   /** @param {State} state */
   function enter(state) {
     card.dataset.state = state;
-    card.setAttribute("aria-busy", String(state === "asking"));
-    if (state === "trouble") return;
+    card.setAttribute("aria-busy", String(state === "loading"));
+    if (state === "error") return;
     alert.textContent = "";
-    again.hidden = true;
-    for (const id of FIELDS.values()) markField(id, "");
+    retry.hidden = true;
+    for (const id of INPUTS.values()) markInput(id, "");
   }
 
   return {
-    /** @param {string} text what there is to do first */
-    empty(text) {
-      if (invitation.textContent !== text) say(text);
-      invitation.textContent = text;
+    /** @param {string} text what the rider has to do first */
+    showPrompt(text) {
+      if (prompt.textContent !== text) announce(text);
+      prompt.textContent = text;
       enter("empty");
     },
-    /** What is shown stays until there is an answer: dimmed, or why it has to be asked again. */
-    asking() {
-      if (card.dataset.state !== "asking" && card.dataset.state !== "answered") figures(card, undefined);
-      if (again.hidden) enter("asking");
+    /** Dims the last quote until the next result; a last error stays visible. */
+    showLoading() {
+      if (card.dataset.state !== "loading" && card.dataset.state !== "answered") figures(card, undefined);
+      if (retry.hidden) enter("loading");
     },
-    /** @param {Outcome} outcome */
-    show(outcome) {
-      if ("quote" in outcome) {
+    /** @param {QuoteResult} result */
+    show(result) {
+      if ("quote" in result) {
         enter("answered");
-        figures(card, outcome.quote);
-        versions.textContent = versionsOf(outcome.quote.versions);
-        say(spoken(outcome.quote));
+        figures(card, result.quote);
+        versions.textContent = versionsOf(result.quote.versions);
+        announce(spoken(result.quote));
         return;
       }
-      const { text, field, again: worthTrying } = outcome.trouble;
-      for (const id of FIELDS.values()) markField(id, id === FIELDS.get(field ?? "") ? text : "");
-      const words = worthTrying ? `${text} Trying again …` : text;
-      if (alert.textContent !== words) alert.textContent = words; // the same again is not news
-      again.hidden = !worthTrying;
-      enter("trouble");
+      const { text, field, retry: retries } = result.error;
+      for (const id of INPUTS.values()) markInput(id, id === INPUTS.get(field ?? "") ? text : "");
+      const message = retries ? `${text} Trying again…` : text;
+      if (alert.textContent !== message) alert.textContent = message; // announces a change only
+      retry.hidden = !retries;
+      enter("error");
     },
     /**
-     * A field that cannot be sent as it is.
+     * Shows that an input is not valid.
      * @param {string} id
      * @param {string} text
      */
-    refuse(id, text) {
-      enter("trouble");
-      for (const other of FIELDS.values()) markField(other, other === id ? text : "");
+    showInputError(id, text) {
+      enter("error");
+      for (const other of INPUTS.values()) markInput(other, other === id ? text : "");
       alert.textContent = text;
-      again.hidden = true;
+      retry.hidden = true;
     },
   };
 }
 
 /**
  * @param {string} id of an input
- * @param {string} text none where it is right
+ * @param {string} text of the error; empty if the input is valid
  */
-function markField(id, text) {
-  const fault = document.getElementById(`${id}-fault`);
-  if (!fault) return;
-  fault.textContent = text;
-  fault.hidden = text === "";
+function markInput(id, text) {
+  const error = document.getElementById(`${id}-error`);
+  if (!error) return;
+  error.textContent = text;
+  error.hidden = text === "";
   const input = document.getElementById(id);
   if (text) input?.setAttribute("aria-invalid", "true");
   else input?.removeAttribute("aria-invalid");
@@ -104,28 +104,28 @@ function figures(card, quote) {
  * @param {HTMLElement} card
  * @param {string} selector
  * @param {number | undefined} value
- * @param {(value: number) => string} word
+ * @param {(value: number) => string} format
  * @param {Interval | undefined} interval
- * @param {(interval: Interval) => string} wordBetween
+ * @param {(interval: Interval) => string} formatRange
  */
-function figure(card, selector, value, word, interval, wordBetween) {
+function figure(card, selector, value, format, interval, formatRange) {
   const shown = /** @type {HTMLElement} */ (card.querySelector(selector));
   const [number, range] = shown.querySelectorAll("span");
   shown.hidden = value === undefined;
   if (value === undefined) return;
-  number.replaceChildren(...unitsSmall(word(value)));
+  number.replaceChildren(...smallUnits(format(value)));
   range.hidden = !interval;
   if (!interval) return;
   const [low, high] = interval;
-  const whole = high * 1.2 || 1; // the bar begins at nothing
-  range.textContent = `likely ${wordBetween(interval)}`;
+  const width = high * 1.2 || 1; // the bar starts at zero
+  range.textContent = `likely ${formatRange(interval)}`;
   for (const [name, at] of Object.entries({ low, value, high })) {
-    range.style.setProperty(`--${name}`, `${(100 * at) / whole}%`);
+    range.style.setProperty(`--${name}`, `${(100 * at) / width}%`);
   }
 }
 
 /** @param {string} text such as "21 min" */
-function unitsSmall(text) {
+function smallUnits(text) {
   return text.split(/([a-z]+)/).map((part) => {
     if (!/[a-z]/.test(part)) return part;
     const small = document.createElement("small");
@@ -136,6 +136,6 @@ function unitsSmall(text) {
 
 /** @param {{duration: string, cost?: string}} versions */
 function versionsOf({ duration, cost }) {
-  const of = cost === undefined ? "" : `, cost ${cost.slice(0, 12)}`;
-  return `Models: duration ${duration.slice(0, 12)}${of}`;
+  const costVersion = cost === undefined ? "" : `, cost ${cost.slice(0, 12)}`;
+  return `Models: duration ${duration.slice(0, 12)}${costVersion}`;
 }

@@ -1,4 +1,4 @@
-/** Asks for quotes: the latest wish only, after a pause, and again where that may help. */
+/** Requests quotes from the service: the latest ride only, after a pause, with retries. */
 
 /** @typedef {[number, number]} Interval */
 /** @typedef {{PULocationID: number, DOLocationID: number, trip_distance: number, pickup_datetime?: string}} Ride */
@@ -9,105 +9,105 @@
  * @property {{duration?: Interval, cost?: Interval}} [intervals]
  * @property {{duration: string, cost?: string}} versions
  */
-/** @typedef {{text: string, field?: string, again: boolean}} Trouble */
-/** @typedef {{quote: Quote} | {trouble: Trouble}} Outcome */
+/** @typedef {{text: string, field?: string, retry: boolean}} QuoteError */
+/** @typedef {{quote: Quote} | {error: QuoteError}} QuoteResult */
 
-const PAUSE = 250; // milliseconds, for the next keystroke
-const WAITS = [2, 4, 8, 16, 30]; // seconds, between tries
-const ANSWER_WITHIN = 15_000; // milliseconds
+const PAUSE = 250; // milliseconds, so that a request waits for the next keystroke
+const RETRY_AFTER = [2, 4, 8, 16, 30]; // seconds; the last one repeats
+const TIMEOUT = 15_000; // milliseconds
 
-/** What the service's rules are to a rider. */
-const RULES = new Map([
-  ["trip_distance", "The distance has to be from 0 to less than 1,000 miles."],
-  ["pickup_datetime", "That is not a date and time that can be used."],
-  ["PULocationID", "The service does not know this pick-up."],
-  ["DOLocationID", "The service does not know this drop-off."],
+/** Error texts by the field that broke a rule of the service. */
+const FIELD_ERRORS = new Map([
+  ["trip_distance", "Enter a distance from 0 to less than 1,000 miles."],
+  ["pickup_datetime", "Enter a valid date and time."],
+  ["PULocationID", "This pick-up zone is not supported."],
+  ["DOLocationID", "This drop-off zone is not supported."],
 ]);
 
 /**
- * Asks the service once.
+ * Sends one request.
  * @param {Ride} ride
- * @param {AbortSignal} dropped when nobody wants to know any more
- * @returns {Promise<Outcome>}
+ * @param {AbortSignal} signal aborts the request
+ * @returns {Promise<QuoteResult>}
  */
-export async function ask(ride, dropped) {
-  const controller = new AbortController(); // AbortSignal.any would be shorter, and is not in phones of 2023
-  const stop = () => controller.abort();
-  const timer = setTimeout(stop, ANSWER_WITHIN);
-  dropped.addEventListener("abort", stop);
+export async function fetchQuote(ride, signal) {
+  const controller = new AbortController(); // AbortSignal.any is shorter, but phones of 2023 lack it
+  const abort = () => controller.abort();
+  const timer = setTimeout(abort, TIMEOUT);
+  signal.addEventListener("abort", abort);
   try {
-    const answer = await fetch("predict", {
+    const response = await fetch("predict", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(ride),
       signal: controller.signal,
     });
-    if (answer.ok) return { quote: await answer.json() };
-    return { trouble: trouble(answer.status, await answer.json().catch(() => ({}))) };
+    if (response.ok) return { quote: await response.json() };
+    return { error: quoteError(response.status, await response.json().catch(() => ({}))) };
   } catch {
-    return { trouble: { text: "The service cannot be reached.", again: true } };
+    return { error: { text: "We can’t reach the service.", retry: true } };
   } finally {
     clearTimeout(timer);
   }
 }
 
 /**
- * Why there is no quote, in a rider's words.
+ * The error to show to a rider for a response of the service.
  * @param {number} status
  * @param {{type?: string, field?: string}} problem
- * @returns {Trouble}
+ * @returns {QuoteError}
  */
-export function trouble(status, problem) {
-  if (status === 503) return { text: "The service cannot answer right now.", again: true };
-  if (status >= 500) return { text: "Something went wrong on our side.", again: true };
-  if (status === 429) return { text: "Too many questions at once.", again: true };
+export function quoteError(status, problem) {
+  if (status === 503) return { text: "Quotes are not available right now.", retry: true };
+  if (status >= 500) return { text: "Something went wrong on our side.", retry: true };
+  if (status === 429) return { text: "Too many requests.", retry: true };
   if (problem.type?.endsWith("#unscorable")) {
-    return { text: "There is no answer to this ride. Is the distance right?", again: false };
+    return { text: "We can’t estimate this ride. Is the distance right?", retry: false };
   }
-  const rule = RULES.get(problem.field ?? "");
-  if (rule) return { text: rule, field: problem.field, again: false };
-  return { text: "The service does not understand this page. Reload it.", again: false };
+  const text = FIELD_ERRORS.get(problem.field ?? "");
+  if (text) return { text, field: problem.field, retry: false };
+  return { text: "This page is out of date. Please reload it.", retry: false };
 }
 
 /**
- * @param {(ride: Ride, signal: AbortSignal) => Promise<Outcome>} ask
- * @param {(outcome: Outcome, ride: Ride) => void} show gets the outcome of the latest wish
+ * @param {(ride: Ride, signal: AbortSignal) => Promise<QuoteResult>} fetchQuote
+ * @param {(result: QuoteResult, ride: Ride) => void} onResult receives the result of the latest ride
  */
-export function createAsker(ask, show) {
+export function createQuoteClient(fetchQuote, onResult) {
   /** @type {Ride | null} */
-  let wish = null;
+  let latest = null;
   let tries = 0;
   let controller = new AbortController();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
 
   /** @param {number} milliseconds */
-  function plan(milliseconds) {
-    controller.abort(); // a stale answer is dropped, wherever it is
+  function schedule(milliseconds) {
+    controller.abort(); // drops the result of an earlier request
     clearTimeout(timer);
-    timer = wish ? setTimeout(run, milliseconds, wish) : undefined;
+    timer = latest ? setTimeout(run, milliseconds, latest) : undefined;
   }
 
   /** @param {Ride} ride */
   async function run(ride) {
     const { signal } = (controller = new AbortController());
-    const outcome = await ask(ride, signal);
+    const result = await fetchQuote(ride, signal);
     if (signal.aborted) return;
-    if ("trouble" in outcome && outcome.trouble.again) {
-      plan(1000 * WAITS[Math.min(tries, WAITS.length - 1)]);
+    if ("error" in result && result.error.retry) {
+      schedule(1000 * RETRY_AFTER[Math.min(tries, RETRY_AFTER.length - 1)]);
       tries += 1;
     } else {
       tries = 0;
     }
-    show(outcome, ride);
+    onResult(result, ride);
   }
 
   return {
-    /** @param {Ride | null} ride to be quoted; none drops what was asked */
-    want(ride) {
-      [wish, tries] = [ride, 0];
-      plan(PAUSE);
+    /** @param {Ride | null} ride to quote; null cancels the current request */
+    request(ride) {
+      [latest, tries] = [ride, 0];
+      schedule(PAUSE);
     },
-    again: () => plan(0),
+    retry: () => schedule(0),
   };
 }

@@ -1,38 +1,38 @@
-/** Recent quotes, kept in this browser, or on this page alone where it keeps nothing. */
+/** Recent quotes, stored in the browser, or only in the page if the browser stores nothing. */
 
-/** @typedef {{pickup: number, dropoff: number, miles: number, when: string, duration: number, cost?: number}} Past */
+/** @typedef {{pickup: number, dropoff: number, miles: number, when: string, duration: number, cost?: number}} RecentQuote */
 
 const KEY = "ride-quotes";
-const MOST = 6;
+const LIMIT = 6;
 
 /** @param {Storage | null} storage */
-export function createRecent(storage) {
-  let past = read(storage);
-  let kept = storage !== null;
+export function createRecentQuotes(storage) {
+  let quotes = read(storage);
+  let stored = storage !== null;
 
-  /** @param {Past[]} next */
+  /** @param {RecentQuote[]} next */
   function write(next) {
-    past = next;
+    quotes = next;
     try {
-      storage?.setItem(KEY, JSON.stringify(past));
+      storage?.setItem(KEY, JSON.stringify(quotes));
     } catch {
-      kept = false; // it is full, or the browser keeps nothing: the page still has them
+      stored = false; // storage is full or disabled; the page still has the quotes
     }
   }
 
   return {
-    all: () => past,
-    isKept: () => kept,
-    /** @param {Past} quote which takes the place of an earlier one of the same ride */
+    all: () => quotes,
+    isStored: () => stored,
+    /** @param {RecentQuote} quote that replaces an earlier one between the same zones */
     add(quote) {
-      const others = past.filter((one) => one.pickup !== quote.pickup || one.dropoff !== quote.dropoff);
-      write([quote, ...others].slice(0, MOST));
+      const others = quotes.filter((one) => one.pickup !== quote.pickup || one.dropoff !== quote.dropoff);
+      write([quote, ...others].slice(0, LIMIT));
     },
     clear: () => write([]),
   };
 }
 
-/** The browser's own, or none where it says no. */
+/** The browser's storage, or null if access is denied. */
 export function browserStorage() {
   try {
     return window.localStorage;
@@ -43,22 +43,22 @@ export function browserStorage() {
 
 /**
  * @param {Storage | null} storage
- * @returns {Past[]}
+ * @returns {RecentQuote[]}
  */
 function read(storage) {
   try {
     const found = JSON.parse(storage?.getItem(KEY) ?? "[]");
-    return Array.isArray(found) ? found.filter(isPast).slice(0, MOST) : [];
+    return Array.isArray(found) ? found.filter(isRecentQuote).slice(0, LIMIT) : [];
   } catch {
-    return []; // what another version or a person has left there is no quote
+    return []; // not JSON: another version of the page or a person wrote it
   }
 }
 
 /**
  * @param {any} one
- * @returns {one is Past}
+ * @returns {one is RecentQuote}
  */
-function isPast(one) {
+function isRecentQuote(one) {
   return (
     ["pickup", "dropoff", "miles", "duration"].every((name) => Number.isFinite(one?.[name])) &&
     typeof one.when === "string" &&
