@@ -24,14 +24,14 @@ from model_service.features import columns
 from model_service.models import loader
 from model_service.scoring import Target
 from model_service.web import quotes
-from model_service.web.quotes import Asked, Models, Served
+from model_service.web.quotes import Models, QuoteRequest, Served
 
 from .results import save
 from .web import rides, setup_error
 
 ROUNDS = 7
 
-Part = Callable[[Asked], Any]
+Part = Callable[[QuoteRequest], Any]
 
 
 def parts(models: Models) -> dict[str, Part]:
@@ -48,7 +48,7 @@ def parts(models: Models) -> dict[str, Part]:
     }
 
 
-def microseconds(part: Part, rides: Sequence[Asked]) -> float:
+def microseconds(part: Part, rides: Sequence[QuoteRequest]) -> float:
     """Return the microseconds that *part* takes for one ride."""
 
     def round_() -> float:

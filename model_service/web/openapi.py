@@ -55,8 +55,6 @@ class Ready(Struct):
     cost: Annotated[ServedModel | None, Meta(description="null if no cost model is configured")]
 
 
-Ride = BareRide | WrappedRide
-Outcome = Quote | Problem
 TYPES = (BareRide, WrappedRide, Quote, Problem, Alive, Ready, ZoneTable)
 ANY_ROUTE = ("bad-request", "timeout", "headers-too-large", "error")
 ANY_POST = (*ANY_ROUTE, "malformed", "length-required", "too-large", "not-json", "invalid-ride",

@@ -69,7 +69,7 @@ class Quote(Struct, frozen=True, kw_only=True):
     ride_id: RideId | UnsetType = UNSET
 
 
-class Asked(NamedTuple):
+class QuoteRequest(NamedTuple):
     """A decoded ride, and the id that the response repeats."""
 
     ride: Ride
@@ -97,7 +97,7 @@ class Models:
         return Versions(self.duration.model.version, cost)
 
 
-Outcome = Quote | RideRejected | None
+QuoteOutcome = Quote | RideRejected | None
 """A quote, the rejection of the ride, or None if the time ran out before it was scored."""
 
 
@@ -111,28 +111,28 @@ _wrapped = msgspec.json.Decoder(WrappedRide)
 _batch = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_RIDES)])
 
 
-def decode(data: bytes | Raw, now: datetime) -> Asked:
+def decode(data: bytes | Raw, now: datetime) -> QuoteRequest:
     """Decode one ride, bare or wrapped.  *now* is the pick-up time if the ride has none.
 
     Raises `EventError` if *data* is not JSON, and `RideRejected` if it is not a valid ride.
     """
     if _parse(_shape, data).ride is UNSET:
         bare: BareRide = _parse(_bare, data)
-        return Asked(rides.at(bare, now), bare.ride_id)
+        return QuoteRequest(rides.at(bare, now), bare.ride_id)
     wrapped: WrappedRide = _parse(_wrapped, data)
-    return Asked(rides.at(wrapped.ride, now, path="$.ride"), wrapped.ride_id)
+    return QuoteRequest(rides.at(wrapped.ride, now, path="$.ride"), wrapped.ride_id)
 
 
-def decode_bare(data: bytes) -> Asked:
+def decode_bare(data: bytes) -> QuoteRequest:
     """Decode one bare ride, whose pick-up time may be absent.
 
     Raises `EventError` if *data* is not JSON, and `RideRejected` if it is not a valid ride.
     """
     bare: BareRide = _parse(_bare, data)
-    return Asked(rides.at(bare, None), bare.ride_id)
+    return QuoteRequest(rides.at(bare, None), bare.ride_id)
 
 
-def decode_batch(data: bytes, now: datetime) -> list[Asked | RideRejected]:
+def decode_batch(data: bytes, now: datetime) -> list[QuoteRequest | RideRejected]:
     """Decode a list of rides.  An invalid ride becomes its rejection.
 
     Raises `EventError` if *data* is not JSON, and `RideRejected` if it is not a list or has more
@@ -141,7 +141,9 @@ def decode_batch(data: bytes, now: datetime) -> list[Asked | RideRejected]:
     return [_decode_one(item, now) for item in _parse(_batch, data)]
 
 
-def quote(models: Models, asked: Sequence[Asked], *, time_left: TimeLeft) -> list[Outcome]:
+def quote(
+    models: Models, asked: Sequence[QuoteRequest], *, time_left: TimeLeft
+) -> list[QuoteOutcome]:
     """One outcome a ride, in order.  Raises `ModelError` where the fault is a model's."""
     asked_rides = columns([one.ride for one in asked])
     durations = _score(models.duration, asked_rides, time_left)
@@ -160,7 +162,7 @@ def _quote(
     ride_id: int | str | UnsetType,
     duration: scoring.Outcome,
     cost: scoring.Outcome | UnsetType,
-) -> Outcome:
+) -> QuoteOutcome:
     if not isinstance(duration, Answer):
         return duration
     if cost is not UNSET and not isinstance(cost, Answer):
@@ -185,7 +187,7 @@ def _score(served: Served, asked_rides: RideColumns, time_left: TimeLeft) -> lis
     return scoring.score(served.model, served.target, asked_rides, time_left=time_left)
 
 
-def _decode_one(item: Raw, now: datetime) -> Asked | RideRejected:
+def _decode_one(item: Raw, now: datetime) -> QuoteRequest | RideRejected:
     try:
         return decode(item, now)
     except RideRejected as exc:

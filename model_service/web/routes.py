@@ -25,7 +25,7 @@ from . import middleware, openapi, problems, quotes, wire
 from .metrics import Metrics
 from .middleware import Write
 from .problems import Problem
-from .quotes import Asked, Models, Quote
+from .quotes import Models, Quote, QuoteRequest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -99,10 +99,10 @@ def predict_batch(service: Service, environ: WSGIEnvironment) -> Reply:
     """Return a list with one quote or one problem for each ride, in the order of the request."""
     decoded = quotes.decode_batch(_body(environ), datetime.now(UTC))
     environ["rides"] = len(decoded)
-    valid = [ride for ride in decoded if isinstance(ride, Asked)]
+    valid = [ride for ride in decoded if isinstance(ride, QuoteRequest)]
     outcomes = iter(quotes.quote(service.models, valid, time_left=_time_left()))
 
-    def result(ride: Asked | RideRejected) -> Quote | Problem:
+    def result(ride: QuoteRequest | RideRejected) -> Quote | Problem:
         if isinstance(ride, RideRejected):
             service.metrics.rides["invalid"].inc()
             return problems.ride_problem("invalid-ride", ride)

@@ -23,7 +23,8 @@ from ...batch.scoring import RIDES, rejections
 from ...errors import EventError, FileError, RideRejected
 from ...payloads import Budget, Record
 from ...rides import Ride
-from ...web.quotes import Asked, decode_bare
+from ...web.quotes import QuoteRequest as Asked
+from ...web.quotes import decode_bare
 from ..arrow import arrow, texts
 from ..timestamps import moments
 from .rows import Parsed, identified, instants
