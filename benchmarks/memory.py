@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .results import save
-from .web import CANDIDATES, CLIENTS, WORKERS, Server, run_server, setup_error
+from .web import CLIENTS, CONTENDERS, WORKERS, Server, run_server, setup_error
 
 REQUESTS = 200_000
 SLICES = 10
@@ -84,7 +84,7 @@ def main() -> int:
     if error := setup_error(model, cost_model):
         print(error, file=sys.stderr)
         return 2
-    with run_server(CANDIDATES["two"], model, cost_model) as server:
+    with run_server(CONTENDERS["two"], model, cost_model) as server:
         found = measure(server, options.requests)
     grown = (found[-1].workers_alone - found[SLICES // 2].workers_alone) / WORKERS
     save(

@@ -48,7 +48,7 @@ GTHREAD = ("--worker-class=gthread", "--threads=4")
 MLFLOW = ("mlflow", "models", "serve", "--env-manager=local", f"--workers={WORKERS}")
 
 
-class Candidate(NamedTuple):
+class Contender(NamedTuple):
     """A server to measure, with its title in the table."""
 
     title: str
@@ -58,24 +58,24 @@ class Candidate(NamedTuple):
     """Whether it serves the cost model, too."""
 
 
-CANDIDATES = {
-    "one": Candidate("this service, one model", (*GUNICORN, "predict:app")),
-    "two": Candidate("this service, two models", (*GUNICORN, "predict:app"), two=True),
-    "constant": Candidate("a constant", (*GUNICORN, "benchmarks.rivals:constant()")),
-    "past": Candidate("a constant, past Flask", (*GUNICORN, "benchmarks.rivals:past()")),
-    "gthread": Candidate(
+CONTENDERS = {
+    "one": Contender("this service, one model", (*GUNICORN, "predict:app")),
+    "two": Contender("this service, two models", (*GUNICORN, "predict:app"), two=True),
+    "constant": Contender("a constant", (*GUNICORN, "benchmarks.rivals:constant()")),
+    "past": Contender("a constant, past Flask", (*GUNICORN, "benchmarks.rivals:past()")),
+    "gthread": Contender(
         "a constant, gunicorn's own worker", (*GUNICORN, *GTHREAD, "benchmarks.rivals:constant()")
     ),
-    "bare": Candidate("ONNX in a bare route", (*GUNICORN, "benchmarks.rivals:bare()")),
-    "tutorial": Candidate("`mlflow.pyfunc` in Flask", (*GUNICORN, "benchmarks.rivals:tutorial()")),
-    "mlflow": Candidate("`mlflow models serve`", MLFLOW, path="/invocations"),
+    "bare": Contender("ONNX in a bare route", (*GUNICORN, "benchmarks.rivals:bare()")),
+    "tutorial": Contender("`mlflow.pyfunc` in Flask", (*GUNICORN, "benchmarks.rivals:tutorial()")),
+    "mlflow": Contender("`mlflow models serve`", MLFLOW, path="/invocations"),
 }
 
 
 class Server(NamedTuple):
-    """A running candidate."""
+    """A running contender."""
 
-    candidate: Candidate
+    contender: Contender
     port: int
     pid: int
     bodies: Path
@@ -89,7 +89,7 @@ class Server(NamedTuple):
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.port}{self.candidate.path}"
+        return f"http://{HOST}:{self.port}{self.contender.path}"
 
 
 class Turn(NamedTuple):
@@ -104,24 +104,24 @@ class Turn(NamedTuple):
 
 
 @contextmanager
-def run_server(candidate: Candidate, model: Path, cost_model: Path) -> Iterator[Server]:
-    """Start *candidate*, wait until its port is open, and discard its log."""
+def run_server(contender: Contender, model: Path, cost_model: Path) -> Iterator[Server]:
+    """Start *contender*, wait until its port is open, and discard its log."""
     port, _ = free_ports()
     environ = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "MODEL_LOCATION": str(model),
-        "COST_MODEL_LOCATION": str(cost_model) if candidate.two else "",
+        "COST_MODEL_LOCATION": str(cost_model) if contender.two else "",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "ORT_DISABLE_TELEMETRY": "1",
         "OMP_NUM_THREADS": "1",  # threads slow down the prediction of a single ride
     }
-    mlflow = candidate.command == MLFLOW
+    mlflow = contender.command == MLFLOW
     address = (
         (f"--model-uri={model}", f"--host={HOST}", f"--port={port}")
         if mlflow
         else (f"--bind={HOST}:{port}",)
     )
-    command = [*candidate.command[:3], *address, *candidate.command[3:]]
+    command = [*contender.command[:3], *address, *contender.command[3:]]
     quiet = subprocess.DEVNULL
     with (
         TemporaryDirectory() as scratch,
@@ -132,7 +132,7 @@ def run_server(candidate: Candidate, model: Path, cost_model: Path) -> Iterator[
             bodies = Path(scratch, "bodies")
             requests = split(model, rides()) if mlflow else map(json.dumps, rides())
             bodies.write_text("".join(f"{body}\n" for body in requests))
-            yield Server(candidate, port, process.pid, bodies)
+            yield Server(contender, port, process.pid, bodies)
         finally:
             process.terminate()
             process.wait(STOP_SECONDS)
@@ -189,7 +189,7 @@ def peak(server: Server, seconds: float) -> tuple[float, float]:
     found = json.loads(out.splitlines()[-1])
     if found["errors"] or not found["requests"]:
         raise SystemExit(
-            f"{server.candidate.title}: {found['errors']} of {found['requests']} requests failed"
+            f"{server.contender.title}: {found['errors']} of {found['requests']} requests failed"
         )
     return found["requests"] / found["microseconds"] * 1e6, used / found["requests"] * 1e6
 
@@ -201,7 +201,7 @@ def latencies(server: Server, rate: float, seconds: float) -> list[float]:
     sent = ["-m", "POST", "-T", "application/json", "-d", server.body, server.url]
     rows = list(csv.DictReader(subprocess.check_output([*command, *sent], text=True).splitlines()))
     if not rows or any(row["status-code"] != "200" for row in rows):
-        raise SystemExit(f"{server.candidate.title}: requests failed at half of its maximum rate")
+        raise SystemExit(f"{server.contender.title}: requests failed at half of its maximum rate")
     return [float(row["response-time"]) * 1000 for row in rows]
 
 
@@ -215,11 +215,11 @@ def turn(server: Server, seconds: float) -> Turn:
 def measure(
     model: Path, cost_model: Path, names: list[str], rounds: int, seconds: float
 ) -> dict[str, list[Turn]]:
-    """Measure each candidate of *names* in turn, *rounds* times; all servers stay up."""
+    """Measure each contender of *names* in turn, *rounds* times; all servers stay up."""
     found: dict[str, list[Turn]] = {name: [] for name in names}
     with ExitStack() as stack:
         servers = {
-            name: stack.enter_context(run_server(CANDIDATES[name], model, cost_model))
+            name: stack.enter_context(run_server(CONTENDERS[name], model, cost_model))
             for name in names
         }
         for server in servers.values():
@@ -267,7 +267,7 @@ def table(results: Mapping[str, Mapping[str, float]]) -> str:
     for name, row in results.items():
         service = [results.get(key, {}) for key in ("one", "two")]
         cells = [
-            CANDIDATES[name].title,
+            CONTENDERS[name].title,
             f"{row['requests_per_second']:,.0f}",
             f"{row['cpu_us']:,.0f} µs",
             f"{row['p50_ms']:.1f} ms",
@@ -306,14 +306,14 @@ def main() -> int:
         "--seconds", type=int, default=SECONDS, help="of each measurement; a turn has two"
     )
     parser.add_argument(
-        "--candidates", nargs="+", choices=list(CANDIDATES), default=list(CANDIDATES)
+        "--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS)
     )
     options = parser.parse_args()
     model, cost_model = options.model.resolve(), options.cost_model.resolve()
     if error := setup_error(model, cost_model):
         print(error, file=sys.stderr)
         return 2
-    found = measure(model, cost_model, options.candidates, options.rounds, options.seconds)
+    found = measure(model, cost_model, options.contenders, options.rounds, options.seconds)
     results = figures(found)
     save("web", results)
     print(table(results))

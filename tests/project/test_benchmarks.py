@@ -111,7 +111,7 @@ def test_each_web_benchmark_rival_predicts_a_ride(
 def test_web_benchmark_measures_throughput_latency_and_memory(golden_model: Result) -> None:
     model = Path(golden_model.model_location)
 
-    with web.run_server(web.CANDIDATES["one"], model, model) as server:
+    with web.run_server(web.CONTENDERS["one"], model, model) as server:
         turn = web.turn(server, 1)
         before, after = memory.memory(server.pid), memory.memory(server.pid)
 
