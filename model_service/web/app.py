@@ -15,11 +15,11 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from .. import scoring, zones
+from ..models.served import Models
 from . import api_reference, middleware, openapi, problems, routes, wire
 from . import metrics as prometheus
 from .metrics import Metrics
 from .middleware import Write
-from .quotes import Models
 from .routes import Reply, Service
 
 PAGE = Path(__file__).parent / "static"

@@ -8,18 +8,18 @@ ride that either model rejects has no quote.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from .. import rides, scoring
-from ..errors import EventError, RideRejected
+from .. import rides
+from ..errors import RideRejected
 from ..features import RideColumns, columns
+from ..models.served import Models, Served
 from ..rides import Ride, RideId
-from ..scoring import Answer, Model, Target, TimeLeft
+from ..scoring import Answer, ScoreOutcome, TimeLeft, score
 
 MAX_BODY = 1024 * 1024  # bytes in the body of a request
 MAX_RIDES = 1000  # in a batch
@@ -30,12 +30,6 @@ Interval = Annotated[
     tuple[float, float], Meta(description="low and high end of the range that includes the value")
 ]
 Version = Annotated[str, Meta(description="the MLflow run that made the model")]
-
-
-class BareRide(Ride, frozen=True):
-    """A ride as it is known at pick-up, with an optional id for the response to repeat."""
-
-    ride_id: RideId | UnsetType = UNSET
 
 
 class WrappedRide(Struct, frozen=True):
@@ -76,27 +70,6 @@ class QuoteRequest(NamedTuple):
     ride_id: int | str | UnsetType
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A model, and what it predicts."""
-
-    model: Model
-    target: Target
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """What a quote is made of."""
-
-    duration: Served
-    cost: Served | None = None
-
-    @property
-    def versions(self) -> Versions:
-        cost = self.cost.model.version if self.cost else UNSET
-        return Versions(self.duration.model.version, cost)
-
-
 QuoteOutcome = Quote | RideRejected | None
 """A quote, the rejection of the ride, or None if the time ran out before it was scored."""
 
@@ -106,7 +79,6 @@ class _Shape(Struct):
 
 
 _shape = msgspec.json.Decoder(_Shape)
-_bare = msgspec.json.Decoder(BareRide)
 _wrapped = msgspec.json.Decoder(WrappedRide)
 _batch = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_RIDES)])
 
@@ -114,43 +86,35 @@ _batch = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_RIDES)])
 def decode(data: bytes | Raw, now: datetime) -> QuoteRequest:
     """Decode one ride, bare or wrapped.  *now* is the pick-up time if the ride has none.
 
-    Raises `EventError` if *data* is not JSON, and `RideRejected` if it is not a valid ride.
+    Raises `MalformedJson` if *data* is not JSON, and `RideRejected` if it is not a valid ride.
     """
-    if _parse(_shape, data).ride is UNSET:
-        bare: BareRide = _parse(_bare, data)
-        return QuoteRequest(rides.at(bare, now), bare.ride_id)
-    wrapped: WrappedRide = _parse(_wrapped, data)
-    return QuoteRequest(rides.at(wrapped.ride, now, path="$.ride"), wrapped.ride_id)
-
-
-def decode_bare(data: bytes) -> QuoteRequest:
-    """Decode one bare ride, whose pick-up time may be absent.
-
-    Raises `EventError` if *data* is not JSON, and `RideRejected` if it is not a valid ride.
-    """
-    bare: BareRide = _parse(_bare, data)
-    return QuoteRequest(rides.at(bare, None), bare.ride_id)
+    if rides.parse(_shape, data).ride is UNSET:
+        bare = rides.decode_bare(data)
+        return QuoteRequest(rides.with_time(bare, now), bare.ride_id)
+    wrapped: WrappedRide = rides.parse(_wrapped, data)
+    return QuoteRequest(rides.with_time(wrapped.ride, now, path="$.ride"), wrapped.ride_id)
 
 
 def decode_batch(data: bytes, now: datetime) -> list[QuoteRequest | RideRejected]:
     """Decode a list of rides.  An invalid ride becomes its rejection.
 
-    Raises `EventError` if *data* is not JSON, and `RideRejected` if it is not a list or has more
+    Raises `MalformedJson` if *data* is not JSON, and `RideRejected` if it is not a list or has more
     than `MAX_RIDES` items.
     """
-    return [_decode_one(item, now) for item in _parse(_batch, data)]
+    return [_decode_one(item, now) for item in rides.parse(_batch, data)]
 
 
 def quote(
     models: Models, asked: Sequence[QuoteRequest], *, time_left: TimeLeft
 ) -> list[QuoteOutcome]:
-    """One outcome a ride, in order.  Raises `ModelError` where the fault is a model's."""
+    """Return the outcome of each ride, in order.  Raises `ModelError` if a model fails."""
     asked_rides = columns([one.ride for one in asked])
     durations = _score(models.duration, asked_rides, time_left)
-    costs: Sequence[scoring.Outcome | UnsetType] = (
+    costs: Sequence[ScoreOutcome | UnsetType] = (
         _score(models.cost, asked_rides, time_left) if models.cost else [UNSET] * len(asked)
     )
-    versions = models.versions
+    cost_version = models.cost.model.version if models.cost else UNSET
+    versions = Versions(models.duration.model.version, cost_version)
     return [
         _quote(versions, one.ride_id, duration, cost)
         for one, duration, cost in zip(asked, durations, costs, strict=True)
@@ -160,8 +124,8 @@ def quote(
 def _quote(
     versions: Versions,
     ride_id: int | str | UnsetType,
-    duration: scoring.Outcome,
-    cost: scoring.Outcome | UnsetType,
+    duration: ScoreOutcome,
+    cost: ScoreOutcome | UnsetType,
 ) -> QuoteOutcome:
     if not isinstance(duration, Answer):
         return duration
@@ -183,8 +147,8 @@ def _intervals(duration: Answer, cost: Answer | UnsetType) -> Intervals | UnsetT
     return Intervals(UNSET if duration.interval is None else duration.interval, of_cost)
 
 
-def _score(served: Served, asked_rides: RideColumns, time_left: TimeLeft) -> list[scoring.Outcome]:
-    return scoring.score(served.model, served.target, asked_rides, time_left=time_left)
+def _score(served: Served, asked_rides: RideColumns, time_left: TimeLeft) -> list[ScoreOutcome]:
+    return score(served.model, served.target, asked_rides, time_left=time_left).outcomes()
 
 
 def _decode_one(item: Raw, now: datetime) -> QuoteRequest | RideRejected:
@@ -192,18 +156,3 @@ def _decode_one(item: Raw, now: datetime) -> QuoteRequest | RideRejected:
         return decode(item, now)
     except RideRejected as exc:
         return exc
-    except EventError as exc:  # the batch decoder does not check UTF-8 inside items
-        return RideRejected(str(exc))
-
-
-def _parse(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:
-    try:
-        return decoder.decode(data)
-    except msgspec.ValidationError as exc:
-        raise RideRejected(str(exc)) from None
-    except msgspec.DecodeError as exc:
-        raise EventError(str(exc)) from None
-    except UnicodeDecodeError:
-        raise EventError("JSON is not UTF-8") from None
-    except RecursionError:  # even in a field that is ignored
-        raise EventError("JSON is nested too deeply") from None

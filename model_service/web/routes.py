@@ -20,12 +20,13 @@ import msgspec
 from werkzeug.http import parse_options_header
 
 from .. import scoring
-from ..errors import EventError, ModelError, RideRejected
+from ..errors import MalformedJson, ModelError, RideRejected
+from ..models.served import Models
 from . import middleware, openapi, problems, quotes, wire
 from .metrics import Metrics
 from .middleware import Write
 from .problems import Problem
-from .quotes import Models, Quote, QuoteRequest
+from .quotes import Quote, QuoteRequest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -85,8 +86,9 @@ def predict(service: Service, environ: WSGIEnvironment) -> Reply:
     environ["rides"] = 1
     try:
         ride = quotes.decode(_body(environ), datetime.now(UTC))
-    except RideRejected:
-        service.metrics.rides["invalid"].inc()
+    except RideRejected as exc:
+        if not isinstance(exc, MalformedJson):  # without JSON there is no ride to count
+            service.metrics.rides["invalid"].inc()
         raise
     [outcome] = quotes.quote(service.models, [ride], time_left=_time_left())
     if not isinstance(outcome, Quote):
@@ -119,7 +121,7 @@ def failure(exc: Exception, service: Service, environ: WSGIEnvironment) -> Reply
     match exc:
         case RequestRejected():
             return problem_reply(exc.problem)
-        case EventError():
+        case MalformedJson():
             return problem_reply(problems.make_problem("malformed", str(exc)))
         case RideRejected():
             return problem_reply(problems.ride_problem("invalid-ride", exc))
