@@ -183,13 +183,17 @@ def test_every_request_gets_an_id_security_headers_and_a_log_line(served: Models
     assert b"Jane" not in lines[1]
 
 
-def test_metrics_count_requests_by_route_and_status(client: FlaskClient) -> None:
+def test_metrics_count_requests_and_rides(client: FlaskClient) -> None:
     client.post("/predict", json=RIDE)
     client.post("/predict", json={})
+    client.post("/predict", data=b"{", content_type="application/json")
 
     counted = client.get("/metrics").text
     assert 'http_requests_total{route="/predict",status="200"} 1.0' in counted
     assert 'http_requests_total{route="/predict",status="422"} 1.0' in counted
+    assert 'http_requests_total{route="/predict",status="400"} 1.0' in counted
+    assert 'rides_total{outcome="quoted"} 1.0' in counted
+    assert 'rides_total{outcome="invalid"} 1.0' in counted  # a body without JSON is not a ride
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
