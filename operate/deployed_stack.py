@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from model_service.kinesis.rejects import RejectsKey
+
 from .errors import BadInput
 
 if TYPE_CHECKING:
@@ -149,8 +151,8 @@ def _reason(s3: S3Client, bucket: str, prefix: str, event_id: str) -> str:
     shard, _, number = event_id.partition(":")
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}{shard}/")
     for entry in (entry for page in pages for entry in page.get("Contents", [])):
-        bounds = re.fullmatch(r"(\d+)-(\d+)", entry["Key"].rpartition("/")[2])
-        if bounds and int(bounds[1]) <= int(number) <= int(bounds[2]):
+        rejects = RejectsKey.parse(entry["Key"])
+        if rejects and int(rejects.first) <= int(number) <= int(rejects.last):
             body = s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
             if event_id in (reasons := json.loads(body)["reasons"]):
                 return str(reasons[event_id])

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from model_service import payloads as records
 from model_service.errors import EventError
-from model_service.kinesis.rejects import CONDITION
+from model_service.kinesis.rejects import CONDITION, RejectsKey
 from model_service.payloads import Record
 
 from .errors import BadInput, Unreadable
@@ -166,8 +166,8 @@ def content(found: Found, body: bytes) -> Kept:
         raise Unreadable("it holds no records")
     condition = failure.requestContext.condition
     if condition == CONDITION:
-        model = "".join(found.key.split("/")[-4:-3])  # {model}/{stream}/{shard}/{first}-{last}
-        return Kept(found, model, "", batch, failure.reasons)
+        key = RejectsKey.parse(found.key)
+        return Kept(found, key.model if key else "", "", batch, failure.reasons)
     gave_up = {record.event_id: f"Lambda gave up: {condition}" for record in batch}
     return Kept(found, "", function_name(failure.requestContext.functionArn), batch, gave_up)
 
