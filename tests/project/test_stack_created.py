@@ -22,8 +22,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from operate.deployed_stack import Stack as Parts
-from operate.deployed_stack import deployed
+from operate.deployed_stack import DeployedStack, find_stack
 
 from ..mutate_template import laws
 from ..support import stacks
@@ -377,9 +376,11 @@ def test_outputs_name_what_was_made_and_operators_read_them(aws: Aws, ids: Ids) 
     outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
     rejects = f"s3://{ids['RejectsBucket']}/rejects"
 
-    read = deployed(aws("cloudformation"), NAME)
+    read = find_stack(aws("cloudformation"), NAME)
 
-    assert read == Parts(ids["RideEventsStream"], ids["PredictionsStream"], rejects, models=2)
+    assert read == DeployedStack(
+        ids["RideEventsStream"], ids["PredictionsStream"], rejects, models=2
+    )
     assert worded(outputs, ids) == {
         "RideEventsStreamName": "<RideEventsStream>",
         "RideEventsStreamArn": "<RideEventsStream.Arn>",
