@@ -236,7 +236,9 @@ def push(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     built = tmp_path / ".aws-sam/build/template.yaml"
     built.parent.mkdir(parents=True)
     built.write_text(BUILT)
-    for name in ("Makefile", "pyproject.toml"):
+    scripts = ("tools/push.sh", "tools/need_docker.sh", "tools/stand_in.sh")
+    (tmp_path / "tools").mkdir()
+    for name in ("Makefile", "pyproject.toml", *scripts):
         (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / "bin").mkdir()
     for name, script in (("docker", DOCKER), ("aws", AWS)):
@@ -298,7 +300,7 @@ def test_nothing_is_pushed_to_nowhere(
     done = push(*given)
 
     assert done.returncode != 0
-    assert "Say where to, and as what" in done.stderr
+    assert "REPOSITORY and RELEASE are not set" in done.stderr
     assert not (tmp_path / "calls").exists()
 
 
@@ -334,7 +336,7 @@ def test_the_page_takes_a_stack_back_to_the_images_of_a_release_before(tmp_path:
 def test_a_stand_in_has_the_label_that_is_looked_for() -> None:
     [label] = re.findall(r"^LABEL=([\w.-]+)=true", (ROOT / ".ci/base-images").read_text(), re.M)
 
-    assert f'.Config.Labels "{label}"' in MAKEFILE
+    assert f'.Config.Labels "{label}"' in (ROOT / "tools/stand_in.sh").read_text()
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
