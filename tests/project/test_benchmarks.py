@@ -1,4 +1,4 @@
-"""Benchmarks answer every ride; how fast they do is for `make bench` to say."""
+"""Benchmarks predict every ride; `make bench` measures how fast."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", list(handler.STARTS))
-def test_each_way_answers_every_ride(way: str, golden_model: Result) -> None:
+@pytest.mark.parametrize("contender", list(handler.STARTS))
+def test_each_contender_predicts_every_ride(contender: str, golden_model: Result) -> None:
     environ = {**os.environ, **handler.ENVIRONMENT, "MODEL_LOCATION": golden_model.model_location}
-    command = [sys.executable, "-m", "benchmarks.handler", "--turn", way]
+    command = [sys.executable, "-m", "benchmarks.handler", "--turn", contender]
 
     found = json.loads(subprocess.check_output(command, cwd=ROOT, env=environ))
 
@@ -37,7 +37,7 @@ def test_each_way_answers_every_ride(way: str, golden_model: Result) -> None:
     assert all(milliseconds > 0 for milliseconds in found)
 
 
-def test_without_a_model_there_is_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.handler", "--model", str(tmp_path)]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -46,7 +46,7 @@ def test_without_a_model_there_is_a_sentence(tmp_path: Path) -> None:
     assert done.stderr.endswith("run make model\n")
 
 
-def test_a_benchmark_leaves_the_figures_of_others(tmp_path: Path) -> None:
+def test_a_benchmark_keeps_the_results_of_others(tmp_path: Path) -> None:
     path = tmp_path / "bench" / "results.json"
     for name, figure in (("handler", 1.0), ("images", 2.0), ("handler", 3.0)):
         results.save(name, {"figure": figure}, path)
@@ -55,7 +55,7 @@ def test_a_benchmark_leaves_the_figures_of_others(tmp_path: Path) -> None:
     assert {name: found[name]["figure"] for name in found} == {"handler": 3.0, "images": 2.0}
 
 
-def test_the_tutorial_gets_the_base_and_the_versions_of_ours() -> None:
+def test_the_tutorial_image_has_our_base_image_and_versions() -> None:
     lock = json.loads((ROOT / "Pipfile.lock").read_text())
     dockerfile = (ROOT / "benchmarks/tutorial/Dockerfile").read_text()
 
@@ -67,7 +67,7 @@ def test_the_tutorial_gets_the_base_and_the_versions_of_ours() -> None:
     assert f"={image.BASE}\n" in (ROOT / "Dockerfile").read_text()
 
 
-def test_the_table_has_the_share_of_the_tutorial() -> None:
+def test_the_table_has_ratios_to_the_tutorial() -> None:
     figures = {
         "onnx": {"added_mb": 200.0, "start_ms_all": 500.0, "start_ms_0.3": 2000.0},
         "tutorial": {"added_mb": 800.0, "start_ms_all": 5000.0, "start_ms_0.3": 20000.0},
@@ -79,13 +79,13 @@ def test_the_table_has_the_share_of_the_tutorial() -> None:
     ]
 
 
-def test_a_champion_without_onnx_is_left_to_mlflow(golden_model: Result, tmp_path: Path) -> None:
+def test_a_champion_without_onnx_is_loaded_by_mlflow(golden_model: Result, tmp_path: Path) -> None:
     copy = image.without_onnx(Path(golden_model.model_location), tmp_path / "copy")
 
     assert model.load(str(copy)).flavour == "sklearn"
 
 
-def test_without_a_model_images_are_not_measured(tmp_path: Path) -> None:
+def test_images_are_not_measured_without_a_model(tmp_path: Path) -> None:
     assert image.fault(tmp_path) == f"there is no model in {tmp_path}: run make model"
 
 
@@ -94,7 +94,7 @@ RIVALS = {"constant": rivals.constant, "bare": rivals.bare, "tutorial": rivals.t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rival", list(RIVALS))
-def test_each_rival_of_the_web_service_answers_a_ride(
+def test_each_rival_of_the_web_service_predicts_a_ride(
     rival: str, golden_model: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
@@ -108,7 +108,7 @@ def test_each_rival_of_the_web_service_answers_a_ride(
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(web.missing()), reason="needs wrk and hey")
-def test_the_web_service_is_asked_and_its_memory_read(golden_model: Result) -> None:
+def test_the_web_service_is_measured_with_its_memory(golden_model: Result) -> None:
     model = Path(golden_model.model_location)
 
     with web.server(web.WAYS["one"], model, model) as at:
@@ -122,7 +122,7 @@ def test_the_web_service_is_asked_and_its_memory_read(golden_model: Result) -> N
     assert abs(after.rss - before.rss) < 50
 
 
-def test_mlflow_is_asked_for_the_columns_that_the_model_names(golden_model: Result) -> None:
+def test_mlflow_receives_the_columns_that_the_model_names(golden_model: Result) -> None:
     [body] = web.split(Path(golden_model.model_location), web.rides()[:1])
     asked = json.loads(body)["dataframe_split"]
 
@@ -130,7 +130,7 @@ def test_mlflow_is_asked_for_the_columns_that_the_model_names(golden_model: Resu
     assert len(asked["data"][0]) == len(champion.INPUTS)
 
 
-def test_a_share_is_of_the_same_round() -> None:
+def test_a_ratio_compares_values_of_the_same_round() -> None:
     found = {
         "one": [web.Turn(100, 10, 1, 2), web.Turn(300, 10, 1, 2), web.Turn(300, 10, 1, 2)],
         "constant": [web.Turn(200, 5, 1, 2), web.Turn(400, 5, 1, 2), web.Turn(400, 5, 1, 2)],
@@ -146,7 +146,7 @@ def test_a_share_is_of_the_same_round() -> None:
     ]
 
 
-def test_the_parts_of_a_quote_are_timed(golden_model: Result) -> None:
+def test_each_part_of_a_quote_is_timed(golden_model: Result) -> None:
     served = Served(model.load(golden_model.model_location), Target())
     parts = quote.parts(Models(served, served))
     asked = quotes.decode(json.dumps(web.rides()[0]).encode(), datetime.now(UTC))
@@ -157,11 +157,11 @@ def test_the_parts_of_a_quote_are_timed(golden_model: Result) -> None:
     assert all(quote.microseconds(part, [asked]) > 0 for part in parts.values())
 
 
-def test_without_models_the_web_service_is_not_measured(tmp_path: Path) -> None:
+def test_the_web_service_is_not_measured_without_models(tmp_path: Path) -> None:
     assert web.fault(tmp_path, tmp_path) == f"there is no model in {tmp_path}: run make model"
 
 
-def test_the_tutorial_makes_the_features_that_the_champion_was_trained_on() -> None:
+def test_the_tutorial_computes_the_features_of_the_champion() -> None:
     ride = {"PULocationID": 130, "DOLocationID": 132, "trip_distance": 3.66}
     moment = datetime(2021, 3, 1, 8, 15)
 
