@@ -64,8 +64,8 @@ def in_shell(page: str) -> str:
 
 
 def calls_of_sam(command: str) -> list[str]:
-    """In the workflow, on the page, and what `make` does for both."""
-    text = "\n".join((all_scripts(DEPLOY), in_shell(PAGE), MAKEFILE.replace("\\\n", " ")))
+    """The lines that run a command of sam: in the workflow, on the page and in the Makefile."""
+    text = "\n".join((all_scripts(DEPLOY), in_shell(PAGE), MAKEFILE.replace("$(SAM)", "sam")))
     return [line for line in text.splitlines() if re.search(rf"\bsam {command}\b", line)]
 
 
