@@ -1,4 +1,4 @@
-"""The configuration of gunicorn, which reads this file from the working directory."""
+"""How gunicorn serves `predict:app`; it reads this file by itself, from the working directory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ except SettingsError as exc:
 
 
 def cpus() -> int:
-    """The number of CPUs that this process may use, within the limit of its container."""
+    """What this process may use: its CPUs, or what its container is limited to."""
     found = os.process_cpu_count() or 1
     limit = Path("/sys/fs/cgroup/cpu.max")  # "quota period" in microseconds, or "max period"
     quota, _, period = limit.read_text().partition(" ") if limit.is_file() else ("max", "", "")
@@ -32,33 +32,33 @@ def cpus() -> int:
 bind = settings.bind
 workers = settings.web_concurrency or cpus()
 worker_class = "model_service.web.worker.Worker"
-threads = 4  # scoring occupies a CPU, so more threads would only wait for each other
+threads = 4  # scoring holds a CPU; more threads than this only take turns
 worker_connections = 2000
 backlog = 2048
 keepalive = 75  # seconds; longer than the usual load balancer's 60
-timeout = 60  # seconds until a hanging worker is killed
-graceful_timeout = 25  # seconds; less than the 30 that ECS and Kubernetes allow
+timeout = 60  # for a worker that hangs
+graceful_timeout = 25  # shorter than the 30 seconds that ECS and Kubernetes leave
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
-forwarded_allow_ips = "*"  # no effect, because the service uses no header of a proxy
+forwarded_allow_ips = "*"  # nobody is looked up, because no header of a proxy means anything here
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
-preload_app = True  # all workers share the memory of the models
-control_socket_disable = True  # the socket would be a file in the home directory
+preload_app = True  # the models once in memory, for all workers
+control_socket_disable = True  # it would be a file in the home directory
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 loglevel = settings.log_level.lower()
 
-# Each connection is an open file, and the usual soft limit is 1,024.
+# Each connection is an open file, and a shell's usual limit is 1,024 until one asks for more.
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-files = worker_connections + 256  # 256 for metrics, pipes, and the models while they load
+files = worker_connections + 256  # the others are counts, pipes, and the models while they load
 files = files if hard == resource.RLIM_INFINITY else min(files, hard)
 if soft != resource.RLIM_INFINITY and soft < files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
 
-# OpenMP's threads do not survive a fork, so a scikit-learn model would hang.
+# OpenMP's threads do not survive a fork: a model of scikit-learn would hang.
 os.environ["OMP_NUM_THREADS"] = "1"
-# On SIGHUP, gunicorn reads this file again, but the loaded application keeps its first directory.
+# On SIGHUP this file is read again, and the application that is loaded still reads the first ones.
 kept = os.environ.get("PROMETHEUS_MULTIPROC_DIR") if "prometheus_client" in sys.modules else ""
 counts = kept or mkdtemp(prefix="prometheus-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
@@ -68,7 +68,7 @@ atexit.register(lambda: os.getpid() == made_by and shutil.rmtree(counts, ignore_
 
 def on_starting(server: Any) -> None:
     global made_by
-    made_by = os.getpid()  # with --daemon, another process has read this file
+    made_by = os.getpid()  # another than has read this, with --daemon
 
 
 def when_ready(server: Any) -> None:
@@ -81,12 +81,12 @@ def when_ready(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    # A new worker still has the server's signal handlers, which would lose a SIGTERM.
+    # Until a worker has its own handlers it has the server's, which would lose a SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: setattr(worker, "alive", False))
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    # onnxruntime would wait at exit for a thread that does not exist after a fork.
+    # onnxruntime has a thread that is not there after a fork; clearing up would wait for it.
     if os.getpid() != made_by:
         left = sys.exception()
         os._exit(left.code if isinstance(left, SystemExit) and isinstance(left.code, int) else 1)

@@ -1,7 +1,7 @@
-"""Starts the web service: ``python serve.py``, with the options of gunicorn.
+"""Starts the web service: ``python serve.py``, with gunicorn's own options.
 
-It does the same as ``gunicorn predict:app``, but reports wrong settings in one line.  gunicorn
-reads WEB_CONCURRENCY on import and ends with a traceback if it is not a number.
+The same as ``gunicorn predict:app``, but for settings that are wrong: gunicorn reads
+WEB_CONCURRENCY on import, and ends in a traceback where it is no number.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import sys
 from model_service.errors import SettingsError
 from model_service.settings import WebSettings
 
-INFORMATION = {"-h", "--help", "-v", "--version"}  # these options start no server
+SAYS = {"-h", "--help", "-v", "--version"}  # and starts nothing
 
 
 def main(arguments: list[str]) -> None:
-    starts = INFORMATION.isdisjoint(arguments)
+    starts = SAYS.isdisjoint(arguments)
     try:
         if starts:
             WebSettings.from_env(os.environ)
     except SettingsError as exc:
         sys.exit(f"cannot start: {exc}")
     if not starts or not os.environ.get("WEB_CONCURRENCY", "").strip():
-        os.environ.pop("WEB_CONCURRENCY", None)  # an empty value is not a number either
+        os.environ.pop("WEB_CONCURRENCY", None)  # nor is nothing a number
     from gunicorn.app.wsgiapp import run
 
     sys.argv = ["gunicorn", *arguments, "predict:app"]

@@ -39,7 +39,7 @@ def test_every_setting_of_the_schedule_is_explicit(stack: Stack) -> None:
     [schedule] = stack.of_type("AWS::Scheduler::Schedule").values()
 
     assert schedule == {
-        "Description": "Scores the part of the archive that was completed",
+        "Description": "Scores the last complete hour, day or month of the archive",
         "ScheduleExpression": "cron(20 0 * * ? *)",
         "ScheduleExpressionTimezone": "UTC",
         "FlexibleTimeWindow": {"Mode": "OFF"},
