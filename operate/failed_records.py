@@ -25,10 +25,10 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
-from model_service import payloads
 from model_service.errors import EventError
+from model_service.kinesis import records
+from model_service.kinesis.records import Record
 from model_service.kinesis.rejects import CONDITION, RejectsKey
-from model_service.payloads import Record
 
 from .command import CommandError
 
@@ -165,18 +165,18 @@ def parse(version: ObjectVersion, body: bytes) -> FailedRecords:
     try:
         failure = msgspec.json.decode(body, type=_FailureObject)
         event: dict[str, Any] = json.loads(failure.payload)
-        records = tuple(payloads.read(event))
+        batch = tuple(records.read(event))
     except (ValueError, EventError, RecursionError):
         raise UnreadableObject("does not hold rejected or failed records") from None
-    if not records:
+    if not batch:
         raise UnreadableObject("holds no records")
     condition = failure.requestContext.condition
     if condition == CONDITION:
         key = RejectsKey.parse(version.key)
-        return FailedRecords(version, key.model if key else "", "", records, failure.reasons)
-    reasons = {record.event_id: f"Lambda gave up: {condition}" for record in records}
+        return FailedRecords(version, key.model if key else "", "", batch, failure.reasons)
+    reasons = {record.event_id: f"Lambda gave up: {condition}" for record in batch}
     function = function_name(failure.requestContext.functionArn)
-    return FailedRecords(version, "", function, records, reasons)
+    return FailedRecords(version, "", function, batch, reasons)
 
 
 def function_name(arn: str) -> str:

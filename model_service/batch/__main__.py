@@ -22,9 +22,9 @@ from ..datasets.files import Input
 from ..datasets.manifest import Done, Failed, Outcome
 from ..errors import FileError, ModelError, OutputError, SettingsError
 from ..models import served
+from ..models.served import Models
 from ..settings import BatchSettings
-from ..web.quotes import Models
-from . import backfill, cli, job, scoring
+from . import backfill, cli, job
 from . import report as reports
 from .progress import watched
 
@@ -113,7 +113,7 @@ def _backfilled(
         print(missing.why, file=sys.stderr)
     outcomes = _scored(asked.inputs, options, settings, models)
     months = backfill.by_month(asked, outcomes)
-    fields = [one.target.field for one in scoring.served(models)]
+    fields = [one.target.field for one in models]
     with files.output(options.output) as there:
         files.write(there, "errors.svg", backfill.picture(months, fields))
     backfill.show(months, fields)

@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ... import rides
+from ... import local_time, rides
 from ...batch.scoring import REJECTED, RIDES
 from ...errors import FileError, RideRejected
-from .. import local_time, ride_ids
+from .. import ride_ids
 from ..arrow import arrow, numpy, texts
 from ..timestamps import Times, times, written
 from .columns import NEEDED, Layout, is_text
