@@ -1,4 +1,4 @@
-"""Laws of delivery: whatever the function answers, no record is skipped."""
+"""Properties of delivery: no record is skipped, whatever the function responds."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ def failures(*identifiers: object) -> dict[str, Any]:
 
 
 class FakeShard:
-    """Records that turn up a few at a time."""
+    """Returns its records a few at a time."""
 
     def __init__(self, arrivals: Sequence[int]) -> None:
         numbers = iter(range(100, 100 + sum(arrivals)))
@@ -44,7 +44,7 @@ class FakeShard:
 
 
 class Function:
-    """Answers as it is told, then well; remembers what it was given and what it left open."""
+    """Gives the planned responses, then succeeds; records its batches and unprocessed records."""
 
     def __init__(self, answers: Sequence[Any]) -> None:
         self.answers = iter(answers)
@@ -93,7 +93,7 @@ ANSWERS = st.tuples(
 
 
 def deliver(arrivals: Sequence[int], function: Function, batch_size: int) -> None:
-    """Step through a shard without the pauses."""
+    """Deliver a batch without pauses."""
     source = FakeShard(arrivals)
     shard = Shard("shardId-000000000000", source.read)
     while not source.empty or shard.waiting:
