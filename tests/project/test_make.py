@@ -76,6 +76,27 @@ def test_a_missing_docker_is_reported_in_one_line(
     assert stopped.stderr.startswith("This needs Docker, whose engine does not answer: start it")
 
 
+def test_a_python_that_runs_is_found_and_a_missing_one_is_reported(place: Path) -> None:
+    def find_python() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/bash", "tools/find_python.sh"],
+            cwd=place,
+            env={"PATH": str(place / "bin"), "HOME": str(place)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    program(place / "bin/python3.13", "exit 127")  # a pyenv shim without its Python
+    missing = find_python()
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert missing.stderr.startswith("No Python 3.13 found. Install it (apt install")
+
+    program(place / ".pyenv/versions/3.13.5/bin/python3.13", "exit 0")
+    found = find_python()
+    assert found.stdout == f"{place}/.pyenv/versions/3.13.5/bin/python3.13\n"
+
+
 def test_push_reports_a_missing_aws_command_or_image(make: Make, place: Path) -> None:
     program(place / "bin/docker", '[ "$1" = info ]')
     assert "This needs the AWS command line (version 2)" in make(*PUSH).stderr
