@@ -1,4 +1,4 @@
-"""Benchmarks answer every ride; how fast they do is for `make bench` to say."""
+"""Benchmarks predict every ride; `make bench` measures how fast."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", list(handler.STARTS))
-def test_each_way_answers_every_ride(way: str, golden_model: Result) -> None:
+@pytest.mark.parametrize("contender", list(handler.STARTS))
+def test_each_contender_predicts_every_ride(contender: str, golden_model: Result) -> None:
     environ = {**os.environ, **handler.ENVIRONMENT, "MODEL_LOCATION": golden_model.model_location}
-    command = [sys.executable, "-m", "benchmarks.handler", "--turn", way]
+    command = [sys.executable, "-m", "benchmarks.handler", "--turn", contender]
 
     found = json.loads(subprocess.check_output(command, cwd=ROOT, env=environ))
 
@@ -37,7 +37,7 @@ def test_each_way_answers_every_ride(way: str, golden_model: Result) -> None:
     assert all(milliseconds > 0 for milliseconds in found)
 
 
-def test_without_a_model_there_is_a_sentence(tmp_path: Path) -> None:
+def test_handler_benchmark_without_a_model_prints_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.handler", "--model", str(tmp_path)]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -46,7 +46,7 @@ def test_without_a_model_there_is_a_sentence(tmp_path: Path) -> None:
     assert done.stderr.endswith("run make model\n")
 
 
-def test_a_benchmark_leaves_the_figures_of_others(tmp_path: Path) -> None:
+def test_a_benchmark_keeps_the_figures_of_others(tmp_path: Path) -> None:
     path = tmp_path / "bench" / "results.json"
     for name, figure in (("handler", 1.0), ("images", 2.0), ("handler", 3.0)):
         results.save(name, {"figure": figure}, path)
