@@ -19,7 +19,6 @@ import pyarrow as pa
 
 from ..datasets import files
 from ..datasets.files import Input
-from ..datasets.manifest import Done, Failed, Outcome
 from ..datasets.months import months
 from ..errors import FileError, ModelError, OutputError, SettingsError
 from ..models import served
@@ -27,6 +26,7 @@ from ..settings import BatchSettings
 from ..web.quotes import Models
 from . import backfill, cli, job, scoring
 from . import report as reports
+from .manifest import Done, Failed, Outcome
 from .progress import watched
 
 OK, FAILED, WRONG, MOSTLY_REJECTED, INTERRUPTED = 0, 1, 2, 3, 130

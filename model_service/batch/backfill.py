@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from ..datasets import files
 from ..datasets.files import Input
-from ..datasets.manifest import Done, Failed, Outcome
 from ..errors import FileError, SettingsError
 from . import evaluation
 from .evaluation import Errors
+from .manifest import Done, Failed, Outcome
 
 MONTH = "{month}"
 WIDE = 120  # columns; in fewer, a table would cut off what it has to say
