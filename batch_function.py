@@ -21,10 +21,10 @@ from msgspec import Meta, Struct
 
 from model_service import buckets
 from model_service.batch import job, schedule
+from model_service.batch.manifest import Done, Failed
 from model_service.batch.schedule import Window
 from model_service.datasets import files
 from model_service.datasets.files import Input, Output
-from model_service.datasets.manifest import Done, Failed
 from model_service.errors import EventError, FileError
 from model_service.kinesis import telemetry
 from model_service.models import served

@@ -18,16 +18,16 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from ..datasets import files as places
-from ..datasets import manifest, writer
+from ..datasets import writer
 from ..datasets.files import Input, Output
 from ..datasets.formats import reader
 from ..datasets.formats.reader import Chunk
-from ..datasets.manifest import Done, Failed, Outcome
 from ..datasets.writer import Partitions
 from ..errors import FileError
 from ..web.quotes import Models
-from . import evaluation, scoring
+from . import evaluation, manifest, scoring
 from .evaluation import Tally
+from .manifest import Done, Failed, Outcome
 
 
 class Progress(NamedTuple):

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..datasets.files import Input
-from ..datasets.manifest import Done, Outcome
 from . import job
+from .manifest import Done, Outcome
 
 
 @contextmanager

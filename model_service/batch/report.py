@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from ..datasets.manifest import Done, Failed, Outcome
 from ..web.quotes import Models
 from . import evaluation, scoring
 from .evaluation import Errors, Tally
+from .manifest import Done, Failed, Outcome
 
 
 class Month(Struct, frozen=True):

@@ -24,12 +24,12 @@ from msgspec import Struct
 from ..buckets import SCHEME
 from ..datasets import files
 from ..datasets.files import TEMPORARY, Directory, Input, Output
-from ..datasets.manifest import Done, Failed, Outcome
 from ..errors import ModelError, OutputError, SettingsError
 from ..models import served
 from ..settings import BatchSettings
 from ..web.quotes import Models
 from . import job
+from .manifest import Done, Failed, Outcome
 
 if TYPE_CHECKING:
     from pyspark import SparkConf

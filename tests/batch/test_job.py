@@ -14,10 +14,10 @@ import pyarrow.dataset as ds
 import pytest
 
 from model_service.batch import report as reports
+from model_service.batch.manifest import Done, Failed
 from model_service.datasets import files as places
 from model_service.datasets import writer
 from model_service.datasets.files import Input
-from model_service.datasets.manifest import Done, Failed
 from model_service.errors import FileError, ModelError, OutputError
 
 from ..support.batch_factories import ROW, TLC_ROW, files, models, rejected, run, scored, write

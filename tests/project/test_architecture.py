@@ -18,7 +18,7 @@ IMPORTS: dict[str, set[str]] = {
     CORE: set(),
     "models": {CORE, "web"},
     "kinesis": {CORE, "stream"},
-    "datasets": {CORE, "batch", "web"},
+    "datasets": {CORE, "web"},
     "stream": {CORE, "kinesis"},
     "web": {CORE},
     "batch": {CORE, "datasets", "models", "web"},

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
-from ..batch import scoring
-from ..batch.evaluation import Tally
+from ..datasets.files import Input, Output
 from ..web.quotes import Models
-from .files import Input, Output
+from . import scoring
+from .evaluation import Tally
 
 LAYOUT = 1
 """Of what is written; another number makes all notes unfit."""
