@@ -149,7 +149,7 @@ def _columns(file: str) -> Sequence[str]:
 
     from model_service.datasets.formats import columns
 
-    return list(columns.layout(pq.read_schema(file), name=file).columns.values())
+    return list(columns.find_columns(pq.read_schema(file), name=file).values())
 
 
 def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:
