@@ -25,7 +25,6 @@ from model_service.batch.manifest import CompletedInput, FailedInput
 from model_service.datasets import files
 from model_service.datasets.files import Input, Output
 from model_service.errors import EventError, FileError
-from model_service.kinesis import telemetry
 from model_service.models import served
 from model_service.settings import BatchSettings, ScheduleSettings
 
@@ -82,7 +81,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         output.write(MARKER, msgspec.json.encode(report) + b"\n")
     now = datetime.now(UTC)
     print(
-        telemetry.run_line(
+        schedule.log_line(
             done_at=now,
             scored=report.scored,
             rejected=sum((Counter(one.reasons) for one in completed), Counter[str]()),

@@ -22,10 +22,10 @@ from ..datasets.files import Input
 from ..datasets.months import months
 from ..errors import FileError, ModelError, OutputError, SettingsError
 from ..models import served
+from ..models.served import Models
 from ..settings import BatchSettings
 from ..storage import disk_errors
-from ..web.quotes import Models
-from . import backfill, cli, job, report, scoring
+from . import backfill, cli, job, report
 from .manifest import CompletedInput, FailedInput, InputResult
 from .progress import progress_shown
 
@@ -83,7 +83,7 @@ def _backfill(
         print(missing.reason, file=sys.stderr)
     results = _score(found.inputs, options, settings, models)
     by_month = backfill.by_month(found, results)
-    fields = [one.target.field for one in scoring.served(models)]
+    fields = [one.target.field for one in models]
     with files.output(options.output) as output:
         output.write("errors.svg", report.plot_errors(by_month, fields))
     report.print_months(by_month, fields)

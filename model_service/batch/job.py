@@ -23,7 +23,7 @@ from ..datasets.formats import reader
 from ..datasets.formats.reader import Chunk
 from ..datasets.writer import PartitionedWriter
 from ..errors import FileError
-from ..web.quotes import Models
+from ..models.served import Models
 from . import evaluation, manifest, scoring
 from .evaluation import ErrorSums
 from .manifest import CompletedInput, FailedInput, InputResult
@@ -177,7 +177,7 @@ def _score_chunk(models: Models, chunk: Chunk) -> _ScoredChunk:
     parsed = chunk.parse()
     scored = scoring.score(models, parsed.rides)
     months = writer.by_month(scored.rides) if len(scored.rides) else []
-    fields = [served.target.field for served in scoring.served(models)]
+    fields = [served.target.field for served in models]
     errors = {month: evaluation.error_sums(rides, fields) for month, rides in months}
     return _ScoredChunk(months, [parsed.rejected, scored.rejected], errors)
 

@@ -12,8 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from ..datasets.files import Input, Output
-from ..web.quotes import Models
-from . import scoring
+from ..models.served import Models
 from .evaluation import ErrorSums
 
 FORMAT_VERSION = 1
@@ -71,7 +70,7 @@ def made_from(models: Models, source: Input) -> list[str]:
     targets = [
         f"{served.target.field} of {served.model.version}, {served.target.model_name}, from"
         f" {served.target.minimum:g} to {served.target.maximum:g}"
-        for served in scoring.served(models)
+        for served in models
     ]
     return [f"layout {FORMAT_VERSION}", f"{source.size} bytes, {source.stamp}", *targets]
 

@@ -10,8 +10,8 @@ from math import isnan, nan
 import msgspec
 from msgspec import Struct
 
-from ..web.quotes import Models
-from . import evaluation, scoring
+from ..models.served import Models
+from . import evaluation
 from .backfill import MonthResult
 from .evaluation import UNITS, Errors
 from .manifest import CompletedInput, FailedInput, InputResult
@@ -60,7 +60,7 @@ def job_report(
         reasons=dict(reasons.most_common()),
         errors=evaluation.total_errors(s for one in completed for s in one.months.values()),
         months={month: _month_report(completed, month) for month in months},
-        models={one.target.field: one.model.version for one in scoring.served(models)},
+        models={one.target.field: one.model.version for one in models},
         inputs=len(results),
         failed={one.input: one.reason for one in results if isinstance(one, FailedInput)},
         seconds={name: round(duration, 3) for name, duration in seconds.items()},

@@ -24,9 +24,9 @@ from ..datasets import files
 from ..datasets.files import Input
 from ..errors import ModelError, OutputError, SettingsError
 from ..models import served
+from ..models.served import Models
 from ..settings import BatchSettings
 from ..storage import SCHEME
-from ..web.quotes import Models
 from . import job
 from .manifest import CompletedInput, FailedInput, InputResult
 

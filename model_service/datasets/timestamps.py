@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from . import local_time
+from .. import local_time
+from ..local_time import Micros
 from .arrow import numpy
-from .local_time import Micros
 
 Mask = NDArray[np.bool_]
 
@@ -57,17 +57,17 @@ def written(column: pa.Array) -> list[str | None]:
 
 
 def _micros(column: pa.Array) -> Micros:
-    """Return microseconds since 1970; times outside `local_time.YEARS` become others outside."""
+    """Return microseconds since 1970; times outside the valid years become others outside."""
     ticks: Micros = numpy(column.cast(pa.int64()))
     if column.type.unit == "ns":
         return ticks // 1000
     each = local_time.SECOND // PER_SECOND[column.type.unit]
-    first, last = (year // each for year in local_time.YEARS)
-    return np.clip(ticks, first - 1, last) * each  # unclipped, it may need more than 64 bits
+    first, end = local_time.FIRST_MICROS // each, local_time.END_MICROS // each
+    return np.clip(ticks, first - 1, end) * each  # unclipped, it may need more than 64 bits
 
 
 def _in_range(micros: Micros) -> Mask:
-    return (micros >= local_time.YEARS[0]) & (micros < local_time.YEARS[1])
+    return (micros >= local_time.FIRST_MICROS) & (micros < local_time.END_MICROS)
 
 
 def _texts(column: pa.Array) -> Times:
@@ -89,13 +89,13 @@ def moments(found: list[datetime | None], known: Mask) -> Times:
     micros = np.array(
         [0 if moment is None else _since_1970(moment) for moment in found], dtype=np.int64
     )
-    room = np.array([moment is not None and 1 < moment.year < 9999 for moment in found], dtype=bool)
+    room = np.array([m is not None and local_time.has_room(m) for m in found], dtype=bool)
     return Times(micros, naive, known, ~known | (read & room))
 
 
 def _since_1970(moment: datetime) -> int:
     if moment.tzinfo is not None:
-        if not 1 < moment.year < 9999:
+        if not local_time.has_room(moment):
             return 0  # converting it to UTC could overflow
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     return (moment - local_time.EPOCH) // timedelta(microseconds=1)

@@ -17,10 +17,9 @@ import numpy as np
 import pyarrow as pa
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from ... import payloads, rides
-from ...errors import EventError, FileError, RideRejected
-from ...payloads import Budget, Record
-from ...web.quotes import Asked, decode_bare
+from ... import rides
+from ...errors import FileError, RideRejected
+from ...rides import Ride
 from ..arrow import arrow, texts
 from ..schema import RIDES, Parsed, rejections
 from ..timestamps import moments
@@ -47,13 +46,17 @@ class _ArchiveLine(Struct):
     event_id: str
     arrived_at: datetime
     data: str
+    partition_key: str = ""
 
 
 class _Decoded(NamedTuple):
+    """A ride from a line, or the reason why it was rejected."""
+
     row: int
     event_id: str | None
     data: bytes
-    ride: Asked | RideRejected
+    ride: Ride | RideRejected
+    ride_id: int | str | UnsetType = UNSET
 
 
 _keys = msgspec.json.Decoder(_Keys)
@@ -99,59 +102,37 @@ def _kind(line: bytes) -> Kind | None:
 
 def _decode(row: int, data: bytes, kind: Kind) -> Iterator[_Decoded]:
     """Yield the ride of a line, or the rides that the KPL aggregated in a line of the archive."""
-    match kind:
-        case Kind.EVENTS:
-            yield _Decoded(row, None, data, _ride_event(data))
-        case Kind.BARE:
-            yield _Decoded(row, None, data, _bare_ride(data))
-        case Kind.ARCHIVE:
-            yield from _archived_rides(row, data)
-
-
-def _ride_event(data: bytes, arrived_at: datetime | None = None) -> Asked | RideRejected:
     try:
-        event = rides.decode(data, arrived_at)
+        match kind:
+            case Kind.EVENTS:
+                event = rides.decode(data)
+                yield _Decoded(row, None, data, event.ride, event.ride_id)
+            case Kind.BARE:
+                ride = rides.decode_bare(data)
+                yield _Decoded(row, None, data, ride, ride.ride_id)
+            case Kind.ARCHIVE:
+                yield from _archived_rides(row, data)
     except RideRejected as exc:
-        return exc
-    return Asked(event.ride, event.ride_id)
-
-
-def _bare_ride(data: bytes) -> Asked | RideRejected:
-    try:
-        return decode_bare(data)
-    except RideRejected as exc:
-        return exc
-    except EventError as exc:  # not JSON
-        return RideRejected(str(exc))
+        yield _Decoded(row, None, data, exc)
 
 
 def _archived_rides(row: int, data: bytes) -> Iterator[_Decoded]:
+    """Yield the rides of a line of the archive.  Raises `RideRejected` if it is malformed."""
     try:
-        line = _archive_line.decode(data)
-        record = Record("", line.event_id, "", line.arrived_at, line.data, {})
-        found = payloads.payloads(record)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        yield _Decoded(row, None, data, RideRejected(f"not a line of the archive: {_reason(exc)}"))
-        return
+        line: _ArchiveLine = rides.parse(_archive_line, data)
     except RideRejected as exc:
-        yield _Decoded(row, line.event_id, data, exc)
-        return
-    budget = Budget()
-    for payload in found:
-        try:
-            ride = _ride_event(payloads.plain(payload.data, budget), line.arrived_at)
-        except RideRejected as exc:
-            ride = exc
-        yield _Decoded(row, payload.event_id, payload.data, ride)
-
-
-def _reason(exc: Exception) -> str:
-    return str(exc) if isinstance(exc, msgspec.DecodeError) else "JSON is not UTF-8 or too deep"
+        raise RideRejected(f"not a line of the archive: {exc}") from None
+    for event_id, event, raw in rides.read(line.data, line.event_id, line.arrived_at):
+        original = data if raw is None else raw
+        if isinstance(event, RideRejected):
+            yield _Decoded(row, event_id, original, event)
+        else:
+            yield _Decoded(row, event_id, original, event.ride, event.ride_id)
 
 
 def _rides(decoded: Sequence[_Decoded]) -> pa.RecordBatch:
-    valid = [(one, one.ride) for one in decoded if isinstance(one.ride, Asked)]
-    found = [asked.ride for _, asked in valid]
+    valid = [one for one in decoded if isinstance(one.ride, Ride)]
+    found = [one.ride for one in decoded if isinstance(one.ride, Ride)]
     pickup = moments(
         [None if ride.pickup_datetime is UNSET else ride.pickup_datetime for ride in found],
         np.array([ride.pickup_datetime is not UNSET for ride in found], dtype=bool),
@@ -161,11 +142,11 @@ def _rides(decoded: Sequence[_Decoded]) -> pa.RecordBatch:
         "DOLocationID": np.array([ride.dropoff for ride in found], dtype=np.int64),
         "trip_distance": np.array([ride.distance for ride in found], dtype=np.float64),
     }
-    ids = [None if asked.ride_id is UNSET else str(asked.ride_id) for _, asked in valid]
+    ids = [None if one.ride_id is UNSET else str(one.ride_id) for one in valid]
     columns = {
-        "row": arrow(np.array([one.row for one, _ in valid], dtype=np.int64)),
+        "row": arrow(np.array([one.row for one in valid], dtype=np.int64)),
         "ride_id": with_hashes(texts(ids, pa.string()), numbers, pickup, {}),
-        "event_id": texts([one.event_id for one, _ in valid], pa.string()),
+        "event_id": texts([one.event_id for one in valid], pa.string()),
         **{name: arrow(column) for name, column in numbers.items()},
         "pickup_datetime": pickup_instants(pickup),
         "ride_duration_actual": pa.nulls(len(valid), pa.float64()),

@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ... import rides
+from ... import local_time, rides
 from ...errors import FileError, RideRejected
-from .. import local_time, ride_ids
+from ...rides import MAX_ID_LENGTH, MAX_MILES, MAX_ZONE, MIN_ZONE
+from .. import ride_ids
 from ..arrow import arrow, numpy, texts
 from ..schema import REJECTED, RIDES, Parsed
 from ..timestamps import Times, times, written
@@ -53,8 +54,9 @@ def parse(batch: pa.RecordBatch, columns: ColumnNames, row: NDArray[np.int64]) -
     pickup = times(cells.get("pickup_datetime"), size)
     ids, valid = _ids(cells.get("ride_id"), size)
     for zone in ZONES:
-        valid &= (numbers[zone] >= 1) & (numbers[zone] <= 265) & _is_integer(numbers[zone])
-    valid &= (numbers["trip_distance"] >= 0) & (numbers["trip_distance"] < 1000)
+        valid &= (numbers[zone] >= MIN_ZONE) & (numbers[zone] <= MAX_ZONE)
+        valid &= _is_integer(numbers[zone])
+    valid &= (numbers["trip_distance"] >= 0) & (numbers["trip_distance"] < MAX_MILES)
     valid &= pickup.valid
     invalid = np.flatnonzero(~valid)
     found = {
@@ -117,7 +119,7 @@ def _ids(column: pa.Array | None, size: int) -> tuple[pa.Array, NDArray[np.bool_
         return pa.nulls(size, pa.string()), np.ones(size, dtype=bool)
     if is_text(column.type):
         is_present, lengths = numpy(pc.is_valid(column)), numpy(pc.utf8_length(column))
-        return column.cast(pa.string()), ~is_present | ((lengths >= 1) & (lengths <= 128))
+        return column.cast(pa.string()), ~is_present | ((lengths >= 1) & (lengths <= MAX_ID_LENGTH))
     numbers = _numbers(column, size)
     valid = np.isnan(numbers) | ((np.abs(numbers) <= MAX_INTEGER) & _is_integer(numbers))
     integers = np.where(valid, np.nan_to_num(numbers), 0).astype(np.int64)
