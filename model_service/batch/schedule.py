@@ -1,15 +1,22 @@
-"""Windows of the archive: which part of it a run on a schedule scores.
+"""The window of the archive that a scheduled run scores.
 
-The archive lies by the hour of arrival (UTC).  A run scores the last hour, day or month that was
-over at its scheduled time, whenever it really runs: so a retry or a late run scores the same.
+The archive has a folder per hour of arrival (UTC).  A run scores the last hour, day or month that
+ended before its scheduled time, no matter when it really starts, so that a retry or a late run
+scores the same window.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from .. import emf
+from ..emf import Metric
+
 LENGTHS = ("hour", "day", "month")
+MAX_REASONS = 20  # in one line, the most frequent first
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +29,24 @@ class Window:
 
     @property
     def path(self) -> str:
-        """Where it lies under a stream's archive, and its output under that of all runs."""
+        """The window's path below the archive of a stream, and below the output of all windows."""
         return self.start.strftime(
             {"hour": "%Y/%m/%d/%H", "day": "%Y/%m/%d", "month": "%Y/%m"}[self.length]
         )
 
     @property
     def pattern(self) -> str:
-        """What all objects of the archive match that lie in it."""
+        """The glob that matches the window's objects, below the archive of a stream."""
         hours = {"hour": "", "day": "*/", "month": "*/*/"}[self.length]
         return f"{self.path}/{hours}*"
 
 
-def before(moment: datetime, length: str) -> Window:
-    """The last window that was over at *moment*.
+def last_window(moment: datetime, length: str) -> Window:
+    """Return the last window of *length* (one of `LENGTHS`) that ended by *moment*.
 
-    >>> before(datetime(2026, 3, 1, 0, 20, tzinfo=UTC), "month").path
+    >>> last_window(datetime(2026, 3, 1, 0, 20, tzinfo=UTC), "month").path
     '2026/02'
-    >>> before(datetime(2026, 3, 1, 0, 20, tzinfo=UTC), "hour").pattern
+    >>> last_window(datetime(2026, 3, 1, 0, 20, tzinfo=UTC), "hour").pattern
     '2026/02/28/23/*'
     """
     hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
@@ -49,3 +56,32 @@ def before(moment: datetime, length: str) -> Window:
     if length == "day":
         return Window(midnight - timedelta(days=1), length)
     return Window((midnight.replace(day=1) - timedelta(days=1)).replace(day=1), length)
+
+
+def log_line(
+    *,
+    done_at: datetime,
+    scored: int,
+    rejected: Mapping[str, int],
+    seconds: float,
+    delay_seconds: float,
+) -> str:
+    """The metric line of a scheduled run.
+
+    *rejected* counts rides by reason; *seconds* is the duration of the run, *delay_seconds* the
+    time from its scheduled start to its end.
+    """
+    rejections = sum(rejected.values())
+    return emf.line(
+        done_at,
+        {"door": "batch"},
+        metrics={
+            "batch_runs": emf.count(1),
+            "batch_rows": emf.count(scored + rejections),
+            "batch_scored": emf.count(scored),
+            "batch_rejected": emf.count(rejections),
+            "batch_seconds": Metric("Seconds", [seconds]),
+            "batch_delay_seconds": Metric("Seconds", [delay_seconds]),
+        },
+        fields={"reasons": dict(Counter(rejected).most_common(MAX_REASONS))},
+    )

@@ -22,7 +22,7 @@ from .. import storage
 from ..errors import ModelError
 from ..features import RideColumns
 from ..scoring import Answers, warm_up
-from ..storage import LocalArtifacts, plain_name
+from ..storage import LocalFolder, plain_name
 from . import flavours
 from .flavours import Ask
 
@@ -138,7 +138,7 @@ def _needed(mlmodel: dict[str, Any], name: str) -> list[str] | None:
 
 def _data(path: Path, name: str, text: bytes) -> bytes:
     """The data file; where MLflow names none, all files but MLmodel, with names and lengths."""
-    copy = LocalArtifacts(path)
+    copy = LocalFolder(path, ModelError)
     if copy.read("MLmodel") != text:  # MLflow reads it again, and has to see what was checked
         raise ModelError("the model changed while it was read")
     if name:

@@ -17,7 +17,7 @@ from sklearn.linear_model import LinearRegression
 from model_service import storage
 from model_service.errors import ModelError
 from model_service.models import loader
-from model_service.storage import LocalArtifacts
+from model_service.storage import LocalFolder
 
 from ..support import models
 from ..support.factories import kinesis_event, payload
@@ -134,7 +134,7 @@ def test_a_description_that_changes_between_check_and_use_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = models.save_sklearn(tmp_path / "model", models.dict_pipeline())
-    monkeypatch.setattr(storage, "at", lambda location: Changing(LocalArtifacts(path)))
+    monkeypatch.setattr(storage, "at", lambda location: Changing(LocalFolder(path, ModelError)))
 
     with pytest.raises(ModelError, match="changed while it was read"):
         loader.load(str(path))
@@ -348,11 +348,11 @@ def without_a_loader(path: Path) -> Path:
     ("save", "reason"),
     [
         (without_its_file, "cannot read .*/model.skops: No such file"),
-        (without_its_name, "names a file outside the model's directory, or none"),
+        (without_its_name, "names no file, or a file outside the model's directory"),
         (no_skops, "skops cannot read the model: "),
         (no_pickle, "MLflow cannot load the model: "),
         (no_onnx, "onnxruntime cannot load the model: "),
-        (onnx_without_its_name, "names a file outside the model's directory, or none"),
+        (onnx_without_its_name, "names no file, or a file outside the model's directory"),
         (without_a_loader, "MLflow cannot load the model: No module named 'no_such_module'"),
     ],
 )
@@ -368,12 +368,12 @@ def test_a_broken_model_is_refused(
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("value = Sqrt (minus)", "the model's answer to the warm-up ride is no number"),
+        ("value = Sqrt (minus)", "the model's answer to the warm-up ride is not a number"),
         (
             "value = ReduceSum <keepdims = 0> (minus)",
-            "the model's answer to the warm-up ride is no number",
+            "the model's answer to the warm-up ride is not a number",
         ),
-        ("value = Concat <axis = 1> (minus, minus)", "answer to the warm-up ride is no number"),
+        ("value = Concat <axis = 1> (minus, minus)", "answer to the warm-up ride is not a number"),
         (
             "shape = Constant <value_ints = [7]> () value = Reshape (minus, shape)",
             "the model cannot score the warm-up ride: ",
@@ -415,7 +415,7 @@ def test_a_python_model_that_gives_no_number_for_the_warm_up_ride_is_refused(
 ) -> None:
     path = models.save_python(tmp_path / "model", lambda rides: answer)
 
-    with pytest.raises(ModelError, match="the model's answer to the warm-up ride is no number"):
+    with pytest.raises(ModelError, match="the model's answer to the warm-up ride is not a number"):
         loader.load(str(path), allow_pickled=True)
 
 
@@ -488,9 +488,9 @@ def sevens(rides: Any) -> Any:
 
 
 class Changing:
-    """`Artifacts` whose description is another when it is asked for again."""
+    """A folder whose MLmodel differs when it is read again."""
 
-    def __init__(self, files: LocalArtifacts) -> None:
+    def __init__(self, files: LocalFolder) -> None:
         self.files = files
 
     def read(self, name: str) -> bytes:
