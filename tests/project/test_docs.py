@@ -15,6 +15,7 @@ import pytest
 
 from model_service import rides
 from model_service.settings import Settings
+from tests.project.test_architecture import CORE, IMPORTS
 from tools import schemas
 
 ROOT = Path(__file__).parents[2]
@@ -137,6 +138,15 @@ def test_the_readme_links_to_every_page() -> None:
 
     for page in PAGES[1:]:
         assert f"]({name(page)})" in readme
+
+
+def test_the_table_of_folders_agrees_with_the_table_of_imports() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `model_service/(\w+)/` \|.*\| the core(.*) \|$", page, re.MULTILINE)
+
+    assert {folder: {CORE, *re.findall(r"\w+", others)} for folder, others in rows} == {
+        folder: imports for folder, imports in IMPORTS.items() if folder != CORE
+    }
 
 
 def test_the_runbook_replays_through_the_alias_that_the_stream_invokes() -> None:
