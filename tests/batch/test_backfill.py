@@ -51,7 +51,7 @@ def test_backfill_scores_months_with_files_and_names_the_others(
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "pattern", "words"),
+    ("first", "last", "pattern", "message"),
     [
         ("2021-13", "2021-12", "{month}", "a month must be in the form YYYY-MM"),
         ("2021-2", "2021-12", "{month}", "a month must be in the form YYYY-MM"),
@@ -60,13 +60,13 @@ def test_backfill_scores_months_with_files_and_names_the_others(
     ],
 )
 def test_malformed_months_are_refused(
-    command: Command, golden_location: str, first: str, last: str, pattern: str, words: str
+    command: Command, golden_location: str, first: str, last: str, pattern: str, message: str
 ) -> None:
     arguments = ("--from", first, "--to", last, "--input", pattern, "--output", "out")
 
     done = command("backfill", *arguments, MODEL_LOCATION=golden_location)
 
-    assert (done.code, words in done.err) == (2, True)
+    assert (done.code, message in done.err) == (2, True)
 
 
 def test_file_that_matches_two_months_is_refused(

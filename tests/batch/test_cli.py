@@ -171,7 +171,7 @@ def test_onnx_model_needs_neither_pandas_nor_mlflow(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "words"),
+    ("arguments", "environ", "message"),
     [
         ((), {}, "the following arguments are required"),
         (("score", "x"), {}, "the following arguments are required: --output"),
@@ -192,17 +192,17 @@ def test_onnx_model_needs_neither_pandas_nor_mlflow(
     ],
 )
 def test_wrong_arguments_settings_and_models_exit_with_2(
-    command: Command, arguments: tuple[str, ...], environ: dict[str, str], words: str
+    command: Command, arguments: tuple[str, ...], environ: dict[str, str], message: str
 ) -> None:
     done = command(*arguments, **environ)
 
     assert done.code == 2
-    assert words in done.err
+    assert message in done.err
     assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize(
-    ("code", "asked", "words"),
+    ("code", "locations", "message"),
     [
         (2, ("s3://rides/model", "rides", "out"), "cannot start: cannot access s3://rides/model: "),
         (1, ("", "s3://rides/in", "out"), "cannot list s3://rides/in: "),
@@ -214,17 +214,17 @@ def test_unknown_aws_profile_is_one_line_of_error(
     month: Path,
     golden_location: str,
     code: int,
-    asked: tuple[str, str, str],
-    words: str,
+    locations: tuple[str, str, str],
+    message: str,
 ) -> None:
-    model, source, output = asked
+    model, source, output = locations
     environ = {"AWS_PROFILE": "nobody", "MODEL_LOCATION": model or golden_location}
 
     done = command("score", source or month, "--output", output, **environ)
 
     assert (done.code, done.err) == (
         code,
-        f"{words}The config profile (nobody) could not be found\n",
+        f"{message}The config profile (nobody) could not be found\n",
     )
 
 
@@ -442,21 +442,21 @@ def test_objects_match_by_name_folder_and_glob(
 
 
 @pytest.mark.parametrize(
-    ("source", "output", "words"),
+    ("source", "output", "message"),
     [
         ("s3://nowhere/x", "s3://rides/out", "cannot list s3://nowhere/x: "),
         ("s3://rides/none/*", "s3://rides/out", "there is no file s3://rides/none/*"),
     ],
 )
 def test_missing_input_on_s3_is_one_line_of_error(
-    command: Command, golden_location: str, aws: Embedded, source: str, output: str, words: str
+    command: Command, golden_location: str, aws: Embedded, source: str, output: str, message: str
 ) -> None:
     environ = {"MODEL_LOCATION": golden_location, **aws.environ}
 
     done = command("score", source, "--output", output, **environ)
 
     assert done.code == 1
-    assert done.err.startswith(words)
+    assert done.err.startswith(message)
     assert done.err.count("\n") == 1
 
 

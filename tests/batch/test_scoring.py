@@ -20,7 +20,7 @@ import archive_function
 from model_service import rides, scoring
 from model_service.batch import scoring as batch_scoring
 from model_service.datasets.formats import json_lines
-from model_service.datasets.formats.json_lines import Kind
+from model_service.datasets.formats.json_lines import LineKind
 from model_service.errors import ModelError, RideRejected
 from model_service.features import RideColumns
 from model_service.models import loader
@@ -185,7 +185,7 @@ def test_golden_rides_have_the_predictions_of_the_stream(
     duration, cost = (Served(one, Target(field=f"ride_{of}")) for of, one in loaded.items())
     archived = [golden_line(n, data) for n, data in enumerate(golden.payloads())]
 
-    found = json_lines.parse(archived, Kind.ARCHIVE, 1)
+    found = json_lines.parse(archived, LineKind.ARCHIVE, 1)
     scored, rejected = both(batch_scoring.score(Models(duration, cost), found.rides))
 
     assert not len(found.rejected) and not len(rejected)

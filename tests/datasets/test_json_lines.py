@@ -17,7 +17,7 @@ import archive_function
 from model_service import rides
 from model_service.batch import scoring
 from model_service.datasets.formats import json_lines
-from model_service.datasets.formats.json_lines import Kind
+from model_service.datasets.formats.json_lines import LineKind
 from model_service.errors import FileError, RideRejected
 
 from ..support.factories import payload, ride_event
@@ -48,7 +48,7 @@ def kpl(*payloads: bytes) -> bytes:
 
 def test_ride_events_have_their_ids_and_line_numbers() -> None:
     good, bad = json_lines.parse(
-        [payload(1), b"", b"no ride", payload("two") + b"\n"], Kind.EVENTS, 7
+        [payload(1), b"", b"no ride", payload("two") + b"\n"], LineKind.EVENTS, 7
     )
 
     assert good["ride_id"].to_pylist() == ["1", "two"]
@@ -69,7 +69,7 @@ def test_invalid_first_line_does_not_change_how_the_others_are_read() -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=40) | st.builds(payload, st.integers() | st.text(max_size=3)))
 def test_line_is_accepted_exactly_if_the_stream_accepts_it(data: bytes) -> None:
-    good, bad = json_lines.parse([data], Kind.EVENTS, 1)
+    good, bad = json_lines.parse([data], LineKind.EVENTS, 1)
 
     try:
         expected = [str(rides.decode(data.strip()).ride_id)]
@@ -81,7 +81,7 @@ def test_line_is_accepted_exactly_if_the_stream_accepts_it(data: bytes) -> None:
 
 @pytest.mark.parametrize("wrap", [bytes, gzip.compress, kpl])
 def test_archive_line_has_the_ride_of_the_stream_s_record(wrap: Any) -> None:
-    good, bad = json_lines.parse([archived(wrap(payload(5)))], Kind.ARCHIVE, 1)
+    good, bad = json_lines.parse([archived(wrap(payload(5)))], LineKind.ARCHIVE, 1)
 
     suffix = "#0" if wrap is kpl else ""
     assert good["ride_id"].to_pylist() == ["5"]
@@ -92,7 +92,7 @@ def test_archive_line_has_the_ride_of_the_stream_s_record(wrap: Any) -> None:
 def test_user_records_of_a_kpl_record_are_accepted_or_rejected_one_by_one() -> None:
     together = kpl(payload(1), b"no ride", gzip.compress(payload(3)))
 
-    good, bad = json_lines.parse([archived(together)], Kind.ARCHIVE, 1)
+    good, bad = json_lines.parse([archived(together)], LineKind.ARCHIVE, 1)
 
     assert good["event_id"].to_pylist() == ["shardId-000000000000:1#0", "shardId-000000000000:1#2"]
     assert bad["event_id"].to_pylist() == ["shardId-000000000000:1#1"]
@@ -101,19 +101,19 @@ def test_user_records_of_a_kpl_record_are_accepted_or_rejected_one_by_one() -> N
 def test_arrival_time_replaces_a_missing_pick_up_time() -> None:
     data = [archived(payload(1)), archived(payload(2, pickup_datetime="2021-03-01T08:15:00"))]
 
-    good, _ = json_lines.parse(data, Kind.ARCHIVE, 1)
+    good, _ = json_lines.parse(data, LineKind.ARCHIVE, 1)
 
     assert scoring.columns(good).hour.tolist() == [5, 8]  # 09:18 in UTC is 05:18
 
 
 def test_ride_event_without_a_time_has_no_time() -> None:
-    good, _ = json_lines.parse([payload(1)], Kind.EVENTS, 1)
+    good, _ = json_lines.parse([payload(1)], LineKind.EVENTS, 1)
 
     assert good["pickup_datetime"].to_pylist() == [None]
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         (b"{}", "Object missing required field `event_id`"),
         (b'{"event_id": "1", "arrived_at": "soon", "data": ""}', "Invalid RFC3339"),
@@ -122,18 +122,18 @@ def test_ride_event_without_a_time_has_no_time() -> None:
         (b"\xff", "JSON is malformed"),
     ],
 )
-def test_malformed_archive_line_is_rejected(line: bytes, words: str) -> None:
-    good, bad = json_lines.parse([line], Kind.ARCHIVE, 1)
+def test_malformed_archive_line_is_rejected(line: bytes, message: str) -> None:
+    good, bad = json_lines.parse([line], LineKind.ARCHIVE, 1)
 
     [reason] = bad["reason"].to_pylist()
-    assert (words in reason, len(good)) == (True, 0)
+    assert (message in reason, len(good)) == (True, 0)
 
 
 def test_bare_ride_may_have_an_id() -> None:
     ride = ride_event()["ride"]
     data = [json.dumps(ride).encode(), json.dumps(ride | {"ride_id": 9}).encode()]
 
-    good, _ = json_lines.parse(data, Kind.BARE, 1)
+    good, _ = json_lines.parse(data, LineKind.BARE, 1)
 
     first, second = good["ride_id"].to_pylist()
     assert (len(first), second) == (16, "9")
@@ -142,12 +142,12 @@ def test_bare_ride_may_have_an_id() -> None:
 @pytest.mark.parametrize(
     ("line", "kind"),
     [
-        (payload(1), Kind.EVENTS),
-        (archived(payload(1)), Kind.ARCHIVE),
-        (json.dumps(ride_event()["ride"]).encode(), Kind.BARE),
+        (payload(1), LineKind.EVENTS),
+        (archived(payload(1)), LineKind.ARCHIVE),
+        (json.dumps(ride_event()["ride"]).encode(), LineKind.BARE),
     ],
 )
-def test_first_line_decides_the_kind_of_a_file(line: bytes, kind: Kind) -> None:
+def test_first_line_decides_the_kind_of_a_file(line: bytes, kind: LineKind) -> None:
     assert json_lines.kind_of_file(line, name="a file") is kind
 
 

@@ -195,7 +195,7 @@ def damaged_page(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "message"),
     [
         (half_of_parquet, "a file is damaged or ends too early"),
         (half_of_a_gzip, "a file is damaged or ends too early"),
@@ -211,14 +211,14 @@ def damaged_page(path: Path) -> Path:
     ],
 )
 def test_file_without_rides_is_refused_with_one_sentence(
-    tmp_path: Path, make: Any, words: str
+    tmp_path: Path, make: Any, message: str
 ) -> None:
     path = make(tmp_path / "rides")
 
     with pytest.raises(FileError) as caught:
         read(path)
 
-    assert str(caught.value) == words
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("byte", [0, 50, 100, 200, 300])

@@ -26,7 +26,7 @@ from ..timestamps import moments
 from .rows import pickup_instants, with_hashes
 
 
-class Kind(Enum):
+class LineKind(Enum):
     """What each line of a file holds."""
 
     EVENTS = "ride event"
@@ -63,7 +63,7 @@ _keys = msgspec.json.Decoder(_Keys)
 _archive_line = msgspec.json.Decoder(_ArchiveLine)
 
 
-def kind_of_file(first_line: bytes, *, name: str) -> Kind:
+def kind_of_file(first_line: bytes, *, name: str) -> LineKind:
     """Return the kind of the file *name* from its first line.
 
     Raises `FileError` if the line is not a JSON object.
@@ -74,7 +74,7 @@ def kind_of_file(first_line: bytes, *, name: str) -> Kind:
     return found
 
 
-def parse(lines: Sequence[bytes], kind: Kind, first_row: int) -> Parsed:
+def parse(lines: Sequence[bytes], kind: LineKind, first_row: int) -> Parsed:
     """Return the rides and the rejected lines; *lines* are numbered from *first_row*.
 
     Empty lines are skipped.  In a file of bare rides each line is read as its own kind, because the
@@ -84,33 +84,33 @@ def parse(lines: Sequence[bytes], kind: Kind, first_row: int) -> Parsed:
         one
         for row, line in enumerate(lines, start=first_row)
         if (data := line.strip())
-        for one in _decode(row, data, (_kind(data) or kind) if kind is Kind.BARE else kind)
+        for one in _decode(row, data, (_kind(data) or kind) if kind is LineKind.BARE else kind)
     ]
     return Parsed(_rides(decoded), _rejected(decoded))
 
 
-def _kind(line: bytes) -> Kind | None:
+def _kind(line: bytes) -> LineKind | None:
     """Return the kind of a line, or None if it is not a JSON object."""
     try:
         keys = _keys.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if keys.ride is not UNSET:
-        return Kind.EVENTS
-    return Kind.BARE if keys.data is UNSET or keys.event_id is UNSET else Kind.ARCHIVE
+        return LineKind.EVENTS
+    return LineKind.BARE if keys.data is UNSET or keys.event_id is UNSET else LineKind.ARCHIVE
 
 
-def _decode(row: int, data: bytes, kind: Kind) -> Iterator[_Decoded]:
+def _decode(row: int, data: bytes, kind: LineKind) -> Iterator[_Decoded]:
     """Yield the ride of a line, or the rides that the KPL aggregated in a line of the archive."""
     try:
         match kind:
-            case Kind.EVENTS:
+            case LineKind.EVENTS:
                 event = rides.decode(data)
                 yield _Decoded(row, None, data, event.ride, event.ride_id)
-            case Kind.BARE:
+            case LineKind.BARE:
                 ride = rides.decode_bare(data)
                 yield _Decoded(row, None, data, ride, ride.ride_id)
-            case Kind.ARCHIVE:
+            case LineKind.ARCHIVE:
                 yield from _archived_rides(row, data)
     except RideRejected as exc:
         yield _Decoded(row, None, data, exc)

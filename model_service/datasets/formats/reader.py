@@ -27,7 +27,7 @@ from ..arrow import texts
 from ..schema import RIDES, Parsed, rejections
 from . import json_lines, rows
 from .columns import ColumnNames, find_columns
-from .json_lines import Kind
+from .json_lines import LineKind
 
 CHUNK_ROWS = 16_384
 BLOCK = 1024 * 1024  # bytes of a file that are read at once
@@ -176,7 +176,7 @@ def _malformed_rows(skipped: Sequence[pa.csv.InvalidRow]) -> Iterator[Chunk]:
     yield Chunk(lambda: parsed, len(skipped), 0)
 
 
-def _json(path: Path, magic: bytes, kind: Kind, name: str, size: int) -> Iterator[Chunk]:
+def _json(path: Path, magic: bytes, kind: LineKind, name: str, size: int) -> Iterator[Chunk]:
     with path.open("rb") as raw, _unzipped(raw, magic) as text:
         number, file_size = 1, path.stat().st_size
         while lines := list(_lines(text, name, size)):
