@@ -44,6 +44,14 @@ class RideRejected(ServiceError):
     and to send back to a caller.
     """
 
+    def detached(self) -> RideRejected:
+        """The same rejection without its traceback, to be stored.
+
+        A traceback keeps the variables of every frame in memory, such as the megabyte that a
+        refused gzip was unzipped to.
+        """
+        return RideRejected(str(self))
+
 
 class MalformedJson(RideRejected):
     """Bytes that are not a JSON document."""

@@ -12,6 +12,7 @@ import zlib
 from binascii import a2b_base64
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from .errors import RideRejected
@@ -55,7 +56,7 @@ def payloads(data: str, event_id: str) -> Iterator[Payload]:
     try:
         users = _user_records(data, event_id)
     except RideRejected as exc:
-        yield Payload(event_id, exc)
+        yield Payload(event_id, exc.detached())
         return
     budget = Budget()
     for user_id, raw in users:
@@ -63,7 +64,7 @@ def payloads(data: str, event_id: str) -> Iterator[Payload]:
         try:
             content = unzip(raw, budget)
         except RideRejected as exc:
-            content = exc
+            content = exc.detached()
         yield Payload(user_id, content, raw)
 
 
@@ -121,17 +122,18 @@ def _disaggregated(data: bytes) -> list[bytes]:
     if hashlib.md5(message, usedforsecurity=False).digest() != digest:
         raise RideRejected("KPL record does not match its checksum")
     try:
+        bodies = (body for number, body in _fields(message) if number == KPL_RECORDS)
         users = [
             dict(_fields(body))[KPL_DATA]  # where a field is repeated, protobuf takes the last
-            for number, body in _fields(message)
-            if number == KPL_RECORDS
+            for body in islice(bodies, MAX_USER_RECORDS)
         ]
+        too_many = next(bodies, None) is not None
     except LookupError:
         raise RideRejected("KPL record is damaged") from None
+    if too_many:
+        raise RideRejected(f"KPL record holds more than {MAX_USER_RECORDS} user records")
     if not users:
         raise RideRejected("KPL record holds no user records")
-    if len(users) > MAX_USER_RECORDS:
-        raise RideRejected(f"KPL record holds more than {MAX_USER_RECORDS} user records")
     return users
 
 

@@ -84,7 +84,7 @@ def read(data: str, event_id: str, arrived_at: datetime | None) -> Iterator[Ride
             try:
                 event = decode(payload.content, arrived_at)
             except RideRejected as exc:
-                event = exc
+                event = exc.detached()
         yield RideResult(payload.event_id, event, payload.raw)
 
 

@@ -2,7 +2,9 @@
 
 It does no I/O, given a model.
 
-Rule 1: a batch is one call to the model, whatever its size.
+Rule 1: a batch is one call to the model, whatever its size, unless the warm-up ride took so long
+        that the time left may not be enough for all rides; then the batch is scored in parts,
+        until the time is up.
 Rule 2: where that call raises or returns another number of values, the batch is halved until the
         rides at fault stand alone; those are rejected, the others are scored as if they had come
         by themselves.
@@ -50,6 +52,10 @@ class Model(Protocol):
 
     @property
     def version(self) -> str: ...
+
+    @property
+    def seconds(self) -> float:
+        """The time of a call with one ride: an upper bound for each ride of a larger call."""
 
     def predict(self, rides: RideColumns, /) -> Answers: ...
 
@@ -104,12 +110,25 @@ class Scores:
 def score(
     model: Model, target: Target, rides: RideColumns, *, time_left: TimeLeft = lambda: inf
 ) -> Scores:
-    """Score *rides* in one call; *time_left* bounds the search for rides at fault.
+    """Score *rides* while there is *time_left*, at least some of them.
 
     Raises `ModelError` where the model is at fault.
     """
-    if not len(rides):
-        return _not_scored(0)
+    found = _not_scored(0)
+    pace = model.seconds
+    while len(found.values) < len(rides):
+        at = len(found.values)
+        left = time_left()
+        if at and left <= 0:
+            return _joined(found, _not_scored(len(rides) - at))
+        size = len(rides) - at if pace <= 0 else max(1, int(min(left / pace, len(rides))))
+        part = _score_part(model, target, rides[at : at + size], time_left)
+        found = _joined(found, part) if at else part
+        pace = 2 * (left - time_left()) / size  # twice, since the next part may be slower
+    return found
+
+
+def _score_part(model: Model, target: Target, rides: RideColumns, time_left: TimeLeft) -> Scores:
     try:
         return _ask(model, target, rides)
     except Exception as exc:  # a model may raise anything

@@ -4,14 +4,24 @@ Rule 1: a ride event is published, rejected, or to be retried.
 Rule 2: Lambda retries everything from the lowest sequence number that it is given.  So a consumer
         reports at most one: the *checkpoint*, the first record with a ride event to retry.  A
         rejected record is never reported for itself, or it would block its shard.
-Rule 3: a rejection before the checkpoint is kept.  One behind it will be delivered again, and one
-        that could not be kept is to be retried.
-Rule 4: what is published and what is kept does not depend on how records were batched.
+Rule 3: rejections are kept before anything is published, up to the first record that is not yet
+        settled (not read, or not scored).  Where a rejection cannot be kept, nothing from its
+        record on is published: otherwise all of it would be published again on every retry, for
+        as long as rejections cannot be kept.
+Rule 4: a rejection behind the final checkpoint will be delivered again, so it counts as to be
+        retried.  It may have been kept by then; a rejection counts once per model and event id.
+Rule 5: the fate of a ride event does not depend on how records were batched.
+Rule 6: every stage has a share of the invocation's time, and leaves the rest to the stages that
+        follow.  A stage that took all the time would leave the batch unsettled, and the same
+        batch would be delivered again until it is too old.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,8 +32,16 @@ from ..scoring import TimeLeft
 from .records import Record
 from .rejects import Keep, Rejection
 
-KEEP_SECONDS = 5.0  # for writing rejections, or a quarter of what is left if that is less
-ANSWER_SECONDS = 0.5  # for answering Lambda, or a tenth of what is left
+ANSWER_SECONDS = 0.5  # for answering Lambda, or a tenth of what is left if that is less
+READ_SHARE = 0.4  # of the time left, for reading records
+SCORE_SHARE = 0.5  # of the time left, for scoring and for finding rides that make the model fail
+KEEP_SECONDS = 5.0  # for keeping rejections, or half of what is left if that is less
+
+UNREAD = "no time left to read the record"
+UNSCORED = "no time left to score the ride"
+NOT_KEPT = "a rejection could not be kept"
+
+logger = logging.getLogger(__name__)
 
 
 class Item[T](Struct, frozen=True):
@@ -39,9 +57,14 @@ class Item[T](Struct, frozen=True):
     event_id: str
     fate: T | RideRejected | None
     """None: to retry."""
+    retry_reason: str = ""
+    """Why it is to be retried, where the publisher does not say it."""
+
+    def to_retry(self, reason: str = "") -> Item[T]:
+        return Item(self.position, self.record, self.event_id, None, reason)
 
     def with_fate[U](self, fate: U | RideRejected | None) -> Item[U]:
-        return Item(self.position, self.record, self.event_id, fate)
+        return Item(self.position, self.record, self.event_id, fate, self.retry_reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +81,9 @@ class BatchReport[T]:
     """From arrival on the stream to published, for each item of *published*."""
     published_at: datetime
     publish_retries: int
+    retry_reasons: Mapping[str, int]
+    """Entries that the stream refused, by error code, and ride events that were not settled, by
+    reason."""
     model_ms: float
     publish_ms: float
 
@@ -68,32 +94,45 @@ def work_time(time_left: TimeLeft) -> TimeLeft:
     return lambda: time_left() - answer_seconds
 
 
-def publish_time[T](items: Sequence[Item[T]], work_left: TimeLeft) -> TimeLeft:
-    """The time left for publishing, which leaves enough to keep the rejections among *items*."""
-    rejected = any(isinstance(item.fate, RideRejected) for item in items)
-    keep_seconds = min(KEEP_SECONDS, work_left() / 4) if rejected else 0.0
-    return lambda: work_left() - keep_seconds
+def share(part: float, time_left: TimeLeft) -> TimeLeft:
+    """The time left until *part* of what is now left has passed."""
+    rest = (1 - part) * time_left()
+    return lambda: time_left() - rest
 
 
-def settle[T](
-    items: Sequence[Item[T]], keep: Keep, time_left: TimeLeft
-) -> tuple[list[Item[T]], int | None]:
-    """The final fates, once the rejections before the checkpoint are kept, and the checkpoint.
+def keep_rejections[T](items: Sequence[Item[T]], keep: Keep, time_left: TimeLeft) -> list[Item[T]]:
+    """Keep the rejections before the first item that is not settled.
 
-    The checkpoint is the position of a record in the batch; None where every record is settled.
+    Where some cannot be kept, everything from the record of the first of them on is to be retried.
     """
-    first = next((item.position for item in items if item.fate is None), None)
+    unsettled = checkpoint(items)
     rejected = [
-        item
-        for item in items
-        if isinstance(item.fate, RideRejected) and (first is None or item.position < first)
+        item for item in items if isinstance(item.fate, RideRejected) and item.position < unsettled
     ]
-    not_kept = keep([rejection(item) for item in rejected], time_left)
-    unsettled = [rejected[n].position for n in not_kept] + ([] if first is None else [first])
-    if not unsettled:
-        return list(items), None
-    checkpoint = min(unsettled)
-    return [_retried(item, checkpoint) for item in items], checkpoint
+    if not rejected:
+        return list(items)
+    rest = max(0.0, time_left() - min(KEEP_SECONDS, time_left() / 2))
+    not_kept = keep([rejection(item) for item in rejected], lambda: time_left() - rest)
+    first = min((rejected[n].position for n in not_kept), default=END)
+    return [item.to_retry(NOT_KEPT) if item.position >= first else item for item in items]
+
+
+def settle[T](items: Sequence[Item[T]]) -> list[Item[T]]:
+    """The final fates: rejections behind the checkpoint will be delivered again."""
+    first = checkpoint(items)
+    return [
+        item.to_retry() if isinstance(item.fate, RideRejected) and item.position >= first else item
+        for item in items
+    ]
+
+
+END = sys.maxsize
+"""The checkpoint of a batch with nothing to retry: behind every record."""
+
+
+def checkpoint[T](items: Sequence[Item[T]]) -> int:
+    """The position of the first record with an item to retry; `END` where there is none."""
+    return next((item.position for item in items if item.fate is None), END)
 
 
 def rejection[T](item: Item[T]) -> Rejection:
@@ -101,8 +140,17 @@ def rejection[T](item: Item[T]) -> Rejection:
     return Rejection(item.record, item.event_id, str(item.fate))
 
 
-def _retried[T](item: Item[T], checkpoint: int) -> Item[T]:
-    """*item*, to be retried where it is a rejection that Lambda will deliver again."""
-    if isinstance(item.fate, RideRejected) and item.position >= checkpoint:
-        return item.with_fate(None)
-    return item
+def retry_reasons[T](items: Sequence[Item[T]], refusals: Mapping[str, int]) -> dict[str, int]:
+    """Refusals of the stream by error code, and *items* to be retried by reason."""
+    reasons = Counter(item.retry_reason for item in items if item.retry_reason)
+    return {**refusals, **reasons}
+
+
+def warn_if_stuck[T](report: BatchReport[T]) -> None:
+    """Log an error where a batch made no progress: the same batch will be delivered again."""
+    if report.to_retry and not report.published and not report.rejected:
+        logger.error(
+            "nothing of this batch was published or kept; Lambda delivers it again from %s: %s",
+            report.checkpoint,
+            "; ".join(f"{reason} ({count})" for reason, count in report.retry_reasons.items()),
+        )

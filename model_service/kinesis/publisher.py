@@ -9,14 +9,18 @@ each call once.
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from random import SystemRandom
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+from botocore.parsers import ResponseParserError
 
 from ..scoring import TimeLeft
 
@@ -29,6 +33,11 @@ IN_FLIGHT = 4  # calls at once: each waits on the network, not on the processor
 PAUSE_SECONDS = 0.05  # before the first retry; doubled for each further one ...
 MAX_PAUSE_SECONDS = 2.0  # ... up to here, and then drawn from zero up, so that clones spread
 
+NO_ANSWER = "NoAnswer"
+"""The code of entries without an answer of Kinesis: the call failed, is late, or something else
+replied."""
+NO_TIME = "no time left to publish"
+
 RETRYABLE = frozenset(
     {
         "ProvisionedThroughputExceededException",
@@ -37,6 +46,7 @@ RETRYABLE = frozenset(
         "InternalFailure",
         "InternalFailureException",
         "ServiceUnavailable",
+        NO_ANSWER,
     }
 )
 """Error codes of entries and calls that may succeed when sent again."""
@@ -59,6 +69,8 @@ class PublishResult(NamedTuple):
     """Positions of the entries that are not known to be on the stream."""
     retries: int = 0
     """The number of entries that were sent again."""
+    refusals: Mapping[str, int] = MappingProxyType({})
+    """How often entries were refused, by error code; an entry counts each time it is sent."""
 
 
 Publish = Callable[[Sequence[Entry], TimeLeft], PublishResult]
@@ -70,9 +82,12 @@ def discard(entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
     return PublishResult()
 
 
-class _Refused(NamedTuple):
-    retryable: set[int]
-    final: set[int]
+class _Refusal(NamedTuple):
+    """Why an entry was not accepted."""
+
+    code: str
+    shard: str = ""
+    """The shard that refused it, where the reply names it."""
 
 
 def connect(stream: str, *, endpoint_url: str = "") -> KinesisPublisher:
@@ -113,18 +128,29 @@ class KinesisPublisher:
     def _publish(
         self, entries: Sequence[Entry], threads: ThreadPoolExecutor, time_left: TimeLeft
     ) -> PublishResult:
-        refused = _Refused(set(range(len(entries))), set())
+        waiting, final = set(range(len(entries))), set[int]()
         pause, retries = PAUSE_SECONDS, 0
-        while refused.retryable and time_left() > 0:
-            again = self._send(entries, sorted(refused.retryable), threads, time_left)
-            refused = _Refused(again.retryable, refused.final | again.final)
+        seen: list[_Refusal] = []
+        while waiting and time_left() > 0:
+            refused = self._send(entries, sorted(waiting), threads, time_left)
+            seen += refused.values()
+            final |= {n for n, refusal in refused.items() if refusal.code not in RETRYABLE}
+            waiting = refused.keys() - final
             delay = self.uniform(0, pause)
-            if not refused.retryable or delay >= time_left():
+            if not waiting or delay >= time_left():
                 break
             self.sleep(delay)
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
-            retries += len(refused.retryable)
-        return PublishResult(frozenset(refused.retryable | refused.final), retries)
+            retries += len(waiting)
+        if waiting and not seen:
+            seen = [_Refusal(NO_TIME)] * len(waiting)
+        refusals = Counter(refusal.code for refusal in seen)
+        if refusals:
+            codes = ", ".join(f"{code} ({count})" for code, count in refusals.most_common())
+            shards = ", ".join(sorted({refusal.shard for refusal in seen} - {""}))
+            where = f", on {shards}" if shards else ""
+            logger.warning("%s refused entries of this batch: %s%s", self.stream, codes, where)
+        return PublishResult(frozenset(waiting | final), retries, refusals)
 
     def _send(
         self,
@@ -132,43 +158,60 @@ class KinesisPublisher:
         positions: Sequence[int],
         threads: ThreadPoolExecutor,
         time_left: TimeLeft,
-    ) -> _Refused:
+    ) -> dict[int, _Refusal]:
+        """Send the entries at *positions* once; the refusals by position."""
         calls = {
             threads.submit(self._put, [entries[n] for n in chunk]): chunk
             for chunk in _chunks(entries, positions)
         }
         done, late = wait(calls, timeout=max(0.0, time_left()))
         # A late call may still succeed; nobody can tell, so its entries count as refused.
-        refused = _Refused({position for call in late for position in calls[call]}, set())
+        refused = {n: _Refusal(NO_ANSWER) for call in late for n in calls[call]}
         for call in done:
-            for position, code in zip(calls[call], call.result(), strict=True):
-                if code is not None:
-                    (refused.retryable if code in RETRYABLE else refused.final).add(position)
+            for n, refusal in zip(calls[call], call.result(), strict=True):
+                if refusal is not None:
+                    refused[n] = refusal
         return refused
 
-    def _put(self, entries: Sequence[Entry]) -> list[str | None]:
-        """The error code of each entry, None where it was accepted."""
+    def _put(self, entries: Sequence[Entry]) -> list[_Refusal | None]:
+        """The refusal of each entry, None where it was accepted."""
         try:
             reply = self.client.put_records(
                 StreamName=self.stream,
                 Records=[{"Data": data, "PartitionKey": key} for key, data in entries],
             )
+            refusals = [_refusal(entry) for entry in reply["Records"]]
         except ClientError as exc:
-            code = exc.response["Error"]["Code"]
-            if exc.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-                code = "InternalFailure"
-        except (HTTPClientError, ConnectionError) as exc:
-            logger.warning("PutRecords got no answer: %s", type(exc).__name__)
-            code = "ServiceUnavailable"
+            code = _code(exc)
+        except (HTTPClientError, ConnectionError, ResponseParserError):
+            code = NO_ANSWER
         except BotoCoreError as exc:  # no credentials, no region: retrying cannot help
             code = type(exc).__name__
+        except Exception:  # a reply that is not Kinesis's makes the SDK raise anything
+            code = NO_ANSWER
         else:
-            codes = [entry.get("ErrorCode") for entry in reply.get("Records", [])]
-            if len(codes) == len(entries):
-                return codes
-            code = "ServiceUnavailable"  # the reply did not come from Kinesis
-        logger.warning("PutRecords failed: %s", code)
-        return [code] * len(entries)
+            if len(refusals) == len(entries):
+                return refusals
+            code = NO_ANSWER  # the reply did not come from Kinesis
+        return [_Refusal(code)] * len(entries)
+
+
+def _code(exc: ClientError) -> str:
+    """The error code of a call that was refused."""
+    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    code = exc.response.get("Error", {}).get("Code")
+    return code if isinstance(code, str) and status < 500 else "InternalFailure"
+
+
+def _refusal(entry: Any) -> _Refusal | None:
+    """Why an entry of a reply was refused; None where it has a sequence number."""
+    if not isinstance(entry, dict):
+        return _Refusal(NO_ANSWER)
+    if code := entry.get("ErrorCode"):
+        shard = re.search(r"shardId-\d+", str(entry.get("ErrorMessage")))
+        return _Refusal(str(code), shard[0] if shard else "")
+    number = entry.get("SequenceNumber")
+    return None if isinstance(number, str) and number else _Refusal(NO_ANSWER)
 
 
 def _chunks(entries: Sequence[Entry], positions: Sequence[int]) -> Iterator[list[int]]:

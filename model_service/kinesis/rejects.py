@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CONDITION = "RidesRejected"
-IN_FLIGHT = 4  # writes at once; a batch of one shard needs one
+IN_FLIGHT = 4  # writes at once
+MAX_PART_BYTES = 2 * 1024 * 1024  # of records in one object: about what S3 takes in a second
 
 logger = logging.getLogger(__name__)
 
@@ -97,12 +98,12 @@ class S3Rejects:
     model_name: str
 
     def __call__(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
-        """Keep *rejections*, an object a shard, stopping when *time_left* allows no more."""
+        """Keep *rejections*, some objects a shard, stopping when *time_left* allows no more."""
         threads = ThreadPoolExecutor(IN_FLIGHT)
-        writes = {}
-        for _, shard in groupby(enumerate(rejections), lambda r: _shard(r[1])):
-            positions, together = zip(*shard, strict=True)
-            writes[threads.submit(self._put, together)] = positions
+        writes = {
+            threads.submit(self._put, [rejections[n] for n in positions]): positions
+            for positions in _parts(rejections)
+        }
         done, late = wait(writes, timeout=max(0.0, time_left()))
         threads.shutdown(wait=False, cancel_futures=True)  # a write may be stuck
         failed = late | {write for write in done if not write.result()}
@@ -113,13 +114,19 @@ class S3Rejects:
         key = "/".join(filter(None, [prefix.strip("/"), str(self._key(rejections))]))
         body = msgspec.json.encode(failure(rejections, now=datetime.now(UTC)))
         try:
-            self.client.put_object(
+            reply = self.client.put_object(
                 Bucket=bucket, Key=key, Body=body, ContentType="application/json"
             )
+            kept = bool(reply["ETag"])
         except (ClientError, BotoCoreError) as exc:
             logger.error("rejected records cannot be kept, so they will be retried: %s", exc)
             return False
-        return True
+        except Exception as exc:  # a reply that is not S3's makes the SDK raise anything
+            logger.error("S3 gave no proper reply, so rejected records will be retried: %r", exc)
+            return False
+        if not kept:
+            logger.error("S3 returned no ETag, so rejected records will be retried")
+        return kept
 
     def _key(self, rejections: Sequence[Rejection]) -> RejectsKey:
         first, last = rejections[0].record, rejections[-1].record
@@ -147,6 +154,24 @@ def failure(rejections: Sequence[Rejection], *, now: datetime) -> dict[str, Any]
         "payload": json.dumps({"Records": [record.raw for record in records]}),
         "reasons": {rejection.event_id: rejection.reason for rejection in rejections},
     }
+
+
+def _parts(rejections: Sequence[Rejection]) -> Iterator[list[int]]:
+    """Positions of the rejections of each object: of one shard, whole records, a bounded size."""
+    part: list[int] = []
+    size = 0
+    for _, group in groupby(range(len(rejections)), lambda n: id(rejections[n].record)):
+        positions = list(group)
+        record = rejections[positions[0]].record
+        more = len(record.data) + sum(len(rejections[n].reason) + 100 for n in positions)
+        new_shard = bool(part) and _shard(rejections[part[0]]) != _shard(rejections[positions[0]])
+        if part and (new_shard or size + more > MAX_PART_BYTES):
+            yield part
+            part, size = [], 0
+        part += positions
+        size += more
+    if part:
+        yield part
 
 
 def _shard(rejection: Rejection) -> tuple[str, str]:

@@ -52,7 +52,10 @@ def log_line(
         {"model": model_name},
         {"model": model_name, "version": version},
         metrics=metrics,
-        fields={"reasons": _reasons(report.rejected)},
+        fields={
+            "reasons": _reasons(report.rejected),
+            "retry_reasons": dict(report.retry_reasons),
+        },
     )
 
 

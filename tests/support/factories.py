@@ -78,6 +78,7 @@ class FakeModel:
     ask: Callable[[RideColumns], Answers] = by_distance
     cannot: Callable[[RideColumns], Any] = lambda rides: np.zeros(len(rides.pickup), dtype=bool)
     version: str = "Test123"
+    seconds: float = 0.0
     calls: list[int] = field(default_factory=list)
 
     def predict(self, rides: RideColumns, /) -> Answers:
