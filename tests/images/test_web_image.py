@@ -22,7 +22,7 @@ from local.aws import server as local_aws
 from local.aws.lambda_container import HOST, docker, free_ports, wait_for
 
 from ..support import models
-from ..web.test_server import ask, connect_and_ask
+from ..web.test_server import connect_and_send, send
 from .test_image import readable
 
 WEB = "ride-predictions:web"
@@ -84,7 +84,7 @@ def test_the_service_runs_unprivileged_on_a_read_only_root_and_is_healthy(
     settings, options = on_disk(line)
 
     with running(settings, options=(*options, "--health-interval=1s")) as (name, port):
-        status, body = ask(port)
+        status, body = send(port)
         user = docker("exec", name, "id", "-u").strip()
         deadline = time.monotonic() + START_SECONDS
         while (health := inspected(name, "{{.State.Health.Status}}")) != "healthy":
@@ -138,7 +138,7 @@ def test_the_service_loads_a_model_from_s3(line: Path) -> None:
         settings = {**aws.environ, "MODEL_LOCATION": location}
 
         with running({key: value for key, value in settings.items() if value}) as (_, port):
-            status, body = ask(port)
+            status, body = send(port)
 
     assert status == 200
     assert json.loads(body)["duration"] == pytest.approx(20.3)
@@ -177,7 +177,7 @@ def asking(port: Callable[[], int], clients: int = 8) -> Iterator[Counter[str]]:
 
     def ask_on() -> None:
         while not ended.is_set():
-            found[connect_and_ask(port())] += 1
+            found[connect_and_send(port())] += 1
 
     threads = [threading.Thread(target=ask_on) for _ in range(clients)]
     for thread in threads:
@@ -217,11 +217,11 @@ def test_no_request_is_lost_when_a_new_container_takes_over(line: Path, tmp_path
                 new_port,
             ),
         ):
-            while ask(new_port, "/readyz", None)[0] != 200:
+            while send(new_port, "/readyz", None)[0] != 200:
                 time.sleep(0.1)
             ports.append(new_port)
             docker("stop", "-t", str(STOP_SECONDS), old)
-            after = ask(new_port)
+            after = send(new_port)
             time.sleep(1)
             answered = dict(found)
 

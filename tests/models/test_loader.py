@@ -69,7 +69,7 @@ def test_an_onnx_model_with_weights_in_a_file_of_their_own_is_refused(tmp_path: 
 def test_a_model_of_another_target_is_refused(tmp_path: Path, target: str, field: str) -> None:
     path = models.write_onnx(tmp_path, metadata={"target": target})
 
-    with pytest.raises(ModelError, match=f"predicts a ride's {target}: its answers are no {field}"):
+    with pytest.raises(ModelError, match=f"predicts a ride's {target}: its values are not {field}"):
         loader.load(str(path), field=field)
 
 
@@ -260,7 +260,9 @@ def test_a_type_that_is_not_trusted_is_refused_though_the_model_lists_it(tmp_pat
     path = models.save_sklearn(tmp_path / "model", pipeline, skops_trusted_types=trusted)
     models.OPENED.clear()  # MLflow opens what it has saved
 
-    with pytest.raises(ModelError, match=r"not trusted: tests\.models\.Opened; .*ALLOW_PICKLED"):
+    with pytest.raises(
+        ModelError, match=r"not trusted: tests\.support\.models\.Opened; .*ALLOW_PICKLED"
+    ):
         loader.load(str(path))
 
     assert models.OPENED == []
@@ -507,5 +509,5 @@ def test_a_model_that_needs_mlflow_says_so_where_there_is_none(
     path = models.save_sklearn(tmp_path / "model", models.dict_pipeline())
     monkeypatch.setattr("model_service.models.loader.find_spec", lambda name: None)
 
-    with pytest.raises(ModelError, match="MLflow is not installed"):
+    with pytest.raises(ModelError, match="needs MLflow, which is not installed"):
         loader.load(str(path))

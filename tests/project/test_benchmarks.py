@@ -94,7 +94,7 @@ RIVALS = {"constant": rivals.constant, "bare": rivals.bare, "tutorial": rivals.t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rival", list(RIVALS))
-def test_each_rival_of_the_web_service_predicts_a_ride(
+def test_each_web_benchmark_rival_predicts_a_ride(
     rival: str, golden_model: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
@@ -107,13 +107,13 @@ def test_each_rival_of_the_web_service_predicts_a_ride(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(web.missing()), reason="needs wrk and hey")
-def test_the_web_service_is_measured_with_its_memory(golden_model: Result) -> None:
+@pytest.mark.skipif(bool(web.missing_tools()), reason="needs wrk and hey")
+def test_web_benchmark_measures_throughput_latency_and_memory(golden_model: Result) -> None:
     model = Path(golden_model.model_location)
 
-    with web.server(web.WAYS["one"], model, model) as at:
-        turn = web.turn(at, 1)
-        before, after = memory.memory(at.pid), memory.memory(at.pid)
+    with web.run_server(web.CONTENDERS["one"], model, model) as server:
+        turn = web.turn(server, 1)
+        before, after = memory.memory(server.pid), memory.memory(server.pid)
 
     assert turn.per_second > 10
     assert turn.cpu_us > 10
@@ -122,7 +122,7 @@ def test_the_web_service_is_measured_with_its_memory(golden_model: Result) -> No
     assert abs(after.rss - before.rss) < 50
 
 
-def test_mlflow_receives_the_columns_that_the_model_names(golden_model: Result) -> None:
+def test_web_benchmark_sends_mlflow_the_columns_of_the_signature(golden_model: Result) -> None:
     [body] = web.split(Path(golden_model.model_location), web.rides()[:1])
     asked = json.loads(body)["dataframe_split"]
 
@@ -130,7 +130,7 @@ def test_mlflow_receives_the_columns_that_the_model_names(golden_model: Result) 
     assert len(asked["data"][0]) == len(champion.INPUTS)
 
 
-def test_a_ratio_compares_values_of_the_same_round() -> None:
+def test_web_benchmark_compares_servers_within_a_round() -> None:
     found = {
         "one": [web.Turn(100, 10, 1, 2), web.Turn(300, 10, 1, 2), web.Turn(300, 10, 1, 2)],
         "constant": [web.Turn(200, 5, 1, 2), web.Turn(400, 5, 1, 2), web.Turn(400, 5, 1, 2)],
@@ -146,7 +146,7 @@ def test_a_ratio_compares_values_of_the_same_round() -> None:
     ]
 
 
-def test_each_part_of_a_quote_is_timed(golden_model: Result) -> None:
+def test_quote_benchmark_times_each_part(golden_model: Result) -> None:
     served = Served(model.load(golden_model.model_location), Target())
     parts = quote.parts(Models(served, served))
     asked = quotes.decode(json.dumps(web.rides()[0]).encode(), datetime.now(UTC))
@@ -157,8 +157,8 @@ def test_each_part_of_a_quote_is_timed(golden_model: Result) -> None:
     assert all(quote.microseconds(part, [asked]) > 0 for part in parts.values())
 
 
-def test_the_web_service_is_not_measured_without_models(tmp_path: Path) -> None:
-    assert web.fault(tmp_path, tmp_path) == f"there is no model in {tmp_path}: run make model"
+def test_web_benchmark_reports_a_missing_model(tmp_path: Path) -> None:
+    assert web.setup_error(tmp_path, tmp_path) == f"no model in {tmp_path}: run make model"
 
 
 def test_the_tutorial_computes_the_features_of_the_champion() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skops.io
 
-from model_service.models import loader
+from model_service.models import loader, trust
 from training.data.dataset import Target
 from training.model import champion
 from training.pipeline import Result
@@ -24,7 +24,7 @@ def test_the_vectors_are_of_the_rides_in_the_code() -> None:
 
 def test_training_predicts_the_golden_durations(golden_model: Result) -> None:
     file = Path(golden_model.model_location) / "model.skops"
-    trees = skops.io.load(file, trusted=sorted(loader.TRUSTED_TYPES))
+    trees = skops.io.load(file, trusted=sorted(trust.TRUSTED_TYPES))
 
     predicted = trees.predict(champion.frame(golden.ride_columns()))
 

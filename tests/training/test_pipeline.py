@@ -15,7 +15,7 @@ import skops.io
 from moto.server import ThreadedMotoServer
 
 from model_service.features import columns
-from model_service.models import flavours, loader
+from model_service.models import flavours, loader, trust
 from model_service.rides import Ride
 from tests.support.training_factories import QUICK, ride, write_month
 from training import __main__ as command
@@ -106,7 +106,7 @@ def test_mlflow_reads_both_flavours(result: Result) -> None:
 def test_the_skops_file_asks_for_no_more_trust_than_the_service_gives(result: Result) -> None:
     file = Path(result.model_location) / "model.skops"
 
-    assert set(skops.io.get_untrusted_types(file=file)) <= loader.TRUSTED_TYPES
+    assert set(skops.io.get_untrusted_types(file=file)) <= trust.TRUSTED_TYPES
 
 
 def test_the_run_has_parameters_and_metrics(result: Result, plan: Plan) -> None:

@@ -2,7 +2,7 @@
 
 It takes what an event says, not the features made of it: two zones, and three numbers.  The places
 of the zones are a table inside the graph.  What it does with places has to be what
-`model_service.geography` does, in the same order, for the same bits.  The trees of the value are
+`model_service.zones` does, in the same order, for the same bits.  The trees of the value are
 one operator and those of the spread another, which is a tenth quicker than one with two targets.
 """
 
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from model_service.geography import places
 from model_service.models.flavours import INTERVAL
+from model_service.zones import locations
 
 from .champion import NUMBERS, Fitted
 
@@ -48,7 +48,7 @@ def of(champion: Fitted) -> onnx.ModelProto:
         inputs,
         outputs,
         [
-            numpy_helper.from_array(places(), "places"),
+            numpy_helper.from_array(locations(), "places"),
             numpy_helper.from_array(np.array([1]), "second"),
             numpy_helper.from_array(np.array([0, 1]), "compass"),
             numpy_helper.from_array(DOWN_AND_UP, "down_and_up"),
@@ -62,7 +62,7 @@ def of(champion: Fitted) -> onnx.ModelProto:
 
 
 def _places() -> list[onnx.NodeProto]:
-    """Zones to the features that `geography` makes of them, and all side by side."""
+    """Zones to the features that `zones` makes of them, and all side by side."""
     return [
         helper.make_node("Squeeze", ["PULocationID", "second"], ["pickup_zone"]),
         helper.make_node("Squeeze", ["DOLocationID", "second"], ["dropoff_zone"]),

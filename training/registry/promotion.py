@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from model_service import storage
 from model_service.errors import ModelError
 from model_service.features import RideColumns, columns
-from model_service.models import loader
+from model_service.models import trust
 from model_service.models.loader import LoadedModel
 from model_service.scoring import WARM_UP
 
@@ -189,7 +189,7 @@ def _parity(candidate: Contender, rides: RideColumns) -> tuple[float | None, lis
         saved = storage.at(candidate.location).read("model.skops")
     except ModelError as exc:
         return None, [f"its two forms cannot be compared: {exc}"]
-    other = skops.io.loads(saved, trusted=sorted(loader.TRUSTED_TYPES))
+    other = skops.io.loads(saved, trusted=sorted(trust.TRUSTED_TYPES))
     difference = max(
         float(np.max(np.abs(other.predict(fit.frame(of)) - candidate.loaded.predict(of).values)))
         for of in (rides, metrics.without_time(rides))
