@@ -48,9 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return download(options, console)
         else:
-            from .commands import champion, experiments  # heavy, as everything below
+            from .commands import evaluate_models, release_models  # heavy, as everything below
 
-            return {**champion.COMMANDS, **experiments.COMMANDS}[options.command](options, console)
+            run = (release_models.COMMANDS | evaluate_models.COMMANDS)[options.command]
+            return run(options, console)
         return 0
     except ServiceError as exc:
         code, fault = 2, str(exc)

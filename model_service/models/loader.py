@@ -19,7 +19,7 @@ from .. import storage
 from ..errors import ModelError
 from ..features import RideColumns
 from ..scoring import Answers, warm_up
-from ..storage import LocalArtifacts, plain_name
+from ..storage import LocalFolder, plain_name
 from . import flavours, trust
 from .flavours import Ask
 
@@ -129,7 +129,7 @@ def _data(path: Path, name: str, text: bytes) -> bytes:
 
     Each of several files is preceded by its name and length.
     """
-    copy = LocalArtifacts(path)
+    copy = LocalFolder(path, ModelError)
     if copy.read("MLmodel") != text:  # MLflow reads the file again, and must read what was checked
         raise ModelError("the model changed while it was read")
     if name:

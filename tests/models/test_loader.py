@@ -17,7 +17,7 @@ from sklearn.linear_model import LinearRegression
 from model_service import storage
 from model_service.errors import ModelError
 from model_service.models import loader
-from model_service.storage import LocalArtifacts
+from model_service.storage import LocalFolder
 
 from ..support import models
 from ..support.factories import kinesis_event, payload
@@ -134,7 +134,7 @@ def test_a_description_that_changes_between_check_and_use_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = models.save_sklearn(tmp_path / "model", models.dict_pipeline())
-    monkeypatch.setattr(storage, "at", lambda location: Changing(LocalArtifacts(path)))
+    monkeypatch.setattr(storage, "at", lambda location: Changing(LocalFolder(path, ModelError)))
 
     with pytest.raises(ModelError, match="changed while it was read"):
         loader.load(str(path))
@@ -350,11 +350,11 @@ def without_a_loader(path: Path) -> Path:
     ("save", "reason"),
     [
         (without_its_file, "cannot read .*/model.skops: No such file"),
-        (without_its_name, "names a file outside the model's directory, or none"),
+        (without_its_name, "names no file, or a file outside the model's directory"),
         (no_skops, "skops cannot read the model: "),
         (no_pickle, "MLflow cannot load the model: "),
         (no_onnx, "onnxruntime cannot load the model: "),
-        (onnx_without_its_name, "names a file outside the model's directory, or none"),
+        (onnx_without_its_name, "names no file, or a file outside the model's directory"),
         (without_a_loader, "MLflow cannot load the model: No module named 'no_such_module'"),
     ],
 )
@@ -490,9 +490,9 @@ def sevens(rides: Any) -> Any:
 
 
 class Changing:
-    """`Artifacts` whose description is another when it is asked for again."""
+    """A folder whose MLmodel differs when it is read again."""
 
-    def __init__(self, files: LocalArtifacts) -> None:
+    def __init__(self, files: LocalFolder) -> None:
         self.files = files
 
     def read(self, name: str) -> bytes:

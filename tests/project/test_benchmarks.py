@@ -37,7 +37,7 @@ def test_each_contender_predicts_every_ride(contender: str, golden_model: Result
     assert all(milliseconds > 0 for milliseconds in found)
 
 
-def test_a_missing_model_is_reported(tmp_path: Path) -> None:
+def test_handler_benchmark_without_a_model_prints_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.handler", "--model", str(tmp_path)]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -46,7 +46,7 @@ def test_a_missing_model_is_reported(tmp_path: Path) -> None:
     assert done.stderr.endswith("run make model\n")
 
 
-def test_a_benchmark_keeps_the_results_of_others(tmp_path: Path) -> None:
+def test_a_benchmark_keeps_the_figures_of_others(tmp_path: Path) -> None:
     path = tmp_path / "bench" / "results.json"
     for name, figure in (("handler", 1.0), ("images", 2.0), ("handler", 3.0)):
         results.save(name, {"figure": figure}, path)
@@ -55,7 +55,7 @@ def test_a_benchmark_keeps_the_results_of_others(tmp_path: Path) -> None:
     assert {name: found[name]["figure"] for name in found} == {"handler": 3.0, "images": 2.0}
 
 
-def test_the_tutorial_image_has_our_base_image_and_versions() -> None:
+def test_the_tutorial_gets_the_base_and_the_versions_of_ours() -> None:
     lock = json.loads((ROOT / "Pipfile.lock").read_text())
     dockerfile = (ROOT / "benchmarks/tutorial/Dockerfile").read_text()
 
@@ -67,7 +67,7 @@ def test_the_tutorial_image_has_our_base_image_and_versions() -> None:
     assert f"={image.BASE}\n" in (ROOT / "Dockerfile").read_text()
 
 
-def test_the_table_has_ratios_to_the_tutorial() -> None:
+def test_the_table_has_the_share_of_the_tutorial() -> None:
     figures = {
         "onnx": {"added_mb": 200.0, "start_ms_all": 500.0, "start_ms_0.3": 2000.0},
         "tutorial": {"added_mb": 800.0, "start_ms_all": 5000.0, "start_ms_0.3": 20000.0},
@@ -79,13 +79,13 @@ def test_the_table_has_ratios_to_the_tutorial() -> None:
     ]
 
 
-def test_a_champion_without_onnx_is_loaded_by_mlflow(golden_model: Result, tmp_path: Path) -> None:
+def test_a_champion_without_onnx_is_left_to_mlflow(golden_model: Result, tmp_path: Path) -> None:
     copy = image.without_onnx(Path(golden_model.model_location), tmp_path / "copy")
 
     assert model.load(str(copy)).flavour == "sklearn"
 
 
-def test_images_are_not_measured_without_a_model(tmp_path: Path) -> None:
+def test_without_a_model_images_are_not_measured(tmp_path: Path) -> None:
     assert image.fault(tmp_path) == f"there is no model in {tmp_path}: run make model"
 
 
@@ -161,7 +161,7 @@ def test_web_benchmark_reports_a_missing_model(tmp_path: Path) -> None:
     assert web.setup_error(tmp_path, tmp_path) == f"no model in {tmp_path}: run make model"
 
 
-def test_the_tutorial_computes_the_features_of_the_champion() -> None:
+def test_the_tutorial_makes_the_features_that_the_champion_was_trained_on() -> None:
     ride = {"PULocationID": 130, "DOLocationID": 132, "trip_distance": 3.66}
     moment = datetime(2021, 3, 1, 8, 15)
 

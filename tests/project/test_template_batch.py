@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from model_service.batch import schedule as windows
+from model_service.batch.schedule import LENGTHS, last_window
 from model_service.settings import BatchSettings, ScheduleSettings
 
 from ..support import stacks
@@ -156,13 +156,13 @@ def test_a_schedule_runs_after_its_window_is_archived(often: str) -> None:
     assert schedule["ScheduleExpression"] == expression
     variables = stack.of_type("AWS::Lambda::Function")["BatchFunction"]["Environment"]["Variables"]
     assert variables["BATCH_WINDOW"] == window
-    assert window in windows.LENGTHS
+    assert window in LENGTHS
     missing = stack.of_type("AWS::CloudWatch::Alarm")["BatchMissing"]
     assert missing["EvaluationPeriods"] == hours
     minutes = int(re.findall(r"\d+", expression)[0])
     assert minutes * 60 > FIREHOSE_SECONDS
     at = datetime(2026, 3, 1, 0, minutes, tzinfo=UTC)
-    assert windows.before(at, window).start < at
+    assert last_window(at, window).start < at
 
 
 @pytest.mark.slow

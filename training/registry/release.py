@@ -29,7 +29,7 @@ from model_service.models import loader as model
 
 from ..data.dataset import Target
 from . import tracking
-from .champions import RegistryError, Version
+from .model_registry import RegistryError, Version
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

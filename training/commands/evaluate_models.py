@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -73,7 +73,7 @@ def tune(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
+COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "compare": compare,
     "tune": tune,
 }

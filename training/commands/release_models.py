@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,8 +24,8 @@ from ..data import dataset
 from ..data.dataset import Rides, Target
 from ..data.tlc import Kind
 from ..experiments import backtest
-from ..registry import champions, promotion, release, tracking
-from ..registry.champions import CHAMPION, Overtaken, Registry, RegistryError, Version
+from ..registry import model_registry, promotion, release, tracking
+from ..registry.model_registry import CHAMPION, Overtaken, Registry, RegistryError, Version
 from ..registry.promotion import Bench, Contender, Verdict
 from ..registry.release import Release
 
@@ -39,8 +39,8 @@ def promote(options: argparse.Namespace, console: Console) -> int:
     target: Target = options.target
     month, rides = _month(options, target)
     bench = Bench(month, rides, target, options.confidence, options.bound / 100)
-    with champions.opened(options.tracking_uri, target) as known:
-        run = options.run or champions.newest_run(known.client, options.experiment, target)
+    with model_registry.opened(options.tracking_uri, target) as known:
+        run = options.run or model_registry.newest_run(known.client, options.experiment, target)
         candidate = _register(known, run, options.kind)
         for _ in range(ATTEMPTS):
             before = known.find(CHAMPION)
@@ -62,7 +62,7 @@ def promote(options: argparse.Namespace, console: Console) -> int:
 
 def roll_back(options: argparse.Namespace, console: Console) -> int:
     """Make the champion before the present one the champion again."""
-    with champions.opened(options.tracking_uri, options.target) as known:
+    with model_registry.opened(options.tracking_uri, options.target) as known:
         now = release.resolve(known.find(CHAMPION), known.model, CHAMPION)
         if not now.after:
             raise RegistryError(f"Version {now.number} of {known.model} is the first champion.")
@@ -84,7 +84,7 @@ def resolve(options: argparse.Namespace, console: Console) -> int:
     """Pin what an alias names, copy it, and say what a deployment takes."""
     found: list[Release] = []
     for target in dict.fromkeys(options.target):
-        with champions.opened(options.tracking_uri, target) as known:
+        with model_registry.opened(options.tracking_uri, target) as known:
             version = release.resolve(known.find(options.alias), known.model, options.alias)
             experiment = known.client.get_run(version.run_id).info.experiment_id
         found.append(release.release(version, experiment, target, options.bucket))
@@ -154,7 +154,7 @@ def test_back(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
+COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "promote": promote,
     "rollback": roll_back,
     "release": resolve,
@@ -167,7 +167,7 @@ def _register(known: Registry, run: str, kind: Kind) -> Version:
     trained_on = known.client.get_run(run).data.params.get("kind", kind)
     if trained_on != kind:
         raise RegistryError(f"The run {run} was trained on {trained_on} taxis: say --kind.")
-    model_id = champions.model_of(known.client, run)
+    model_id = model_registry.model_of(known.client, run)
     location = known.client.get_logged_model(model_id).artifact_location
     loaded = loader.load(tracking.location(location))
     return known.register(run, model_id, loaded.sha256)

@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 
 from training import __main__ as command
-from training.registry import champions, tracking
-from training.registry.champions import AFTER, CHAMPION, Overtaken, Registry, RegistryError, Version
+from training.registry import model_registry, tracking
+from training.registry.model_registry import (
+    AFTER,
+    CHAMPION,
+    Overtaken,
+    Registry,
+    RegistryError,
+    Version,
+)
 from training.registry.tracking import TrackingError
 
 
@@ -112,7 +119,7 @@ def test_two_versions_that_came_after_each_other_are_no_circle_to_go_back_in(
 ) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     (tmp_path / "mlflow.db").touch()
-    with champions.opened(uri, "duration") as known:
+    with model_registry.opened(uri, "duration") as known:
         known.client.create_registered_model(known.model)
         one, two = (
             known.version(known.client.create_model_version(known.model, path, None).version)
@@ -142,7 +149,7 @@ def test_only_the_champion_can_be_rolled_back(known: Registry) -> None:
 def test_a_lock_that_nobody_takes_away_is_named(
     known: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(champions, "PATIENCE", 0.1)
+    monkeypatch.setattr(model_registry, "PATIENCE", 0.1)
     known.client.create_registered_model(f"{known.model}.changing")
 
     with pytest.raises(RegistryError, match=r"delete the registered model .*\.changing by hand"):
@@ -166,7 +173,7 @@ def test_without_a_database_there_is_no_registry(tmp_path: Path) -> None:
 
     with (
         pytest.raises(TrackingError, match="train a model first"),
-        champions.opened(nowhere, "duration"),
+        model_registry.opened(nowhere, "duration"),
     ):
         pass
 
