@@ -20,6 +20,7 @@ import pyarrow as pa
 from ..datasets import files
 from ..datasets.files import Input
 from ..datasets.manifest import Done, Failed, Outcome
+from ..datasets.months import months
 from ..errors import FileError, ModelError, OutputError, SettingsError
 from ..models import served
 from ..settings import BatchSettings
@@ -108,15 +109,15 @@ def _backfilled(
     options: argparse.Namespace, settings: BatchSettings, models: Models
 ) -> list[Outcome]:
     """What became of all inputs; leaves a picture beside the answers, and prints a table."""
-    asked = backfill.inputs(options.input, backfill.months(options.first, options.last))
+    asked = backfill.inputs(options.input, months(options.first, options.last))
     for missing in asked.missing.values():
         print(missing.why, file=sys.stderr)
     outcomes = _scored(asked.inputs, options, settings, models)
-    months = backfill.by_month(asked, outcomes)
+    by_month = backfill.by_month(asked, outcomes)
     fields = [one.target.field for one in scoring.served(models)]
     with files.output(options.output) as there:
-        files.write(there, "errors.svg", backfill.picture(months, fields))
-    backfill.show(months, fields)
+        files.write(there, "errors.svg", backfill.picture(by_month, fields))
+    backfill.show(by_month, fields)
     return [*outcomes, *asked.missing.values()]
 
 

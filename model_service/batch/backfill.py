@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from math import isnan, nan
 from typing import NamedTuple
 
@@ -43,22 +41,6 @@ class Month(NamedTuple):
     """By the field of the answer, over all its rides, whenever they were picked up."""
     failed: bool
     """It is missing, or one of its inputs cannot be read."""
-
-
-def months(first: str, last: str) -> list[str]:
-    """From *first* to *last*.
-
-    >>> months("2022-11", "2023-02")
-    ['2022-11', '2022-12', '2023-01', '2023-02']
-
-    Raises `SettingsError`.
-    """
-    for month in (first, last):
-        if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", month):
-            raise SettingsError("a month is YYYY-MM")
-    if first > last:
-        raise SettingsError(f"{first} is after {last}")
-    return list(takewhile(lambda month: month <= last, _from(first)))
 
 
 def inputs(pattern: str, months: list[str]) -> Asked:
@@ -131,13 +113,6 @@ def picture(months: Sequence[Month], fields: Sequence[str]) -> bytes:
         file = io.BytesIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return file.getvalue()
-
-
-def _from(first: str) -> Iterator[str]:
-    year, number = map(int, first.split("-"))
-    while True:
-        yield f"{year:04d}-{number:02d}"
-        year, number = (year, number + 1) if number < 12 else (year + 1, 1)
 
 
 def _month(name: str, outcomes: Sequence[Outcome]) -> Month:

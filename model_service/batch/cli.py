@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..datasets.months import months
 from ..errors import SettingsError
 from . import backfill
 
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _month(text: str) -> str:
     try:
-        [month] = backfill.months(text, text)
+        [month] = months(text, text)
     except SettingsError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from None
     return month

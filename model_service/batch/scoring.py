@@ -7,7 +7,6 @@ says whose fault it is.  A ride that any model rejects is rejected.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -22,35 +21,11 @@ from numpy.typing import NDArray
 from .. import scoring
 from ..datasets import local_time
 from ..datasets.arrow import CONSTANT, arrow, numpy, repeated, texts
+from ..datasets.schema import REJECTED, RIDES
 from ..errors import RideRejected
 from ..features import RideColumns
 from ..rides import Ride, RideEvent
 from ..web.quotes import Models, Served
-
-RIDES = pa.schema(
-    [
-        pa.field("row", pa.int64(), nullable=False),  # in its file, from 1
-        pa.field("ride_id", pa.string(), nullable=False),
-        pa.field("event_id", pa.string()),  # of the archive's lines
-        pa.field("PULocationID", pa.int64(), nullable=False),
-        pa.field("DOLocationID", pa.int64(), nullable=False),
-        pa.field("trip_distance", pa.float64(), nullable=False),
-        pa.field("pickup_datetime", pa.timestamp("us", "America/New_York")),
-        pa.field("ride_duration_actual", pa.float64()),  # minutes
-        pa.field("ride_cost_actual", pa.float64()),  # dollars, without the tip
-    ]
-)
-"""Valid rides, and what became of them where that is known."""
-
-REJECTED = pa.schema(
-    [
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("event_id", pa.string()),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("data", pa.binary(), nullable=False),  # the line, or the row as a ride event
-    ]
-)
-"""What is no valid ride, or got no answer, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,20 +176,4 @@ def _rejected(rides: pa.RecordBatch, reasons: pa.Array) -> pa.RecordBatch:
         for ride, ride_id in zip(structs(rides), ids, strict=True)
     ]
     columns = [rides["row"], rides["event_id"], reasons, texts(data, pa.binary())]
-    return pa.RecordBatch.from_arrays(columns, schema=REJECTED)
-
-
-def rejections(
-    rows: Sequence[int],
-    event_ids: Sequence[str | None],
-    reasons: Sequence[str],
-    data: Sequence[bytes],
-) -> pa.RecordBatch:
-    """In the schema `REJECTED`."""
-    columns = [
-        arrow(np.array(rows, dtype=np.int64)),
-        texts(event_ids, pa.string()),
-        texts(reasons, pa.string()),
-        texts(data, pa.binary()),
-    ]
     return pa.RecordBatch.from_arrays(columns, schema=REJECTED)

@@ -10,7 +10,6 @@ import pytest
 from model_service.batch import backfill
 from model_service.batch.backfill import Month
 from model_service.batch.evaluation import Errors
-from model_service.errors import SettingsError
 
 from ..support.batch_factories import files, scored, write
 from .test_cli import Command, command
@@ -54,8 +53,8 @@ def test_a_backfill_scores_what_is_there_and_names_what_is_not(
 @pytest.mark.parametrize(
     ("first", "last", "pattern", "words"),
     [
-        ("2021-13", "2021-12", "{month}", "a month is YYYY-MM"),
-        ("2021-2", "2021-12", "{month}", "a month is YYYY-MM"),
+        ("2021-13", "2021-12", "{month}", "a month must be in the form YYYY-MM"),
+        ("2021-2", "2021-12", "{month}", "a month must be in the form YYYY-MM"),
         ("2021-03", "2021-01", "{month}", "2021-03 is after 2021-01"),
         ("2021-01", "2021-03", "month", "has no {month} in it"),
     ],
@@ -122,9 +121,3 @@ def test_the_table_has_all_its_words_however_narrow_a_terminal_is(
     assert "…" not in shown
     assert [line.split()[0] for line in shown.splitlines()[-2:]] == ["2021-01", "2021-02"]
     assert shown.splitlines()[-1].split()[1] == "failed"
-
-
-def test_a_year_ends_in_december() -> None:
-    assert backfill.months("2021-12", "2022-01") == ["2021-12", "2022-01"]
-    with pytest.raises(SettingsError):
-        backfill.months("2021-00", "2021-01")

@@ -15,8 +15,8 @@ from model_service.batch import job
 from model_service.datasets import files as places
 from model_service.datasets.formats import columns
 from model_service.datasets.formats import rows as tables
-from model_service.datasets.formats.rows import Parsed
 from model_service.datasets.manifest import Outcome
+from model_service.datasets.schema import Parsed
 from model_service.features import RideColumns
 from model_service.scoring import Answers, Target
 from model_service.web.quotes import Models, Served

@@ -19,14 +19,14 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from ... import payloads as records
 from ... import rides
-from ...batch.scoring import RIDES, rejections
 from ...errors import EventError, FileError, RideRejected
 from ...payloads import Budget, Record
 from ...rides import Ride
 from ...web.quotes import Asked, decode_bare
 from ..arrow import arrow, texts
+from ..schema import RIDES, Parsed, rejections
 from ..timestamps import moments
-from .rows import Parsed, identified, instants
+from .rows import identified, instants
 
 
 class Kind(Enum):

@@ -21,15 +21,14 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ...batch.scoring import RIDES, rejections
 from ...errors import FileError
 from ...payloads import GZIP_MAGIC
 from ..arrow import texts
+from ..schema import RIDES, Parsed, rejections
 from . import columns as layouts
 from . import json_lines
 from . import rows as tables
 from .columns import Layout
-from .rows import Parsed
 
 ROWS = 16_384
 """Of a chunk."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,10 +21,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ... import rides
-from ...batch.scoring import REJECTED, RIDES
 from ...errors import FileError, RideRejected
 from .. import local_time, ride_ids
 from ..arrow import arrow, numpy, texts
+from ..schema import REJECTED, RIDES, Parsed
 from ..timestamps import Times, times, written
 from .columns import NEEDED, Layout, is_text
 
@@ -32,15 +32,6 @@ NUMBER = r"^ *[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,2}
 SENT = (*NEEDED, "pickup_datetime", "ride_id")
 """What a ride event has."""
 MOST_EXACT = float(rides.MAX_INTEGER)
-
-
-class Parsed(NamedTuple):
-    """What some rows are: each is in one of the two."""
-
-    rides: pa.RecordBatch
-    """In the schema `columnar.RIDES`."""
-    rejected: pa.RecordBatch
-    """In the schema `columnar.REJECTED`."""
 
 
 def check_text(batch: pa.RecordBatch, layout: Layout, *, name: str) -> None:

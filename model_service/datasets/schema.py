@@ -1,0 +1,61 @@
+"""The Arrow schemas of valid rides and of rejected rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from .arrow import arrow, texts
+
+RIDES = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),  # row of the input file, from 1
+        pa.field("ride_id", pa.string(), nullable=False),
+        pa.field("event_id", pa.string()),  # null unless the row is a line of the archive
+        pa.field("PULocationID", pa.int64(), nullable=False),
+        pa.field("DOLocationID", pa.int64(), nullable=False),
+        pa.field("trip_distance", pa.float64(), nullable=False),  # miles
+        pa.field("pickup_datetime", pa.timestamp("us", "America/New_York")),
+        pa.field("ride_duration_actual", pa.float64()),  # minutes
+        pa.field("ride_cost_actual", pa.float64()),  # dollars, without the tip
+    ]
+)
+"""Valid rides; the actual duration and cost are null where the input does not have them."""
+
+REJECTED = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("event_id", pa.string()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("data", pa.binary(), nullable=False),  # the line, or the row as a ride event
+    ]
+)
+"""Rows that are not valid rides or that a model could not score, with the reason."""
+
+
+class Parsed(NamedTuple):
+    """Rows of an input after validation: each row is in exactly one of the two batches."""
+
+    rides: pa.RecordBatch
+    """In the schema `RIDES`."""
+    rejected: pa.RecordBatch
+    """In the schema `REJECTED`."""
+
+
+def rejections(
+    rows: Sequence[int],
+    event_ids: Sequence[str | None],
+    reasons: Sequence[str],
+    data: Sequence[bytes],
+) -> pa.RecordBatch:
+    """Return a batch in the schema `REJECTED`; all arguments have the same length."""
+    columns = [
+        arrow(np.array(rows, dtype=np.int64)),
+        texts(event_ids, pa.string()),
+        texts(reasons, pa.string()),
+        texts(data, pa.binary()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=REJECTED)
