@@ -26,7 +26,6 @@ from model_service.datasets import files
 from model_service.datasets.files import Input, Output
 from model_service.datasets.manifest import Done, Failed
 from model_service.errors import EventError, FileError
-from model_service.kinesis import telemetry
 from model_service.models import served
 from model_service.settings import BatchSettings, ScheduleSettings
 
@@ -83,7 +82,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         _mark(report, output)
     now = datetime.now(UTC)
     print(
-        telemetry.run_line(
+        schedule.log_line(
             done_at=now,
             scored=report.scored,
             rejected=sum((Counter(one.reasons) for one in done), Counter[str]()),

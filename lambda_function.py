@@ -5,26 +5,26 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from itertools import count
 from typing import Any, Protocol
 
+from model_service import models, stream
 from model_service.kinesis import publisher, rejects, telemetry
-from model_service.models import loader as models
 from model_service.scoring import Target
 from model_service.settings import NO_REJECTS, Settings
-from model_service.stream import processor
 
 UNBOUNDED_SECONDS = 900.0  # for a caller without a context; Lambda itself allows no more
 
 
 class Context(Protocol):
-    """What the handler needs of Lambda's context."""
+    """The part of Lambda's context that the handler uses."""
 
     def get_remaining_time_in_millis(self) -> int: ...
 
 
 settings = Settings.from_env(os.environ)
 logging.getLogger().setLevel(settings.log_level)
-for library in ("boto3", "botocore", "urllib3"):  # at DEBUG they log what is sent
+for library in ("boto3", "botocore", "urllib3"):  # at DEBUG they log payloads
     logging.getLogger(library).setLevel(logging.INFO)
 target = Target(
     settings.model_name,
@@ -47,25 +47,26 @@ if not settings.test_run:
     )
     if settings.rejects_location != NO_REJECTS:
         keep = rejects.connect(settings.rejects_location, model_name=settings.model_name)
-cold_start = iter([True])
-gc.freeze()  # what init has made lives as long as the function: no collection need walk it
+invocations = count()
+gc.freeze()  # objects made at init live as long as the function: collections can skip them
 
 
 def lambda_handler(event: dict[str, Any], context: Context | None) -> dict[str, Any]:
-    """Score one batch of Kinesis records, and tell Lambda where to go on."""
+    """Score one batch of Kinesis records, and report the record to continue from."""
 
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000 if context else UNBOUNDED_SECONDS
 
-    report = processor.process(
+    report = stream.process(
         event, model=model, target=target, publish=publish, keep=keep, time_left=time_left
     )
     print(
         telemetry.log_line(
             report,
-            target=target,
+            model_name=target.model_name,
             version=model.version,
-            cold_start=next(cold_start, False),
+            predictions=[prediction.value for prediction in report.published],
+            cold_start=next(invocations) == 0,
         )
     )
-    return report.response(with_predictions=settings.return_predictions)
+    return stream.response(report, with_predictions=settings.return_predictions)

@@ -106,8 +106,8 @@ def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
     from model_service.batch import scoring
     from model_service.datasets.formats import reader
     from model_service.models import loader as model
+    from model_service.models.served import Models, Served
     from model_service.scoring import Target
-    from model_service.web.quotes import Models, Served
 
     loaded = model.load(location)
     models = Models(Served(loaded, Target()))

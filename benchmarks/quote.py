@@ -21,9 +21,10 @@ import msgspec
 
 from model_service.features import columns
 from model_service.models import loader
+from model_service.models.served import Models, Served
 from model_service.scoring import Target
 from model_service.web import quotes
-from model_service.web.quotes import Asked, Models, Served
+from model_service.web.quotes import Asked
 
 from .results import save
 from .web import fault, rides

@@ -1,7 +1,8 @@
-"""Score ride events with a trained model.
+"""Scores ride events with a trained model.
 
-Read it in this order: ``rides`` (what comes in and goes out), ``features``, ``scoring``,
-``stream`` (the rules of a batch).  These, ``records`` and ``telemetry`` do no I/O;
-``model``, ``publisher`` and ``rejects`` do.  Importing the package connects to nothing:
-wiring lives in the entry points.
+Follow a ride through the core in this order: ``payloads`` (the bytes in a record), ``rides`` (the
+event), ``features``, ``scoring``.  The core does no I/O.  The folders are the interfaces around it:
+``stream``, ``web`` and ``batch``, on the shared ``models``, ``kinesis`` and ``datasets``.
+
+Importing the package connects to nothing: the wiring is in the entry points.
 """

@@ -1,12 +1,13 @@
-"""Everything this package raises on purpose.
+"""Every exception that this package raises on purpose.
 
 * ServiceError
-  x SettingsError   the environment is wrong        -> refuse to start
-  x ModelError      the model is wrong              -> refuse to start, or fail the batch
-  x EventError      what came cannot be read        -> tell whoever sent it
-  x FileError       a file of rides cannot be read  -> say so, and go on with the next
-  x OutputError     answers cannot be written       -> say so, and stop
-  x RideRejected    one ride event is wrong         -> count and keep it, never retry it
+  x SettingsError     a setting is missing or malformed  -> refuse to start
+  x ModelError        the model is at fault              -> refuse to start, or fail the batch
+  x EventError        an invocation has the wrong shape  -> tell the caller
+  x FileError         a file of rides cannot be read     -> report it, go on with the next file
+  x OutputError       results cannot be written          -> report it and stop
+  * RideRejected      a ride event breaks a rule         -> count it, keep it, never retry it
+    x MalformedJson   its bytes are not a JSON document
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ class ModelError(ServiceError):
 
 
 class EventError(ServiceError):
-    """What came is no batch of Kinesis records, or no JSON where a web request has to be."""
+    """An invocation is not a batch of Kinesis records, or not a scheduled event."""
 
 
 class FileError(ServiceError):
-    """A file of rides cannot be read, or holds none."""
+    """A file of rides cannot be read, or holds no rides."""
 
 
 class OutputError(ServiceError):
-    """Files of answers cannot be written."""
+    """Output files cannot be written."""
 
 
 class RideRejected(ServiceError):
@@ -42,3 +43,7 @@ class RideRejected(ServiceError):
     The message names the field and the rule, never the value, so that it is safe to log
     and to send back to a caller.
     """
+
+
+class MalformedJson(RideRejected):
+    """Bytes that are not a JSON document."""

@@ -1,8 +1,8 @@
-"""Features of a ride: the one definition that training and every door share.
+"""Features of a ride: the one definition that training and every interface share.
 
-A model asks for features by name, each in the type it was trained on.  What it may ask for is
-the table `FEATURES`; a new feature is a new line there.  Rides become columns first, so that a
-batch of events and a month of Parquet go the same way.
+Rides become columns first (`RideColumns`), so that a batch of events and a month of Parquet take
+the same path.  A model asks for features by name, each in the type that it was trained on; the
+table `FEATURES` holds all that it may ask for.  A new feature is a new line in that table.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from . import geography
+from . import geography, local_time
 from .geography import AXES, places
-from .rides import Ride, new_york
+from .local_time import Micros
+from .rides import Ride
 
 Array = NDArray[Any]
 Inputs = Mapping[str, "np.dtype[Any]"]
-"""What a model asks for: the type of each feature by name; `TEXT` means Python strings."""
+"""The features that a model asks for and their types, by name; `TEXT` means Python strings."""
 
 Some = slice | NDArray[np.bool_] | NDArray[np.int64]
 
 TEXT = np.dtype(object)
+NO_TIME = np.datetime64("NaT", "us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +40,44 @@ class RideColumns:
     """TLC zone, 1 to 265."""
     distance: NDArray[np.float64]
     """Miles."""
-    hour: NDArray[np.float64]
-    """Hour of the pick-up in New York, 0 to 23; NaN where the time is not known."""
-    weekday: NDArray[np.float64]
-    """Day of the pick-up in New York, Monday is 0; NaN where the time is not known."""
-    minute: NDArray[np.float64]
-    """Minute of that hour, 0 to 59; NaN where the time is not known."""
+    picked_up: NDArray[np.datetime64]
+    """Pick-up time on New York's clocks, in microseconds; NaT where it is not known."""
 
     def __len__(self) -> int:
         return len(self.pickup)
 
     def __getitem__(self, some: Some) -> RideColumns:
-        """Some of the rides, by a slice, a mask or their places."""
+        """Some of the rides, by a slice, a mask or an array of positions."""
         return RideColumns(*(getattr(self, field.name)[some] for field in fields(self)))
 
     @property
+    def hour(self) -> NDArray[np.float64]:
+        """Hour of the pick-up, 0 to 23; NaN where the time is not known."""
+        return self._clock(local_time.hours)
+
+    @property
+    def weekday(self) -> NDArray[np.float64]:
+        """Day of the week of the pick-up, Monday is 0; NaN where the time is not known."""
+        return self._clock(local_time.weekdays)
+
+    @property
+    def minute_of_day(self) -> NDArray[np.float64]:
+        """Minute of the day of the pick-up, 0 to 1439; NaN where the time is not known."""
+        return self._clock(local_time.minutes_of_day)
+
+    @property
     def start(self) -> Array:
-        """Where they begin, shape (n, 4): see `geography`."""
+        """Location of the pick-up zone in miles, shape (n, 4): see `geography`."""
         return places()[self.pickup]
 
     @property
     def end(self) -> Array:
-        """Where they end."""
+        """Location of the drop-off zone in miles, shape (n, 4): see `geography`."""
         return places()[self.dropoff]
+
+    def _clock(self, read: Callable[[Micros], NDArray[np.int64]]) -> NDArray[np.float64]:
+        shown = read(self.picked_up.view(np.int64))
+        return np.where(np.isnat(self.picked_up), np.nan, shown)
 
 
 Feature = Callable[[RideColumns], Array]
@@ -86,14 +103,14 @@ FEATURES: Mapping[str, Feature] = {
     "trip_distance": lambda rides: rides.distance,
     "hour": lambda rides: rides.hour,
     "weekday": lambda rides: rides.weekday,
-    "minute_of_day": lambda rides: rides.hour * 60 + rides.minute,
+    "minute_of_day": lambda rides: rides.minute_of_day,
     **_by_axis("pickup", lambda rides: rides.start),
     **_by_axis("dropoff", lambda rides: rides.end),
     **_by_axis("change", lambda rides: rides.end - rides.start),
     **_by_axis("sum", lambda rides: rides.end + rides.start),
     "straight": lambda rides: geography.straight(rides.end - rides.start),
 }
-"""By name.  Places are in miles, and NaN where a zone lies nowhere."""
+"""Every feature by name.  Locations are in miles, NaN where a zone has no location."""
 
 TYPES: Mapping[str, str] = {
     **dict.fromkeys(FEATURES, "f"),
@@ -101,20 +118,30 @@ TYPES: Mapping[str, str] = {
     "PULocationID": "Oif",
     "DOLocationID": "Oif",
 }
-"""The kinds of type (`numpy.dtype.kind`) that hold every value of a feature, NaN included."""
+"""The kinds of type (`numpy.dtype.kind`) that can hold every value of a feature, NaN included."""
 
 
 def columns(rides: Sequence[Ride]) -> RideColumns:
     """Rides as columns, in order."""
-    clocks = [_clock(ride) for ride in rides]
+    times = [ride.pickup_datetime for ride in rides]
     return RideColumns(
         pickup=np.array([ride.pickup for ride in rides], dtype=np.int64),
         dropoff=np.array([ride.dropoff for ride in rides], dtype=np.int64),
         distance=np.array([ride.distance for ride in rides], dtype=np.float64),
-        hour=np.array([hour for hour, _, _ in clocks], dtype=np.float64),
-        weekday=np.array([weekday for _, weekday, _ in clocks], dtype=np.float64),
-        minute=np.array([minute for _, _, minute in clocks], dtype=np.float64),
+        picked_up=picked_up(
+            np.array(
+                [0 if time is UNSET else local_time.instant(time) for time in times],
+                dtype=np.int64,
+            ),
+            known=np.array([time is not UNSET for time in times], dtype=bool),
+        ),
     )
+
+
+def picked_up(instants: Micros, *, known: NDArray[np.bool_]) -> NDArray[np.datetime64]:
+    """Pick-up times for `RideColumns`, from instants in microseconds; NaT where not *known*."""
+    shown = local_time.clocks(instants).view("datetime64[us]")
+    return np.where(known, shown, NO_TIME)
 
 
 def table(rides: RideColumns, inputs: Inputs) -> dict[str, Array]:
@@ -127,7 +154,7 @@ def table(rides: RideColumns, inputs: Inputs) -> dict[str, Array]:
 
 
 def rows(rides: RideColumns) -> list[dict[str, str | float]]:
-    """One dict a ride: what a model that names no columns is given.
+    """One dict a ride, for a model that names no columns.
 
     >>> rows(columns([Ride(130, 205, 3.66)]))
     [{'PU_DO': '130_205', 'trip_distance': 3.66}]
@@ -137,13 +164,6 @@ def rows(rides: RideColumns) -> list[dict[str, str | float]]:
         {"PU_DO": route, "trip_distance": miles}
         for route, miles in zip(routes, rides.distance.tolist(), strict=True)
     ]
-
-
-def _clock(ride: Ride) -> tuple[float, float, float]:
-    if ride.pickup_datetime is UNSET:
-        return np.nan, np.nan, np.nan
-    local = new_york(ride.pickup_datetime)
-    return local.hour, local.weekday(), local.minute
 
 
 def _as(values: Array, dtype: np.dtype[Any]) -> Array:

@@ -1,8 +1,8 @@
-"""Kinesis records as Lambda delivers them, down to the bytes of each ride event.
+"""The payloads of a Kinesis record: from its base64 text to the bytes of each ride event.
 
-A record holds base64 of: a payload; or a gzip of one; or an aggregate that the Kinesis Producer
-Library (KPL) made of several user records, each a payload or a gzip of one.  User records share
-their record's sequence number, and add ``#<index>`` to its event id.
+A record holds one of three things: a payload; a gzip of a payload; or an aggregate that the
+Kinesis Producer Library (KPL) made of several user records, each of them a payload or a gzip of
+one.  User records share their record's sequence number, so each adds ``#<index>`` to its event id.
 """
 
 from __future__ import annotations
@@ -12,134 +12,79 @@ import zlib
 from binascii import a2b_base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-from msgspec import Meta, Struct
-
-from .errors import EventError, RideRejected
+from .errors import RideRejected
 
 MAX_PAYLOAD = 1024 * 1024
-"""Bytes that a gzip may grow to: what a stream takes unzipped by default."""
+"""Bytes that a gzip may unzip to: the size of a record that a stream accepts by default."""
 
 MAX_UNZIPPED = 10 * MAX_PAYLOAD
-"""Bytes that all the gzips of one record may grow to."""
+"""Bytes that all the gzips of one record may unzip to together."""
 
 UNZIP_STEP = 64 * 1024  # bytes
 
 MAX_USER_RECORDS = 20_000
-"""User records of one record: more than a default record can hold of the shortest ride events."""
+"""User records in one record: more than 1 MiB can hold of the shortest ride events."""
 
 GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, 2.3.1
 KPL_MAGIC = b"\xf3\x89\x9a\xc2"  # amazon-kinesis-producer, aggregation-format.md
-KPL_DIGEST = 16  # bytes of MD5 behind the protobuf message
+KPL_DIGEST = 16  # bytes of MD5 after the protobuf message
 KPL_RECORDS = 3  # AggregatedRecord.records
 KPL_DATA = 3  # Record.data
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
 
-class _Body(Struct, rename="camel"):
-    sequence_number: str
-    data: str
-    approximate_arrival_timestamp: Annotated[float, Meta(ge=0, lt=2**37)]  # year 6325
-
-
-class _Envelope(Struct):
-    kinesis: _Body
-    eventID: str
-    eventSourceARN: str
-
-
-class _Batch(Struct):
-    Records: list[_Envelope]
-
-
-class Record(Struct, frozen=True):
-    """One Kinesis record, and the dict it came in."""
-
-    sequence_number: str
-    event_id: str
-    stream_arn: str
-    arrived_at: datetime
-    data: str
-    raw: dict[str, Any]
-
-    @property
-    def stream(self) -> str:
-        """The stream's name."""
-        return self.stream_arn.rpartition("/")[2]
-
-    @property
-    def shard(self) -> str:
-        """The id of the shard that it was read from."""
-        return self.event_id.partition(":")[0]
-
-
 class Payload(NamedTuple):
-    """The bytes of one ride event, and its identity."""
+    """The bytes of one ride event and its identity."""
 
     event_id: str
-    data: bytes
+    content: bytes | RideRejected
+    """The unzipped bytes, or the reason why they cannot be read."""
+    raw: bytes | None = None
+    """The bytes as they were in the record; None where the record itself cannot be read."""
 
 
-def read(event: dict[str, Any]) -> list[Record]:
-    """The records of an invocation, in order.
+def payloads(data: str, event_id: str) -> Iterator[Payload]:
+    """The payloads of a record in order, from its base64 *data* and its *event_id*.
 
-    Raises `EventError` where the invocation is no batch of Kinesis records.
+    At least one payload comes out of any record; where the record cannot be read at all, the one
+    payload carries the reason.
     """
     try:
-        batch = msgspec.convert(event, _Batch)
-    except msgspec.ValidationError as exc:
-        raise EventError(f"not a batch of Kinesis records: {exc}") from None
-    return [
-        Record(
-            sequence_number=envelope.kinesis.sequence_number,
-            event_id=envelope.eventID,
-            stream_arn=envelope.eventSourceARN,
-            arrived_at=datetime.fromtimestamp(envelope.kinesis.approximate_arrival_timestamp, UTC),
-            data=envelope.kinesis.data,
-            raw=raw,
-        )
-        for envelope, raw in zip(batch.Records, event["Records"], strict=True)
-    ]
-
-
-def payloads(record: Record) -> list[Payload]:
-    """What a record holds: its payload, or those of its user records, in order.
-
-    Raises `RideRejected` where the record cannot be read.
-    """
-    try:
-        data = a2b_base64(record.data, strict_mode=True)
-    except ValueError:
-        raise RideRejected("data is not base64") from None
-    if not data.startswith(KPL_MAGIC):
-        return [Payload(record.event_id, data)]
-    return [
-        Payload(f"{record.event_id}#{index}", user_data)
-        for index, user_data in enumerate(_user_records(data))
-    ]
+        users = _user_records(data, event_id)
+    except RideRejected as exc:
+        yield Payload(event_id, exc)
+        return
+    budget = Budget()
+    for user_id, raw in users:
+        content: bytes | RideRejected
+        try:
+            content = unzip(raw, budget)
+        except RideRejected as exc:
+            content = exc
+        yield Payload(user_id, content, raw)
 
 
 @dataclass(slots=True)
 class Budget:
-    """What the gzips of one record may still grow to, in bytes; it counts, so it is not frozen."""
+    """Bytes that the gzips of one record may still unzip to; mutable, because it counts down."""
 
     left: int = MAX_UNZIPPED
 
 
-def plain(data: bytes, budget: Budget) -> bytes:
-    """A payload's bytes, unzipped where they are a gzip; what that yields is taken off *budget*.
+def unzip(data: bytes, budget: Budget) -> bytes:
+    """The bytes of a payload, unzipped where they are a gzip; unzipped bytes count on *budget*.
 
-    Raises `RideRejected` where that fails, or would pass `MAX_PAYLOAD` or the budget.
+    Raises `RideRejected` where the gzip is damaged, or unzips to more than `MAX_PAYLOAD` or the
+    budget.
     """
     if not data.startswith(GZIP_MAGIC):
         return data
     member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: a gzip header and checksum
     step = unzipped = b""
-    # In steps, so that a damaged gzip costs what it yields, too. One may be left without input.
+    # In steps, so that a damaged gzip counts what it yields too. The last step may have no input.
     while not member.eof and (data or step):
         try:
             step = member.decompress(data, UNZIP_STEP)
@@ -159,13 +104,25 @@ def plain(data: bytes, budget: Budget) -> bytes:
     return unzipped
 
 
-def _user_records(data: bytes) -> list[bytes]:
+def _user_records(data: str, event_id: str) -> list[tuple[str, bytes]]:
+    """Event id and bytes of each user record; of the record itself where it is no aggregate."""
+    try:
+        record = a2b_base64(data, strict_mode=True)
+    except ValueError:
+        raise RideRejected("data is not base64") from None
+    if not record.startswith(KPL_MAGIC):
+        return [(event_id, record)]
+    return [(f"{event_id}#{index}", user) for index, user in enumerate(_disaggregated(record))]
+
+
+def _disaggregated(data: bytes) -> list[bytes]:
+    """The user records of a KPL aggregate."""
     message, digest = data[len(KPL_MAGIC) : -KPL_DIGEST], data[-KPL_DIGEST:]
     if hashlib.md5(message, usedforsecurity=False).digest() != digest:
         raise RideRejected("KPL record does not match its checksum")
     try:
         users = [
-            dict(_fields(body))[KPL_DATA]  # of a field given twice, protobuf takes the last
+            dict(_fields(body))[KPL_DATA]  # where a field is repeated, protobuf takes the last
             for number, body in _fields(message)
             if number == KPL_RECORDS
         ]
@@ -179,9 +136,9 @@ def _user_records(data: bytes) -> list[bytes]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """The length-delimited fields of a protobuf message; others are passed over.
+    """Number and bytes of each length-delimited field of a protobuf message; skips other fields.
 
-    Raises `IndexError` where the message ends too early or is no protobuf.
+    Raises `IndexError` where the message ends too early or is not protobuf.
     """
     at = 0
     while at < len(message):

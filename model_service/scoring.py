@@ -1,19 +1,23 @@
-"""Rides to answers, in one call to the model and in order.  Pure, given a model.
+"""From rides to predictions: the one scoring rule of the stream, the web, batch and Spark.
 
-Rule 1: a batch is one call, whatever its size.
-Rule 2: where that call raises or miscounts, the batch is halved until the rides at fault stand
-        alone, and those are rejected; the others are answered as if they had come by themselves.
-Rule 3: nobody is rejected on the word of a broken model: it is asked for the warm-up ride, and
-        where it cannot answer that one either, the fault is the model's and the batch fails.
-Rule 4: an answer that is not finite or outside its range is a rejection, never a default.
+It does no I/O, given a model.
+
+Rule 1: a batch is one call to the model, whatever its size.
+Rule 2: where that call raises or returns another number of values, the batch is halved until the
+        rides at fault stand alone; those are rejected, the others are scored as if they had come
+        by themselves.
+Rule 3: no ride is rejected on the word of a broken model: the model is asked for the warm-up
+        ride, and where it cannot score that one either, the model is at fault and the batch fails.
+Rule 4: a value that is not finite or outside its range, and an interval that is not finite or
+        does not hold its value, is a rejection, never a default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from math import inf, isfinite
+from math import inf
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -33,7 +37,7 @@ OUTSIDE = "the model answered outside its range"
 
 
 class Answers(NamedTuple):
-    """What a model says of n rides, in the unit of its target."""
+    """A model's output for n rides, in the unit of its target."""
 
     values: NDArray[np.float64]
     """Shape (n,)."""
@@ -42,7 +46,7 @@ class Answers(NamedTuple):
 
 
 class Model(Protocol):
-    """What scoring needs of a model, and no more."""
+    """A model as scoring needs it."""
 
     @property
     def version(self) -> str: ...
@@ -52,7 +56,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a model predicts: the name and field of its events, and the range of its answers."""
+    """The quantity that a model predicts: name and field of its events, and range of its values."""
 
     model_name: str = "ride_duration_prediction_model"
     field: str = "ride_duration"
@@ -61,36 +65,62 @@ class Target:
 
 
 class Answer(NamedTuple):
-    """What a model says of one ride."""
+    """A model's prediction for one ride, in the unit of its target."""
 
     value: float
     interval: tuple[float, float] | None
 
 
-Outcome = Answer | RideRejected | None
-"""None: there was no time left to ask."""
+ScoreOutcome = Answer | RideRejected | None
+"""The outcome for one ride; None where there was no time left to ask the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The outcomes for n rides, in order: each is scored, rejected, or was not asked in time."""
+
+    values: NDArray[np.float64]
+    """Shape (n,), in the unit of the target; without meaning where a ride is not scored."""
+    intervals: NDArray[np.float64] | None
+    """Shape (n, 2), low and high; None where the model has none."""
+    scored: NDArray[np.bool_]
+    """Shape (n,)."""
+    reasons: NDArray[np.object_]
+    """Shape (n,): why a ride was rejected; None where it was scored or not asked in time."""
+
+    def outcomes(self) -> list[ScoreOutcome]:
+        """One outcome a ride, for interfaces that answer ride by ride."""
+        if self.intervals is None:
+            pairs: list[tuple[float, float] | None] = [None] * len(self.values)
+        else:
+            pairs = [(low, high) for low, high in self.intervals.tolist()]
+        answers: list[ScoreOutcome] = list(map(Answer, self.values.tolist(), pairs))
+        for n in np.flatnonzero(~self.scored).tolist():
+            reason = self.reasons[n]
+            answers[n] = None if reason is None else RideRejected(reason)
+        return answers
 
 
 def score(
     model: Model, target: Target, rides: RideColumns, *, time_left: TimeLeft = lambda: inf
-) -> list[Outcome]:
-    """One outcome a ride, in order.  *time_left* bounds the search for rides at fault.
+) -> Scores:
+    """Score *rides* in one call; *time_left* bounds the search for rides at fault.
 
-    Raises `ModelError` where the fault is the model's.
+    Raises `ModelError` where the model is at fault.
     """
     if not len(rides):
-        return []
+        return _not_scored(0)
     try:
         return _ask(model, target, rides)
     except Exception as exc:  # a model may raise anything
         warm_up(model, because=exc)
-        outcomes = _halve(model, target, rides, time_left)
+        scores = _isolate(model, target, rides, time_left)
         warm_up(model, because=exc)
-        return outcomes
+        return scores
 
 
 def warm_up(model: Model, *, because: Exception | None = None) -> None:
-    """Score the warm-up ride; raises `ModelError` where that is beyond the model."""
+    """Score the warm-up ride.  Raises `ModelError` where the model cannot score it."""
     try:
         values = model.predict(columns([WARM_UP])).values
     except ModelError:
@@ -98,42 +128,68 @@ def warm_up(model: Model, *, because: Exception | None = None) -> None:
     except Exception as exc:  # a model may raise anything
         raise ModelError(f"the model cannot score the warm-up ride: {_name(exc)}") from exc
     if values.shape != (1,) or not np.isfinite(values).all():
-        raise ModelError("the model's answer to the warm-up ride is no number") from because
+        raise ModelError("the model's answer to the warm-up ride is not a number") from because
 
 
 class _Miscounted(Exception):
-    """As good as a raise: the rides at fault are searched for in the same way."""
+    """The model returned another number of values; treated like any exception of the model."""
 
 
-def _ask(model: Model, target: Target, rides: RideColumns) -> list[Outcome]:
+def _ask(model: Model, target: Target, rides: RideColumns) -> Scores:
     values, intervals = model.predict(rides)
     if values.shape != (len(rides),):
         raise _Miscounted
-    pairs = [None] * len(rides) if intervals is None else intervals.tolist()
-    return [
-        _answer(value, pair, target) for value, pair in zip(values.tolist(), pairs, strict=True)
-    ]
+    scored = np.isfinite(values) & (values >= target.minimum) & (values <= target.maximum)
+    if intervals is not None:
+        if intervals.shape != (len(rides), 2):
+            raise _Miscounted
+        low, high = intervals.T
+        scored &= np.isfinite(low) & np.isfinite(high) & (low <= values) & (values <= high)
+    reasons = np.full(len(rides), None, dtype=object)
+    reasons[~scored] = OUTSIDE
+    return Scores(values, intervals, scored, reasons)
 
 
-def _answer(value: float, pair: Sequence[float] | None, target: Target) -> Outcome:
-    low, high = (value, value) if pair is None else pair
-    inside = isfinite(value) and target.minimum <= value <= target.maximum
-    if not (inside and isfinite(low) and isfinite(high) and low <= value <= high):
-        return RideRejected(OUTSIDE)
-    return Answer(value, None if pair is None else (low, high))
-
-
-def _halve(model: Model, target: Target, rides: RideColumns, time_left: TimeLeft) -> list[Outcome]:
+def _isolate(model: Model, target: Target, rides: RideColumns, time_left: TimeLeft) -> Scores:
+    """Halve *rides* until those that make the model fail stand alone, and reject them."""
     if time_left() <= 0:
-        return [None] * len(rides)
+        return _not_scored(len(rides))
     try:
         return _ask(model, target, rides)
     except Exception as exc:  # a model may raise anything
         if len(rides) == 1:
-            return [RideRejected(f"the model cannot score this ride: {_name(exc)}")]
+            return _not_scored(1, reason=f"the model cannot score this ride: {_name(exc)}")
     middle = len(rides) // 2
-    first = _halve(model, target, rides[:middle], time_left)
-    return first + _halve(model, target, rides[middle:], time_left)
+    return _joined(
+        _isolate(model, target, rides[:middle], time_left),
+        _isolate(model, target, rides[middle:], time_left),
+    )
+
+
+def _not_scored(size: int, *, reason: str | None = None) -> Scores:
+    return Scores(
+        np.full(size, np.nan),
+        None,
+        np.zeros(size, dtype=bool),
+        np.full(size, reason, dtype=object),
+    )
+
+
+def _joined(first: Scores, second: Scores) -> Scores:
+    parts = (first, second)
+    without_interval = all(part.intervals is None for part in parts)
+    return Scores(
+        np.concatenate([part.values for part in parts]),
+        None if without_interval else np.concatenate([_intervals(part) for part in parts]),
+        np.concatenate([part.scored for part in parts]),
+        np.concatenate([part.reasons for part in parts]),
+    )
+
+
+def _intervals(scores: Scores) -> NDArray[np.float64]:
+    if scores.intervals is None:
+        return np.full((len(scores.values), 2), np.nan)
+    return scores.intervals
 
 
 def _name(exc: Exception) -> str:

@@ -24,10 +24,10 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
-from model_service import payloads as records
 from model_service.errors import EventError
+from model_service.kinesis import records
+from model_service.kinesis.records import Record
 from model_service.kinesis.rejects import CONDITION
-from model_service.payloads import Record
 
 from .errors import BadInput, Unreadable
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from model_service.payloads import Record
+from model_service.kinesis.records import Record
 from model_service.settings import Settings
 
 from .aws import client

@@ -16,7 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from model_service.payloads import Record
+from model_service.kinesis.records import Record
 
 from .errors import Unreadable
 from .failed_records import Shelf

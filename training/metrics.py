@@ -6,7 +6,7 @@ Everything here asks the model in the form that is served, and knows nothing of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from math import inf
 from statistics import median
@@ -15,7 +15,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from model_service.features import RideColumns
+from model_service.features import NO_TIME, RideColumns
 from model_service.scoring import Answers
 from model_service.zones import taxi_zones
 
@@ -29,10 +29,13 @@ UNKNOWN = "unknown"
 FEWEST = 30
 """Rides; figures of a part with less say nothing."""
 IMPORTANCE_SAMPLE = 10_000
-PLACES = {"pick-up zone": "pickup", "drop-off zone": "dropoff", "distance": "distance"}
-TIME = tuple(field.name for field in fields(RideColumns) if field.name not in PLACES.values())
-SAID = {**{name: (field,) for name, field in PLACES.items()}, "time": TIME}
-"""What a ride says of itself, and the columns that have it."""
+SAID = {
+    "pick-up zone": "pickup",
+    "drop-off zone": "dropoff",
+    "distance": "distance",
+    "time": "picked_up",
+}
+"""The properties of a ride and the columns that hold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +127,7 @@ def rmse(error: Floats) -> float:
 
 def without_time(columns: RideColumns) -> RideColumns:
     """The same rides, of which nobody knows when they begin."""
-    never = np.full(len(columns.pickup), np.nan)
-    return replace(columns, **dict.fromkeys(TIME, never))
+    return replace(columns, picked_up=np.full(len(columns), NO_TIME))
 
 
 def importance(ask: Ask, rides: Rides, *, seed: int) -> dict[str, float]:
@@ -136,9 +138,9 @@ def importance(ask: Ask, rides: Rides, *, seed: int) -> dict[str, float]:
     columns, target = some.columns, some.target
     before = rmse(ask(columns).values - target)
     found = {}
-    for name, said in SAID.items():
+    for name, column in SAID.items():
         other = rng.permutation(len(sample))
-        shuffled = replace(columns, **{field: getattr(columns, field)[other] for field in said})
+        shuffled = replace(columns, **{column: getattr(columns, column)[other]})
         found[name] = rmse(ask(shuffled).values - target) - before
     return found
 

@@ -23,9 +23,9 @@ from ..datasets.manifest import Done, Failed, Outcome
 from ..datasets.months import months
 from ..errors import FileError, ModelError, OutputError, SettingsError
 from ..models import served
+from ..models.served import Models
 from ..settings import BatchSettings
-from ..web.quotes import Models
-from . import backfill, cli, job, scoring
+from . import backfill, cli, job
 from . import report as reports
 from .progress import watched
 
@@ -114,7 +114,7 @@ def _backfilled(
         print(missing.why, file=sys.stderr)
     outcomes = _scored(asked.inputs, options, settings, models)
     by_month = backfill.by_month(asked, outcomes)
-    fields = [one.target.field for one in scoring.served(models)]
+    fields = [one.target.field for one in models]
     with files.output(options.output) as there:
         files.write(there, "errors.svg", backfill.picture(by_month, fields))
     backfill.show(by_month, fields)

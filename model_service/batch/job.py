@@ -25,7 +25,7 @@ from ..datasets.formats.reader import Chunk
 from ..datasets.manifest import Done, Failed, Outcome
 from ..datasets.writer import Partitions
 from ..errors import FileError
-from ..web.quotes import Models
+from ..models.served import Models
 from . import evaluation, scoring
 from .evaluation import Tally
 
@@ -183,7 +183,7 @@ def _scored(models: Models, chunk: Chunk) -> _Scored:
     parsed = chunk.parse()
     scored = scoring.score(models, parsed.rides)
     months = writer.by_month(scored.rides) if len(scored.rides) else []
-    fields = [served.target.field for served in scoring.served(models)]
+    fields = [served.target.field for served in models]
     return _Scored(
         months,
         [parsed.rejected, scored.rejected],

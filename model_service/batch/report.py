@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from ..datasets.manifest import Done, Failed, Outcome
-from ..web.quotes import Models
-from . import evaluation, scoring
+from ..models.served import Models
+from . import evaluation
 from .evaluation import Errors, Tally
 
 
@@ -51,7 +51,7 @@ def report(outcomes: Sequence[Outcome], models: Models, seconds: Mapping[str, fl
         reasons=dict(reasons.most_common()),
         errors=_errors(tally for one in done for tally in one.months.values()),
         months=months(done),
-        models={one.target.field: one.model.version for one in scoring.served(models)},
+        models={one.target.field: one.model.version for one in models},
         inputs=len(outcomes),
         failed={one.input: one.why for one in outcomes if isinstance(one, Failed)},
         seconds={name: round(took, 3) for name, took in seconds.items()},

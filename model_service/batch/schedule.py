@@ -6,10 +6,16 @@ over at its scheduled time, whenever it really runs: so a retry or a late run sc
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from .. import emf
+from ..emf import Metric
+
 LENGTHS = ("hour", "day", "month")
+MAX_REASONS = 20  # in one line, the most frequent first
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +55,32 @@ def before(moment: datetime, length: str) -> Window:
     if length == "day":
         return Window(midnight - timedelta(days=1), length)
     return Window((midnight.replace(day=1) - timedelta(days=1)).replace(day=1), length)
+
+
+def log_line(
+    *,
+    done_at: datetime,
+    scored: int,
+    rejected: Mapping[str, int],
+    seconds: float,
+    delay_seconds: float,
+) -> str:
+    """The metric line of a scheduled run.
+
+    *rejected* counts rides by reason; *seconds* is the duration of the run, *delay_seconds* the
+    time from its scheduled start to its end.
+    """
+    rejections = sum(rejected.values())
+    return emf.line(
+        done_at,
+        {"door": "batch"},
+        metrics={
+            "batch_runs": emf.count(1),
+            "batch_rows": emf.count(scored + rejections),
+            "batch_scored": emf.count(scored),
+            "batch_rejected": emf.count(rejections),
+            "batch_seconds": Metric("Seconds", [seconds]),
+            "batch_delay_seconds": Metric("Seconds", [delay_seconds]),
+        },
+        fields={"reasons": dict(Counter(rejected).most_common(MAX_REASONS))},
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,14 +18,13 @@ import pyarrow.compute as pc
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from .. import scoring
-from ..datasets import local_time
+from .. import features, scoring
 from ..datasets.arrow import CONSTANT, arrow, numpy, repeated, texts
 from ..datasets.schema import REJECTED, RIDES
-from ..errors import RideRejected
 from ..features import RideColumns
+from ..models.served import Models, Served
 from ..rides import Ride, RideEvent
-from ..web.quotes import Models, Served
+from ..scoring import Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +37,10 @@ class Scored:
     """In the schema `REJECTED`."""
 
 
-class _Told(NamedTuple):
-    """What a model says of n rides; where *refused* has a reason, the rest means nothing."""
-
-    values: NDArray[np.float64]
-    intervals: NDArray[np.float64] | None
-    refused: pa.Array
-
-
 def schema(models: Models) -> pa.Schema:
     """What scored rides look like: the rides, and for each model what it said."""
     fields = [field for field in RIDES if not field.name.endswith("_actual")]
-    for one in served(models):
+    for one in models:
         name = one.target.field
         fields += [
             pa.field(name, pa.float64(), nullable=False),
@@ -64,73 +55,36 @@ def schema(models: Models) -> pa.Schema:
 
 
 def score(models: Models, rides: pa.RecordBatch) -> Scored:
-    """Every ride of *rides* (in the schema `RIDES`) with its answers, or rejected; in order.
+    """Every ride of *rides* (in the schema `RIDES`) with its predictions, or rejected; in order.
 
-    Raises `ModelError` where the fault is a model's.
+    Raises `ModelError` where a model is at fault.
     """
     asked = columns(rides)
-    told = [(one, _ask(one, asked)) for one in served(models)]
-    refused = pc.coalesce(*(says.refused for _, says in told))
     found = {name: rides[name] for name in RIDES.names if not name.endswith("_actual")}
-    for one, says in told:
-        found |= _answers(one, says, rides)
+    good = np.ones(len(rides), dtype=bool)
+    reasons = np.full(len(rides), None, dtype=object)
+    for served in models:
+        scores = scoring.score(served.model, served.target, asked)
+        found |= _predictions(served, scores, rides)
+        reasons = np.where(good, scores.reasons, reasons)  # a ride has its first model's reason
+        good = good & scores.scored
     wanted = schema(models)
     scored = pa.RecordBatch.from_arrays([found[name] for name in wanted.names], schema=wanted)
-    bad = refused.is_valid()
-    return Scored(
-        scored.filter(refused.is_null()) if refused.null_count < len(refused) else scored,
-        _rejected(rides.filter(bad), refused.filter(bad)),
-    )
+    if good.all():
+        return Scored(scored, _rejected(rides.slice(0, 0), []))
+    bad = rides.filter(arrow(~good))
+    return Scored(scored.filter(arrow(good)), _rejected(bad, reasons[~good].tolist()))
 
 
 def columns(rides: pa.RecordBatch) -> RideColumns:
     """Rides as the features want them."""
     time = rides["pickup_datetime"]
-    shown = local_time.clocks(numpy(time.cast(pa.int64())))
-    unknown = numpy(time.is_null()) if time.null_count else np.zeros(len(time), dtype=bool)
     return RideColumns(
         pickup=numpy(rides["PULocationID"]),
         dropoff=numpy(rides["DOLocationID"]),
         distance=numpy(rides["trip_distance"]),
-        hour=np.where(unknown, np.nan, local_time.hours(shown)),
-        weekday=np.where(unknown, np.nan, local_time.weekdays(shown)),
-        minute=np.where(unknown, np.nan, local_time.minutes(shown)),
+        picked_up=features.picked_up(numpy(time.cast(pa.int64())), known=numpy(time.is_valid())),
     )
-
-
-def served(models: Models) -> list[Served]:
-    """The models that there are."""
-    return [models.duration, *([models.cost] if models.cost else [])]
-
-
-def _ask(served: Served, asked: RideColumns) -> _Told:
-    try:
-        values, intervals = served.model.predict(asked)
-    except Exception:  # a model may raise anything
-        return _one_by_one(served, asked)
-    if values.shape != (len(asked),):
-        return _one_by_one(served, asked)
-    low, high = (values, values) if intervals is None else intervals.T
-    target = served.target
-    inside = np.isfinite(values) & (values >= target.minimum) & (values <= target.maximum)
-    inside &= np.isfinite(low) & np.isfinite(high) & (low <= values) & (values <= high)
-    refused = texts([None if ok else scoring.OUTSIDE for ok in inside.tolist()], pa.string())
-    return _Told(values, intervals, refused)
-
-
-def _one_by_one(served: Served, asked: RideColumns) -> _Told:
-    """By the slow way that knows whose fault it is."""
-    outcomes = scoring.score(served.model, served.target, asked)
-    values, intervals = np.full(len(asked), np.nan), np.full((len(asked), 2), np.nan)
-    refused: list[str | None] = [None] * len(asked)
-    for n, outcome in enumerate(outcomes):
-        if isinstance(outcome, RideRejected):
-            refused[n] = str(outcome)
-        elif outcome is not None:
-            values[n] = outcome.value
-            intervals[n] = outcome.interval or np.nan
-    pairs = None if np.isnan(intervals).all() else intervals
-    return _Told(values, pairs, texts(refused, pa.string()))
 
 
 def structs(rides: pa.RecordBatch) -> list[Ride]:
@@ -147,13 +101,13 @@ def _moment(micros: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
 
 
-def _answers(served: Served, told: _Told, rides: pa.RecordBatch) -> dict[str, Any]:
+def _predictions(served: Served, scores: Scores, rides: pa.RecordBatch) -> dict[str, Any]:
     name, size = served.target.field, len(rides)
     nothing = pa.nulls(size, pa.float64())
-    pairs = told.intervals
+    pairs = scores.intervals
     low, high = (nothing, nothing) if pairs is None else (_nullable(pairs[:, n]) for n in (0, 1))
     actual = rides[f"{name}_actual"] if f"{name}_actual" in rides.schema.names else nothing
-    values = arrow(told.values)
+    values = arrow(scores.values)
     return {
         name: values,
         f"{name}_low": low,
@@ -169,11 +123,16 @@ def _nullable(values: NDArray[np.float64]) -> pa.Array:
     return arrow(values, ~np.isnan(values))
 
 
-def _rejected(rides: pa.RecordBatch, reasons: pa.Array) -> pa.RecordBatch:
+def _rejected(rides: pa.RecordBatch, reasons: Sequence[str]) -> pa.RecordBatch:
     ids = rides["ride_id"].to_pylist()
     data = [
         msgspec.json.encode(RideEvent(ride, ride_id))
         for ride, ride_id in zip(structs(rides), ids, strict=True)
     ]
-    columns = [rides["row"], rides["event_id"], reasons, texts(data, pa.binary())]
+    columns = [
+        rides["row"],
+        rides["event_id"],
+        texts(reasons, pa.string()),
+        texts(data, pa.binary()),
+    ]
     return pa.RecordBatch.from_arrays(columns, schema=REJECTED)

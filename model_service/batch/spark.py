@@ -27,8 +27,8 @@ from ..datasets.files import TEMPORARY, Directory, Input, Output
 from ..datasets.manifest import Done, Failed, Outcome
 from ..errors import ModelError, OutputError, SettingsError
 from ..models import served
+from ..models.served import Models
 from ..settings import BatchSettings
-from ..web.quotes import Models
 from . import job
 
 if TYPE_CHECKING:

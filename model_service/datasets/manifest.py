@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
-from ..batch import scoring
 from ..batch.evaluation import Tally
-from ..web.quotes import Models
+from ..models.served import Models
 from .files import Input, Output
 
 LAYOUT = 1
@@ -75,7 +74,7 @@ def made_from(models: Models, source: Input) -> list[str]:
     asked = [
         f"{served.target.field} of {served.model.version}, {served.target.model_name}, from"
         f" {served.target.minimum:g} to {served.target.maximum:g}"
-        for served in scoring.served(models)
+        for served in models
     ]
     return [f"layout {LAYOUT}", f"{source.size} bytes, {source.stamp}", *asked]
 

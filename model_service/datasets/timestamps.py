@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from . import local_time
+from .. import local_time
+from ..local_time import Micros
 from .arrow import numpy
-from .local_time import Micros
 
 Mask = NDArray[np.bool_]
 
@@ -61,12 +61,12 @@ def _micros(column: pa.Array) -> Micros:
     if column.type.unit == "ns":
         return ticks // 1000
     each = local_time.SECOND // PER_SECOND[column.type.unit]
-    first, last = (year // each for year in local_time.YEARS)
-    return np.clip(ticks, first - 1, last) * each  # which may not be had in 64 bits
+    first, end = local_time.FIRST_MICROS // each, local_time.END_MICROS // each
+    return np.clip(ticks, first - 1, end) * each  # which may not be had in 64 bits
 
 
 def _has_room(micros: Micros) -> Mask:
-    return (micros >= local_time.YEARS[0]) & (micros < local_time.YEARS[1])
+    return (micros >= local_time.FIRST_MICROS) & (micros < local_time.END_MICROS)
 
 
 def _texts(column: pa.Array) -> Times:
@@ -86,13 +86,15 @@ def moments(found: list[datetime | None], known: Mask) -> Times:
     read = np.array([moment is not None for moment in found], dtype=bool)
     naive = np.array([moment is not None and moment.tzinfo is None for moment in found], dtype=bool)
     micros = np.array([0 if moment is None else _since(moment) for moment in found], dtype=np.int64)
-    room = np.array([moment is not None and 1 < moment.year < 9999 for moment in found], dtype=bool)
+    room = np.array(
+        [moment is not None and local_time.has_room(moment) for moment in found], dtype=bool
+    )
     return Times(micros, naive, known, ~known | (read & room))
 
 
 def _since(moment: datetime) -> int:
     if moment.tzinfo is not None:
-        if not 1 < moment.year < 9999:
+        if not local_time.has_room(moment):
             return 0  # there is no room to change the time zone
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     return (moment - local_time.EPOCH) // timedelta(microseconds=1)

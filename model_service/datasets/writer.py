@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .. import local_time
 from ..errors import OutputError
-from . import local_time
 from .arrow import arrow, numpy
 
 ROW_GROUP = 65_536  # rows

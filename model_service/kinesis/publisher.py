@@ -1,9 +1,9 @@
-"""Sends predictions to a Kinesis stream, and says exactly which of them are not there.
+"""Publishes entries to a Kinesis stream, and reports exactly which of them were not accepted.
 
-PutRecords may accept some entries of a call and refuse others, within one 200.  The refused are
-sent again, and only they, with growing pauses, until the deadline; an error that no pause will
-mend fails its entries at once.  This is the only retry loop of the service: the client itself
-makes each call once.
+PutRecords may accept some entries of a call and refuse others within one 200.  Only the refused
+entries are sent again, with growing pauses, until the deadline; an error that a pause cannot mend
+fails its entries at once.  This is the only retry loop of the service: the client itself makes
+each call once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
-from ..rides import Prediction, encode, event_of
 from ..scoring import TimeLeft
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ IN_FLIGHT = 4  # calls at once: each waits on the network, not on the processor
 PAUSE_SECONDS = 0.05  # before the first retry; doubled for each further one ...
 MAX_PAUSE_SECONDS = 2.0  # ... up to here, and then drawn from zero up, so that clones spread
 
-PASSING = frozenset(
+RETRYABLE = frozenset(
     {
         "ProvisionedThroughputExceededException",
         "KMSThrottlingException",
@@ -45,35 +44,39 @@ PASSING = frozenset(
 logger = logging.getLogger(__name__)
 
 
-class Published(NamedTuple):
-    """What became of a sequence of predictions."""
+class Entry(NamedTuple):
+    """A record to publish."""
 
-    refused: frozenset[int] = frozenset()
-    """Positions of those that are not known to be on the stream."""
-    retries: int = 0
-    """How many entries were sent again."""
-
-
-Publish = Callable[[Sequence[Prediction], TimeLeft], Published]
-
-
-def discard(predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
-    """Publishes nothing: for test runs."""
-    return Published()
-
-
-class _Entry(NamedTuple):
     key: str
+    """Partition key."""
     data: bytes
 
 
+class PublishResult(NamedTuple):
+    """Which entries of a sequence were accepted."""
+
+    refused: frozenset[int] = frozenset()
+    """Positions of the entries that are not known to be on the stream."""
+    retries: int = 0
+    """The number of entries that were sent again."""
+
+
+Publish = Callable[[Sequence[Entry], TimeLeft], PublishResult]
+"""Publishes entries until the time is up; returns which of them were not accepted."""
+
+
+def discard(entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
+    """A `Publish` for test runs, which publishes nothing."""
+    return PublishResult()
+
+
 class _Refused(NamedTuple):
-    passing: set[int]
-    for_good: set[int]
+    retryable: set[int]
+    final: set[int]
 
 
 def connect(stream: str, *, endpoint_url: str = "") -> KinesisPublisher:
-    """A publisher to *stream*, at *endpoint_url* where AWS is not meant."""
+    """A publisher to *stream*; *endpoint_url* is another Kinesis endpoint than AWS's."""
     import boto3
     from botocore.config import Config
 
@@ -83,7 +86,7 @@ def connect(stream: str, *, endpoint_url: str = "") -> KinesisPublisher:
         retries={"total_max_attempts": 1},
         max_pool_connections=IN_FLIGHT,
         tcp_keepalive=True,
-        parameter_validation=False,  # of no use for entries that we make ourselves
+        parameter_validation=False,  # unnecessary: this module makes the entries
     )
     client = boto3.client("kinesis", endpoint_url=endpoint_url or None, config=once)
     return KinesisPublisher(client, stream)
@@ -91,7 +94,7 @@ def connect(stream: str, *, endpoint_url: str = "") -> KinesisPublisher:
 
 @dataclass(frozen=True, slots=True)
 class KinesisPublisher:
-    """A `Publish`; a class because it holds a client."""
+    """A `Publish` to one stream; a class because it holds a client."""
 
     client: KinesisClient
     stream: str
@@ -99,9 +102,8 @@ class KinesisPublisher:
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = SystemRandom().uniform
 
-    def __call__(self, predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
-        """Publish *predictions*, stopping when *time_left* allows no more."""
-        entries = [_Entry(str(p.ride_id), encode(event_of(p))) for p in predictions]
+    def __call__(self, entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
+        """Publish *entries*, stopping when *time_left* allows no more."""
         threads = ThreadPoolExecutor(self.in_flight)
         try:
             return self._publish(entries, threads, time_left)
@@ -109,24 +111,24 @@ class KinesisPublisher:
             threads.shutdown(wait=False, cancel_futures=True)  # a call may be stuck
 
     def _publish(
-        self, entries: Sequence[_Entry], threads: ThreadPoolExecutor, time_left: TimeLeft
-    ) -> Published:
+        self, entries: Sequence[Entry], threads: ThreadPoolExecutor, time_left: TimeLeft
+    ) -> PublishResult:
         refused = _Refused(set(range(len(entries))), set())
         pause, retries = PAUSE_SECONDS, 0
-        while refused.passing and time_left() > 0:
-            again = self._send(entries, sorted(refused.passing), threads, time_left)
-            refused = _Refused(again.passing, refused.for_good | again.for_good)
+        while refused.retryable and time_left() > 0:
+            again = self._send(entries, sorted(refused.retryable), threads, time_left)
+            refused = _Refused(again.retryable, refused.final | again.final)
             delay = self.uniform(0, pause)
-            if not refused.passing or delay >= time_left():
+            if not refused.retryable or delay >= time_left():
                 break
             self.sleep(delay)
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
-            retries += len(refused.passing)
-        return Published(frozenset(refused.passing | refused.for_good), retries)
+            retries += len(refused.retryable)
+        return PublishResult(frozenset(refused.retryable | refused.final), retries)
 
     def _send(
         self,
-        entries: Sequence[_Entry],
+        entries: Sequence[Entry],
         positions: Sequence[int],
         threads: ThreadPoolExecutor,
         time_left: TimeLeft,
@@ -136,15 +138,15 @@ class KinesisPublisher:
             for chunk in _chunks(entries, positions)
         }
         done, late = wait(calls, timeout=max(0.0, time_left()))
-        # What is late may still arrive. Nobody knows, so it counts as refused.
+        # A late call may still succeed; nobody can tell, so its entries count as refused.
         refused = _Refused({position for call in late for position in calls[call]}, set())
         for call in done:
             for position, code in zip(calls[call], call.result(), strict=True):
                 if code is not None:
-                    (refused.passing if code in PASSING else refused.for_good).add(position)
+                    (refused.retryable if code in RETRYABLE else refused.final).add(position)
         return refused
 
-    def _put(self, entries: Sequence[_Entry]) -> list[str | None]:
+    def _put(self, entries: Sequence[Entry]) -> list[str | None]:
         """The error code of each entry, None where it was accepted."""
         try:
             reply = self.client.put_records(
@@ -158,19 +160,19 @@ class KinesisPublisher:
         except (HTTPClientError, ConnectionError) as exc:
             logger.warning("PutRecords got no answer: %s", type(exc).__name__)
             code = "ServiceUnavailable"
-        except BotoCoreError as exc:  # no credentials, no region: no pause will mend it
+        except BotoCoreError as exc:  # no credentials, no region: retrying cannot help
             code = type(exc).__name__
         else:
             codes = [entry.get("ErrorCode") for entry in reply.get("Records", [])]
             if len(codes) == len(entries):
                 return codes
-            code = "ServiceUnavailable"  # whoever answered was not Kinesis
+            code = "ServiceUnavailable"  # the reply did not come from Kinesis
         logger.warning("PutRecords failed: %s", code)
         return [code] * len(entries)
 
 
-def _chunks(entries: Sequence[_Entry], positions: Sequence[int]) -> Iterator[list[int]]:
-    """*positions* in runs that one call may carry."""
+def _chunks(entries: Sequence[Entry], positions: Sequence[int]) -> Iterator[list[int]]:
+    """*positions* in chunks that fit into one call each."""
     chunk: list[int] = []
     size = 0
     for position in positions:

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ..payloads import Record
-from ..rides import timestamp
 from ..scoring import TimeLeft
+from .records import Record, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -1,34 +1,59 @@
-"""The models of a door that answers with durations, and with costs where it has a model of them."""
+"""The models that an interface serves together: durations and, where one is set, costs."""
 
 from __future__ import annotations
 
-from ..scoring import Target
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..scoring import Model, Target
 from ..settings import BatchSettings, WebSettings
-from ..web.quotes import Models, Served
 from . import loader
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model and the target that it predicts."""
+
+    model: Model
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The duration model and, where there is one, the cost model."""
+
+    duration: Served
+    cost: Served | None = None
+
+    def __iter__(self) -> Iterator[Served]:
+        yield self.duration
+        if self.cost:
+            yield self.cost
+
+
 def load(settings: BatchSettings | WebSettings) -> Models:
-    """The models that *settings* name, warmed up.  Raises `ModelError`."""
-    durations = Target(minimum=settings.prediction_min, maximum=settings.prediction_max)
-    duration = loader.load(
-        settings.model_location,
-        sha256=settings.model_sha256,
-        allow_pickled=settings.allow_pickled_models,
-        field=durations.field,
-    )
-    if not settings.cost_model_location:
-        return Models(Served(duration, durations))
-    costs = Target(
+    """The models that *settings* name, warmed up.
+
+    Raises `ModelError` where a model cannot be loaded, is not trusted or fails the warm-up ride.
+    """
+    duration = Target(minimum=settings.prediction_min, maximum=settings.prediction_max)
+    cost = Target(
         "ride_cost_prediction_model",
         "ride_cost",
         settings.cost_prediction_min,
         settings.cost_prediction_max,
     )
-    cost = loader.load(
-        settings.cost_model_location,
-        sha256=settings.cost_model_sha256,
-        allow_pickled=settings.allow_pickled_models,
-        field=costs.field,
+
+    def served(location: str, sha256: str, target: Target) -> Served:
+        allow_pickled = settings.allow_pickled_models
+        model = loader.load(
+            location, sha256=sha256, allow_pickled=allow_pickled, field=target.field
+        )
+        return Served(model, target)
+
+    return Models(
+        served(settings.model_location, settings.model_sha256, duration),
+        served(settings.cost_model_location, settings.cost_model_sha256, cost)
+        if settings.cost_model_location
+        else None,
     )
-    return Models(Served(duration, durations), Served(cost, costs))

@@ -17,12 +17,12 @@ from msgspec import Struct
 from werkzeug.exceptions import HTTPException
 
 from .. import scoring, zones
+from ..models.served import Models
 from . import api_reference, middleware, openapi, problems, routes, wire
 from . import metrics as counts
 from .metrics import Metrics
 from .middleware import Write
 from .problems import Problem
-from .quotes import Models
 from .routes import Reply
 
 PAGE = Path(__file__).parent / "static"

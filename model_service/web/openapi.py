@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from ..rides import BareRide
 from ..zones import ZoneTable
 from .problems import KINDS, Problem
 from .problems import MEDIA_TYPE as PROBLEM
-from .quotes import MAX_BODY, MAX_RIDES, BareRide, Quote, WrappedRide
+from .quotes import MAX_BODY, MAX_RIDES, Quote, WrappedRide
 
 VERSION = "0.1.0"  # of the API; fields are only ever added, and never become required
 JSON = "application/json"

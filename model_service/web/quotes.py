@@ -7,18 +7,18 @@ call, however many rides there are; a ride that any model rejects has no quote.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from .. import rides, scoring
-from ..errors import EventError, RideRejected
+from .. import rides
+from ..errors import RideRejected
 from ..features import RideColumns, columns
+from ..models.served import Models, Served
 from ..rides import Ride, RideId
-from ..scoring import Answer, Model, Target, TimeLeft
+from ..scoring import Answer, ScoreOutcome, TimeLeft, score
 
 MAX_BODY = 1024 * 1024  # bytes of a request
 MAX_RIDES = 1000  # of a batch
@@ -29,14 +29,8 @@ Interval = Annotated[tuple[float, float], Meta(description="low and high, around
 Version = Annotated[str, Meta(description="the MLflow run that the model came from")]
 
 
-class BareRide(Ride, frozen=True):
-    """A ride as it is known when it begins, and an id where the answer shall have it."""
-
-    ride_id: RideId | UnsetType = UNSET
-
-
 class WrappedRide(Struct, frozen=True):
-    """The same, in the shape of a ride event."""
+    """A ride in the shape of a ride event."""
 
     ride: Ride
     ride_id: RideId | UnsetType = UNSET
@@ -73,29 +67,8 @@ class Asked(NamedTuple):
     ride_id: int | str | UnsetType
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A model, and what it predicts."""
-
-    model: Model
-    target: Target
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """What a quote is made of."""
-
-    duration: Served
-    cost: Served | None = None
-
-    @property
-    def versions(self) -> Versions:
-        cost = self.cost.model.version if self.cost else UNSET
-        return Versions(self.duration.model.version, cost)
-
-
-Outcome = Quote | RideRejected | None
-"""None: there was no time left to ask."""
+QuoteOutcome = Quote | RideRejected | None
+"""The outcome for one ride; None where there was no time left to ask the models."""
 
 
 class _Shape(Struct):
@@ -103,7 +76,6 @@ class _Shape(Struct):
 
 
 _shape = msgspec.json.Decoder(_Shape)
-_bare = msgspec.json.Decoder(BareRide)
 _wrapped = msgspec.json.Decoder(WrappedRide)
 _batch = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_RIDES)])
 
@@ -111,40 +83,33 @@ _batch = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_RIDES)])
 def decode(data: bytes | Raw, now: datetime) -> Asked:
     """Read one ride, bare or wrapped; *now* stands for a pick-up time that is absent.
 
-    Raises `EventError` where *data* is not JSON, `RideRejected` where it is no ride.
+    Raises `MalformedJson` where *data* is not JSON, `RideRejected` where it is not a valid ride.
     """
-    if _parse(_shape, data).ride is UNSET:
-        bare: BareRide = _parse(_bare, data)
-        return Asked(rides.at(bare, now), bare.ride_id)
-    wrapped: WrappedRide = _parse(_wrapped, data)
-    return Asked(rides.at(wrapped.ride, now, path="$.ride"), wrapped.ride_id)
-
-
-def decode_bare(data: bytes) -> Asked:
-    """Read one bare ride, whose pick-up time may be absent.
-
-    Raises `EventError` where *data* is not JSON, `RideRejected` where it is no ride.
-    """
-    bare: BareRide = _parse(_bare, data)
-    return Asked(rides.at(bare, None), bare.ride_id)
+    if rides.parse(_shape, data).ride is UNSET:
+        bare = rides.decode_bare(data)
+        return Asked(rides.with_time(bare, now), bare.ride_id)
+    wrapped: WrappedRide = rides.parse(_wrapped, data)
+    return Asked(rides.with_time(wrapped.ride, now, path="$.ride"), wrapped.ride_id)
 
 
 def decode_batch(data: bytes, now: datetime) -> list[Asked | RideRejected]:
-    """Read a list of rides, each a ride or why it is none.
+    """Read a list of rides; each is a ride, or the reason why it is rejected.
 
-    Raises `EventError` where *data* is not JSON, `RideRejected` where it is no list or too long.
+    Raises `MalformedJson` where *data* is not JSON, `RideRejected` where it is not a list, or one
+    of more than `MAX_RIDES`.
     """
-    return [_decode_one(item, now) for item in _parse(_batch, data)]
+    return [_decode_one(item, now) for item in rides.parse(_batch, data)]
 
 
-def quote(models: Models, asked: Sequence[Asked], *, time_left: TimeLeft) -> list[Outcome]:
-    """One outcome a ride, in order.  Raises `ModelError` where the fault is a model's."""
+def quote(models: Models, asked: Sequence[Asked], *, time_left: TimeLeft) -> list[QuoteOutcome]:
+    """One outcome a ride, in order.  Raises `ModelError` where a model is at fault."""
     asked_rides = columns([one.ride for one in asked])
     durations = _score(models.duration, asked_rides, time_left)
-    costs: Sequence[scoring.Outcome | UnsetType] = (
+    costs: Sequence[ScoreOutcome | UnsetType] = (
         _score(models.cost, asked_rides, time_left) if models.cost else [UNSET] * len(asked)
     )
-    versions = models.versions
+    cost_version = models.cost.model.version if models.cost else UNSET
+    versions = Versions(models.duration.model.version, cost_version)
     return [
         _quote(versions, one.ride_id, duration, cost)
         for one, duration, cost in zip(asked, durations, costs, strict=True)
@@ -154,9 +119,9 @@ def quote(models: Models, asked: Sequence[Asked], *, time_left: TimeLeft) -> lis
 def _quote(
     versions: Versions,
     ride_id: int | str | UnsetType,
-    duration: scoring.Outcome,
-    cost: scoring.Outcome | UnsetType,
-) -> Outcome:
+    duration: ScoreOutcome,
+    cost: ScoreOutcome | UnsetType,
+) -> QuoteOutcome:
     if not isinstance(duration, Answer):
         return duration
     if cost is not UNSET and not isinstance(cost, Answer):
@@ -177,8 +142,8 @@ def _intervals(duration: Answer, cost: Answer | UnsetType) -> Intervals | UnsetT
     return Intervals(UNSET if duration.interval is None else duration.interval, of_cost)
 
 
-def _score(served: Served, asked_rides: RideColumns, time_left: TimeLeft) -> list[scoring.Outcome]:
-    return scoring.score(served.model, served.target, asked_rides, time_left=time_left)
+def _score(served: Served, asked_rides: RideColumns, time_left: TimeLeft) -> list[ScoreOutcome]:
+    return score(served.model, served.target, asked_rides, time_left=time_left).outcomes()
 
 
 def _decode_one(item: Raw, now: datetime) -> Asked | RideRejected:
@@ -186,18 +151,3 @@ def _decode_one(item: Raw, now: datetime) -> Asked | RideRejected:
         return decode(item, now)
     except RideRejected as exc:
         return exc
-    except EventError as exc:  # text that is not UTF-8 is found only now
-        return RideRejected(str(exc))
-
-
-def _parse(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:
-    try:
-        return decoder.decode(data)
-    except msgspec.ValidationError as exc:
-        raise RideRejected(str(exc)) from None
-    except msgspec.DecodeError as exc:
-        raise EventError(str(exc)) from None
-    except UnicodeDecodeError:
-        raise EventError("JSON is not UTF-8") from None
-    except RecursionError:  # in a field that is ignored, too
-        raise EventError("JSON is nested too deeply") from None

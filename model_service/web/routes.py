@@ -18,12 +18,13 @@ from msgspec import Struct
 from werkzeug.http import parse_options_header
 
 from .. import scoring
-from ..errors import EventError, ModelError, RideRejected
+from ..errors import MalformedJson, ModelError, RideRejected
+from ..models.served import Models
 from . import middleware, openapi, problems, quotes, wire
 from .metrics import Metrics
 from .middleware import Write
 from .problems import Problem
-from .quotes import Asked, Models, Quote
+from .quotes import Asked, Quote
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -110,7 +111,7 @@ def failure(exc: Exception, environ: WSGIEnvironment, write: Write) -> Reply:
     match exc:
         case Refused():
             return refusal(exc.problem)
-        case EventError():
+        case MalformedJson():
             return refusal(problems.problem("malformed", str(exc)))
         case RideRejected():
             return refusal(problems.of_ride("invalid-ride", exc))

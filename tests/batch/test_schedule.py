@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -52,3 +53,23 @@ def test_the_scheduler_may_say_its_time_in_another_zone() -> None:
     moment = datetime(2026, 3, 1, 1, 20, tzinfo=timezone(timedelta(hours=2)))
 
     assert schedule.before(moment, "day").path == "2026/02/27"
+
+
+def test_a_run_on_a_schedule_counts_rides_and_says_why_some_are_rejected() -> None:
+    line = json.loads(
+        schedule.log_line(
+            done_at=datetime(2026, 11, 25, tzinfo=UTC),
+            scored=7,
+            rejected={"a": 1, "b": 2},
+            seconds=1.5,
+            delay_seconds=1210.0,
+        )
+    )
+
+    [directive] = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Dimensions"] == [["door", "service"]]
+    assert (line["door"], line["service"]) == ("batch", "ride-predictions")
+    counts = ("batch_runs", "batch_rows", "batch_scored", "batch_rejected")
+    assert [line[name] for name in counts] == [[1], [10], [7], [3]]
+    assert (line["batch_seconds"], line["batch_delay_seconds"]) == ([1.5], [1210.0])
+    assert line["reasons"] == {"a": 1, "b": 2}

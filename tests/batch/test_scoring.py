@@ -24,8 +24,8 @@ from model_service.datasets.formats.json_lines import Kind
 from model_service.errors import ModelError, RideRejected
 from model_service.features import RideColumns
 from model_service.models import loader
+from model_service.models.served import Models, Served
 from model_service.scoring import Answers, Target
-from model_service.web.quotes import Models, Served
 from training.data.dataset import UNITS
 from training.pipeline import Result
 
@@ -134,7 +134,8 @@ def test_the_outcome_of_every_ride_is_that_of_scoring(
     scored, rejected = both(columnar.score(given_models, found))
 
     served = given_models.duration
-    expected = scoring.score(served.model, served.target, columnar.columns(found))
+    scores = scoring.score(served.model, served.target, columnar.columns(found))
+    expected = scores.outcomes()
     refused = {n: str(o) for n, o in enumerate(expected, 1) if isinstance(o, RideRejected)}
     values = {n: o.value for n, o in enumerate(expected, 1) if isinstance(o, scoring.Answer)}
     assert dict(zip(*(scored[n].to_pylist() for n in ("row", "ride_duration")), strict=True)) == (

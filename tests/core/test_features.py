@@ -104,7 +104,7 @@ def test_a_ride_without_a_time_has_no_hour() -> None:
 
     assert np.isnan(rides.hour).all()
     assert np.isnan(rides.weekday).all()
-    assert np.isnan(rides.minute).all()
+    assert np.isnan(rides.minute_of_day).all()
 
 
 def test_a_quarter_to_nine_is_still_eight() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import gzip
 import json
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from model_service import rides
-from model_service.errors import RideRejected
-from model_service.rides import NEW_YORK, Prediction, Source, decode, encode, event_of, new_york
+from model_service.errors import MalformedJson, RideRejected
+from model_service.rides import decode
 
 from ..support.factories import payload, ride_event
 
@@ -133,108 +133,34 @@ def test_the_arrival_stands_for_a_pickup_time_that_is_absent() -> None:
     assert decode(payload()).ride.pickup_datetime is UNSET
 
 
-@pytest.mark.parametrize(
-    ("moment", "hour", "weekday"),
-    [
-        ("2021-03-01T08:15:00", 8, 0),
-        ("2021-03-01T08:15:00Z", 3, 0),
-        ("2021-03-01T01:15:00+00:00", 20, 6),
-        ("2021-03-14T02:30:00", 3, 6),  # a time that New York skipped
-        ("2021-11-07T01:30:00", 1, 6),  # a time that New York had twice
-    ],
-)
-def test_hours_are_new_yorks(moment: str, hour: int, weekday: int) -> None:
-    local = new_york(datetime.fromisoformat(moment))
-
-    assert (local.hour, local.weekday()) == (hour, weekday)
+def read_all(data: bytes) -> list[rides.RideResult]:
+    return list(rides.read(b64encode(data).decode(), "shard:1", datetime(2022, 6, 2, tzinfo=UTC)))
 
 
-def test_an_hour_that_occurs_twice_means_the_first() -> None:
-    summer_time = timedelta(hours=-4)
+def test_a_record_is_read_to_its_ride_event() -> None:
+    [result] = read_all(gzip.compress(payload(7)))
 
-    assert new_york(datetime(2021, 11, 7, 1, 30)).utcoffset() == summer_time
-
-
-@given(st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)))
-def test_new_yorks_time_is_new_yorks_time_again(moment: datetime) -> None:
-    local = new_york(moment)
-
-    assert local.tzinfo is NEW_YORK
-    assert new_york(local) == local
+    assert result.event_id == "shard:1"
+    assert isinstance(result.event, rides.RideEvent)
+    assert result.event.ride_id == 7
+    assert result.event.ride.pickup_datetime == datetime(2022, 6, 2, tzinfo=UTC)
 
 
-def test_a_prediction_event_has_the_fixed_form() -> None:
-    prediction = Prediction(
-        model="ride_duration_prediction_model",
-        version="Test123",
-        field="ride_duration",
-        value=21.3,
-        interval=(17.0, 26.9),
-        ride_id=256,
-        source=Source("shardId-000000000000:1", datetime(2022, 6, 2, 8, 5, 14, 132999, UTC)),
-    )
+def test_a_record_that_cannot_be_read_gives_one_rejection() -> None:
+    [result] = rides.read("no base64!", "shard:1", None)
 
-    assert encode(event_of(prediction)) == (
-        b'{"model":"ride_duration_prediction_model","version":"Test123",'
-        b'"prediction":{"ride_duration":21.3,"ride_id":256,"interval":[17.0,26.9]},'
-        b'"source":{"event_id":"shardId-000000000000:1","arrived_at":"2022-06-02T08:05:14.132Z"}}'
-    )
+    assert (result.event_id, result.raw) == ("shard:1", None)
+    assert str(result.event) == "data is not base64"
 
 
-def test_a_producer_is_told_what_the_service_would_say(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "rides.jsonl"
-    file.write_bytes(b"\n".join([payload(1), b"", payload(2, PULocationID=0), payload(3)]))
-
-    assert rides.main(["check", str(file)]) == 1
-
-    assert capsys.readouterr().out == (
-        "line 3: rejected: Expected `int` >= 1 - at `$.ride.PULocationID`\n2 good, 1 rejected\n"
-    )
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b'{"ride": ' * 100_000])
+def test_bytes_that_are_not_json_are_told_from_a_broken_rule(data: bytes) -> None:
+    with pytest.raises(MalformedJson):
+        decode(data)
 
 
-def test_one_event_over_several_lines_is_one_even_when_it_is_broken(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "ride.json"
-    file.write_text(json.dumps(ride_event(trip_distance=float("nan")), indent=2))
+def test_a_bare_ride_may_have_an_id() -> None:
+    ride = b'{"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66%s}'
 
-    assert rides.main(["check", str(file)]) == 1
-    assert capsys.readouterr().out.endswith("0 good, 1 rejected\n")
-
-
-def test_a_file_may_be_one_event_over_several_lines(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "ride.json"
-    file.write_text(json.dumps(ride_event(), indent=2))
-
-    assert rides.main(["check", str(file)]) == 0
-    assert capsys.readouterr().out == "1 good, 0 rejected\n"
-
-
-@pytest.mark.parametrize("arguments", [[], ["check"], ["check", "no such file"], ["lint", "x"]])
-def test_a_wrong_call_gets_a_sentence(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert rides.main(arguments) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_a_file_without_events_is_not_called_good(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "empty").touch()
-
-    assert rides.main(["check", str(tmp_path / "empty")]) == 1
-    assert capsys.readouterr().err.startswith("there is no event in ")
-
-
-def test_a_gzipped_event_is_unzipped_as_on_the_stream(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "ride.json.gz").write_bytes(gzip.compress(payload()))
-
-    assert rides.main(["check", str(tmp_path / "ride.json.gz")]) == 0
-    assert capsys.readouterr().out == "1 good, 0 rejected\n"
+    assert rides.decode_bare(ride % b"").ride_id is UNSET
+    assert rides.decode_bare(ride % b', "ride_id": "a"').ride_id == "a"

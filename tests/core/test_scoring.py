@@ -3,16 +3,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 from math import inf, nan
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_service import scoring
 from model_service.errors import ModelError, RideRejected
 from model_service.features import RideColumns, columns
 from model_service.rides import Ride
-from model_service.scoring import WARM_UP, Answer, Answers, Target, score, warm_up
+from model_service.scoring import WARM_UP, Answer, Answers, ScoreOutcome, Target, warm_up
 
 from ..support.factories import FakeModel
 
@@ -25,6 +27,12 @@ def rides(*distances: float) -> RideColumns:
 
 def cannot(*distances: float) -> Callable[[RideColumns], object]:
     return lambda rides: np.isin(rides.distance, distances)
+
+
+def score(
+    model: FakeModel, target: Target, rides: RideColumns, **options: Any
+) -> Sequence[ScoreOutcome]:
+    return scoring.score(model, target, rides, **options).outcomes()
 
 
 def kinds(outcomes: Sequence[object]) -> list[type]:
@@ -167,3 +175,32 @@ def test_a_broken_model_is_found_out_before_the_search() -> None:
 def test_a_model_is_not_warm_without_one_number(values: list[float]) -> None:
     with pytest.raises(ModelError, match="warm-up"):
         warm_up(FakeModel(lambda rides: Answers(np.array(values))))
+
+
+def test_scores_are_arrays_with_a_reason_where_a_ride_is_not_scored() -> None:
+    model = FakeModel(
+        lambda rides: Answers(rides.distance, np.stack([rides.distance - 1, rides.distance], 1)),
+        cannot=cannot(7),
+    )
+
+    scores = scoring.score(model, Target(maximum=100.0), rides(1, 7, 900, 3))
+
+    assert scores.scored.tolist() == [True, False, False, True]
+    assert scores.values[scores.scored].tolist() == [1.0, 3.0]
+    assert scores.intervals is not None
+    assert scores.intervals[scores.scored].tolist() == [[0.0, 1.0], [2.0, 3.0]]
+    assert scores.reasons.tolist() == [
+        None,
+        "the model cannot score this ride: KeyError",
+        "the model answered outside its range",
+        None,
+    ]
+
+
+def test_a_model_that_miscounts_intervals_is_at_fault() -> None:
+    model = FakeModel(lambda rides: Answers(rides.distance, np.array([[0.0, 9.0]])))
+
+    assert [str(one) for one in score(model, TARGET, rides(1, 2))] == [
+        str(Answer(1.0, (0.0, 9.0))),
+        str(Answer(2.0, (0.0, 9.0))),
+    ]

@@ -5,7 +5,6 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -13,25 +12,23 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from botocore.stub import Stubber
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model_service.kinesis import publisher
-from model_service.kinesis.publisher import MAX_RECORDS, KinesisPublisher, Publish
-from model_service.rides import Prediction, Source
+from model_service.kinesis.publisher import MAX_RECORDS, Entry, KinesisPublisher, Publish
 
 from ..support.factories import MemoryPublisher
 
 THROTTLED = "ProvisionedThroughputExceededException"
 
 
-def prediction(ride_id: int | str) -> Prediction:
-    source = Source(f"shardId-000000000000:{ride_id}", datetime(2022, 6, 2, tzinfo=UTC))
-    return Prediction("m", "v", "ride_duration", 10.0, None, ride_id, source)
+def entry(ride: int) -> Entry:
+    return Entry(str(ride), b'{"ride": %d}' % ride)
 
 
-def predictions(number: int) -> list[Prediction]:
-    return [prediction(n) for n in range(number)]
+def entries(number: int) -> list[Entry]:
+    return [entry(n) for n in range(number)]
 
 
 Refuse = Callable[[int, int], str | None]
@@ -56,7 +53,7 @@ class FakeStream:
             return {"Records": [self._put(json.loads(record["Data"])) for record in Records]}
 
     def _put(self, event: dict[str, Any]) -> dict[str, str]:
-        ride = event["prediction"]["ride_id"]
+        ride = event["ride"]
         nth = self.seen.get(ride, 0)
         self.seen[ride] = nth + 1
         code = self.refuse(ride, nth)
@@ -81,15 +78,15 @@ class Clock:
 
 
 def publish(
-    client: Any, batch: Sequence[Prediction], clock: Clock | None = None
-) -> publisher.Published:
+    client: Any, batch: Sequence[Entry], clock: Clock | None = None
+) -> publisher.PublishResult:
     clock = clock or Clock(60)
     send = KinesisPublisher(client, "out", sleep=clock.sleep, uniform=lambda low, high: high)
     return send(batch, clock.time_left)
 
 
 def in_memory(refuse: frozenset[int], number: int) -> Iterator[Publish]:
-    yield MemoryPublisher(refuse=frozenset(refuse))
+    yield MemoryPublisher(refuse=frozenset(map(str, refuse)))
 
 
 def kinesis(refuse: frozenset[int], number: int) -> Iterator[Publish]:
@@ -98,11 +95,11 @@ def kinesis(refuse: frozenset[int], number: int) -> Iterator[Publish]:
     )
     with Stubber(client) as stubber:
         for start in range(0, number, MAX_RECORDS):
-            entries = [
+            found = [
                 {"ErrorCode": "AccessDenied"} if n in refuse else {"SequenceNumber": "1"}
                 for n in range(start, min(start + MAX_RECORDS, number))
             ]
-            stubber.add_response("put_records", {"Records": entries})
+            stubber.add_response("put_records", {"Records": found})
         yield KinesisPublisher(client, "out", in_flight=1)
 
 
@@ -113,12 +110,12 @@ def test_the_fake_and_the_real_publisher_say_which_positions_are_not_there(
     make: Callable[[frozenset[int], int], Iterator[Publish]], number: int, refuse: frozenset[int]
 ) -> None:
     for send in make(refuse, number):
-        published = send(predictions(number), lambda: 60.0)
+        published = send(entries(number), lambda: 60.0)
 
         assert published.refused == {n for n in refuse if n < number}
 
 
-def test_a_record_carries_the_event_under_the_ride_s_key() -> None:
+def test_a_record_has_the_data_and_the_key_of_its_entry() -> None:
     sent: list[dict[str, Any]] = []
 
     class Recorder:
@@ -126,18 +123,20 @@ def test_a_record_carries_the_event_under_the_ride_s_key() -> None:
             sent.extend(Records)
             return {"Records": [{} for _ in Records]}
 
-    publish(Recorder(), [prediction(256), prediction("256")])
+    publish(Recorder(), [entry(256), Entry("Łódź", b"{}")])
 
-    assert [record["PartitionKey"] for record in sent] == ["256", "256"]
-    assert json.loads(sent[0]["Data"])["prediction"] == {"ride_duration": 10.0, "ride_id": 256}
+    assert sent == [
+        {"PartitionKey": "256", "Data": b'{"ride": 256}'},
+        {"PartitionKey": "Łódź", "Data": b"{}"},
+    ]
 
 
 def test_only_what_was_refused_is_sent_again() -> None:
     stream = FakeStream(lambda ride, nth: THROTTLED if ride % 7 == 0 and nth < 2 else None)
 
-    published = publish(stream, predictions(1000))
+    published = publish(stream, entries(1000))
 
-    assert published == publisher.Published(frozenset(), retries=2 * 143)
+    assert published == publisher.PublishResult(frozenset(), retries=2 * 143)
     assert sorted(stream.accepted) == list(range(1000))
     assert stream.calls == [500, 500, 143, 143]
 
@@ -146,7 +145,7 @@ def test_an_error_that_no_pause_mends_fails_its_entries_at_once() -> None:
     stream = FakeStream(lambda ride, nth: "InvalidArgumentException" if ride == 3 else None)
     clock = Clock(60)
 
-    assert publish(stream, predictions(5), clock) == publisher.Published(frozenset({3}), 0)
+    assert publish(stream, entries(5), clock) == publisher.PublishResult(frozenset({3}), 0)
     assert clock.pauses == []
 
 
@@ -154,7 +153,7 @@ def test_retries_end_at_the_deadline() -> None:
     stream = FakeStream(lambda ride, nth: THROTTLED if ride == 3 else None)
     clock = Clock(1.0)
 
-    published = publish(stream, predictions(5), clock)
+    published = publish(stream, entries(5), clock)
 
     assert published.refused == {3}
     assert clock.pauses == [0.05, 0.1, 0.2, 0.4]
@@ -164,7 +163,7 @@ def test_retries_end_at_the_deadline() -> None:
 def test_pauses_grow_to_a_bound_and_no_further() -> None:
     clock = Clock(12)
 
-    publish(FakeStream(lambda ride, nth: THROTTLED), predictions(1), clock)
+    publish(FakeStream(lambda ride, nth: THROTTLED), entries(1), clock)
 
     assert clock.pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 2.0]
 
@@ -172,7 +171,7 @@ def test_pauses_grow_to_a_bound_and_no_further() -> None:
 def test_without_time_nothing_is_sent() -> None:
     stream = FakeStream()
 
-    assert publish(stream, predictions(2), Clock(0)).refused == {0, 1}
+    assert publish(stream, entries(2), Clock(0)).refused == {0, 1}
     assert stream.calls == []
 
 
@@ -215,14 +214,14 @@ def refusal(code: str, status: int) -> ClientError:
 def test_a_call_that_failed_in_passing_is_made_again(error: Exception) -> None:
     stream = failing(error, times=2)
 
-    assert publish(stream, predictions(3)) == publisher.Published(frozenset(), retries=6)
+    assert publish(stream, entries(3)) == publisher.PublishResult(frozenset(), retries=6)
     assert stream.accepted == [0, 1, 2]
 
 
 def test_a_call_that_is_not_allowed_is_made_once() -> None:
     stream = failing(refusal("AccessDeniedException", 400), times=1)
 
-    assert publish(stream, predictions(3)).refused == {0, 1, 2}
+    assert publish(stream, entries(3)).refused == {0, 1, 2}
     assert stream.accepted == []
 
 
@@ -236,11 +235,11 @@ def test_a_call_without_an_answer_at_the_deadline_counts_as_refused() -> None:
 
     send = KinesisPublisher(Stuck(), "out")  # type: ignore[arg-type]
     left = iter([0.05, 0.05])
-    published = send(predictions(3), lambda: next(left, 0.0))
+    published = send(entries(3), lambda: next(left, 0.0))
 
     assert published.refused == {0, 1, 2}
     healthy = KinesisPublisher(FakeStream(), "out")  # type: ignore[arg-type]
-    assert healthy(predictions(3), lambda: 1.0).refused == set()
+    assert healthy(entries(3), lambda: 1.0).refused == set()
     release.set()
 
 
@@ -256,26 +255,28 @@ def test_calls_that_are_stuck_do_not_hold_up_the_next_batch() -> None:
 
     send = KinesisPublisher(Recovering(), "out")  # type: ignore[arg-type]
     left = iter([0.05, 0.05])
-    assert len(send(predictions(2000), lambda: next(left, 0.0)).refused) == 2000
+    assert len(send(entries(2000), lambda: next(left, 0.0)).refused) == 2000
 
-    assert send(predictions(3), lambda: 1.0).refused == set()
+    assert send(entries(3), lambda: 1.0).refused == set()
     release.set()
 
 
-@pytest.mark.parametrize("body", [{}, {"Records": []}, {"Records": [{}, {}]}])
+@pytest.mark.parametrize(
+    "body", [{}, {"Records": []}, {"Records": [{}, {}]}, {"Records": [{}] * 4}]
+)
 def test_an_answer_that_is_not_kinesis_s_counts_as_none(body: dict[str, Any]) -> None:
     class Proxy:
         def put_records(self, **_: Any) -> dict[str, Any]:
             return body
 
-    assert publish(Proxy(), predictions(3), Clock(0.1)).refused == {0, 1, 2}
+    assert publish(Proxy(), entries(3), Clock(0.1)).refused == {0, 1, 2}
 
 
 def test_without_credentials_nothing_is_tried_again() -> None:
     stream = failing(NoCredentialsError(), times=1)
     clock = Clock(60)
 
-    assert publish(stream, predictions(3), clock).refused == {0, 1, 2}
+    assert publish(stream, entries(3), clock).refused == {0, 1, 2}
     assert clock.pauses == []
 
 
@@ -298,22 +299,76 @@ def test_aws_s_own_limits_are_kept() -> None:
     assert (publisher.MAX_RECORDS, publisher.MAX_BYTES) == (500, 5 * 2**20)
 
 
-@pytest.mark.parametrize("code", sorted(publisher.PASSING))
+@pytest.mark.parametrize("code", sorted(publisher.RETRYABLE))
 def test_every_passing_error_is_tried_again(code: str) -> None:
     stream = FakeStream(lambda ride, nth: code if nth == 0 else None)
 
-    assert publish(stream, predictions(2)) == publisher.Published(frozenset(), retries=2)
+    assert publish(stream, entries(2)) == publisher.PublishResult(frozenset(), retries=2)
 
 
-@given(st.lists(st.integers(0, 3_000_000), max_size=20))
-def test_no_call_passes_what_kinesis_takes(sizes: list[int]) -> None:
-    entries = [publisher._Entry("k", bytes(size)) for size in sizes]
+@pytest.mark.parametrize(
+    "code",
+    [
+        "ProvisionedThroughputExceededException",
+        "KMSThrottlingException",
+        "ThrottlingException",
+        "InternalFailure",
+        "InternalFailureException",
+        "ServiceUnavailable",
+    ],
+)
+def test_every_error_that_a_pause_may_mend_is_retried(code: str) -> None:
+    assert code in publisher.RETRYABLE
 
-    chunks = list(publisher._chunks(entries, range(len(entries))))
 
-    assert [position for chunk in chunks for position in chunk] == list(range(len(entries)))
-    for chunk in chunks:
-        assert len(chunk) == 1 or sum(sizes[n] + 1 for n in chunk) <= publisher.MAX_BYTES
+@dataclass
+class SizeRecorder:
+    """A Kinesis client that accepts everything and remembers the size of each call, in bytes."""
+
+    calls: list[list[int]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def put_records(self, *, StreamName: str, Records: Sequence[Any]) -> dict[str, Any]:
+        sizes = [len(one["Data"]) + len(one["PartitionKey"].encode()) for one in Records]
+        with self.lock:
+            self.calls.append(sizes)
+        return {"Records": [{"SequenceNumber": "1"} for _ in Records]}
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 3_000_000), max_size=20), st.text(min_size=1, max_size=40))
+@example([publisher.MAX_BYTES - 2, 1, 1, publisher.MAX_BYTES // 2], "kk")
+@example([0] * 20, "Ł" * 40)
+def test_no_call_is_larger_than_kinesis_accepts(sizes: list[int], key: str) -> None:
+    client = SizeRecorder()
+
+    publish(client, [Entry(key, bytes(size)) for size in sizes])
+
+    assert sorted(size - len(key.encode()) for call in client.calls for size in call) == sorted(
+        sizes
+    )
+    for call in client.calls:
+        assert len(call) == 1 or sum(call) <= publisher.MAX_BYTES
+
+
+def test_the_size_of_a_call_counts_bytes_and_not_characters() -> None:
+    """Keys of two bytes a character fill a call with half as many characters."""
+    client = SizeRecorder()
+    half = publisher.MAX_BYTES // 2 - 100
+
+    publish(client, [Entry("Ł" * 200, bytes(half)), Entry("Ł" * 200, bytes(half))])
+
+    assert [len(call) for call in client.calls] == [1, 1]
+
+
+def test_entries_share_calls_as_far_as_they_fit() -> None:
+    """Also the second call starts empty: its size does not count the first call's entries."""
+    client = SizeRecorder()
+    third = publisher.MAX_BYTES // 3 - 10
+
+    publish(client, [Entry("k", bytes(third)) for _ in range(6)])
+
+    assert [len(call) for call in client.calls] == [3, 3]
 
 
 CODES = st.sampled_from([None, None, THROTTLED, "InternalFailure", "InvalidArgumentException"])
@@ -324,7 +379,7 @@ def test_what_is_not_refused_is_there_and_once(scripts: list[list[str | None]]) 
     """Each ride meets its own sequence of errors, then success."""
     stream = FakeStream(lambda ride, nth: scripts[ride][nth] if nth < len(scripts[ride]) else None)
 
-    published = publish(stream, predictions(len(scripts)), Clock(1.0))
+    published = publish(stream, entries(len(scripts)), Clock(1.0))
 
     everyone = set(range(len(scripts)))
     assert sorted(stream.accepted) == sorted(everyone - published.refused)

@@ -12,8 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service import payloads
-from model_service.kinesis import rejects
+from model_service.kinesis import records, rejects
 from model_service.kinesis.rejects import Keep, Rejection, S3Rejects
 
 from ..support.factories import SHARD, STREAM_ARN, MemoryRejects, kinesis_record
@@ -41,7 +40,7 @@ def plenty() -> float:
 def rejection(number: int = 1, shard: str = SHARD, user_record: str = "") -> Rejection:
     raw = kinesis_record(f"broken {number}", number)
     raw["eventID"] = raw["eventID"].replace(SHARD, shard)
-    [record] = payloads.read({"Records": [raw]})
+    [record] = records.read({"Records": [raw]})
     return Rejection(record, record.event_id + user_record, "data is not base64")
 
 
@@ -135,7 +134,7 @@ def test_records_of_two_streams_are_kept_apart() -> None:
     bucket = FakeBucket()
     other = kinesis_record("broken", 2)
     other["eventSourceARN"] = STREAM_ARN.replace("ride_events", "other_events")
-    [record] = payloads.read({"Records": [other]})
+    [record] = records.read({"Records": [other]})
 
     keeper(bucket)([rejection(1), Rejection(record, record.event_id, "no ride")], plenty)
 

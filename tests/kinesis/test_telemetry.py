@@ -2,22 +2,27 @@ from __future__ import annotations
 
 import json
 from copy import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service.kinesis import telemetry
-from model_service.rides import Source
+from model_service.kinesis.accounting import BatchReport
 from model_service.scoring import Target
 from model_service.stream import processor
-from model_service.stream.processor import Report
+from model_service.stream.predictions import Prediction
 
-from ..support.factories import FakeModel, MemoryPublisher, MemoryRejects, kinesis_event, payload
+from ..support.factories import (
+    FakeModel,
+    MemoryPublisher,
+    MemoryRejects,
+    batch_line,
+    kinesis_event,
+    payload,
+)
 
 
-def report(*payloads: bytes | str, refuse: frozenset[int | str] = frozenset()) -> Report:
+def report(*payloads: bytes | str, refuse: frozenset[str] = frozenset()) -> BatchReport[Prediction]:
     return processor.process(
         kinesis_event(*payloads),
         model=FakeModel(),
@@ -28,15 +33,15 @@ def report(*payloads: bytes | str, refuse: frozenset[int | str] = frozenset()) -
     )
 
 
-def logged(what: Report, cold_start: bool = False) -> dict[str, Any]:
-    line = telemetry.log_line(what, target=Target(), version="Test123", cold_start=cold_start)
+def logged(what: BatchReport[Prediction], cold_start: bool = False) -> dict[str, Any]:
+    line = batch_line(what, cold_start=cold_start)
     assert "\n" not in line
     found: dict[str, Any] = json.loads(line)
     return found
 
 
 def test_a_line_counts_every_fate() -> None:
-    line = logged(report(payload(1), b"{}", payload(3), refuse=frozenset({3})), cold_start=True)
+    line = logged(report(payload(1), b"{}", payload(3), refuse=frozenset({"3"})), cold_start=True)
 
     counts = ("received", "published", "rejected", "to_retry", "publish_retries", "cold_start")
     assert [line[name] for name in counts] == [[3], [1], [1], [1], [0], [1]]
@@ -75,12 +80,11 @@ def test_predictions_are_summed_up() -> None:
 
 def test_latency_is_from_arrival_to_published() -> None:
     what = report(payload(1))
-    [prediction] = what.published
-    source = Source("shardId-000000000000:1", what.published_at - timedelta(seconds=2))
 
-    line = logged(replace(what, published=(replace(prediction, source=source),)))
-
-    assert line["latency_ms"] == [2000.0]
+    [latency] = what.latencies_ms
+    arrived = what.published[0].source.arrived_at
+    assert latency == (what.published_at - arrived).total_seconds() * 1000
+    assert logged(replace(what, latencies_ms=(2000.0,)))["latency_ms"] == [2000.0]
 
 
 def test_times_are_told_apart() -> None:
@@ -95,17 +99,9 @@ def test_times_are_told_apart() -> None:
 
 
 def test_a_sample_of_latencies_has_the_shortest_and_the_longest() -> None:
-    what = report(*(payload(n) for n in range(300)))
-    waits = [(n * 7919) % 300 for n in range(300)]
-    published = tuple(
-        replace(
-            prediction,
-            source=Source("a record", what.published_at - timedelta(milliseconds=waited)),
-        )
-        for prediction, waited in zip(what.published, waits, strict=True)
-    )
+    latencies = tuple(float((n * 7919) % 300) for n in range(300))
 
-    sample = logged(replace(what, published=published))["latency_ms"]
+    sample = logged(replace(report(payload(1)), latencies_ms=latencies))["latency_ms"]
 
     assert len(sample) == 50
     assert (min(sample), max(sample)) == (0.0, 299.0)
@@ -133,11 +129,8 @@ def test_reasons_are_counted_without_what_makes_each_one_new() -> None:
 
 
 def test_no_value_of_a_customer_is_in_the_line() -> None:
-    line = telemetry.log_line(
-        report(payload("secret-ride"), payload(1, PULocationID="secret-zone"), b"secret-bytes"),
-        target=Target(),
-        version="Test123",
-        cold_start=False,
+    line = batch_line(
+        report(payload("secret-ride"), payload(1, PULocationID="secret-zone"), b"secret-bytes")
     )
 
     assert "secret" not in line
@@ -147,23 +140,3 @@ def test_reasons_that_differ_do_not_make_a_line_without_end() -> None:
     line = logged(report(*(b'{"ride": {"%s": ' % (b"x" * n) for n in range(200))))
 
     assert len(line["reasons"]) <= 20
-
-
-def test_a_run_on_a_schedule_counts_rides_and_says_why_some_are_rejected() -> None:
-    line = json.loads(
-        telemetry.run_line(
-            done_at=datetime(2026, 11, 25, tzinfo=UTC),
-            scored=7,
-            rejected={"a": 1, "b": 2},
-            seconds=1.5,
-            delay_seconds=1210.0,
-        )
-    )
-
-    [directive] = line["_aws"]["CloudWatchMetrics"]
-    assert directive["Dimensions"] == [["door", "service"]]
-    assert (line["door"], line["service"]) == ("batch", "ride-predictions")
-    counts = ("batch_runs", "batch_rows", "batch_scored", "batch_rejected")
-    assert [line[name] for name in counts] == [[1], [10], [7], [3]]
-    assert (line["batch_seconds"], line["batch_delay_seconds"]) == ([1.5], [1210.0])
-    assert line["reasons"] == {"a": 1, "b": 2}

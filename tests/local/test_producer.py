@@ -13,8 +13,9 @@ from local import producer
 from local.aws.event_source import event
 from local.aws.kinesis_reader import Record
 from local.producer import BROKEN, Message, chunks, messages, ride_event, send
-from model_service import payloads, rides
+from model_service import rides
 from model_service.errors import RideRejected
+from model_service.kinesis import records
 from model_service.rides import RideEvent
 
 ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/ride_events"
@@ -23,9 +24,10 @@ ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/ride_events"
 def read(data: bytes) -> RideEvent:
     """*data* as the service reads it from a record."""
     batch = event([Record("1", "key", data, datetime.now(UTC))], "shardId-000000000000", ARN)
-    [record] = payloads.read(batch)
-    [payload] = payloads.payloads(record)
-    return rides.decode(payloads.plain(payload.data, payloads.Budget()))
+    [record] = records.read(batch)
+    [result] = rides.read(record.data, record.event_id, None)
+    assert isinstance(result.event, RideEvent)
+    return result.event
 
 
 def events(count: int) -> list[dict[str, object]]:

@@ -368,12 +368,12 @@ def test_a_broken_model_is_refused(
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("value = Sqrt (minus)", "the model's answer to the warm-up ride is no number"),
+        ("value = Sqrt (minus)", "the model's answer to the warm-up ride is not a number"),
         (
             "value = ReduceSum <keepdims = 0> (minus)",
-            "the model's answer to the warm-up ride is no number",
+            "the model's answer to the warm-up ride is not a number",
         ),
-        ("value = Concat <axis = 1> (minus, minus)", "answer to the warm-up ride is no number"),
+        ("value = Concat <axis = 1> (minus, minus)", "answer to the warm-up ride is not a number"),
         (
             "shape = Constant <value_ints = [7]> () value = Reshape (minus, shape)",
             "the model cannot score the warm-up ride: ",
@@ -415,7 +415,7 @@ def test_a_python_model_that_gives_no_number_for_the_warm_up_ride_is_refused(
 ) -> None:
     path = models.save_python(tmp_path / "model", lambda rides: answer)
 
-    with pytest.raises(ModelError, match="the model's answer to the warm-up ride is no number"):
+    with pytest.raises(ModelError, match="the model's answer to the warm-up ride is not a number"):
         loader.load(str(path), allow_pickled=True)
 
 

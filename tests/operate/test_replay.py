@@ -20,10 +20,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from local.aws.server import embedded
-from model_service import payloads
-from model_service.kinesis import rejects, telemetry
+from model_service.kinesis import records, rejects
+from model_service.kinesis.records import Record
 from model_service.kinesis.rejects import Rejection, S3Rejects
-from model_service.payloads import Record
 from model_service.scoring import Target
 from model_service.stream import processor
 from operate import invoke, redelivery, replay
@@ -38,6 +37,7 @@ from ..support.factories import (
     SHARD,
     FakeModel,
     MemoryPublisher,
+    batch_line,
     kinesis_event,
     kinesis_record,
     payload,
@@ -55,7 +55,7 @@ def raws(count: int, shard: str = SHARD, first: int = 1) -> list[dict[str, Any]]
 
 
 def rejections(raw: Sequence[dict[str, Any]], reason: str = REASON) -> list[Rejection]:
-    read = payloads.read({"Records": list(raw)})
+    read = records.read({"Records": list(raw)})
     return [Rejection(record, record.event_id, reason) for record in read]
 
 
@@ -475,7 +475,7 @@ def test_the_sdk_tries_a_throttled_invocation_again(monkeypatch: pytest.MonkeyPa
         Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{server.server_port}")
         target = invoke.connect("ride-duration")
-        found = target(payloads.read({"Records": raws(2)}))
+        found = target(records.read({"Records": raws(2)}))
         server.shutdown()
 
     assert found == Answer(2, "", None)
@@ -493,7 +493,7 @@ def test_batches_hold_every_record_once_in_order_within_their_bounds(
     sizes: list[int], most: int
 ) -> None:
     raw = [kinesis_record("A" * size, n) for n, size in enumerate(sizes)]
-    waiting = payloads.read({"Records": raw})
+    waiting = records.read({"Records": raw})
     batches: list[list[Record]] = []
 
     rest = waiting
@@ -618,7 +618,7 @@ def test_what_the_functions_own_line_says_of_rejections_is_read() -> None:
         keep=rejects.discard,
         time_left=lambda: 60.0,
     )
-    line = telemetry.log_line(report, target=Target(), version="1", cold_start=True)
+    line = batch_line(report, cold_start=True)
 
     assert invoke.rejected(line.encode()) == 2
     assert invoke.rejected(f"START\n{line}\nEND\n".encode()[60:]) == 2

@@ -16,16 +16,16 @@ CORE = "core"
 
 IMPORTS: dict[str, set[str]] = {
     CORE: set(),
-    "models": {CORE, "web"},
-    "kinesis": {CORE, "stream"},
-    "datasets": {CORE, "batch", "web"},
+    "models": {CORE},
+    "kinesis": {CORE},
+    "datasets": {CORE, "batch", "models"},
     "stream": {CORE, "kinesis"},
-    "web": {CORE},
-    "batch": {CORE, "datasets", "models", "web"},
+    "web": {CORE, "models"},
+    "batch": {CORE, "datasets", "models"},
 }
 """Folder of ``model_service`` → all the other folders of it that its modules import."""
 
-FREE_OF_IO = {"errors", "settings", "rides", "features", "scoring", "payloads"}
+FREE_OF_IO = {"errors", "settings", "rides", "features", "scoring", "payloads", "local_time"}
 SLOW_TO_IMPORT = {"boto3", "mlflow", "onnxruntime", "pandas", "sklearn", "skops"}
 
 

@@ -15,10 +15,10 @@ from benchmarks import handler, image, memory, quote, results, rivals, web
 from benchmarks.tutorial import features
 from model_service.features import columns
 from model_service.models import loader as model
+from model_service.models.served import Models, Served
 from model_service.rides import Ride
 from model_service.scoring import Target
 from model_service.web import quotes
-from model_service.web.quotes import Models, Served
 from training.model import champion
 from training.pipeline import Result
 

@@ -15,15 +15,22 @@ from typing import Any
 
 import pytest
 
-from model_service.kinesis import telemetry
+from model_service import emf, stream
+from model_service.batch import schedule
 from model_service.scoring import Target
 from model_service.settings import Settings
-from model_service.stream import processor as stream
 from operate.deployed_stack import OUTPUTS, SCORER
 
 from .. import mutate_template
 from ..support import stacks
-from ..support.factories import FakeModel, MemoryPublisher, MemoryRejects, kinesis_event, payload
+from ..support.factories import (
+    FakeModel,
+    MemoryPublisher,
+    MemoryRejects,
+    batch_line,
+    kinesis_event,
+    payload,
+)
 from ..support.stacks import ROOT, SAM_PYTHON, Stack
 
 pytestmark = pytest.mark.skipif(
@@ -164,7 +171,7 @@ def stack() -> Stack:
 def run_line() -> dict[str, Any]:
     """What a run on a schedule logs."""
     found: dict[str, Any] = json.loads(
-        telemetry.run_line(
+        schedule.log_line(
             done_at=datetime.now(UTC), scored=1, rejected={"a": 1}, seconds=1.0, delay_seconds=2.0
         )
     )
@@ -182,8 +189,7 @@ def line() -> dict[str, Any]:
         keep=MemoryRejects(),
         time_left=lambda: 60.0,
     )
-    logged = telemetry.log_line(report, target=Target(), version="Test123", cold_start=False)
-    found: dict[str, Any] = json.loads(logged)
+    found: dict[str, Any] = json.loads(batch_line(report))
     return found
 
 
@@ -423,7 +429,7 @@ def test_alarms_and_dashboards_name_metrics_that_exist_by_their_dimensions(stack
     [of_runs] = run_line()["_aws"]["CloudWatchMetrics"]
     emitted_by_runs = {metric["Name"] for metric in of_runs["Metrics"]}
     assert [{*names} for names in of_runs["Dimensions"]] == [{"door", "service"}]
-    assert line()["service"] == telemetry.SERVICE
+    assert line()["service"] == emf.SERVICE
 
     for where, model, namespace, metric, dimensions in watched(stack):
         if namespace == of_runs["Namespace"] and where.startswith("Batch"):
@@ -431,7 +437,7 @@ def test_alarms_and_dashboards_name_metrics_that_exist_by_their_dimensions(stack
             assert dimensions == {"service": run_line()["service"], "door": run_line()["door"]}
         elif namespace == directive["Namespace"]:
             assert metric in emitted, where
-            assert dimensions == {"service": telemetry.SERVICE, "model": NAMES[model]}, where
+            assert dimensions == {"service": emf.SERVICE, "model": NAMES[model]}, where
         else:
             [(name, value)] = dimensions.items()
             assert name == DIMENSIONS_OF_AWS[namespace, metric], where

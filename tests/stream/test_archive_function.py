@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from archive_function import lambda_handler
-from model_service import payloads
+from model_service.kinesis import records
 
 from ..support.factories import SHARD, kinesis_event, payload
 
@@ -55,7 +55,7 @@ def test_a_line_has_the_record_and_its_identity() -> None:
 
 
 def test_the_identity_is_that_which_the_stream_scorer_gives() -> None:
-    [seen] = payloads.read(kinesis_event(payload(256)))
+    [seen] = records.read(kinesis_event(payload(256)))
 
     [line] = archived(record(payload(256), sequence_number=seen.sequence_number))
 

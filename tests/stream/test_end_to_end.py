@@ -166,12 +166,12 @@ def test_after_an_outage_of_the_output_nothing_is_lost(
     wired = sys.modules["lambda_function"]
     working, tries = wired.publish, iter(range(10))
 
-    def publish(predictions: Any, time_left: Any) -> Any:
-        from model_service.kinesis.publisher import Published
+    def publish(entries: Any, time_left: Any) -> Any:
+        from model_service.kinesis.publisher import PublishResult
 
         if next(tries) < 3:
-            return Published(frozenset(range(len(predictions))))
-        return working(predictions, time_left)
+            return PublishResult(frozenset(range(len(entries))))
+        return working(entries, time_left)
 
     monkeypatch.setattr(wired, "publish", publish)
     deliver(streams, handler)

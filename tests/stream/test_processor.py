@@ -11,15 +11,16 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service import payloads as records
 from model_service.errors import EventError, ModelError
 from model_service.features import RideColumns
-from model_service.kinesis.publisher import Publish, Published
+from model_service.kinesis import records
+from model_service.kinesis.accounting import BatchReport
+from model_service.kinesis.publisher import Entry, Publish, PublishResult
 from model_service.kinesis.rejects import Keep, Rejection
-from model_service.rides import Prediction, encode, event_of
+from model_service.payloads import payloads
 from model_service.scoring import Answers, Target, TimeLeft
 from model_service.stream import processor
-from model_service.stream.processor import Report
+from model_service.stream.predictions import Prediction, event_of
 
 from ..support.factories import (
     FakeModel,
@@ -42,7 +43,7 @@ def process(
     publish: Publish | None = None,
     keep: Keep | None = None,
     seconds: float = 60.0,
-) -> Report:
+) -> BatchReport[Prediction]:
     return processor.process(
         event,
         model=model or FakeModel(cannot=lambda rides: rides.distance == HOPELESS),
@@ -53,8 +54,10 @@ def process(
     )
 
 
-def failures(report: Report) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = report.response(with_predictions=False)["batchItemFailures"]
+def failures(report: BatchReport[Prediction]) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = processor.response(report, with_predictions=False)[
+        "batchItemFailures"
+    ]
     return found
 
 
@@ -70,7 +73,7 @@ def test_a_good_batch_is_published_and_nothing_is_retried() -> None:
 
     report = process(kinesis_event(payload(1), payload(2)), publish=output)
 
-    assert [prediction.ride_id for prediction in output.sent] == [1, 2]
+    assert output.keys == ["1", "2"]
     assert failures(report) == []
 
 
@@ -97,7 +100,7 @@ def test_a_bad_ride_does_not_stop_its_neighbours(bad: bytes | str) -> None:
 
     report = process(event, publish=output, keep=rejects)
 
-    assert [prediction.ride_id for prediction in output.sent] == [1, 3]
+    assert output.keys == ["1", "3"]
     assert [rejection.record.raw for rejection in rejects.kept] == [event["Records"][1]]
     assert failures(report) == []
 
@@ -105,7 +108,7 @@ def test_a_bad_ride_does_not_stop_its_neighbours(bad: bytes | str) -> None:
 def test_delivery_goes_on_at_the_first_ride_that_is_not_published() -> None:
     event = kinesis_event(*map(payload, range(5)))
 
-    report = process(event, publish=MemoryPublisher(refuse=frozenset({2, 4})))
+    report = process(event, publish=MemoryPublisher(refuse=frozenset({"2", "4"})))
 
     assert failures(report) == [{"itemIdentifier": sequence_number(event, 2)}]
     assert [prediction.ride_id for prediction in report.published] == [0, 1, 3]
@@ -115,7 +118,7 @@ def test_only_what_lies_before_the_checkpoint_is_kept() -> None:
     event = kinesis_event(BAD, payload(2), BAD, payload(4))
     rejects = MemoryRejects()
 
-    report = process(event, publish=MemoryPublisher(refuse=frozenset({2})), keep=rejects)
+    report = process(event, publish=MemoryPublisher(refuse=frozenset({"2"})), keep=rejects)
 
     assert [rejection.record.raw for rejection in rejects.kept] == [event["Records"][0]]
     assert report.to_retry == tuple(event["Records"][n]["eventID"] for n in (1, 2))
@@ -136,7 +139,7 @@ def test_a_user_record_that_is_not_published_fails_the_record_it_came_in() -> No
     event = kinesis_event(payload(0), aggregate(payload(1), BAD, payload(2)), payload(3))
     rejects = MemoryRejects()
 
-    report = process(event, publish=MemoryPublisher(refuse=frozenset({2})), keep=rejects)
+    report = process(event, publish=MemoryPublisher(refuse=frozenset({"2"})), keep=rejects)
 
     assert failures(report) == [{"itemIdentifier": sequence_number(event, 1)}]
     assert rejects.kept == []
@@ -188,9 +191,9 @@ def test_rides_that_the_time_did_not_reach_are_to_retry() -> None:
 def test_publishing_leaves_time_to_answer_and_to_keep(payloads: list[bytes], left: float) -> None:
     found: list[float] = []
 
-    def publish(predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
+    def publish(entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
         found.append(time_left())
-        return Published()
+        return PublishResult()
 
     process(kinesis_event(*payloads), publish=publish)
 
@@ -200,9 +203,9 @@ def test_publishing_leaves_time_to_answer_and_to_keep(payloads: list[bytes], lef
 def test_even_a_short_timeout_leaves_most_of_it_to_publish() -> None:
     found: list[float] = []
 
-    def publish(predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
+    def publish(entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
         found.append(time_left())
-        return Published()
+        return PublishResult()
 
     process(kinesis_event(payload(1), BAD), publish=publish, seconds=3.0)
 
@@ -212,8 +215,8 @@ def test_even_a_short_timeout_leaves_most_of_it_to_publish() -> None:
 def test_the_response_has_the_predictions_where_they_are_asked_for() -> None:
     report = process(kinesis_event(payload(1)))
 
-    assert "predictions" not in report.response(with_predictions=False)
-    [prediction] = report.response(with_predictions=True)["predictions"]
+    assert "predictions" not in processor.response(report, with_predictions=False)
+    [prediction] = processor.response(report, with_predictions=True)["predictions"]
     assert prediction["prediction"]["ride_id"] == 1
 
 
@@ -222,7 +225,7 @@ def test_a_response_that_lambda_would_refuse_leaves_the_predictions_out() -> Non
     report = process(kinesis_event(*(payload(wide) for _ in range(3000))))
 
     assert len(report.published) == 3000
-    assert report.response(with_predictions=True) == {"batchItemFailures": []}
+    assert processor.response(report, with_predictions=True) == {"batchItemFailures": []}
 
 
 def test_the_arrival_on_the_stream_stands_for_a_pickup_time_that_is_absent() -> None:
@@ -253,7 +256,7 @@ class Clock:
 def test_a_search_for_rides_at_fault_lets_the_others_out_in_time(seconds: float) -> None:
     """Every second ride makes a slow model raise: more than an invocation can find out."""
     clock = Clock(seconds)
-    published: list[Prediction] = []
+    published: list[Entry] = []
 
     def ask(rides: RideColumns) -> Answers:
         return Answers(rides.distance)
@@ -262,10 +265,10 @@ def test_a_search_for_rides_at_fault_lets_the_others_out_in_time(seconds: float)
         clock.work(0.05)
         return rides.distance == HOPELESS
 
-    def publish(predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
+    def publish(entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
         assert time_left() > 0
-        published.extend(predictions)
-        return Published()
+        published.extend(entries)
+        return PublishResult()
 
     distances = [HOPELESS if n % 2 else 1.0 for n in range(10_000)]
     report = processor.process(
@@ -352,15 +355,15 @@ class World:
         self.sent: dict[str, set[bytes]] = {}
         self.kept: dict[str, tuple[str, str]] = {}
 
-    def publish(self, predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
+    def publish(self, entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
         refused = frozenset(
-            n for n, p in enumerate(predictions) if self.failing > 0 and str(p.ride_id)[0] in "Rr"
+            n for n, entry in enumerate(entries) if self.failing > 0 and entry.key[0] in "Rr"
         )
-        for n, prediction in enumerate(predictions):
+        for n, entry in enumerate(entries):
             if n not in refused:
-                data = encode(event_of(prediction))
-                self.sent.setdefault(prediction.source.event_id, set()).add(data)
-        return Published(refused)
+                event_id = json.loads(entry.data)["source"]["event_id"]
+                self.sent.setdefault(event_id, set()).add(entry.data)
+        return PublishResult(refused)
 
     def keep(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
         if self.failing > 1:
@@ -370,9 +373,9 @@ class World:
         return frozenset()
 
 
-def deliver(batch: list[dict[str, Any]], world: World) -> list[Report]:
+def deliver(batch: list[dict[str, Any]], world: World) -> list[BatchReport[Prediction]]:
     """As Lambda does it: from the checkpoint on, again and again."""
-    reports: list[Report] = []
+    reports: list[BatchReport[Prediction]] = []
     while batch:
         reports.append(process({"Records": batch}, publish=world.publish, keep=world.keep))
         world.failing -= 1
@@ -384,7 +387,9 @@ def deliver(batch: list[dict[str, Any]], world: World) -> list[Report]:
 
 def identities(event: dict[str, Any]) -> list[str]:
     return [
-        payload.event_id for record in records.read(event) for payload in records.payloads(record)
+        payload.event_id
+        for record in records.read(event)
+        for payload in payloads(record.data, record.event_id)
     ]
 
 
@@ -451,4 +456,4 @@ def test_a_response_is_plain_json_whatever_numbers_the_model_gives() -> None:
 
     report = process(kinesis_event(payload(1, trip_distance=2.5)), model=FakeModel(narrow))
 
-    assert '"interval": [2.5, 3.5]' in json.dumps(report.response(with_predictions=True))
+    assert '"interval": [2.5, 3.5]' in json.dumps(processor.response(report, with_predictions=True))

@@ -21,8 +21,10 @@ import pytest
 
 from local.aws.server import Embedded, embedded
 from model_service.kinesis import publisher, rejects
+from model_service.kinesis.accounting import BatchReport
 from model_service.scoring import Target
 from model_service.stream import processor
+from model_service.stream.predictions import Prediction
 
 from ..support.factories import FakeModel, kinesis_event, payload
 from ..support.stacks import ROOT
@@ -105,7 +107,7 @@ def test_connections_from_before_the_snapshot_are_made_anew(relay: Relay) -> Non
     publish = publisher.connect("ride_predictions")
     keep = rejects.connect("s3://rides/rejects", model_name="m")
 
-    def batch(number: int) -> processor.Report:
+    def batch(number: int) -> BatchReport[Prediction]:
         return processor.process(
             kinesis_event(payload(number), b"{}"),
             model=FakeModel(),

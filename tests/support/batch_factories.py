@@ -18,8 +18,8 @@ from model_service.datasets.formats import rows as tables
 from model_service.datasets.manifest import Outcome
 from model_service.datasets.schema import Parsed
 from model_service.features import RideColumns
+from model_service.models.served import Models, Served
 from model_service.scoring import Answers, Target
-from model_service.web.quotes import Models, Served
 
 from .factories import FakeModel, by_distance
 

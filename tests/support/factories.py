@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from model_service.features import RideColumns
-from model_service.kinesis.publisher import Published
+from model_service.kinesis import telemetry
+from model_service.kinesis.accounting import BatchReport
+from model_service.kinesis.publisher import Entry, PublishResult
 from model_service.kinesis.rejects import Rejection
-from model_service.rides import Prediction
-from model_service.scoring import Answers, TimeLeft
+from model_service.scoring import Answers, Target, TimeLeft
+from model_service.stream.predictions import Prediction
 
 STREAM_ARN = "arn:aws:kinesis:eu-west-1:000000000000:stream/ride_events"
 SHARD = "shardId-000000000000"
@@ -87,15 +89,30 @@ class FakeModel:
 
 @dataclass
 class MemoryPublisher:
-    """A `Publish` that refuses the rides of some ids."""
+    """A `Publish` that refuses the entries of some partition keys."""
 
-    refuse: frozenset[int | str] = frozenset()
-    sent: list[Prediction] = field(default_factory=list)
+    refuse: frozenset[str] = frozenset()
+    sent: list[Entry] = field(default_factory=list)
 
-    def __call__(self, predictions: Sequence[Prediction], time_left: TimeLeft) -> Published:
-        refused = frozenset(n for n, p in enumerate(predictions) if p.ride_id in self.refuse)
-        self.sent += [p for n, p in enumerate(predictions) if n not in refused]
-        return Published(refused)
+    @property
+    def keys(self) -> list[str]:
+        return [entry.key for entry in self.sent]
+
+    def __call__(self, entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
+        refused = frozenset(n for n, entry in enumerate(entries) if entry.key in self.refuse)
+        self.sent += [entry for n, entry in enumerate(entries) if n not in refused]
+        return PublishResult(refused)
+
+
+def batch_line(report: BatchReport[Prediction], *, cold_start: bool = False) -> str:
+    """The metric line of a batch that `FakeModel` scored."""
+    return telemetry.log_line(
+        report,
+        model_name=Target().model_name,
+        version=FakeModel.version,
+        predictions=[prediction.value for prediction in report.published],
+        cold_start=cold_start,
+    )
 
 
 @dataclass

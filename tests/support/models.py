@@ -61,9 +61,8 @@ def rides(number: int = 200) -> RideColumns:
         pickup=random.integers(1, 12, number),
         dropoff=random.integers(1, 12, number),
         distance=random.uniform(0, 20, number),
-        hour=random.integers(0, 24, number).astype(np.float64),
-        weekday=random.integers(0, 7, number).astype(np.float64),
-        minute=random.integers(0, 60, number).astype(np.float64),
+        picked_up=np.datetime64("2021-03-01", "us")
+        + random.integers(0, 7 * 24 * 60, number) * np.timedelta64(1, "m"),
     )
 
 

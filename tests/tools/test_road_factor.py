@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_service.features import RideColumns
+from model_service.features import NO_TIME, RideColumns
 from model_service.zones import MILES_WITHIN, ROAD_FACTOR
 from tools import road_factor
 
@@ -17,9 +17,9 @@ JAMAICA, SAINT_ALBANS, NOWHERE = 130, 205, 264
 
 
 def rides(dropoffs: list[int], miles: list[float]) -> RideColumns:
-    unknown = np.full(len(miles), np.nan)
+    unknown = np.full(len(miles), NO_TIME)
     pickups = np.full(len(miles), JAMAICA, dtype=np.int64)
-    return RideColumns(pickups, np.array(dropoffs), np.array(miles), *[unknown] * 3)
+    return RideColumns(pickups, np.array(dropoffs), np.array(miles), unknown)
 
 
 def test_a_straight_line_is_as_long_both_ways_and_nothing_within_a_zone() -> None:

@@ -11,10 +11,11 @@ import pytest
 from aws_kinesis_agg.deaggregator import deaggregate_records
 
 from local.aws.event_source import PAYLOAD_BYTES
+from model_service.kinesis.accounting import BatchReport
 from model_service.scoring import Target
 from model_service.settings import Settings
 from model_service.stream import processor
-from model_service.stream.processor import Report
+from model_service.stream.predictions import Prediction
 from tools import sample_events
 
 from ..support.factories import FakeModel, MemoryPublisher, MemoryRejects
@@ -27,7 +28,7 @@ def event(name: str) -> dict[str, Any]:
     return found
 
 
-def processed(name: str) -> Report:
+def processed(name: str) -> BatchReport[Prediction]:
     return processor.process(
         event(name),
         model=FakeModel(),

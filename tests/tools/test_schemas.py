@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from model_service.rides import Prediction, Source, encode, event_of
+from model_service.stream.predictions import Prediction, Source, encode, event_of
 from tools import schemas
 
 DOCS = Path(__file__).parents[2] / "docs" / "events"

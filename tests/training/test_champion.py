@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service.features import columns
+from model_service.features import NO_TIME, columns
 from model_service.rides import Ride
 from tests.support.training_factories import (
     QUICK,
@@ -59,8 +59,7 @@ def test_a_ride_between_zones_that_lie_nowhere_gets_an_answer_near_the_mean(
 
 def test_rides_without_time_are_predicted_without_bias(months: Months, champion: Fitted) -> None:
     test = months[1]
-    unknown = np.full(len(test), np.nan)
-    timeless = replace(test.columns, hour=unknown, weekday=unknown, minute=unknown)
+    timeless = replace(test.columns, picked_up=np.full(len(test), NO_TIME))
 
     without = fit.predict(champion, timeless)
 
@@ -69,7 +68,7 @@ def test_rides_without_time_are_predicted_without_bias(months: Months, champion:
 
 def test_the_time_of_a_ride_matters(months: Months, champion: Fitted) -> None:
     test = months[1]
-    wrong = replace(test.columns, hour=(test.columns.hour + 8) % 24)
+    wrong = replace(test.columns, picked_up=test.columns.picked_up + np.timedelta64(8, "h"))
 
     assert rmse(champion, replace(test, columns=wrong)) > rmse(champion, test)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_service.rides import new_york
+from model_service.local_time import new_york
 from tests.support.training_factories import MONTH, TLC_DATA, needs_tlc_data, ride, write_month
 from training.data import dataset
 from training.data.dataset import DataError

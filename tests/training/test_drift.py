@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from model_service.errors import ModelError
-from model_service.features import RideColumns
+from model_service.features import NO_TIME, RideColumns
 from model_service.rides import Ride
 from tests.training.test_metrics import rides
 from training import drift, live
@@ -60,7 +60,7 @@ def test_what_has_changed_is_named_first_and_the_rest_is_not(
 
 
 def test_rides_without_time_are_seen(trained: Baseline, month: Rides) -> None:
-    blank = replace(month.columns, hour=np.full(5000, np.nan))
+    blank = replace(month.columns, picked_up=np.full(5000, NO_TIME))
 
     assert levels(trained, replace(month, columns=blank))["hour"] == "drifted"
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,14 @@ from training.reports import plots, svg_style
 
 def rides(count: int, **changes: Any) -> Rides:
     """Rides in Manhattan (zone 4) that take a minute a mile, hour after hour."""
+    begin = np.datetime64("2023-01-02T00:00", "us") + np.arange(count) * np.timedelta64(1, "h")
     known: dict[str, Any] = dict(
         pickup=np.full(count, 4),
         dropoff=np.full(count, 4),
         distance=(np.arange(count) % 10 + 1).astype(np.float64),
-        hour=(np.arange(count) % 24).astype(np.float64),
+        picked_up=begin,
     )
-    rest = {field.name: np.zeros(count) for field in fields(RideColumns)}
-    columns = RideColumns(**(rest | known))
-    begin = np.datetime64("2023-01-02T00:00", "us") + np.arange(count) * np.timedelta64(1, "h")
+    columns = RideColumns(**known)
     return Rides(replace(columns, **changes), columns.distance.copy(), begin)
 
 

@@ -12,12 +12,11 @@ from flask.testing import FlaskClient
 
 from model_service.errors import ModelError, SettingsError
 from model_service.models import loader
-from model_service.models.served import load
+from model_service.models.served import Models, Served, load
 from model_service.scoring import Target
 from model_service.settings import WebSettings
 from model_service.web import app as web
 from model_service.web import quotes
-from model_service.web.quotes import Models, Served
 from training.data.dataset import UNITS
 from training.pipeline import Result
 

@@ -25,10 +25,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.aws.lambda_container import HOST
+from model_service.models.served import Models, Served
 from model_service.scoring import Target
 from model_service.web import app as web
 from model_service.web import middleware
-from model_service.web.quotes import Models, Served
 from model_service.web.worker import Worker
 
 from ..support.factories import FakeModel

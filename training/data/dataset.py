@@ -111,7 +111,7 @@ def join(parts: Sequence[Rides]) -> Rides:
 
 
 def clock(pickup: pl.Expr) -> pl.Expr:
-    """*pickup* on New York's clocks; `model_service.rides.new_york` has the same rule."""
+    """*pickup* on New York's clocks; `model_service.local_time` has the same rule."""
     exists = pickup.dt.replace_time_zone(
         "America/New_York", ambiguous="earliest", non_existent="null"
     )
@@ -147,13 +147,10 @@ def _table(path: Path, taxi: Taxi, target: Target) -> pl.DataFrame:
     pickup, dropoff = _time(taxi.pickup), _time(taxi.dropoff)
     minutes = (dropoff - pickup).dt.total_microseconds() / 60e6
     cost = pl.col("total_amount") - pl.col("tip_amount")  # a tip in cash is not recorded
-    local = clock(pickup).dt
     return table.select(
         pl.col("PULocationID", "DOLocationID").cast(pl.Int64),
         pl.col("trip_distance").cast(pl.Float64),
-        local.hour().cast(pl.Float64).alias("hour"),
-        (local.weekday() - 1).cast(pl.Float64).alias("weekday"),
-        local.minute().cast(pl.Float64).alias("minute"),
+        clock(pickup).alias("picked_up"),
         pickup.alias("pickup_datetime"),
         minutes.alias("duration"),
         *([cost.cast(pl.Float64).alias("cost")] if target == "cost" else []),
@@ -190,7 +187,7 @@ def _name(dtype: pl.DataType) -> str:
 
 
 def _rides(table: pl.DataFrame, target: Target) -> Rides:
-    names = ("PULocationID", "DOLocationID", "trip_distance", "hour", "weekday", "minute")
+    names = ("PULocationID", "DOLocationID", "trip_distance", "picked_up")
     return Rides(
         columns=RideColumns(*(table[name].to_numpy() for name in names)),
         target=table[target].to_numpy(),

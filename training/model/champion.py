@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-from model_service.features import Inputs, RideColumns, table
+from model_service.features import NO_TIME, Inputs, RideColumns, table
 from model_service.geography import AXES
 
 from ..data.dataset import UNITS, DataError, Rides, Target, days, take
-from ..metrics import TIME, rmse
+from ..metrics import rmse
 from . import conformal
 
 Floats = NDArray[np.float64]
@@ -228,8 +228,8 @@ def one_thread() -> threadpool_limits:
 def some_without_time(rides: Rides, seed: int) -> Rides:
     """The rides, the time of a share of `WITHOUT_TIME` taken away."""
     blank = np.random.default_rng(seed).random(len(rides)) < WITHOUT_TIME
-    times = {name: np.where(blank, np.nan, getattr(rides.columns, name)) for name in TIME}
-    return replace(rides, columns=replace(rides.columns, **times))
+    times = np.where(blank, NO_TIME, rides.columns.picked_up)
+    return replace(rides, columns=replace(rides.columns, picked_up=times))
 
 
 def _enough(rides: Rides) -> None:

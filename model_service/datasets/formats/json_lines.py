@@ -7,7 +7,7 @@ at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import NamedTuple
@@ -17,12 +17,9 @@ import numpy as np
 import pyarrow as pa
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from ... import payloads as records
 from ... import rides
-from ...errors import EventError, FileError, RideRejected
-from ...payloads import Budget, Record
+from ...errors import FileError, RideRejected
 from ...rides import Ride
-from ...web.quotes import Asked, decode_bare
 from ..arrow import arrow, texts
 from ..schema import RIDES, Parsed, rejections
 from ..timestamps import moments
@@ -43,24 +40,25 @@ class _Shape(Struct):
     data: Raw | UnsetType = UNSET
 
 
-class _Line(Struct):
+class _ArchiveLine(Struct):
     event_id: str
     arrived_at: datetime
     data: str
     partition_key: str = ""
 
 
-class _Found(NamedTuple):
-    """A ride, or why it is none, and where it stood."""
+class _Result(NamedTuple):
+    """A ride read from a line, or the reason why it was rejected."""
 
     row: int
     event_id: str | None
     data: bytes
-    what: Asked | RideRejected
+    ride: Ride | RideRejected
+    ride_id: int | str | UnsetType = UNSET
 
 
 _shape = msgspec.json.Decoder(_Shape)
-_line = msgspec.json.Decoder(_Line)
+_archive_line = msgspec.json.Decoder(_ArchiveLine)
 
 
 def kind(line: bytes, *, name: str) -> Kind:
@@ -86,70 +84,58 @@ def _kind(line: bytes) -> Kind | None:
 
 
 def parse(lines: Sequence[bytes], kind: Kind, first_row: int) -> Parsed:
-    """The rides of *lines*, which are numbered from *first_row*; empty ones are passed over.
+    """The rides of *lines*, which are numbered from *first_row*; empty lines are skipped.
 
-    Where the first was a bare ride, each is taken for what it is: that may have been a bad event.
+    Where the first line of the file was a bare ride, the kind of each line is found anew: that
+    first line may have been a broken event.
     """
-    readers = {Kind.EVENTS: _event, Kind.ARCHIVE: _archived, Kind.BARE: _bare}
-    found = [
-        one
-        for row, line in enumerate(lines, start=first_row)
-        if (data := line.strip())
-        for one in readers[(_kind(data) or kind) if kind is Kind.BARE else kind](row, data)
-    ]
+    found: list[_Result] = []
+    for row, line in enumerate(lines, start=first_row):
+        if data := line.strip():
+            its_kind = _kind(data) or kind if kind is Kind.BARE else kind
+            found += _READERS[its_kind](row, data)
     return Parsed(_rides(found), _rejected(found))
 
 
-def _event(row: int, data: bytes) -> Iterator[_Found]:
-    def decode() -> Asked:
+def _event(row: int, data: bytes) -> Iterator[_Result]:
+    try:
         event = rides.decode(data)
-        return Asked(event.ride, event.ride_id)
-
-    yield _Found(row, None, data, _or_why(decode))
-
-
-def _bare(row: int, data: bytes) -> Iterator[_Found]:
-    yield _Found(row, None, data, _or_why(lambda: decode_bare(data)))
-
-
-def _archived(row: int, data: bytes) -> Iterator[_Found]:
-    """A line holds one ride event, or those that the KPL put together."""
-    try:
-        line = _line.decode(data)
-        record = Record("", line.event_id, "", line.arrived_at, line.data, {})
-        payloads = records.payloads(record)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        yield _Found(row, None, data, RideRejected(f"not a line of the archive: {_words(exc)}"))
-        return
     except RideRejected as exc:
-        yield _Found(row, line.event_id, data, exc)
-        return
-    budget = Budget()
-    for payload in payloads:
-
-        def decode(payload: records.Payload = payload) -> Asked:
-            event = rides.decode(records.plain(payload.data, budget), line.arrived_at)
-            return Asked(event.ride, event.ride_id)
-
-        yield _Found(row, payload.event_id, payload.data, _or_why(decode))
+        yield _Result(row, None, data, exc)
+    else:
+        yield _Result(row, None, data, event.ride, event.ride_id)
 
 
-def _or_why(decode: Callable[[], Asked]) -> Asked | RideRejected:
+def _bare(row: int, data: bytes) -> Iterator[_Result]:
     try:
-        return decode()
+        ride = rides.decode_bare(data)
     except RideRejected as exc:
-        return exc
-    except EventError as exc:  # no JSON
-        return RideRejected(str(exc))
+        yield _Result(row, None, data, exc)
+    else:
+        yield _Result(row, None, data, ride, ride.ride_id)
 
 
-def _words(exc: Exception) -> str:
-    return str(exc) if isinstance(exc, msgspec.DecodeError) else "JSON is not UTF-8, or too deep"
+def _archived(row: int, data: bytes) -> Iterator[_Result]:
+    """The ride events of one line of the archive: one, or those of a KPL aggregate."""
+    try:
+        line: _ArchiveLine = rides.parse(_archive_line, data)
+    except RideRejected as exc:
+        yield _Result(row, None, data, RideRejected(f"not a line of the archive: {exc}"))
+        return
+    for event_id, event, raw in rides.read(line.data, line.event_id, line.arrived_at):
+        bytes_read = data if raw is None else raw
+        if isinstance(event, RideRejected):
+            yield _Result(row, event_id, bytes_read, event)
+        else:
+            yield _Result(row, event_id, bytes_read, event.ride, event.ride_id)
 
 
-def _rides(found: Sequence[_Found]) -> pa.RecordBatch:
-    good = [(one, one.what) for one in found if isinstance(one.what, Asked)]
-    asked: list[Ride] = [what.ride for _, what in good]
+_READERS = {Kind.EVENTS: _event, Kind.ARCHIVE: _archived, Kind.BARE: _bare}
+
+
+def _rides(found: Sequence[_Result]) -> pa.RecordBatch:
+    good = [one for one in found if isinstance(one.ride, Ride)]
+    asked = [one.ride for one in found if isinstance(one.ride, Ride)]
     times = moments(
         [None if ride.pickup_datetime is UNSET else ride.pickup_datetime for ride in asked],
         np.array([ride.pickup_datetime is not UNSET for ride in asked], dtype=bool),
@@ -159,11 +145,11 @@ def _rides(found: Sequence[_Found]) -> pa.RecordBatch:
         "DOLocationID": np.array([ride.dropoff for ride in asked], dtype=np.int64),
         "trip_distance": np.array([ride.distance for ride in asked], dtype=np.float64),
     }
-    ids = [None if what.ride_id is UNSET else str(what.ride_id) for _, what in good]
+    ids = [None if one.ride_id is UNSET else str(one.ride_id) for one in good]
     columns = {
-        "row": arrow(np.array([one.row for one, _ in good], dtype=np.int64)),
+        "row": arrow(np.array([one.row for one in good], dtype=np.int64)),
         "ride_id": identified(texts(ids, pa.string()), numbers, times, {}),
-        "event_id": texts([one.event_id for one, _ in good], pa.string()),
+        "event_id": texts([one.event_id for one in good], pa.string()),
         **{name: arrow(column) for name, column in numbers.items()},
         "pickup_datetime": instants(times),
         "ride_duration_actual": pa.nulls(len(good), pa.float64()),
@@ -172,11 +158,11 @@ def _rides(found: Sequence[_Found]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([columns[name] for name in RIDES.names], schema=RIDES)
 
 
-def _rejected(found: Sequence[_Found]) -> pa.RecordBatch:
-    bad = [one for one in found if isinstance(one.what, RideRejected)]
+def _rejected(found: Sequence[_Result]) -> pa.RecordBatch:
+    bad = [one for one in found if isinstance(one.ride, RideRejected)]
     return rejections(
         [one.row for one in bad],
         [one.event_id for one in bad],
-        [str(one.what) for one in bad],
+        [str(one.ride) for one in bad],
         [one.data for one in bad],
     )

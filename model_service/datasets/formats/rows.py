@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ... import rides
+from ... import local_time, rides
 from ...errors import FileError, RideRejected
-from .. import local_time, ride_ids
+from .. import ride_ids
 from ..arrow import arrow, numpy, texts
 from ..schema import REJECTED, RIDES, Parsed
 from ..timestamps import Times, times, written

@@ -1,0 +1,53 @@
+"""``python -m model_service.rides check FILE``: how the stream scorer would read each event.
+
+It loads no model.  A file holds one event a line, or a single event, plain or gzipped.
+"""
+
+from __future__ import annotations
+
+import sys
+from base64 import b64encode
+from pathlib import Path
+
+from .. import rides
+from ..errors import RideRejected
+from ..payloads import GZIP_MAGIC
+
+
+def events(text: bytes) -> list[tuple[str, bytes]]:
+    """The events of a file and where they stand: one a line, or one in the whole file."""
+    lines = [(f"line {n}", line.strip()) for n, line in enumerate(text.splitlines(), start=1)]
+    lines = [(where, line) for where, line in lines if line]
+    one_a_line = any(line.startswith(b"{") and line.endswith(b"}") for _, line in lines)
+    if text.startswith(GZIP_MAGIC) or (not one_a_line and len(lines) > 1):
+        return [("the event", text)]
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    """Print each rejected event and the counts; 1 where an event was rejected or none was found."""
+    if len(arguments) != 2 or arguments[0] != "check":
+        print("usage: python -m model_service.rides check FILE", file=sys.stderr)
+        return 2
+    try:
+        found = events(Path(arguments[1]).read_bytes())
+    except OSError as exc:
+        print(f"cannot read {arguments[1]}: {exc.strerror}", file=sys.stderr)
+        return 2
+    if not found:
+        print(f"there is no event in {arguments[1]}", file=sys.stderr)
+        return 1
+    good = rejected = 0
+    for where, data in found:
+        for result in rides.read(b64encode(data).decode(), where, None):
+            if isinstance(result.event, RideRejected):
+                rejected += 1
+                print(f"{result.event_id}: rejected: {result.event}")
+            else:
+                good += 1
+    print(f"{good} good, {rejected} rejected")
+    return 1 if rejected else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from model_service.stream import check
+
+from ..support.factories import payload, ride_event
+
+
+def test_each_rejected_event_is_named_with_its_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rides.jsonl"
+    file.write_bytes(b"\n".join([payload(1), b"", payload(2, PULocationID=0), payload(3)]))
+
+    assert check.main(["check", str(file)]) == 1
+
+    assert capsys.readouterr().out == (
+        "line 3: rejected: Expected `int` >= 1 - at `$.ride.PULocationID`\n2 good, 1 rejected\n"
+    )
+
+
+def test_one_event_over_several_lines_is_one_even_when_it_is_broken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "ride.json"
+    file.write_text(json.dumps(ride_event(trip_distance=float("nan")), indent=2))
+
+    assert check.main(["check", str(file)]) == 1
+    assert capsys.readouterr().out.endswith("0 good, 1 rejected\n")
+
+
+def test_a_file_may_be_one_event_over_several_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "ride.json"
+    file.write_text(json.dumps(ride_event(), indent=2))
+
+    assert check.main(["check", str(file)]) == 0
+    assert capsys.readouterr().out == "1 good, 0 rejected\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["check"], ["check", "no such file"], ["lint", "x"]])
+def test_a_wrong_call_gets_a_sentence(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check.main(arguments) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_file_without_events_is_not_called_good(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").touch()
+
+    assert check.main(["check", str(tmp_path / "empty")]) == 1
+    assert capsys.readouterr().err.startswith("there is no event in ")
+
+
+def test_a_gzipped_event_is_unzipped_as_on_the_stream(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ride.json.gz").write_bytes(gzip.compress(payload()))
+
+    assert check.main(["check", str(tmp_path / "ride.json.gz")]) == 0
+    assert capsys.readouterr().out == "1 good, 0 rejected\n"
+
+
+def test_the_command_imports_no_model_runtime(tmp_path: Path) -> None:
+    file = tmp_path / "ride.json"
+    file.write_bytes(payload())
+    script = (
+        "import sys; from model_service.stream import check; check.main(sys.argv[1:]);"
+        "print({'onnxruntime', 'mlflow', 'boto3'} & {*sys.modules})"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, "check", file], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "1 good, 0 rejected\nset()\n"
+
+
+def test_the_command_has_its_public_name(tmp_path: Path) -> None:
+    file = tmp_path / "ride.json"
+    file.write_bytes(payload())
+
+    done = subprocess.run(
+        [sys.executable, "-m", "model_service.rides", "check", file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "1 good, 0 rejected\n")
