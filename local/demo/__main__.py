@@ -35,7 +35,7 @@ from .console import Screen
 from .rides import InputError, Source, Trip, check_directory, simulated, tlc, trips
 
 if TYPE_CHECKING:
-    from training.pipeline import Result
+    from training.pipeline import TrainingResult
 
 RIDES = 5000
 OUTPUT = Path("build/demo")
@@ -131,9 +131,9 @@ def _empty_directory(path: Path) -> None:
 
 def _with_trips(source: Source, rides: int) -> tuple[Source, list[Trip]]:
     """*source*, and those of its rides that will be streamed."""
-    from training.data import dataset as data
+    from training.data import dataset
 
-    return source, trips(data.read(source.directory, source.test, "duration"), rides)
+    return source, trips(dataset.read(source.directory, source.test, "duration"), rides)
 
 
 def _set_environment(aws: Embedded) -> None:
@@ -144,11 +144,12 @@ def _set_environment(aws: Embedded) -> None:
     os.environ.update(aws.environ, MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
 
 
-def _train(source: Source, scratch: Path, step: Any) -> Result:
+def _train(source: Source, scratch: Path, step: Any) -> TrainingResult:
     step("starting MLflow")
     from training import pipeline  # heavy: MLflow and scikit-learn
+    from training.plan import TrainingPlan
 
-    plan = pipeline.Plan(
+    plan = TrainingPlan(
         data=source.directory,
         train=(source.train,),
         test=source.test,
@@ -158,10 +159,10 @@ def _train(source: Source, scratch: Path, step: Any) -> Result:
         card=False,  # for people who promote models, and there is a report
     )
     with contextlib.redirect_stdout(sys.stderr):
-        return pipeline.train(plan, step=step)
+        return pipeline.train(plan, on_step=step)
 
 
-def _function(aws: Embedded, result: Result) -> Any:
+def _function(aws: Embedded, result: TrainingResult) -> Any:
     os.environ.update(
         MODEL_LOCATION=result.model_location,
         MODEL_SHA256=result.model_sha256,
@@ -195,7 +196,7 @@ def _figures(
     summary: Mapping[str, Any],
     counts: tally.Tally,
     source: Source,
-    result: Result,
+    result: TrainingResult,
     streamed: Sequence[Trip],
 ) -> html_report.Figures:
     by_id = {str(trip.ride_id): trip for trip in streamed}

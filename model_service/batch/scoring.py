@@ -7,6 +7,7 @@ says whose fault it is.  A ride that any model rejects is rejected.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any

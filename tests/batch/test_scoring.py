@@ -27,12 +27,12 @@ from model_service.models import loader
 from model_service.models.served import Models, Served
 from model_service.scoring import Answers, Target
 from training.data.dataset import UNITS
-from training.pipeline import Result
 
 from ..support import golden
 from ..support.batch_factories import ROW, models
 from ..support.batch_factories import rides as table
 from ..support.factories import ARRIVED, FakeModel
+from ..support.golden import GoldenModel
 
 ROOT = Path(__file__).parents[2]
 
@@ -176,7 +176,7 @@ def test_no_rides_are_no_answers() -> None:
 
 
 def test_the_golden_rides_have_the_stream_s_answers(
-    golden_location: str, golden_cost_model: Result
+    golden_location: str, golden_cost_model: GoldenModel
 ) -> None:
     loaded = {
         "duration": loader.load(golden_location),

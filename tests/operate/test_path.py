@@ -23,9 +23,9 @@ from operate import replay
 from operate.failed_records import Shelf
 from operate.inventory import look
 from tools import sample_events
-from training.pipeline import Result
 
 from ..support.factories import payload
+from ..support.golden import GoldenModel
 from ..support.operate_fakes import FakeLambda
 
 BUCKET, LOCATION = "rejects", "s3://rejects/of-a-test"
@@ -55,7 +55,7 @@ def streams(s3: Any) -> Any:
 
 
 @pytest.fixture
-def deploy(golden_model: Result, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def deploy(golden_model: GoldenModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """The real handler, with the settings that a test gives it."""
 
     def deployed(**environment: str) -> Any:

@@ -22,9 +22,9 @@ from model_service import rides
 from model_service.errors import RideRejected
 from operate import deployed_stack, smoke
 from operate.errors import BadInput
-from training.pipeline import Result
 
 from ..support.factories import payload
+from ..support.golden import GoldenModel
 
 PARTS = ["--input", "ride_events", "--output-stream", "ride_predictions"]
 LOCAL = [*PARTS, "--rejects", "s3://rejects/of-a-test"]
@@ -62,7 +62,9 @@ def aws(server: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def handler(aws: None, golden_model: Result, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def handler(
+    aws: None, golden_model: GoldenModel, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
     """The real one."""
     monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
     monkeypatch.setenv("REJECTS_LOCATION", "s3://rejects/of-a-test")

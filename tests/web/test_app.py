@@ -18,10 +18,10 @@ from model_service.settings import WebSettings
 from model_service.web import app as web
 from model_service.web import quotes
 from training.data.dataset import UNITS
-from training.pipeline import Result
 
 from ..support import golden, models
 from ..support.factories import by_distance
+from ..support.golden import GoldenModel
 
 RIDE = {"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}
 
@@ -246,7 +246,7 @@ def test_the_time_of_the_request_stands_for_one_that_is_absent(
 
 
 def test_golden_rides_get_the_answers_that_the_stream_gives(
-    golden_location: str, golden_cost_model: Result
+    golden_location: str, golden_cost_model: GoldenModel
 ) -> None:
     duration = Served(loader.load(golden_location), Target())
     cost = Served(loader.load(golden_cost_model.model_location), Target())
