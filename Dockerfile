@@ -1,24 +1,29 @@
-# The functions on AWS Lambda, and the web service. Four targets:
+# The images of the Lambda functions and of the web service. There are four targets:
 #
-#   lambda   the default: whatever MLflow can load
-#   onnx     for models in ONNX alone, without MLflow, scikit-learn and pandas
-#   batch    the one that runs on a schedule: files of rides, with models in ONNX
-#   web      the web service, for models in ONNX
+#   lambda   the default: serves every model that MLflow can load
+#   onnx     serves models in ONNX only, without MLflow, scikit-learn and pandas
+#   batch    scores files of rides on a schedule, with models in ONNX
+#   web      the web service, with models in ONNX
 #
 #   docker build -t ride-predictions:lambda .
 #   docker build -t ride-predictions:onnx --target onnx --build-arg MODEL=build/model .
 #   docker build -t ride-predictions:web --target web --build-arg MODEL=build/model \
 #     --build-arg COST_MODEL=build/cost-model .
 #
-# The model comes from S3, or lies in the image, in /opt/model, where MODEL says which it is; that of
-# costs in /opt/cost-model, where COST_MODEL does.
-# Needs no BuildKit. Without it, all that stands before a target is built, needed or not: what few
-# people build stands last.
+# A model is loaded from S3, or from the image: the build copies the directory MODEL to /opt/model,
+# and COST_MODEL to /opt/cost-model.
+#
+# An image holds the core of model_service (the modules directly inside it), models/, and only those
+# other folders that its entry point imports. tests/images/test_dockerfile.py compares this with the
+# import table of the architecture test.
+#
+# The build does not need BuildKit. Without BuildKit, Docker builds all stages above the target, so
+# the images that few people build come last.
 
 ARG PYTHON=public.ecr.aws/lambda/python:3.13
 ARG SLIM=python:3.13-slim
 
-# --- what goes into them ----------------------------------------------------------------------
+# --- shared stages ----------------------------------------------------------------------------
 
 FROM ${PYTHON} AS tools
 ARG PIPENV_VERSION=2026.10.3
@@ -37,10 +42,15 @@ RUN sh /images/model "${MODEL}" /opt/model
 ARG COST_MODEL
 RUN sh /images/model "${COST_MODEL}" /opt/cost-model
 
-FROM ${PYTHON} AS code
+FROM ${PYTHON} AS core
 COPY images/compiled /images/
-COPY lambda_function.py archive_function.py batch_function.py /code/
-COPY model_service /code/model_service
+COPY model_service/*.py model_service/zones.csv /code/model_service/
+COPY model_service/models /code/model_service/models/
+
+FROM core AS stream-code
+COPY lambda_function.py archive_function.py /code/
+COPY model_service/kinesis /code/model_service/kinesis/
+COPY model_service/stream /code/model_service/stream/
 RUN sh /images/compiled /code /var/task
 
 # --- ride-predictions:onnx --------------------------------------------------------------------
@@ -51,7 +61,7 @@ RUN sh /images/packages /var/task packages
 FROM ${PYTHON} AS onnx
 COPY --from=onnx-packages /packages/ ${LAMBDA_TASK_ROOT}/
 COPY --from=model /opt/model /opt/model
-COPY --from=code /code/ ${LAMBDA_TASK_ROOT}/
+COPY --from=stream-code /code/ ${LAMBDA_TASK_ROOT}/
 CMD ["lambda_function.lambda_handler"]
 ARG VERSION=unreleased
 ARG REVISION=unknown
@@ -69,7 +79,7 @@ FROM ${PYTHON} AS lambda
 ENV MLFLOW_DISABLE_TELEMETRY=true
 COPY --from=lambda-packages /packages/ ${LAMBDA_TASK_ROOT}/
 COPY --from=model /opt/model /opt/model
-COPY --from=code /code/ ${LAMBDA_TASK_ROOT}/
+COPY --from=stream-code /code/ ${LAMBDA_TASK_ROOT}/
 CMD ["lambda_function.lambda_handler"]
 ARG VERSION=unreleased
 ARG REVISION=unknown
@@ -83,10 +93,16 @@ LABEL org.opencontainers.image.title="ride-predictions:lambda" \
 FROM tools AS batch-packages
 RUN sh /images/packages /var/task packages batch
 
+FROM core AS batch-code
+COPY batch_function.py /code/
+COPY model_service/datasets /code/model_service/datasets/
+COPY model_service/batch /code/model_service/batch/
+RUN sh /images/compiled /code /var/task
+
 FROM ${PYTHON} AS batch
 COPY --from=batch-packages /packages/ ${LAMBDA_TASK_ROOT}/
 COPY --from=model /opt/model /opt/model
-COPY --from=code /code/ ${LAMBDA_TASK_ROOT}/
+COPY --from=batch-code /code/ ${LAMBDA_TASK_ROOT}/
 CMD ["batch_function.lambda_handler"]
 ARG VERSION=unreleased
 ARG REVISION=unknown
@@ -100,10 +116,9 @@ LABEL org.opencontainers.image.title="ride-predictions:batch" \
 FROM tools AS web-packages
 RUN sh /images/packages /srv packages web
 
-FROM ${PYTHON} AS web-code
-COPY images/compiled /images/
+FROM core AS web-code
 COPY predict.py serve.py gunicorn.conf.py /code/
-COPY model_service /code/model_service
+COPY model_service/web /code/model_service/web/
 RUN sh /images/compiled /code /srv
 
 FROM ${SLIM} AS web

@@ -1,8 +1,8 @@
-"""AWS Lambda entry point of the archive: makes each record of a stream a line of JSON.
+"""AWS Lambda entry point of the archive: converts each record of a stream to a line of JSON.
 
-Firehose alone would write the payloads, and drop which event each was and when it arrived.  A line
-has the event id that the stream scorer knows the record by, the time of its arrival, its partition
-key, and its bytes in base64, whatever they are: nothing is refused here.
+Firehose alone would write only the payloads, without event ids and arrival times.  A line has the
+event id that the stream scorer uses, the time of arrival, the partition key, and the bytes of the
+record in base64.  Every record is archived, valid or not.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import msgspec
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One record, as the archive keeps it."""
+    """One record in the archive."""
 
     event_id: str
     arrived_at: datetime
     partition_key: str
     data: str
-    """Base64."""
+    """The bytes of the record in base64."""
 
 
 class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
@@ -44,32 +44,32 @@ class _Batch(msgspec.Struct, frozen=True):
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """The lines of one batch, in the form that Firehose asks for.
+    """The lines of one batch, as a response to Firehose.
 
-    Raises `msgspec.ValidationError` where the event is not of a Firehose that reads a stream.
+    Raises `msgspec.ValidationError` if the event does not come from a Firehose that reads a stream.
     """
     records = msgspec.convert(event, _Batch).records
-    users = Counter(_place(record) for record in records)
+    users = Counter(_number(record) for record in records)
     return {
         "records": [
             {
                 "recordId": record.record_id,
                 "result": "Ok",
-                "data": b64encode(_encode(record, aggregated=users[_place(record)] > 1)).decode(),
+                "data": b64encode(_encode(record, aggregated=users[_number(record)] > 1)).decode(),
             }
             for record in records
         ]
     }
 
 
-def _place(record: _Record) -> tuple[str, str]:
+def _number(record: _Record) -> tuple[str, str]:
     return record.kinesis_record_metadata.shard_id, record.kinesis_record_metadata.sequence_number
 
 
 def _encode(record: _Record, *, aggregated: bool) -> bytes:
     metadata = record.kinesis_record_metadata
-    # Firehose takes KPL records apart, and gives 0 to the first of them as to a plain record; what
-    # else has its sequence number tells them apart, unless Firehose put them into two batches.
+    # Firehose splits KPL records.  Their first user record has index 0, as a plain record has.
+    # Other records with the same sequence number tell them apart, if they are in the same batch.
     index = int(metadata.subsequence_number or 0)
     suffix = f"#{index}" if aggregated or index else ""
     line = Line(

@@ -1,10 +1,10 @@
-"""For ``spark-submit``: ``batch_job.py INPUT… --output DIR``, as ``batch score`` takes them."""
+"""Entry point for ``spark-submit``: ``batch_job.py INPUT… --output DIR``, like ``batch score``."""
 
 from __future__ import annotations
 
 import sys
 
-from model_service.batch import __main__ as batch
+from model_service.batch.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(batch.main(["score", *sys.argv[1:], "--engine", "spark"]))
+    sys.exit(main(["score", *sys.argv[1:], "--engine", "spark"]))

@@ -1,4 +1,7 @@
-"""WSGI entry point of the web service: loads the models once, before gunicorn forks."""
+"""WSGI entry point of the web service (``predict:app``).
+
+Loads the models once, before gunicorn forks its workers.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from model_service.web import app as web
 
 
 def write(line: bytes) -> None:
-    """One call a line, so that those of several workers do not mix."""
-    with suppress(OSError):  # nobody reads the log: that is no fault of the request
+    """Write *line* to standard output in one call, so lines of several workers do not mix."""
+    with suppress(OSError):  # a closed log must not fail the request
         os.write(1, line)
 
 
@@ -26,4 +29,4 @@ except ServiceError as exc:
     sys.exit(f"cannot start: {exc}")
 app = web.create_app(models, write=write, multiprocess_dir=settings.prometheus_multiproc_dir)
 gc.collect()
-gc.freeze()  # what is loaded by now lives as long as the workers: their memory stays shared
+gc.freeze()  # keeps the loaded models in memory that the workers share

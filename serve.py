@@ -1,7 +1,7 @@
-"""Starts the web service: ``python serve.py``, with gunicorn's own options.
+"""Starts the web service: ``python serve.py [gunicorn options]``.
 
-The same as ``gunicorn predict:app``, but for settings that are wrong: gunicorn reads
-WEB_CONCURRENCY on import, and ends in a traceback where it is no number.
+This is ``gunicorn predict:app`` with a check of the settings before gunicorn is imported: its
+import reads WEB_CONCURRENCY, and ends in a traceback if that is not a number.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import sys
 from model_service.errors import SettingsError
 from model_service.settings import WebSettings
 
-SAYS = {"-h", "--help", "-v", "--version"}  # and starts nothing
+INFORMATION = {"-h", "--help", "-v", "--version"}  # options that start no server
 
 
 def main(arguments: list[str]) -> None:
-    starts = SAYS.isdisjoint(arguments)
+    starts_server = INFORMATION.isdisjoint(arguments)
     try:
-        if starts:
+        if starts_server:
             WebSettings.from_env(os.environ)
     except SettingsError as exc:
         sys.exit(f"cannot start: {exc}")
-    if not starts or not os.environ.get("WEB_CONCURRENCY", "").strip():
-        os.environ.pop("WEB_CONCURRENCY", None)  # nor is nothing a number
+    if not starts_server or not os.environ.get("WEB_CONCURRENCY", "").strip():
+        os.environ.pop("WEB_CONCURRENCY", None)  # gunicorn does not accept an empty value either
     from gunicorn.app.wsgiapp import run
 
     sys.argv = ["gunicorn", *arguments, "predict:app"]

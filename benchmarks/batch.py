@@ -1,12 +1,12 @@
-"""Months of real rides in one command, beside the usual script: ``python -m benchmarks.batch``.
+"""Benchmark of batch scoring against a script with pandas: ``python -m benchmarks.batch``.
 
-The same champion, over the TLC's months in TLC_DATA, in turns, each in new processes:
+Three variants score the TLC files in TLC_DATA with the same model, in turn, each in a new process:
 
-* ours: ``python -m model_service.batch score``, whole;
-* the usual script: `read_parquet` → dicts → `mlflow.pyfunc` → `to_parquet`, with the champion in
-  its scikit-learn flavour, a month at a time;
-* the bare sum: nothing but reading the columns, the ONNX model on all cores over features that
-  are ready, and writing; each by itself.
+* ours: the command ``python -m model_service.batch score``;
+* usual: a script as in tutorials, `read_parquet` → dicts → `mlflow.pyfunc` → `to_parquet`, with the
+  model's scikit-learn flavour, one month at a time;
+* bare: only reading the columns, running the ONNX model on all cores over prepared features, and
+  writing, each measured separately.
 
 Writes build/bench/results.json, and tables to standard output.
 """
@@ -34,11 +34,11 @@ from .results import RESULTS, save
 
 ROUNDS = 3
 REPORT = RESULTS.parent / "batch-report.json"
-WAYS = ("ours", "usual", "bare")
+VARIANTS = ("ours", "usual", "bare")
 
 
 def usual(files: Sequence[str], output: Path, location: str) -> None:
-    """The script of tutorials."""
+    """Score *files* as in tutorials."""
     import mlflow.pyfunc
     import pandas as pd
 
@@ -51,7 +51,7 @@ def usual(files: Sequence[str], output: Path, location: str) -> None:
         ).dt.total_seconds() / 60
         features = pd.DataFrame({name: column(name, rides) for name in names})
         dicts = features.to_dict(orient="records")
-        asked = pd.DataFrame(dicts).astype(features.dtypes.to_dict())
+        inputs = pd.DataFrame(dicts).astype(features.dtypes.to_dict())
         result = pd.DataFrame(
             {
                 "ride_id": [f"{Path(file).stem}_{n}" for n in range(len(rides))],
@@ -59,7 +59,7 @@ def usual(files: Sequence[str], output: Path, location: str) -> None:
                 "DOLocationID": rides.DOLocationID,
                 "trip_distance": rides.trip_distance,
                 "lpep_pickup_datetime": rides.lpep_pickup_datetime,
-                "predicted_duration": np.asarray(model.predict(asked)).reshape(len(rides), -1)[
+                "predicted_duration": np.asarray(model.predict(inputs)).reshape(len(rides), -1)[
                     :, 0
                 ],
                 "actual_duration": rides.duration,
@@ -71,7 +71,7 @@ def usual(files: Sequence[str], output: Path, location: str) -> None:
 
 
 def column(name: str, rides: Any) -> Any:
-    """A feature of a data frame of the TLC's."""
+    """Return a feature of a TLC data frame."""
     time = rides.lpep_pickup_datetime.dt
     if name == "PU_DO":
         return rides.PULocationID.astype(str) + "_" + rides.DOLocationID.astype(str)
@@ -83,11 +83,11 @@ def column(name: str, rides: Any) -> Any:
         return getattr(time, name).astype("float32")
     if name == "trip_distance":
         return rides.trip_distance.astype("float32")
-    return of_zones(name, rides)
+    return zone_feature(name, rides)
 
 
-def of_zones(name: str, rides: Any) -> Any:
-    """A feature of where a ride begins and ends: looked up for each pair of zones, once."""
+def zone_feature(name: str, rides: Any) -> Any:
+    """Return a feature of the zones of a ride, computed once per pair of zones."""
     from model_service import features
     from model_service.rides import Ride
 
@@ -99,7 +99,7 @@ def of_zones(name: str, rides: Any) -> Any:
 
 
 def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
-    """Seconds of reading, of the model on all cores, and of writing."""
+    """Return the seconds for reading, for the model on all cores, and for writing."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -117,11 +117,11 @@ def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
             pq.read_table(file, columns=list(_columns(file)))
 
     chunks = [c.parse().rides for f in files for c in reader.chunks(Path(f), name=f)]
-    ask, feeds = _session(location, [scoring.columns(chunk) for chunk in chunks])
+    predict, feeds = _session(location, [scoring.columns(chunk) for chunk in chunks])
 
-    def ask_all() -> None:
+    def predict_all() -> None:
         with ThreadPoolExecutor(os.process_cpu_count() or 1) as pool:
-            list(pool.map(ask, feeds))
+            list(pool.map(predict, feeds))
 
     scored = [scoring.score(models, chunk).rides for chunk in chunks]
     schema = scored[0].schema
@@ -134,11 +134,11 @@ def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
             for at in range(0, len(scored), 4):
                 writer.write_table(pa.Table.from_batches(scored[at : at + 4]))
 
-    return _timed("reading", read) | _timed("model", ask_all) | _timed("writing", write)
+    return _timed("reading", read) | _timed("model", predict_all) | _timed("writing", write)
 
 
 def _timed(name: str, act: Callable[[], None]) -> dict[str, float]:
-    """Seconds by the clock, and of all processors."""
+    """Return the elapsed seconds and the processor seconds of all threads."""
     started, cpu = time.perf_counter(), time.process_time()
     act()
     return {name: time.perf_counter() - started, f"{name}_cpu": time.process_time() - cpu}
@@ -149,11 +149,11 @@ def _columns(file: str) -> Sequence[str]:
 
     from model_service.datasets.formats import columns
 
-    return list(columns.layout(pq.read_schema(file), name=file).columns.values())
+    return list(columns.find_columns(pq.read_schema(file), name=file).values())
 
 
 def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """The model with one thread, and what to feed it with."""
+    """Return a function that runs the model on one thread, and its inputs for *rides*."""
     os.putenv("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -171,16 +171,16 @@ def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:
     return lambda feed: session.run(None, feed), feeds
 
 
-def turn(way: str, files: Sequence[str], location: str) -> dict[str, float]:
-    """One way's turn in a process of its own: seconds, and the most memory it had, in MB."""
+def run_once(variant: str, files: Sequence[str], location: str) -> dict[str, float]:
+    """Run a variant in a new process; return its seconds and its peak memory in MB."""
     with TemporaryDirectory() as directory:
         output = Path(directory)
-        if way == "ours":
+        if variant == "ours":
             command = [sys.executable, "-m", "model_service.batch", "score", *files]
             command += ["--output", str(output / "scored"), "--json", str(output / "report.json")]
         else:
             command = [sys.executable, "-m", "benchmarks.batch", "--model", location]
-            command += ["--turn", way, "--into", str(output), *files]
+            command += ["--variant", variant, "--into", str(output), *files]
         found: dict[str, float] = {}
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -189,32 +189,32 @@ def turn(way: str, files: Sequence[str], location: str) -> dict[str, float]:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise SystemExit(f"{way} failed: {' '.join(command)}")
+            raise SystemExit(f"{variant} failed: {' '.join(command)}")
         found["seconds"] = time.perf_counter() - started
         found["megabytes"] = usage.ru_maxrss / 1024
-        if way == "ours":
+        if variant == "ours":
             shutil.copy(output / "report.json", REPORT)
             report = json.loads(REPORT.read_text())
             found |= {"rows": report["rows"], **report["seconds"]}
-        elif way == "bare":
+        elif variant == "bare":
             found |= json.loads(printed)
     return found
 
 
 def measure(files: Sequence[str], location: str) -> dict[str, dict[str, float]]:
-    """All ways in turn: medians, by name."""
-    turns: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    for _ in track(range(ROUNDS), "taking turns"):
-        for way in WAYS:
-            turns[way].append(turn(way, files, location))
+    """Return the medians of all variants over some rounds: variant -> figure -> median."""
+    runs: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
+    for _ in track(range(ROUNDS), "measuring"):
+        for variant in VARIANTS:
+            runs[variant].append(run_once(variant, files, location))
     return {
-        way: {name: round(median(one[name] for one in found), 3) for name in found[0]}
-        for way, found in turns.items()
+        variant: {name: round(median(one[name] for one in found), 3) for name in found[0]}
+        for variant, found in runs.items()
     }
 
 
 def memory(files: Sequence[str], location: str) -> dict[str, float]:
-    """The most memory that one, ten and forty months take, in MB."""
+    """Return the peak memory in MB over one file, all files, and all files four times."""
     with TemporaryDirectory() as directory:
         copies = [
             shutil.copyfile(file, Path(directory) / f"{n}-{Path(file).name}")
@@ -223,7 +223,9 @@ def memory(files: Sequence[str], location: str) -> dict[str, float]:
         ]
         many = {1: copies[:1], len(files): copies[: len(files)], len(copies): copies}
         return {
-            f"{number} months": round(turn("ours", [str(f) for f in some], location)["megabytes"])
+            f"{number} months": round(
+                run_once("ours", [str(f) for f in some], location)["megabytes"]
+            )
             for number, some in many.items()
         }
 
@@ -232,15 +234,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch")
     parser.add_argument("--model", type=Path, default=Path("build/model"))
     parser.add_argument("--data", type=Path, default=os.environ.get("TLC_DATA"))
-    parser.add_argument("--turn", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("files", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     location = str(options.model.resolve())
-    if options.turn == "usual":
+    if options.variant == "usual":
         usual(options.files, options.into, location)
         return 0
-    if options.turn == "bare":
+    if options.variant == "bare":
         print(json.dumps(bare(options.files, options.into, location)))
         return 0
     files = sorted(map(str, Path(options.data or "").glob("green_tripdata_*.parquet")))
@@ -248,16 +250,16 @@ def main() -> int:
         print("run make model, and set TLC_DATA to the TLC's green months", file=sys.stderr)
         return 2
     os.environ.update(MODEL_LOCATION=location, MLFLOW_DISABLE_TELEMETRY="true")
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an image has its bytecode
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # images are built with bytecode
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     months = memory(files, location)
-    show(measure(files, location), months)  # its reports are the last, and of these months
+    show(measure(files, location), months)  # after memory: it leaves the report of these files
     return 0
 
 
 def show(results: dict[str, dict[str, float]], months: dict[str, float]) -> None:
-    """Save the figures, and print them."""
-    ours, usual, bare = (results[way] for way in WAYS)
+    """Save the figures and print them."""
+    ours, usual, bare = (results[variant] for variant in VARIANTS)
     phases = ("reading", "model", "writing")
     bare_sum = sum(bare[name] for name in phases)
     ratios = {
@@ -268,8 +270,8 @@ def show(results: dict[str, dict[str, float]], months: dict[str, float]) -> None
     }
     ratios = {name: round(ratio, 2) for name, ratio in ratios.items()}
     save("batch", {**results, **ratios, "memory": months})
-    print("| | whole | rows a second | peak memory |\n|---|---|---|---|")
-    for name, title in (("ours", "this command"), ("usual", "the usual script")):
+    print("| | time | rows per second | peak memory |\n|---|---|---|---|")
+    for name, title in (("ours", "this command"), ("usual", "script with pandas")):
         rate = ours["rows"] / results[name]["seconds"]
         figures = f"{results[name]['seconds']:.1f} s | {rate:,.0f}"
         print(f"| {title} | {figures} | {results[name]['megabytes']:,.0f} MB |")

@@ -1,13 +1,13 @@
-"""The handler beside the usual loop: ``python -m benchmarks.handler``.
+"""Compares the handler with a per-record baseline: ``python -m benchmarks.handler``.
 
-The same champion, and a sink that answers at once, so that what is measured is our own work and
-the SDK's:
+Both serve the same champion, and Kinesis is replaced by a response without a delay, so the times
+are those of our code and of the SDK:
 
-* the handler: `lambda_function.lambda_handler`, whole, with ONNX and PutRecords, over batches of
+* handler: the complete `lambda_function.lambda_handler`, with ONNX and PutRecords, over batches of
   a thousand rides;
-* the usual loop, as tutorials have it: a ride at a time, `mlflow.pyfunc` and PutRecord.
+* per-record baseline, as in tutorials: one ride at a time, with `mlflow.pyfunc` and PutRecord.
 
-They take turns, each in new processes.  Writes build/bench/results.json, and a table to standard
+They alternate, each in a new process.  Writes build/bench/results.json, and a table to standard
 output.
 """
 
@@ -49,7 +49,7 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "none",
     "AWS_EC2_METADATA_DISABLED": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # In favour of the usual loop: for a single ride, scikit-learn's threads cost more than trees.
+    # Favours the baseline: for a single ride, starting threads takes longer than the trees.
     "OMP_NUM_THREADS": "1",
 }
 STARTS = {
@@ -61,7 +61,7 @@ STARTS = {
 
 
 def batch(number: int) -> dict[str, Any]:
-    """A batch of *number* rides, the same in every run."""
+    """An event with *number* rides, the same in every run."""
     random = np.random.default_rng(0)
     arrived_at = datetime(2021, 3, 1, 13, 15, tzinfo=UTC)
     records = [
@@ -82,7 +82,7 @@ def _ride_event(ride_id: int, random: np.random.Generator) -> dict[str, Any]:
 
 
 def answer_at_once(client: Any) -> None:
-    """Let the SDK do all of its work, but for the way over the network."""
+    """Make *client* respond without a network, but with all other work of the SDK."""
     from botocore.awsrequest import AWSResponse
     from botocore.compat import HTTPHeaders
 
@@ -101,7 +101,7 @@ def answer_at_once(client: Any) -> None:
 
 
 def handler(event: dict[str, Any]) -> Callable[[], int]:
-    """Our handler over *event*, as a function that says how many predictions were published."""
+    """A function that runs our handler on *event* and returns the number of predictions."""
     import lambda_function
 
     answer_at_once(lambda_function.publish.client)  # type: ignore[attr-defined]
@@ -115,7 +115,7 @@ def handler(event: dict[str, Any]) -> Callable[[], int]:
 
 
 def usual(event: dict[str, Any], location: str) -> Callable[[], int]:
-    """The loop of tutorials over *event*."""
+    """A function that runs the per-record baseline on *event*."""
     import boto3
     import mlflow.pyfunc
     import pandas as pd
@@ -153,51 +153,56 @@ def usual(event: dict[str, Any], location: str) -> Callable[[], int]:
 
 
 def milliseconds(run: Callable[[], int], rides: int) -> float:
-    """How long a thousand rides take, by one run of *rides*; it has to answer every one."""
+    """Milliseconds per thousand rides, measured by one run over *rides* rides.
+
+    Raises `SystemExit` if the run does not predict every ride.
+    """
     started = time.perf_counter()
-    answered = run()
+    predicted = run()
     took = time.perf_counter() - started
-    if answered != rides:
-        raise SystemExit(f"{answered} of {rides} rides were answered: there is nothing to compare")
+    if predicted != rides:
+        raise SystemExit(
+            f"{predicted} of {rides} rides were predicted: there is nothing to compare"
+        )
     return took * 1000 * RIDES / rides
 
 
-def turn(way: str) -> list[float]:
-    """One way's turn, in this process: milliseconds for a thousand rides, run by run."""
-    if way == "handler":
+def turn(contender: str) -> list[float]:
+    """Milliseconds per thousand rides, for each run of *contender* in this process."""
+    if contender == "handler":
         run, rides, runs = handler(batch(RIDES)), RIDES, 30
     else:
-        # The usual loop takes too long for a thousand in each turn.
+        # The baseline takes too long for a thousand rides in each turn.
         run, rides, runs = usual(batch(100), os.environ["MODEL_LOCATION"]), 100, 1
     milliseconds(run, rides)
     return [milliseconds(run, rides) for _ in range(runs)]
 
 
-def start(way: str) -> float:
-    """Milliseconds until a new Python has done what a function does before its first batch."""
+def start(contender: str) -> float:
+    """Milliseconds until a new Python process is ready for its first batch."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", STARTS[way]], check=True)
+    subprocess.run([sys.executable, "-c", STARTS[contender]], check=True)
     return (time.perf_counter() - started) * 1000
 
 
 def measure() -> dict[str, dict[str, float]]:
-    """Both ways in turn: medians, by name."""
-    took: dict[str, list[float]] = {way: [] for way in STARTS}
-    starts: dict[str, list[float]] = {way: [] for way in STARTS}
-    for way in STARTS:
-        start(way)  # reads the disk
+    """Run both contenders alternately; returns the medians by name."""
+    took: dict[str, list[float]] = {name: [] for name in STARTS}
+    starts: dict[str, list[float]] = {name: [] for name in STARTS}
+    for name in STARTS:
+        start(name)  # fills the disk cache
     for _ in track(range(ROUNDS), "taking turns"):
-        for way in STARTS:
-            starts[way].append(start(way))
-            command = [sys.executable, "-m", "benchmarks.handler", "--turn", way]
-            took[way] += json.loads(subprocess.check_output(command))
+        for name in STARTS:
+            starts[name].append(start(name))
+            command = [sys.executable, "-m", "benchmarks.handler", "--turn", name]
+            took[name] += json.loads(subprocess.check_output(command))
     return {
-        way: {
-            "thousand_rides_ms": round(median(took[way]), 1),
-            "rides_per_second": round(RIDES / median(took[way]) * 1000),
-            "start_ms": round(median(starts[way])),
+        name: {
+            "thousand_rides_ms": round(median(took[name]), 1),
+            "rides_per_second": round(RIDES / median(took[name]) * 1000),
+            "start_ms": round(median(starts[name])),
         }
-        for way in STARTS
+        for name in STARTS
     }
 
 
@@ -214,15 +219,15 @@ def main() -> int:
         print(f"there is no model in {location}: run make model", file=sys.stderr)
         return 2
     os.environ.update(ENVIRONMENT, MODEL_LOCATION=str(location))
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an image has its bytecode
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an image has compiled bytecode
     results = measure()
     times = results["usual"]["thousand_rides_ms"] / results["handler"]["thousand_rides_ms"]
     save("handler", {**results, "times_faster": round(times)})
     print("| | 1,000 rides | rides a second | start |\n|---|---|---|---|")
-    for name, title in (("handler", "this handler"), ("usual", "a ride at a time")):
+    for name, title in (("handler", "this handler"), ("usual", "per-record baseline")):
         milliseconds, rate, starting = results[name].values()
         print(f"| {title} | {milliseconds:,.1f} ms | {rate:,} | {starting / 1000:.2f} s |")
-    print(f"\n{times:,.0f} times faster. {RESULTS} has the figures.")
+    print(f"\n{times:,.0f} times faster. The results are in {RESULTS}.")
     return 0
 
 

@@ -1,13 +1,13 @@
-"""The images beside that of tutorials: ``python -m benchmarks.image``.
+"""Compares the images with one built as in tutorials: ``python -m benchmarks.image``.
 
-* Size: what an image adds to its base.
-* Start: from the first invocation, at which Lambda's emulator starts the function, to its answer,
-  less what a second invocation takes.  One ride, the same champion; with all processors, and with
-  0.3 of one, about what Lambda gives a function of 512 MB.
+* Size: the bytes that an image adds to its base image.
+* Start: the duration of the first invocation, at which Lambda's emulator starts the function, minus
+  the duration of the second.  Each is one ride and the same champion, with all processors, and with
+  0.3 of a processor, which is about what Lambda gives a function of 512 MB.
 
-The tutorial's image is built here, of MLflow with all that comes with it, in the versions of our
-lock; its function loads the model by `mlflow.pyfunc` at import.  All take turns, each time in a new
-container.  Writes build/bench/results.json, and tables to standard output.
+The tutorial's image is built here, with MLflow and all its dependencies in the versions of our
+lock; its function loads the model with `mlflow.pyfunc` on import.  The images alternate, each time
+in a new container.  Writes build/bench/results.json, and tables to standard output.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from .results import RESULTS, save
 ROOT = Path(__file__).parents[1]
 BASE = "public.ecr.aws/lambda/python:3.13"
 TUTORIAL = "ride-predictions:tutorial"
-CATEGORIES = ("default", "pyfunc", "training")  # of the lock, which calls [packages] so
+CATEGORIES = ("default", "pyfunc", "training")  # the lock calls [packages] "default"
 ROUNDS = 5
 CPUS = {"all": (), "0.3": ("--cpus", "0.3")}
 
 
-class Way(NamedTuple):
+class Contender(NamedTuple):
     """An image, and the form of the champion that it serves."""
 
     title: str
@@ -46,16 +46,16 @@ class Way(NamedTuple):
     model: str
 
 
-WAYS = {
-    "onnx": Way("`onnx`, ONNX", "ride-predictions:onnx", "champion"),
-    "lambda": Way("`lambda`, ONNX", "ride-predictions:lambda", "champion"),
-    "lambda_skops": Way("`lambda`, scikit-learn", "ride-predictions:lambda", "skops"),
-    "tutorial": Way("the tutorial's, scikit-learn", TUTORIAL, "champion"),
+CONTENDERS = {
+    "onnx": Contender("`onnx`, ONNX", "ride-predictions:onnx", "champion"),
+    "lambda": Contender("`lambda`, ONNX", "ride-predictions:lambda", "champion"),
+    "lambda_skops": Contender("`lambda`, scikit-learn", "ride-predictions:lambda", "skops"),
+    "tutorial": Contender("the tutorial's, scikit-learn", TUTORIAL, "champion"),
 }
 
 
 def constraints(lock: dict[str, Any]) -> str:
-    """The versions of *lock*, one a line, as pip reads them.
+    """The versions in *lock* as a constraints file of pip.
 
     >>> constraints({"default": {"boto3": {"version": "==1.44.5"}}})
     'boto3==1.44.5\\n'
@@ -69,7 +69,7 @@ def constraints(lock: dict[str, Any]) -> str:
 
 
 def build_tutorial() -> None:
-    """Raises `CalledProcessError`."""
+    """Build the tutorial's image.  Raises `CalledProcessError`."""
     with tempfile.TemporaryDirectory() as context:
         shutil.copytree(ROOT / "benchmarks/tutorial", context, dirs_exist_ok=True)
         shutil.copy(ROOT / "model_service/zones.csv", context)
@@ -90,18 +90,19 @@ def without_onnx(champion: Path, to: Path) -> Path:
 
 
 def added_megabytes(image: str) -> float:
+    """The megabytes that *image* adds to its base image."""
     sizes = [
         int(docker("image", "inspect", "--format", "{{.Size}}", name)) for name in (image, BASE)
     ]
     return (sizes[0] - sizes[1]) / 1e6
 
 
-def start_ms(way: Way, model: Path, limits: tuple[str, ...]) -> float:
-    """How long the function takes to be there, in a new container."""
+def start_ms(contender: Contender, model: Path, limits: tuple[str, ...]) -> float:
+    """Milliseconds that the function takes to start in a new container."""
     settings = {"MODEL_LOCATION": "/opt/model", "TEST_RUN": "True"}
     options = ("--volume", f"{model}:/opt/model:ro", *limits)
     event = json.loads((ROOT / "events/one-ride.json").read_text())
-    with container(way.image, settings, options=options) as port:
+    with container(contender.image, settings, options=options) as port:
         first, second = _timed(port, event), _timed(port, event)
     return first - second
 
@@ -111,51 +112,55 @@ def _timed(port: int, event: Any) -> float:
     answer = invoke(port, event)
     took = time.perf_counter() - began
     if len(answer.get("predictions", [])) != 1:
-        raise SystemExit(f"no prediction came: {answer.get('errorMessage', answer)}")
+        raise SystemExit(f"there is no prediction: {answer.get('errorMessage', answer)}")
     return took * 1000
 
 
 def measure(champion: Path) -> dict[str, dict[str, float]]:
-    """What each way adds, and how it starts: medians, by name."""
-    starts: dict[tuple[str, str], list[float]] = {(way, cpus): [] for way in WAYS for cpus in CPUS}
+    """The size and the median start times of each contender, by name."""
+    starts: dict[tuple[str, str], list[float]] = {
+        (name, cpus): [] for name in CONTENDERS for cpus in CPUS
+    }
     with tempfile.TemporaryDirectory() as directory:
         models = {"champion": Path(directory, "champion"), "skops": Path(directory, "skops")}
         shutil.copytree(champion, models["champion"])
         without_onnx(champion, models["skops"])
         subprocess.run(["chmod", "-R", "a+rX", directory], check=True)
         for round_ in track(range(ROUNDS + 1), "taking turns"):
-            for (way, cpus), found in starts.items():
-                took = start_ms(WAYS[way], models[WAYS[way].model], CPUS[cpus])
-                if round_:  # the first one reads the disk
+            for (name, cpus), found in starts.items():
+                took = start_ms(CONTENDERS[name], models[CONTENDERS[name].model], CPUS[cpus])
+                if round_:  # the first round fills the disk cache
                     found.append(took)
     return {
-        way: {
-            "added_mb": round(added_megabytes(WAYS[way].image), 1),
-            **{f"start_ms_{cpus}": round(median(starts[way, cpus])) for cpus in CPUS},
+        name: {
+            "added_mb": round(added_megabytes(CONTENDERS[name].image), 1),
+            **{f"start_ms_{cpus}": round(median(starts[name, cpus])) for cpus in CPUS},
         }
-        for way in WAYS
+        for name in CONTENDERS
     }
 
 
 def table(figures: dict[str, dict[str, float]]) -> str:
-    """*figures* in Markdown, each with its share of the tutorial's."""
+    """*figures* as a Markdown table, with their ratios to the tutorial's."""
     lines = ["| image, flavour | added | start | start on 0.3 processors |", "|---|---|---|---|"]
     tutorial = figures["tutorial"].values()
-    for way, found in figures.items():
+    for name, found in figures.items():
         shares = [f"{a / b:.2f}" for a, b in zip(found.values(), tutorial, strict=True)]
         added, full, limited = found.values()
         cells = [f"{added:.0f} MB", f"{full / 1000:.2f} s", f"{limited / 1000:.2f} s"]
         both = [f"{cell} ({share})" for cell, share in zip(cells, shares, strict=True)]
-        lines.append(f"| {WAYS[way].title} | {' | '.join(cells if way == 'tutorial' else both)} |")
+        lines.append(
+            f"| {CONTENDERS[name].title} | {' | '.join(cells if name == 'tutorial' else both)} |"
+        )
     return "\n".join(lines)
 
 
 def fault(champion: Path) -> str:
-    """Why nothing can be measured; empty where something can."""
+    """Why the benchmark cannot run; empty if it can."""
     if not (champion / "MLmodel").exists():
         return f"there is no model in {champion}: run make model"
     if not shutil.which("docker"):
-        return "there is no Docker"
+        return "Docker is not installed"
     for image in (BASE, "ride-predictions:onnx", "ride-predictions:lambda"):
         found = subprocess.run(
             ["docker", "image", "inspect", image], capture_output=True, check=False
@@ -176,7 +181,7 @@ def main() -> int:
     figures = measure(champion)
     save("images", dict(figures))
     print(table(figures))
-    print(f"\n{RESULTS} has the figures; in brackets, the share of the tutorial's.")
+    print(f"\nThe results are in {RESULTS}; the ratios to the tutorial's image are in brackets.")
     return 0
 
 

@@ -1,9 +1,9 @@
-"""What the web service's memory does over many requests: ``python -m benchmarks.memory``.
+"""Measures the memory of the web service over 200,000 requests: ``python -m benchmarks.memory``.
 
-Two workers, two models, and 200,000 requests by hey on loopback.  After every tenth of them, what
-the server and its workers have in memory: of each page its share (PSS), and what is theirs alone;
-and what all of them would have if nothing were shared (RSS).  Fails where the workers have grown by
-more than a megabyte each in the second half.  Writes build/bench/results.json, and a table.
+The service runs with two workers and two models; hey sends the requests.  After each tenth of them
+this reads the memory of the server and its workers: RSS, PSS (shared pages count once in total),
+and the workers' private memory.  Exits with 1 if the workers grew by more than 1 MB each in the
+second half.  Writes build/bench/results.json, and a table to standard output.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .results import save
-from .web import CLIENTS, WAYS, WORKERS, Server, fault, server
+from .web import CLIENTS, CONTENDERS, WORKERS, Server, run_server, setup_error
 
 REQUESTS = 200_000
 SLICES = 10
 GROWTH_MB = 1.0
-KEPT = {"Rss", "Pss", "Private_Clean", "Private_Dirty"}
+FIELDS = {"Rss", "Pss", "Private_Clean", "Private_Dirty"}
 
 
 class Memory(NamedTuple):
@@ -29,11 +29,11 @@ class Memory(NamedTuple):
     rss: float
     pss: float
     workers_alone: float
-    """What no other process shares, of the workers."""
+    """Private memory of the workers."""
 
 
 def memory(server: int) -> Memory:
-    """Of the process *server* and its children."""
+    """Return the memory of the process *server* and its children."""
     workers = [
         int(pid) for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split()
     ]
@@ -48,27 +48,27 @@ def memory(server: int) -> Memory:
 def _rollup(pid: int) -> dict[str, float]:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     rows = (line.split() for line in lines)
-    return {name[:-1]: int(kilobytes) / 1024 for name, kilobytes, *_ in rows if name[:-1] in KEPT}
+    return {name[:-1]: int(kilobytes) / 1024 for name, kilobytes, *_ in rows if name[:-1] in FIELDS}
 
 
-def ask(at: Server, number: int) -> None:
-    """*number* requests, all of which have to be answered."""
+def send_requests(server: Server, number: int) -> None:
+    """Send *number* requests.  Raises `SystemExit` unless all of them succeed."""
     command = ["hey", "-n", str(number), "-c", str(CLIENTS), "-o", "csv", "-m", "POST"]
-    sent = ["-T", "application/json", "-d", at.body, at.url]
+    sent = ["-T", "application/json", "-d", server.body, server.url]
     rows = subprocess.check_output([*command, *sent], text=True).splitlines()[1:]
     answered = sum(row.split(",")[6] == "200" for row in rows)
-    if answered != number // CLIENTS * CLIENTS:  # hey gives each client as many
-        raise SystemExit(f"{answered} of {number} requests were answered")
+    if answered != number // CLIENTS * CLIENTS:  # hey sends the same number per client
+        raise SystemExit(f"{answered} of {number} requests succeeded")
 
 
-def measure(at: Server, requests: int) -> list[Memory]:
-    """Before the first request, and after each tenth."""
-    found = [memory(at.pid)]
-    print("| requests | RSS | PSS | of the workers alone |\n|---|---|---|---|", flush=True)
+def measure(server: Server, requests: int) -> list[Memory]:
+    """Return the memory before the first request and after each tenth of *requests*."""
+    found = [memory(server.pid)]
+    print("| requests | RSS | PSS | private to workers |\n|---|---|---|---|", flush=True)
     for slice_ in range(SLICES + 1):
         if slice_:
-            ask(at, requests // SLICES)
-            found.append(memory(at.pid))
+            send_requests(server, requests // SLICES)
+            found.append(memory(server.pid))
         cells = [f"{requests // SLICES * slice_:,}", *(f"{mb:.1f} MB" for mb in found[-1])]
         print(f"| {' | '.join(cells)} |", flush=True)
     return found
@@ -81,11 +81,11 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=REQUESTS)
     options = parser.parse_args()
     model, cost_model = options.model.resolve(), options.cost_model.resolve()
-    if said := fault(model, cost_model):
-        print(said, file=sys.stderr)
+    if error := setup_error(model, cost_model):
+        print(error, file=sys.stderr)
         return 2
-    with server(WAYS["two"], model, cost_model) as at:
-        found = measure(at, options.requests)
+    with run_server(CONTENDERS["two"], model, cost_model) as server:
+        found = measure(server, options.requests)
     grown = (found[-1].workers_alone - found[SLICES // 2].workers_alone) / WORKERS
     save(
         "web_memory",
@@ -96,7 +96,7 @@ def main() -> int:
             "growth_of_a_worker_in_the_second_half_mb": round(grown, 2),
         },
     )
-    print(f"\nIn the second half a worker grew by {grown:.2f} MB.")
+    print(f"\nEach worker grew by {grown:.2f} MB in the second half.")
     return 1 if grown > GROWTH_MB else 0
 
 

@@ -1,9 +1,10 @@
-"""Where the time of a quote goes: ``python -m benchmarks.quote``.
+"""Measures the time of each part of a quote: ``python -m benchmarks.quote``.
 
-The parts of what the web service does for one ride, in a loop of one process: for a thousand rides
-that differ, and for one of them over and over, whose way through the trees the processor knows by
-then.  In a request each takes longer, since other code has run meanwhile.  The least of some
-rounds.  Writes build/bench/results.json, and a table to standard output.
+Each part of the web service's work for one ride runs in a loop in one process: for a thousand
+different rides, and for one ride repeatedly, whose path through the trees is then in the processor
+cache.  In a real request each part takes longer, because other code has used the cache in between.
+The result is the fastest of several rounds.  Writes build/bench/results.json, and a table to
+standard output.
 """
 
 from __future__ import annotations
@@ -24,38 +25,38 @@ from model_service.models import loader
 from model_service.models.served import Models, Served
 from model_service.scoring import Target
 from model_service.web import quotes
-from model_service.web.quotes import Asked
+from model_service.web.quotes import QuoteRequest
 
 from .results import save
-from .web import fault, rides
+from .web import rides, setup_error
 
 ROUNDS = 7
 
-Part = Callable[[Asked], Any]
+Part = Callable[[QuoteRequest], Any]
 
 
 def parts(models: Models) -> dict[str, Part]:
-    """By title; *models* has both."""
+    """Return the parts by title; *models* needs a cost model."""
     alone = Models(models.duration)
     assert models.cost is not None
     duration, cost = models.duration.model, models.cost.model
     return {
-        "its columns": lambda asked: columns([asked.ride]),
-        "columns, and the model's answer": lambda asked: duration.predict(columns([asked.ride])),
-        "columns, and the cost model's": lambda asked: cost.predict(columns([asked.ride])),
-        "a quote, one model": lambda asked: quotes.quote(alone, [asked], time_left=lambda: inf),
-        "a quote, two models": lambda asked: quotes.quote(models, [asked], time_left=lambda: inf),
+        "its columns": lambda ride: columns([ride.ride]),
+        "columns, and the model's answer": lambda ride: duration.predict(columns([ride.ride])),
+        "columns, and the cost model's": lambda ride: cost.predict(columns([ride.ride])),
+        "a quote, one model": lambda ride: quotes.quote(alone, [ride], time_left=lambda: inf),
+        "a quote, two models": lambda ride: quotes.quote(models, [ride], time_left=lambda: inf),
     }
 
 
-def microseconds(part: Part, asked: Sequence[Asked]) -> float:
-    """What *part* takes for one of them."""
+def microseconds(part: Part, rides: Sequence[QuoteRequest]) -> float:
+    """Return the microseconds that *part* takes for one ride."""
 
     def round_() -> float:
         began = time.perf_counter()
-        for one in asked:
-            part(one)
-        return (time.perf_counter() - began) / len(asked) * 1e6
+        for ride in rides:
+            part(ride)
+        return (time.perf_counter() - began) / len(rides) * 1e6
 
     return round(min(round_() for _ in range(ROUNDS)), 1)
 
@@ -65,21 +66,21 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=Path("build/model"))
     parser.add_argument("--cost-model", type=Path, default=Path("build/cost-model"))
     options = parser.parse_args()
-    if said := fault(options.model, options.cost_model):
-        print(said, file=sys.stderr)
+    if error := setup_error(options.model, options.cost_model):
+        print(error, file=sys.stderr)
         return 2
     served = (
         Served(loader.load(str(path)), Target()) for path in (options.model, options.cost_model)
     )
     now = datetime.now(UTC)
-    differ = [quotes.decode(msgspec.json.encode(ride), now) for ride in rides()]
-    same = differ[:1] * len(differ)
+    different = [quotes.decode(msgspec.json.encode(ride), now) for ride in rides()]
+    same = different[:1] * len(different)
     found = {
-        title: {"differ_us": microseconds(part, differ), "same_us": microseconds(part, same)}
+        title: {"differ_us": microseconds(part, different), "same_us": microseconds(part, same)}
         for title, part in parts(Models(*served)).items()
     }
     save("quote", found)
-    print("| of one ride | rides that differ | one over and over |\n|---|---|---|")
+    print("| time per ride | different rides | the same ride |\n|---|---|---|")
     for title, row in found.items():
         print(f"| {title} | {row['differ_us']:.0f} µs | {row['same_us']:.0f} µs |")
     return 0

@@ -1,4 +1,4 @@
-"""build/bench/results.json: the figures of every benchmark, each under its own name."""
+"""Writes the results of all benchmarks to build/bench/results.json, each under its name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RESULTS = Path("build/bench/results.json")
 
 
 def save(name: str, figures: dict[str, Any], path: Path = RESULTS) -> None:
-    """Write *figures* under *name*, and leave what other benchmarks wrote."""
+    """Write *figures* under *name* and keep the results of other benchmarks."""
     found = json.loads(path.read_text()) if path.exists() else {}
     machine = {"python": platform.python_version(), "cpus": os.cpu_count()}
     path.parent.mkdir(parents=True, exist_ok=True)

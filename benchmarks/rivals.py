@@ -1,11 +1,11 @@
-"""What the web service is measured beside, each as short as tutorials have it, in plain Flask.
+"""Flask applications to compare the web service with, as short as tutorials write them.
 
-* ``constant()`` answers every ride alike: the limit of Flask and gunicorn.
-* ``past()`` does so past Flask, as this service answers a ride: the limit of that.
-* ``bare()`` asks the same ONNX session, and checks, counts and logs nothing.
-* ``tutorial()`` asks the same champion in its scikit-learn flavour, by `mlflow.pyfunc`.
+* ``constant()`` returns a constant: the upper limit of Flask and gunicorn.
+* ``past()`` returns a constant without Flask, on the worker's direct path: the upper limit of that.
+* ``bare()`` scores with the same ONNX model, without validation, metrics or logs.
+* ``tutorial()`` scores with the same champion in its scikit-learn flavour, by `mlflow.pyfunc`.
 
-They read MODEL_LOCATION, and serve any model that names its features.
+They read MODEL_LOCATION, and serve any model whose signature names its features.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ONNX_TYPES: dict[str, Any] = {
 
 
 def features(ride: dict[str, Any]) -> dict[str, Any]:
-    """All that a model in ONNX may ask for; as plain Python."""
+    """Return every feature that an ONNX model may need."""
     now = datetime.now(NEW_YORK)
     return {
         **ride,
@@ -48,7 +48,7 @@ def features(ride: dict[str, Any]) -> dict[str, Any]:
 
 
 def all_features(ride: dict[str, Any], table: dict[int, dict[str, float]]) -> dict[str, Any]:
-    """Also what its scikit-learn form asks for; *table* has the zones' places."""
+    """Return the features of both flavours; *table* has the centroids of the zones."""
     return features(ride) | row(ride, datetime.now(NEW_YORK), table)
 
 
@@ -83,11 +83,11 @@ def bare() -> Flask:
 
     @app.post("/predict")
     def predict() -> dict[str, float]:
-        known = features(request.get_json())
+        values = features(request.get_json())
         feed = {
-            name: np.array([[str(known[name])]], dtype=object)
+            name: np.array([[str(values[name])]], dtype=object)
             if type_ is str
-            else np.array([[known[name]]], dtype=type_)
+            else np.array([[values[name]]], dtype=type_)
             for name, type_ in inputs
         }
         return {"duration": float(session.run(None, feed)[0].item())}
@@ -106,15 +106,15 @@ def tutorial() -> Flask:
 
     @app.post("/predict")
     def predict() -> dict[str, float]:
-        known = all_features(request.get_json(), table)
-        asked = pd.DataFrame([{name: type_(known[name]) for name, type_ in types.items()}])
-        return {"duration": float(model.predict(asked)[0])}
+        values = all_features(request.get_json(), table)
+        frame = pd.DataFrame([{name: type_(values[name]) for name, type_ in types.items()}])
+        return {"duration": float(model.predict(frame)[0])}
 
     return app
 
 
 def column_types(metadata: Any) -> dict[str, Any]:
-    """The columns of an MLflow model's signature."""
+    """Return the columns of an MLflow model's signature with their types."""
     return {
         column.name: str if column.type.name == "string" else column.type.to_numpy().type
         for column in metadata.get_input_schema().inputs

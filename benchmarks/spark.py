@@ -1,8 +1,8 @@
-"""From which size on Spark pays: ``python -m benchmarks.spark --data DIR`` (make bench-spark).
+"""Benchmark of Spark against one machine: ``python -m benchmarks.spark --data DIR``.
 
-The same months, once and eight times over, on one machine and on Spark with two executors of the
-same machine, one after the other.  Both do the same work with the same cores, so what differs is
-what Spark costs: its start, and so much a ride.
+Scores the same months, once and eight times over, on one machine and then on Spark with two
+executors on the same machine.  Both use the same cores for the same work, so the difference is the
+cost of Spark: its start time, and a cost per row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COPIES = (1, 8)
 
 
 def run(inputs: Path, output: Path, engine: str, model: Path) -> tuple[int, float]:
-    """Rows, and the seconds that they took from the start of the process to its end."""
+    """Score *inputs*; return the number of rows and the seconds from start to end."""
     report = output.with_suffix(".json")
     program = [sys.executable, "-m", "model_service.batch", "score", str(inputs)]
     options = ["--output", str(output), "--json", str(report), "--engine", engine]
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
             inputs.mkdir()
             for month in months:
                 for n in range(copies):
-                    # A copy, since a file that is named twice is scored once.
+                    # Copies, since a file that is given twice is scored once.
                     shutil.copyfile(month, inputs / f"{n}-{month.name}")
             for name, engine in ENGINES.items():
                 output = Path(directory) / f"{engine}-{copies}"

@@ -1,12 +1,14 @@
-"""The web service under load, beside other ways to serve the model: ``python -m benchmarks.web``.
+"""Compares the web service with other servers under load: ``python -m benchmarks.web``.
 
-All on 127.0.0.1, with two workers each, and, but for MLflow's own server, under the same gunicorn
-with this project's settings and worker.  What each way is, `benchmarks.rivals` says.  They take
-turns: wrk finds the most that a way answers, of a thousand rides that differ, since trees take
-less time for one that they have just seen.  At half of that hey, which asks for one ride over and
-over, sees how long an answer takes.  Shares are of the same round; medians.  Writes
-build/bench/results.json, and a table to standard output.  Needs wrk and hey, which are Debian
-packages.
+Each server runs on 127.0.0.1 with two workers.  All except MLflow's own run under gunicorn with
+this project's settings and worker; `benchmarks.rivals` describes them.  The servers take turns.  In
+each round, wrk measures the maximum throughput of a server with a thousand different rides (trees
+are faster for a ride that they have just scored).  Then hey measures the latency at half of that
+throughput, with a single ride.  Ratios compare servers within a round; all figures are medians over
+the rounds.
+
+Writes build/bench/results.json, and a table to standard output.  Needs the Debian packages wrk and
+hey.
 """
 
 from __future__ import annotations
@@ -39,87 +41,87 @@ SECONDS = 3
 CLIENTS = 16
 WORKERS = 2
 STOP_SECONDS = 30
-START_SECONDS = 120  # MLflow's takes a while
+START_SECONDS = 120  # the server of MLflow starts slowly
 RIDES = 1000
 GUNICORN = (sys.executable, "-m", "gunicorn", f"--workers={WORKERS}")
 GTHREAD = ("--worker-class=gthread", "--threads=4")
 MLFLOW = ("mlflow", "models", "serve", "--env-manager=local", f"--workers={WORKERS}")
 
 
-class Way(NamedTuple):
-    """A server, and what it is called in the table."""
+class Contender(NamedTuple):
+    """A server to measure, with its title in the table."""
 
     title: str
     command: tuple[str, ...]
     path: str = "/predict"
     two: bool = False
-    """Serves the model of costs, too."""
+    """Whether it serves the cost model, too."""
 
 
-WAYS = {
-    "one": Way("this service, one model", (*GUNICORN, "predict:app")),
-    "two": Way("this service, two models", (*GUNICORN, "predict:app"), two=True),
-    "constant": Way("a constant", (*GUNICORN, "benchmarks.rivals:constant()")),
-    "past": Way("a constant, past Flask", (*GUNICORN, "benchmarks.rivals:past()")),
-    "gthread": Way(
+CONTENDERS = {
+    "one": Contender("this service, one model", (*GUNICORN, "predict:app")),
+    "two": Contender("this service, two models", (*GUNICORN, "predict:app"), two=True),
+    "constant": Contender("a constant", (*GUNICORN, "benchmarks.rivals:constant()")),
+    "past": Contender("a constant, past Flask", (*GUNICORN, "benchmarks.rivals:past()")),
+    "gthread": Contender(
         "a constant, gunicorn's own worker", (*GUNICORN, *GTHREAD, "benchmarks.rivals:constant()")
     ),
-    "bare": Way("ONNX in a bare route", (*GUNICORN, "benchmarks.rivals:bare()")),
-    "tutorial": Way("`mlflow.pyfunc` in Flask", (*GUNICORN, "benchmarks.rivals:tutorial()")),
-    "mlflow": Way("`mlflow models serve`", MLFLOW, path="/invocations"),
+    "bare": Contender("ONNX in a bare route", (*GUNICORN, "benchmarks.rivals:bare()")),
+    "tutorial": Contender("`mlflow.pyfunc` in Flask", (*GUNICORN, "benchmarks.rivals:tutorial()")),
+    "mlflow": Contender("`mlflow models serve`", MLFLOW, path="/invocations"),
 }
 
 
 class Server(NamedTuple):
-    """One that answers, on a port of loopback."""
+    """A running contender."""
 
-    way: Way
+    contender: Contender
     port: int
     pid: int
     bodies: Path
-    """What it is asked, a line each."""
+    """A file with one request body per line."""
 
     @property
     def body(self) -> str:
-        """The first of them."""
+        """The first body."""
         with self.bodies.open() as lines:
             return next(lines).strip()
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.port}{self.way.path}"
+        return f"http://{HOST}:{self.port}{self.contender.path}"
 
 
 class Turn(NamedTuple):
-    """What was seen of a way in one round."""
+    """The measurements of one server in one round."""
 
     per_second: float
     cpu_us: float
-    """Processor time a request, of the server alone."""
+    """Processor time of the server per request."""
     p50_ms: float
-    """At half the peak, like p99_ms."""
+    """Latency at half of the maximum throughput, like ``p99_ms``."""
     p99_ms: float
 
 
 @contextmanager
-def server(way: Way, model: Path, cost_model: Path) -> Iterator[Server]:
-    """*way*, once it answers; what it logs goes nowhere."""
+def run_server(contender: Contender, model: Path, cost_model: Path) -> Iterator[Server]:
+    """Start *contender*, wait until its port is open, and discard its log."""
     port, _ = free_ports()
     environ = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "MODEL_LOCATION": str(model),
-        "COST_MODEL_LOCATION": str(cost_model) if way.two else "",
+        "COST_MODEL_LOCATION": str(cost_model) if contender.two else "",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "ORT_DISABLE_TELEMETRY": "1",
-        "OMP_NUM_THREADS": "1",  # for a single ride, threads cost more than trees
+        "OMP_NUM_THREADS": "1",  # threads slow down the prediction of a single ride
     }
-    mlflow = way.command == MLFLOW
-    where = (
+    mlflow = contender.command == MLFLOW
+    address = (
         (f"--model-uri={model}", f"--host={HOST}", f"--port={port}")
         if mlflow
         else (f"--bind={HOST}:{port}",)
     )
-    command = [*way.command[:3], *where, *way.command[3:]]
+    command = [*contender.command[:3], *address, *contender.command[3:]]
     quiet = subprocess.DEVNULL
     with (
         TemporaryDirectory() as scratch,
@@ -128,46 +130,46 @@ def server(way: Way, model: Path, cost_model: Path) -> Iterator[Server]:
         try:
             wait_for(port, START_SECONDS)
             bodies = Path(scratch, "bodies")
-            asked = split(model, rides()) if mlflow else map(json.dumps, rides())
-            bodies.write_text("".join(f"{body}\n" for body in asked))
-            yield Server(way, port, process.pid, bodies)
+            requests = split(model, rides()) if mlflow else map(json.dumps, rides())
+            bodies.write_text("".join(f"{body}\n" for body in requests))
+            yield Server(contender, port, process.pid, bodies)
         finally:
             process.terminate()
             process.wait(STOP_SECONDS)
 
 
 def rides() -> list[dict[str, float]]:
-    """What is asked: any zones, up to ten miles; the same each time."""
-    chance = random.Random(0)
+    """Return random rides of up to ten miles, the same in each run."""
+    generator = random.Random(0)
     return [
         {
-            "PULocationID": chance.randint(1, 263),
-            "DOLocationID": chance.randint(1, 263),
-            "trip_distance": round(chance.uniform(0, 10), 2),
+            "PULocationID": generator.randint(1, 263),
+            "DOLocationID": generator.randint(1, 263),
+            "trip_distance": round(generator.uniform(0, 10), 2),
         }
         for _ in range(RIDES)
     ]
 
 
-def split(model: Path, asked: Iterable[dict[str, float]]) -> Iterator[str]:
-    """Rides as MLflow's server takes them: the columns that the model's signature names."""
+def split(model: Path, rides: Iterable[dict[str, float]]) -> Iterator[str]:
+    """Yield the body for MLflow's server of each ride: the columns of the model's signature."""
     from .rivals import ZONES, all_features
     from .tutorial.features import places
 
     signature = yaml.safe_load((model / "MLmodel").read_text())["signature"]
     columns = {column["name"]: column["type"] for column in json.loads(signature["inputs"])}
     table = places(str(ZONES))
-    for ride in asked:
-        known = all_features(ride, table)
+    for ride in rides:
+        values = all_features(ride, table)
         row = [
-            str(known[name]) if type_ == "string" else known[name]
+            str(values[name]) if type_ == "string" else values[name]
             for name, type_ in columns.items()
         ]
         yield json.dumps({"dataframe_split": {"columns": list(columns), "data": [row]}})
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process and those below it have used."""
+    """Return the processor time of a process and all its descendants."""
     process = Path(f"/proc/{pid}")
     fields = (process / "stat").read_text().rpartition(")")[2].split()
     children = (process / f"task/{pid}/children").read_text().split()
@@ -175,58 +177,61 @@ def cpu_seconds(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK") + sum(cpu_seconds(int(child)) for child in children)
 
 
-def peak(at: Server, seconds: float) -> tuple[float, float]:
-    """The requests a second that it answers, and its processor time for each."""
+def peak(server: Server, seconds: float) -> tuple[float, float]:
+    """Return the maximum requests per second, and the processor time in µs for each."""
     options = f"--threads=1 --connections={CLIENTS} --duration={seconds}s --timeout=10s".split()
-    command = ["wrk", *options, f"--script={ROOT / 'benchmarks/web.lua'}", at.url]
-    before = cpu_seconds(at.pid)
-    out = subprocess.check_output(command, env=os.environ | {"BODIES": str(at.bodies)}, text=True)
-    used = cpu_seconds(at.pid) - before
+    command = ["wrk", *options, f"--script={ROOT / 'benchmarks/web.lua'}", server.url]
+    before = cpu_seconds(server.pid)
+    out = subprocess.check_output(
+        command, env=os.environ | {"BODIES": str(server.bodies)}, text=True
+    )
+    used = cpu_seconds(server.pid) - before
     found = json.loads(out.splitlines()[-1])
     if found["errors"] or not found["requests"]:
         raise SystemExit(
-            f"{at.way.title}: {found['errors']} of {found['requests']} requests failed"
+            f"{server.contender.title}: {found['errors']} of {found['requests']} requests failed"
         )
     return found["requests"] / found["microseconds"] * 1e6, used / found["requests"] * 1e6
 
 
-def latencies(at: Server, rate: float, seconds: float) -> list[float]:
-    """Milliseconds of each answer, where *rate* a second are asked for."""
+def latencies(server: Server, rate: float, seconds: float) -> list[float]:
+    """Return the milliseconds of each response at *rate* requests per second."""
     clients = max(1, min(CLIENTS // 2, int(rate)))
     command = f"hey -z {seconds}s -c {clients} -q {rate / clients:.3f} -o csv".split()
-    sent = ["-m", "POST", "-T", "application/json", "-d", at.body, at.url]
+    sent = ["-m", "POST", "-T", "application/json", "-d", server.body, server.url]
     rows = list(csv.DictReader(subprocess.check_output([*command, *sent], text=True).splitlines()))
     if not rows or any(row["status-code"] != "200" for row in rows):
-        raise SystemExit(f"{at.way.title}: requests failed at half of its peak")
+        raise SystemExit(f"{server.contender.title}: requests failed at half of its maximum rate")
     return [float(row["response-time"]) * 1000 for row in rows]
 
 
-def turn(at: Server, seconds: float) -> Turn:
-    per_second, cpu_us = peak(at, seconds)
-    took = latencies(at, per_second / 2, seconds)
-    hundredths = quantiles(took, n=100, method="inclusive")
-    return Turn(per_second, cpu_us, median(took), hundredths[98])
+def turn(server: Server, seconds: float) -> Turn:
+    per_second, cpu_us = peak(server, seconds)
+    times = latencies(server, per_second / 2, seconds)
+    percentiles = quantiles(times, n=100, method="inclusive")
+    return Turn(per_second, cpu_us, median(times), percentiles[98])
 
 
 def measure(
     model: Path, cost_model: Path, names: list[str], rounds: int, seconds: float
 ) -> dict[str, list[Turn]]:
-    """All of *names* in turn, so often; their servers are there all the while."""
+    """Measure each contender of *names* in turn, *rounds* times; all servers stay up."""
     found: dict[str, list[Turn]] = {name: [] for name in names}
     with ExitStack() as stack:
         servers = {
-            name: stack.enter_context(server(WAYS[name], model, cost_model)) for name in names
+            name: stack.enter_context(run_server(CONTENDERS[name], model, cost_model))
+            for name in names
         }
-        for at in servers.values():
-            peak(at, 1)  # warms up
-        for _ in track(range(rounds), "taking turns"):
-            for name, at in servers.items():
-                found[name].append(turn(at, seconds))
+        for server in servers.values():
+            peak(server, 1)  # warm-up
+        for _ in track(range(rounds), "measuring"):
+            for name, server in servers.items():
+                found[name].append(turn(server, seconds))
     return found
 
 
 def figures(found: Mapping[str, list[Turn]]) -> dict[str, dict[str, float]]:
-    """Medians by name; and each beside the others of its round, by requests and by processor."""
+    """Return the medians by name, with the ratios to the other servers."""
     return {
         name: {
             "requests_per_second": round(median(turn.per_second for turn in turns), 1),
@@ -234,18 +239,18 @@ def figures(found: Mapping[str, list[Turn]]) -> dict[str, dict[str, float]]:
             "p50_ms": round(median(turn.p50_ms for turn in turns), 2),
             "p99_ms": round(median(turn.p99_ms for turn in turns), 2),
             **{
-                f"of_{other}{suffix}": round(share, 2)
+                f"of_{other}{suffix}": round(ratio, 2)
                 for other, others in found.items()
                 if other != name
-                for suffix, share in zip(("", "_by_cpu"), shares(turns, others), strict=True)
+                for suffix, ratio in zip(("", "_by_cpu"), ratios(turns, others), strict=True)
             },
         }
         for name, turns in found.items()
     }
 
 
-def shares(turns: list[Turn], others: list[Turn]) -> tuple[float, float]:
-    """Of the requests that others answer; and, where processors are what is short, the same."""
+def ratios(turns: list[Turn], others: list[Turn]) -> tuple[float, float]:
+    """Return the median ratios of throughput and of requests per processor second."""
     rounds = list(zip(turns, others, strict=True))
     return (
         median(one.per_second / other.per_second for one, other in rounds),
@@ -254,15 +259,15 @@ def shares(turns: list[Turn], others: list[Turn]) -> tuple[float, float]:
 
 
 def table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """As docs/benchmarks.md has it."""
+    """Return the table in docs/benchmarks.md."""
     lines = [
         "| | requests a second | processor time | p50 | p99 | one model | two models |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in results.items():
-        beside = [results.get(ours, {}) for ours in ("one", "two")]
+        service = [results.get(key, {}) for key in ("one", "two")]
         cells = [
-            WAYS[name].title,
+            CONTENDERS[name].title,
             f"{row['requests_per_second']:,.0f}",
             f"{row['cpu_us']:,.0f} µs",
             f"{row['p50_ms']:.1f} ms",
@@ -271,24 +276,24 @@ def table(results: Mapping[str, Mapping[str, float]]) -> str:
                 f"{ours[f'of_{name}']:,.2f} ({ours[f'of_{name}_by_cpu']:,.2f})"
                 if f"of_{name}" in ours
                 else ""
-                for ours in beside
+                for ours in service
             ),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def fault(model: Path, cost_model: Path) -> str:
-    """Why nothing can be measured; empty where it can."""
+def setup_error(model: Path, cost_model: Path) -> str:
+    """Return why the benchmark cannot run; empty if it can."""
     for path in (model, cost_model):
         if not (path / "MLmodel").exists():
-            return f"there is no model in {path}: run make model"
-    tools = missing()
-    return f"{' and '.join(tools)} not found: Debian has them as packages" if tools else ""
+            return f"no model in {path}: run make model"
+    tools = missing_tools()
+    return f"install the Debian packages: {' '.join(tools)}" if tools else ""
 
 
-def missing() -> list[str]:
-    """What has to be installed first."""
+def missing_tools() -> list[str]:
+    """Return the load generators that are not installed."""
     return [tool for tool in ("wrk", "hey") if not shutil.which(tool)]
 
 
@@ -297,20 +302,25 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=Path("build/model"))
     parser.add_argument("--cost-model", type=Path, default=Path("build/cost-model"))
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--seconds", type=int, default=SECONDS, help="of each turn's halves")
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument(
+        "--seconds", type=int, default=SECONDS, help="of each measurement; a turn has two"
+    )
+    parser.add_argument(
+        "--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS)
+    )
     options = parser.parse_args()
     model, cost_model = options.model.resolve(), options.cost_model.resolve()
-    if said := fault(model, cost_model):
-        print(said, file=sys.stderr)
+    if error := setup_error(model, cost_model):
+        print(error, file=sys.stderr)
         return 2
-    found = measure(model, cost_model, options.ways, options.rounds, options.seconds)
+    found = measure(model, cost_model, options.contenders, options.rounds, options.seconds)
     results = figures(found)
     save("web", results)
     print(table(results))
     print(
-        "\nThe last columns: this service's requests as a share, and in brackets the share that"
-        f" processor times make, which a busy machine moves less. {RESULTS} has more."
+        "\nThe last columns are this service's throughput divided by the other server's, and in"
+        " brackets the same ratio per processor second, which other load affects less."
+        f" {RESULTS} has all figures."
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""A few rides at once, with Python's own library: python examples/quote.py [address]."""
+"""Quotes several rides with the standard library: python examples/quote.py [address]."""
 
 from __future__ import annotations
 
@@ -17,38 +17,41 @@ RIDES: list[dict[str, Any]] = [
 
 
 def quotes(address: str, rides: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One outcome a ride, in order: a quote, or a problem with its ``status``."""
+    """Return a quote, or a problem with a ``status``, for each ride in order.
+
+    Raises `ValueError` if the response is not one of this service.
+    """
     request = Request(
         f"{address}/predict/batch",
         data=json.dumps(rides).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urlopen(request, timeout=10) as answer:
-        found: list[dict[str, Any]] = json.load(answer)
-    if not isinstance(found, list) or len(found) != len(rides):
-        raise ValueError("another's answer")
-    return found
+    with urlopen(request, timeout=10) as response:
+        results: list[dict[str, Any]] = json.load(response)
+    if not isinstance(results, list) or len(results) != len(rides):
+        raise ValueError("unexpected response")
+    return results
 
 
 def main(address: str = "http://127.0.0.1:9696") -> int:
     try:
-        outcomes = quotes(address, RIDES)
-    except HTTPError as exc:  # the request as a whole was refused
-        print(f"refused with {exc.code}: {exc.reason}", file=sys.stderr)
+        results = quotes(address, RIDES)
+    except HTTPError as exc:  # the whole request failed
+        print(f"the request failed: {exc.code} {exc.reason}", file=sys.stderr)
         return 1
     except (OSError, HTTPException) as exc:
-        print(f"{address} cannot be reached: {getattr(exc, 'reason', exc)}", file=sys.stderr)
+        print(f"cannot reach {address}: {getattr(exc, 'reason', exc)}", file=sys.stderr)
         return 1
     except ValueError:
-        print(f"{address} is not the address of this service.", file=sys.stderr)
+        print(f"{address} is not the ride prediction service", file=sys.stderr)
         return 1
-    for ride, outcome in zip(RIDES, outcomes, strict=True):
+    for ride, result in zip(RIDES, results, strict=True):
         name = ride.get("ride_id", "a ride")
-        if "status" in outcome:
-            print(f"{name}: {outcome['detail']}")
+        if "status" in result:
+            print(f"{name}: {result['detail']}")
         else:
-            cost = f", {outcome['cost']:.2f} dollars" if "cost" in outcome else ""
-            print(f"{name}: {outcome['duration']:.1f} minutes{cost}")
+            cost = f", {result['cost']:.2f} dollars" if "cost" in result else ""
+            print(f"{name}: {result['duration']:.1f} minutes{cost}")
     return 0
 
 

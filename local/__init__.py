@@ -1,4 +1,5 @@
-"""AWS on a laptop: an embedded Kinesis and S3, an event source mapping, a producer, the demo.
+"""AWS on a laptop: the parts of AWS that the service uses, a producer of rides, and the demo.
 
-Nothing here is needed by the service, and the service never imports it.
+`aws` imports no other module of this package; `producer`, `run_stream` and `stack` import `aws`,
+and `demo` may import all of them.  The service does not import this package.
 """

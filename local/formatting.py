@@ -1,4 +1,4 @@
-"""Numbers as people read them, alike on the screen and on the page."""
+"""Counts and numbers as text, formatted alike on the console and in the report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from decimal import ROUND_HALF_UP, Decimal
 
 
 def many(count: int, noun: str) -> str:
-    """
+    """*count* with *noun* in the singular or plural.
+
     >>> many(1, "ride"), many(1200, "ride")
     ('1 ride', '1,200 rides')
     """
@@ -14,7 +15,8 @@ def many(count: int, noun: str) -> str:
 
 
 def were(count: int) -> str:
-    """
+    """The form of "was" that agrees with *count*.
+
     >>> were(1), were(0)
     ('was', 'were')
     """
@@ -22,7 +24,7 @@ def were(count: int) -> str:
 
 
 def rounded(value: float, digits: int) -> str:
-    """*value* to so many digits, half up from how it is written.
+    """*value* with *digits* decimal places, rounded half up.
 
     >>> rounded(3.545, 2), rounded(1234.5, 0)
     ('3.55', '1,235')

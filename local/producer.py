@@ -1,8 +1,8 @@
-"""Rides as records on a stream, with broken records in between.
+"""Sends rides to a stream, with broken records between them.
 
-What is sent is a pure function of the rides: every `GZIPPED` th ride is compressed, and after
-the first of every `SPRINKLED` comes the next kind of `BROKEN`.  Each of them is a record that
-no retry will fix, and each must end among the rejects.
+The records are a pure function of the rides: one ride in `GZIP_EVERY` is compressed, and one in
+`BROKEN_EVERY` is followed by the next kind of `BROKEN` record.  No retry can repair a broken
+record, so the service must reject each of them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .formatting import many
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
 
-GZIPPED = 7
-SPRINKLED = 60
+GZIP_EVERY = 7  # rides
+BROKEN_EVERY = 60  # rides
 MOST_RECORDS = 500  # per PutRecords call; an AWS limit
-MOST_BYTES = 5 * 1024 * 1024  # per PutRecords call; what every implementation accepts
+MOST_BYTES = 5 * 1024 * 1024  # per PutRecords call; all implementations accept this
 CALLS_PER_SECOND = 20
 ATTEMPTS = 10
 BOMB_BYTES = 16 * 1024 * 1024
@@ -33,7 +33,7 @@ BOMB_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A record to be sent; *broken* names what is wrong with it, if anything is."""
+    """A record to send; *broken* describes its defect, or is None."""
 
     key: str
     data: bytes
@@ -41,12 +41,13 @@ class Message:
 
 
 Put = Callable[[Sequence[Message]], list[str | None]]
-"""Sends messages; answers the event id of each, or None where the stream refused it."""
+"""Sends messages; returns the event id of each, or None for one that the stream refused."""
 
 
 def ride_event(
     ride_id: int | str, pickup: int, dropoff: int, distance: float, pickup_datetime: str
 ) -> dict[str, Any]:
+    """A ride event in the service's input format."""
     return {
         "ride": {
             "PULocationID": pickup,
@@ -59,14 +60,14 @@ def ride_event(
 
 
 def messages(events: Iterable[dict[str, Any]]) -> Iterator[Message]:
-    """The rides in order, and broken records between them."""
+    """The rides in order, with broken records between them."""
     kinds = cycle([(kind, make()) for kind, make in BROKEN.items()])
     for number, event in enumerate(events, start=1):
         data = json.dumps(event).encode()
-        if number % GZIPPED == 0:
+        if number % GZIP_EVERY == 0:
             data = gzip.compress(data, mtime=0)
         yield Message(str(event["ride_id"]), data)
-        if number % SPRINKLED == 1:
+        if number % BROKEN_EVERY == 1:
             kind, broken = next(kinds)
             yield Message(f"broken-{number}", broken, kind)
 
@@ -79,9 +80,9 @@ def send(
     sent: Callable[[dict[str, Message]], None],
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Send *messages* at a steady rate, telling *sent* the event ids of each call.
+    """Send *messages* at a steady rate; *sent* receives the messages of each call by event id.
 
-    Raises `RuntimeError` if the stream goes on refusing.
+    Raises `RuntimeError` if the stream refuses a record `ATTEMPTS` times.
     """
     began = time.monotonic()
     count = 0
@@ -94,7 +95,7 @@ def send(
 
 
 def chunks(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
-    """*messages* in order, in pieces that one PutRecords call takes."""
+    """*messages* in order, split into chunks that one PutRecords call accepts."""
     for piece in batched(messages, min(most, MOST_RECORDS), strict=False):
         chunk: list[Message] = []
         total = 0
@@ -109,23 +110,23 @@ def chunks(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
 
 
 def put_to(kinesis: KinesisClient, stream: str) -> Put:
-    """A `Put` to *stream*."""
+    """A `Put` that writes to *stream*."""
 
     def put(messages: Sequence[Message]) -> list[str | None]:
-        answer = kinesis.put_records(
+        response = kinesis.put_records(
             StreamName=stream,
             Records=[{"PartitionKey": each.key, "Data": each.data} for each in messages],
         )
         return [
             None if entry.get("ErrorCode") else event_id(entry["ShardId"], entry["SequenceNumber"])
-            for entry in answer["Records"]
+            for entry in response["Records"]
         ]
 
     return put
 
 
 def _accepted(chunk: Sequence[Message], put: Put) -> dict[str, Message]:
-    """Send *chunk*, and again what was refused; the messages by event id."""
+    """Send *chunk*, and refused messages again; returns the messages by event id."""
     accepted: dict[str, Message] = {}
     for attempt in range(ATTEMPTS):
         time.sleep(pause(attempt))
@@ -177,4 +178,4 @@ BROKEN: Mapping[str, Callable[[], bytes]] = {
     "no object": lambda: b"[130, 205, 3.66]",
     "no such day": lambda: _broken_ride(pickup_datetime="2021-02-30T08:15:00"),
 }
-"""Kinds of broken records: what is wrong, and the bytes."""
+"""The kinds of broken records: a description of the defect, and the bytes."""

@@ -1,25 +1,25 @@
-"""Rides through the stream: a producer and a poller at work, and a watcher of what comes out.
+"""Streams rides through a function: a producer, a poller, and a reader of the results.
 
-The producer and the poller have a thread each; the caller's thread reads the output stream and
-the rejects bucket.  Whatever ends one of them ends all.
+The producer and the poller run in threads of their own.  The calling thread reads the output stream
+and the rejects bucket.  An error in any of the three ends the run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import producer
 from .aws.event_source import Handler, Shard, poll
 from .aws.kinesis_reader import Reader, Record, event_id, readers
 from .aws.server import Embedded
-from .demo.counts import Published
 from .producer import Message
 
 if TYPE_CHECKING:
@@ -30,31 +30,64 @@ SHARDS = 2
 MODELS, REJECTS = "ride-models", "ride-rejects"
 BATCH_SIZE = 1000
 PER_SECOND = 1000.0
-PATIENCE_SECONDS = 60  # without a prediction or a rejection, before it is given up
-GLANCE_SECONDS = 0.2
+PATIENCE_SECONDS = 60  # without a prediction or a rejection; then the run ends
+READ_SECONDS = 0.2  # between two reads of the results
+POLL_SECONDS = 0.02  # between two reads of the ride events
 
 
 class _Stopped(Exception):
-    """Ends the poller, which by itself retries for ever."""
+    """Ends `poll`, which otherwise retries a failing batch forever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A prediction event on the output stream, and its time of arrival there."""
+
+    event: Mapping[str, Any]
+    arrived_at: datetime
+
+    @property
+    def event_id(self) -> str:
+        return str(self.event["source"]["event_id"])
+
+    @property
+    def ride_id(self) -> str:
+        return str(self.event["prediction"]["ride_id"])
+
+    @property
+    def minutes(self) -> float:
+        return float(self.event["prediction"]["ride_duration"])
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        return self.event["model"], self.event["version"], self.event_id
 
 
 @dataclass(slots=True)
-class Progress:
-    """What has been seen of a run so far."""
+class StreamProgress:
+    """The records that a run has sent so far, and the results that it has read."""
 
     sent: dict[str, Message] = field(default_factory=dict)
     published: list[Published] = field(default_factory=list)
     rejected: dict[str, str] = field(default_factory=dict)
+    """The reason for each rejected event id."""
 
 
-def make(aws: Embedded) -> None:
-    """The streams and buckets that a run needs."""
+def create_resources(aws: Embedded) -> None:
+    """Create the streams and the buckets that a run needs."""
     kinesis, s3 = aws.kinesis(), aws.s3()
     for stream in (RIDE_EVENTS, PREDICTIONS):
         kinesis.create_stream(StreamName=stream, ShardCount=SHARDS)
-        kinesis.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1})
     for bucket in (MODELS, REJECTS):
         s3.create_bucket(Bucket=bucket)
+    wait_for_streams(aws)
+
+
+def wait_for_streams(aws: Embedded) -> None:
+    """Wait until both streams can be used."""
+    waiter = aws.kinesis().get_waiter("stream_exists")
+    for stream in (RIDE_EVENTS, PREDICTIONS):
+        waiter.wait(StreamName=stream, WaiterConfig={"Delay": 1})
 
 
 def run(
@@ -62,40 +95,61 @@ def run(
     handler: Handler,
     messages: Sequence[Message],
     *,
-    watch: Callable[[Progress], None],
+    on_progress: Callable[[StreamProgress], None],
     per_second: float = PER_SECOND,
     patience: float = PATIENCE_SECONDS,
-) -> Progress:
-    """Send *messages* and deliver them to *handler*, until all are dealt with.
+) -> StreamProgress:
+    """Send *messages* and deliver them to *handler* until all of them are processed.
 
-    It also ends after *patience* seconds in which nothing came out.
+    The run also ends after *patience* seconds without a result.
     """
-    progress = Progress()
-    stop = Event()
-    kinesis = aws.kinesis()
-    described = kinesis.describe_stream_summary(StreamName=RIDE_EVENTS)
-    arn = described["StreamDescriptionSummary"]["StreamARN"]
-    shards = [Shard(reader.shard_id, reader) for reader in readers(aws.kinesis(), RIDE_EVENTS)]
-    outputs, s3 = readers(aws.kinesis(), PREDICTIONS), aws.s3()
+    progress, stop = StreamProgress(), Event()
     with ThreadPoolExecutor(2) as threads:
         sending = threads.submit(
             producer.send,
             messages,
-            producer.put_to(kinesis, RIDE_EVENTS),
+            producer.put_to(aws.kinesis(), RIDE_EVENTS),
             per_second=per_second,
             sent=progress.sent.update,
             stopped=stop.is_set,
         )
-        polling = threads.submit(_poll, shards, handler, arn, sending, stop)
+        polling = threads.submit(deliver, aws, handler, stop=stop, finished=sending.done)
         try:
-            _watch(outputs, s3, progress, (sending, polling), watch, patience)
+            _read_results(aws, progress, (sending, polling), on_progress, patience)
         finally:
             stop.set()
     return progress
 
 
+def deliver(
+    aws: Embedded,
+    handler: Handler,
+    *,
+    stop: Event,
+    finished: Callable[[], bool] = lambda: False,
+    idle: float = POLL_SECONDS,
+) -> None:
+    """Deliver ride events to *handler* until all are processed after *finished* returns True.
+
+    Setting *stop* ends the delivery at once.
+    """
+    kinesis = aws.kinesis()
+    described = kinesis.describe_stream_summary(StreamName=RIDE_EVENTS)
+    arn = described["StreamDescriptionSummary"]["StreamARN"]
+    shards = [Shard(reader.shard_id, reader) for reader in readers(kinesis, RIDE_EVENTS)]
+
+    def finished_or_stopped() -> bool:
+        if stop.is_set():
+            raise _Stopped
+        return finished()
+
+    with contextlib.suppress(_Stopped):
+        poll(shards, handler, stream_arn=arn, batch_size=BATCH_SIZE, finished=finished_or_stopped,
+             idle=idle)  # fmt: skip
+
+
 def arrivals(aws: Embedded) -> dict[str, datetime]:
-    """When each record of the input stream arrived, by event id."""
+    """The time of arrival of each record on the input stream, by event id."""
     return {
         event_id(reader.shard_id, record.sequence_number): record.arrived_at
         for reader in readers(aws.kinesis(), RIDE_EVENTS)
@@ -104,7 +158,7 @@ def arrivals(aws: Embedded) -> dict[str, datetime]:
 
 
 def rejections(s3: S3Client, seen: set[str]) -> dict[str, str]:
-    """Reasons by event id, of the objects whose keys are not in *seen*, which they join."""
+    """The reasons by event id in all objects whose keys are not in *seen*; adds the keys to it."""
     reasons: dict[str, str] = {}
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=REJECTS)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
@@ -116,49 +170,37 @@ def rejections(s3: S3Client, seen: set[str]) -> dict[str, str]:
     return reasons
 
 
-def _poll(
-    shards: Sequence[Shard], handler: Handler, stream_arn: str, sending: Future[None], stop: Event
-) -> None:
-    def finished() -> bool:
-        if stop.is_set():
-            raise _Stopped
-        return sending.done()
-
-    poll(shards, handler, stream_arn=stream_arn, batch_size=BATCH_SIZE, finished=finished)
-
-
-def _watch(
-    outputs: Sequence[Reader],
-    s3: S3Client,
-    progress: Progress,
+def _read_results(
+    aws: Embedded,
+    progress: StreamProgress,
     workers: tuple[Future[None], ...],
-    watch: Callable[[Progress], None],
+    on_progress: Callable[[StreamProgress], None],
     patience: float,
 ) -> None:
+    outputs, s3 = readers(aws.kinesis(), PREDICTIONS), aws.s3()
     seen = set[str]()
-    last_news = time.monotonic()
+    last_result = time.monotonic()
     while True:
-        silent = time.monotonic() - last_news > patience
-        over = silent or all(
-            worker.done() for worker in workers
-        )  # asked first, then read to the end
-        news = [
+        impatient = time.monotonic() - last_result > patience
+        # Checked before reading, so that the last round reads all results.
+        over = impatient or all(worker.done() for worker in workers)
+        published = [
             Published(json.loads(record.data), record.arrived_at)
             for reader in outputs
             for record in _rest(reader)
         ]
         reasons = rejections(s3, set() if over else seen)
-        progress.published += news
-        # At the end, what lies there counts alone: a retry may have replaced an object.
+        progress.published += published
+        # The last round reads every object again, because a retry may have replaced some.
         progress.rejected = reasons if over else progress.rejected | reasons
-        watch(progress)
+        on_progress(progress)
         for worker in workers:
             if worker.done():
-                worker.result()  # raises what ended it
+                worker.result()  # raises the error that ended the worker
         if over:
             return
-        last_news = time.monotonic() if news or reasons else last_news
-        time.sleep(GLANCE_SECONDS)
+        last_result = time.monotonic() if published or reasons else last_result
+        time.sleep(READ_SECONDS)
 
 
 def _rest(reader: Reader) -> Iterator[Record]:

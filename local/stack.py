@@ -1,9 +1,9 @@
-"""The service on this machine until it is interrupted, for people to try its tools on.
+"""Runs the service on this machine until it is interrupted: ``python -m local.stack``.
 
-``python -m local.stack``: the streams and the bucket of rejects in an embedded AWS, where
-CloudFormation knows them as the stack `NAME`, and the real function between them, with the settings
-that the environment has (``PREDICTION_MAX=10``, say).  *ENVIRONMENT* is a file for a shell: what is
-started from there finds all of it, and nothing else.
+It creates the streams and the rejects bucket in an embedded AWS, as the CloudFormation stack
+`NAME`, and runs the real function between them.  The function takes its settings from the
+environment, for example ``PREDICTION_MAX=10``.  `ENVIRONMENT` is a file for the shell: the AWS
+command line and the commands in `operate/` use the embedded AWS after ``source build/stack.env``.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ from typing import Any
 from model_service.errors import ServiceError
 from model_service.settings import Settings
 
-from .aws.event_source import FUNCTION, Handler, Shard, poll
-from .aws.kinesis_reader import readers
-from .aws.lambda_api import Function, served
+from .aws.event_source import FUNCTION, Handler
+from .aws.lambda_api import LocalFunction, serve_api
 from .aws.server import Embedded, embedded
-from .run_stream import BATCH_SIZE, PREDICTIONS, REJECTS, RIDE_EVENTS, SHARDS
+from .run_stream import PREDICTIONS, REJECTS, RIDE_EVENTS, SHARDS, deliver, wait_for_streams
 
 NAME = "ride-predictions-local"
 MODEL = "build/model"
 ENVIRONMENT = Path("build/stack.env")
-GLANCE_SECONDS = 0.2  # between two looks at a stream on which nothing comes
+POLL_SECONDS = 0.2  # between two reads of an idle stream
 BAD_INPUT = 2  # exit code
 LOCATION = f"s3://{REJECTS}/rejects"
 TEMPLATE = {
@@ -56,11 +55,10 @@ TEMPLATE = {
         "DurationFunctionName": {"Value": FUNCTION},
     },
 }
-"""With the outputs that the deployed stack has, as far as there is something behind them."""
+"""The outputs are those of the deployed stack for the parts that exist here."""
 
-
-WORDS = f"""\
-The service runs until Ctrl-C, with a line for each batch. In another terminal:
+INSTRUCTIONS = f"""\
+The service runs until Ctrl-C and prints a line for each batch. In another terminal:
 
   source {ENVIRONMENT}
   make smoke STACK={NAME}
@@ -68,28 +66,24 @@ The service runs until Ctrl-C, with a line for each batch. In another terminal:
 """
 
 
-class _Stopped(Exception):
-    """Ends the poller, which by itself retries for ever."""
-
-
 @contextlib.contextmanager
 def running() -> Iterator[tuple[dict[str, str], Future[None]]]:
-    """The service, for the length of the block: variables by which tools find it, and the poller.
+    """Run the service while the block lasts; yields variables for its clients, and the poller.
 
-    Raises `ServiceError` where the function does not start.
+    Raises `ServiceError` if the function does not start.
     """
     with embedded() as aws:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
         os.environ.update(aws.environ)
         _create(aws)
-        function = Function(_deployed, _settings(aws), _say)
-        with served(function) as api, _polled(aws, function) as polling:
+        function = LocalFunction(_deploy, _settings(aws), _say)
+        with serve_api(function) as api, _polling(aws, function) as polling:
             yield {**aws.environ, "AWS_ENDPOINT_URL_LAMBDA": api}, polling
 
 
 def _settings(aws: Embedded) -> dict[str, str]:
-    """Those of the environment, and where everything is."""
+    """The settings in the environment, completed by the locations of this stack."""
     own = [field.name.upper() for field in fields(Settings)]
     return {
         "MODEL_LOCATION": MODEL,
@@ -98,12 +92,12 @@ def _settings(aws: Embedded) -> dict[str, str]:
         "KINESIS_ENDPOINT_URL": aws.endpoint,
         "TEST_RUN": "False",
         "REJECTS_LOCATION": LOCATION,
-        "RETURN_PREDICTIONS": "False",  # as it is deployed
+        "RETURN_PREDICTIONS": "False",  # as in the deployed stack
     }
 
 
-def _deployed(settings: Mapping[str, str]) -> Handler:
-    """The real function, begun anew.  Raises `ServiceError`."""
+def _deploy(settings: Mapping[str, str]) -> Handler:
+    """Import the real function again with *settings*.  Raises `ServiceError`."""
     os.environ.update(settings)
     sys.modules.pop("lambda_function", None)
     handler: Handler = importlib.import_module("lambda_function").lambda_handler
@@ -115,33 +109,16 @@ def _create(aws: Embedded) -> None:
 
     cloudformation: Any = boto3.client("cloudformation")
     cloudformation.create_stack(StackName=NAME, TemplateBody=json.dumps(TEMPLATE))
-    for stream in (RIDE_EVENTS, PREDICTIONS):
-        waiter = aws.kinesis().get_waiter("stream_exists")
-        waiter.wait(StreamName=stream, WaiterConfig={"Delay": 1})
+    wait_for_streams(aws)
 
 
 @contextlib.contextmanager
-def _polled(aws: Embedded, function: Function) -> Iterator[Future[None]]:
-    """Rides are delivered to *function* while the block lasts."""
-    kinesis, stop = aws.kinesis(), threading.Event()
-    described = kinesis.describe_stream_summary(StreamName=RIDE_EVENTS)
-    arn = described["StreamDescriptionSummary"]["StreamARN"]
-    shards = [Shard(reader.shard_id, reader) for reader in readers(kinesis, RIDE_EVENTS)]
-
-    def finished() -> bool:
-        if stop.is_set():
-            raise _Stopped
-        return False
-
-    def deliver() -> None:
-        with contextlib.suppress(_Stopped):
-            poll(shards, function, stream_arn=arn, batch_size=BATCH_SIZE, finished=finished,
-                 idle=GLANCE_SECONDS)  # fmt: skip
-
+def _polling(aws: Embedded, function: LocalFunction) -> Iterator[Future[None]]:
+    """Deliver ride events to *function* while the block lasts."""
+    stop = threading.Event()
     with ThreadPoolExecutor(1) as threads:
-        polling = threads.submit(deliver)
         try:
-            yield polling
+            yield threads.submit(deliver, aws, function, stop=stop, idle=POLL_SECONDS)
         finally:
             stop.set()
 
@@ -151,7 +128,7 @@ def _say(text: str) -> None:
 
 
 def shell(variables: Mapping[str, str]) -> str:
-    """*variables*, as a shell reads them.
+    """*variables* as export commands for a shell.
 
     >>> shell({"AWS_REGION": "us-east-1"})
     'export AWS_REGION=us-east-1\\n'
@@ -160,14 +137,14 @@ def shell(variables: Mapping[str, str]) -> str:
 
 
 def main() -> int:
-    """The exit code."""
+    """Run the service and return the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with running() as (variables, polling):
             ENVIRONMENT.parent.mkdir(exist_ok=True)
             ENVIRONMENT.write_text(shell(variables))
-            print(WORDS, flush=True)
-            polling.result()  # does not end, unless something is broken
+            print(INSTRUCTIONS, flush=True)
+            polling.result()  # ends only with an error
     except ServiceError as exc:
         print(f"stack: {exc}", file=sys.stderr)
         return BAD_INPUT

@@ -15,10 +15,10 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from . import geography, local_time
-from .geography import AXES, places
+from . import local_time
 from .local_time import Micros
 from .rides import Ride
+from .zones import AXES, locations, straight_miles
 
 Array = NDArray[Any]
 Inputs = Mapping[str, "np.dtype[Any]"]
@@ -67,13 +67,13 @@ class RideColumns:
 
     @property
     def start(self) -> Array:
-        """Location of the pick-up zone in miles, shape (n, 4): see `geography`."""
-        return places()[self.pickup]
+        """Location of the pick-up zone in miles, shape (n, 4): see `zones.AXES`."""
+        return locations()[self.pickup]
 
     @property
     def end(self) -> Array:
-        """Location of the drop-off zone in miles, shape (n, 4): see `geography`."""
-        return places()[self.dropoff]
+        """Location of the drop-off zone in miles, shape (n, 4): see `zones.AXES`."""
+        return locations()[self.dropoff]
 
     def _clock(self, read: Callable[[Micros], NDArray[np.int64]]) -> NDArray[np.float64]:
         shown = read(self.picked_up.view(np.int64))
@@ -83,11 +83,11 @@ class RideColumns:
 Feature = Callable[[RideColumns], Array]
 
 
-def _by_axis(name: str, place: Feature) -> dict[str, Feature]:
-    def along(axis: int) -> Feature:
-        return lambda rides: place(rides)[:, axis]
+def _by_axis(name: str, location: Feature) -> dict[str, Feature]:
+    def along(n: int) -> Feature:
+        return lambda rides: location(rides)[:, n]
 
-    return {f"{name}_{way}": along(axis) for axis, way in enumerate(AXES)}
+    return {f"{name}_{axis}": along(n) for n, axis in enumerate(AXES)}
 
 
 FEATURES: Mapping[str, Feature] = {
@@ -108,7 +108,7 @@ FEATURES: Mapping[str, Feature] = {
     **_by_axis("dropoff", lambda rides: rides.end),
     **_by_axis("change", lambda rides: rides.end - rides.start),
     **_by_axis("sum", lambda rides: rides.end + rides.start),
-    "straight": lambda rides: geography.straight(rides.end - rides.start),
+    "straight": lambda rides: straight_miles(rides.end - rides.start),
 }
 """Every feature by name.  Locations are in miles, NaN where a zone has no location."""
 

@@ -1,115 +1,278 @@
-"""The files of a model, wherever its directory lies: on S3 or on disk.
+"""Files on S3 or on disk.
 
-From S3 each file is asked for by name, so that reading a model takes `s3:GetObject` and no
-listing; only a model whose files nobody can name in advance is listed.
+A `Folder` is a directory on disk or a prefix of a bucket.  A model is read from its folder file by
+file, by name, which needs the permission ``s3:GetObject`` and no listing; only a model whose file
+names are not known in advance is listed.
+
+Whatever the disk or S3 raises becomes one error of this package, of the type that the caller chose.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from .errors import ModelError
+from .errors import FileError, ModelError, ServiceError
 
 if TYPE_CHECKING:
+    from botocore.config import Config
     from mypy_boto3_s3 import S3Client
 
+SCHEME = "s3://"
 
-class Artifacts(Protocol):
-    """A model's directory; its methods raise `ModelError` where a file cannot be read."""
+
+class StoredFile(NamedTuple):
+    """A file that a pattern matches."""
+
+    location: str
+    """An absolute path, or ``s3://bucket/key``."""
+    size: int
+    """In bytes."""
+    stamp: str
+    """Differs if the content differs: the modification time on disk, the ETag on S3."""
+
+
+class Folder(Protocol):
+    """A directory on disk or a prefix of a bucket; file names in it may contain slashes."""
 
     def read(self, name: str) -> bytes:
-        """One file."""
+        """Return the content of a file."""
+
+    def names(self) -> list[str]:
+        """Return the names of all files."""
+
+    def move(self, file: Path, name: str) -> None:
+        """Move a local file into the folder; it appears under *name* only when it is complete."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it exists."""
 
     def directory(self, names: list[str] | None) -> Path:
-        """The files of these names, or all of them, in a directory on disk."""
+        """Return a local directory with the files *names*, or with all files if None."""
 
 
-def at(location: str) -> Artifacts:
-    """The artifacts at ``s3://bucket/prefix`` or a path."""
-    if location.startswith("s3://"):
-        import boto3  # a model on disk needs no AWS
-        from botocore.config import Config
+def at(location: str) -> Folder:
+    """Return the folder of a model, at ``s3://bucket/prefix`` or a path.
 
-        bucket, _, prefix = location.removeprefix("s3://").partition("/")
+    Its methods raise `ModelError`.  Raises `ModelError` if *location* is neither of the two or S3
+    cannot be used.
+    """
+    if location.startswith(SCHEME):
+        from botocore.config import Config  # a model on disk needs no AWS
+
+        # A function has 10 seconds to start.
         quick = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard"})
-        below = f"{prefix.strip('/')}/".lstrip("/")
-        with _model_errors(f"cannot read {location}"):
-            return S3Artifacts(boto3.client("s3", config=quick), bucket, below)
+        return s3_folder(location, ModelError, quick)
     if ":/" in location:
         raise ModelError(
-            f"{location} is not a place for files: give s3://bucket/prefix or a path"
-            " (an MLflow model's own location, not an alias of it)"
+            f"{location} is not a location of files: give s3://bucket/prefix or a path"
+            " (the storage location of an MLflow model, not its alias)"
         )
-    return LocalArtifacts(Path(location))
+    return LocalFolder(Path(location), ModelError)
+
+
+def s3_folder(location: str, error: type[ServiceError], config: Config | None = None) -> S3Folder:
+    """Return the folder at ``s3://bucket/prefix``; its methods raise *error*.
+
+    Raises *error* if no S3 client can be made, for example because of an unknown AWS profile.
+    """
+    bucket, prefix = split(location)
+    with _s3_errors(f"access {location}", error):
+        return S3Folder(_client(config), bucket, f"{prefix.strip('/')}/".lstrip("/"), error)
 
 
 def plain_name(name: object) -> str:
-    """*name*, as a model's own description gives it; refused where it leads elsewhere."""
+    """Return *name*, the name of a file in a model's folder.
+
+    Raises `ModelError` if it is not a name or leads outside the folder.
+    """
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     if not parts or ".." in parts or parts[0] == "/" or "\0" in parts[-1]:
-        raise ModelError("MLmodel names a file outside the model's directory, or none")
+        raise ModelError("MLmodel names no file, or a file outside the model's directory")
     return "/".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
-class LocalArtifacts:
+class LocalFolder:
     """A directory on disk."""
 
     path: Path
+    error: type[ServiceError]
 
     def read(self, name: str) -> bytes:
-        try:
+        with disk_errors(f"read {self.path / name}", self.error):
             return (self.path / name).read_bytes()
-        except OSError as exc:
-            raise ModelError(f"cannot read {self.path / name}: {exc.strerror}") from None
+
+    def names(self) -> list[str]:
+        files = (path for path in self.path.rglob("*") if path.is_file())
+        return sorted(path.relative_to(self.path).as_posix() for path in files)
+
+    def move(self, file: Path, name: str) -> None:
+        with disk_errors(f"write {self.path / name}", self.error):
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+            file.rename(self.path / name)
+
+    def remove(self, name: str) -> None:
+        with disk_errors(f"remove {self.path / name}", self.error):
+            (self.path / name).unlink(missing_ok=True)
 
     def directory(self, names: list[str] | None) -> Path:
         return self.path
 
 
 @dataclass(frozen=True, slots=True)
-class S3Artifacts:
-    """A prefix of a bucket."""
+class S3Folder:
+    """A prefix of a bucket; threads may share it."""
 
     client: S3Client
     bucket: str
     prefix: str
-    """Ends in a slash, or is empty."""
+    """Ends in a slash, or is empty for the whole bucket."""
+    error: type[ServiceError]
 
     def read(self, name: str) -> bytes:
-        key = f"{self.prefix}{name}"
-        with _model_errors(f"cannot read s3://{self.bucket}/{key}"):
-            return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        with _s3_errors(f"read {self._location(name)}", self.error):
+            return self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"].read()
+
+    def names(self) -> list[str]:
+        with _s3_errors(f"list {self._location('')}", self.error):
+            objects = _objects(self.client, self.bucket, self.prefix)
+        return [entry["Key"].removeprefix(self.prefix) for entry in objects]
+
+    def move(self, file: Path, name: str) -> None:
+        with _s3_errors(f"write {self._location(name)}", self.error):
+            self.client.upload_file(str(file), self.bucket, self.prefix + name)
+        file.unlink()
+
+    def remove(self, name: str) -> None:
+        with _s3_errors(f"remove {self._location(name)}", self.error):
+            self.client.delete_object(Bucket=self.bucket, Key=self.prefix + name)
 
     def directory(self, names: list[str] | None) -> Path:
         from tempfile import mkdtemp
 
         target = Path(mkdtemp(prefix="model-"))
-        for name in self._list() if names is None else names:
+        for name in self.names() if names is None else names:
             path = target / plain_name(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(self.read(name))
         return target
 
-    def _list(self) -> list[str]:
-        pages = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=self.prefix
-        )
-        with _model_errors(f"cannot list s3://{self.bucket}/{self.prefix}"):
-            keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-        return [key.removeprefix(self.prefix) for key in keys if not key.endswith("/")]
+    def _location(self, name: str) -> str:
+        return f"{SCHEME}{self.bucket}/{self.prefix}{name}"
+
+
+def find(pattern: str) -> list[StoredFile]:
+    """Return the files that *pattern* matches: a file, a folder or a glob, local or on S3.
+
+    Within a folder, names that begin with ``_`` or ``.`` are ignored, as Hive and Spark do.
+    Raises `FileError` if S3 cannot be listed.
+    """
+    return _find_on_s3(pattern) if pattern.startswith(SCHEME) else _find_on_disk(pattern)
+
+
+def download(location: str, path: Path) -> None:
+    """Copy the object at ``s3://bucket/key`` to *path*.  Raises `FileError`."""
+    bucket, key = split(location)
+    with _s3_errors(f"read {location}", FileError):
+        _client().download_file(bucket, key, str(path))
+
+
+def split(location: str) -> tuple[str, str]:
+    """Return the bucket and the key, or prefix, of ``s3://bucket/key``."""
+    bucket, _, key = location.removeprefix(SCHEME).partition("/")
+    return bucket, key
 
 
 @contextmanager
-def _model_errors(what: str) -> Iterator[None]:
+def disk_errors(action: str, error: type[ServiceError]) -> Iterator[None]:
+    """Raise *error* with the message "cannot *action*: reason" in place of an `OSError`."""
+    try:
+        yield
+    except OSError as exc:
+        raise error(f"cannot {action}: {exc.strerror or str(exc)}") from exc
+
+
+@contextmanager
+def _s3_errors(action: str, error: type[ServiceError]) -> Iterator[None]:
+    """Raise *error* with the message "cannot *action*: reason" in place of an error of boto3."""
+    from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        yield
-    except (ClientError, BotoCoreError) as exc:
+        with disk_errors(action, error):
+            yield
+    except (BotoCoreError, ClientError, Boto3Error) as exc:
         reason = " ".join(str(exc).split())  # some have several lines
-        raise ModelError(f"{what}: {reason}") from exc
+        raise error(f"cannot {action}: {reason}") from exc
+
+
+def _client(config: Config | None = None) -> S3Client:
+    """Return a client with a session of its own, since threads must not share boto3's default."""
+    import boto3  # files on disk need no AWS
+
+    client: S3Client = boto3.session.Session().client("s3", config=config)
+    return client
+
+
+def _objects(client: S3Client, bucket: str, prefix: str) -> list[Any]:
+    """Return the listing's entries for all objects under *prefix*, without folder markers."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    entries = (entry for page in pages for entry in page.get("Contents", []))
+    return [entry for entry in entries if not entry["Key"].endswith("/")]
+
+
+def _find_on_s3(pattern: str) -> list[StoredFile]:
+    bucket, key = split(pattern)
+    prefix = re.split(r"[*?[]", key, maxsplit=1)[0]
+    with _s3_errors(f"list {SCHEME}{bucket}/{prefix}", FileError):
+        objects = _objects(_client(), bucket, prefix)
+    return [
+        StoredFile(f"{SCHEME}{bucket}/{entry['Key']}", entry["Size"], entry["ETag"].strip('"'))
+        for entry in objects
+        if _is_match(entry["Key"], key)
+    ]
+
+
+def _is_match(key: str, pattern: str) -> bool:
+    if has_magic(pattern):
+        return _parts_match(key.split("/"), pattern.split("/"))
+    folder = f"{pattern.rstrip('/')}/".lstrip("/")
+    return key == pattern or (key.startswith(folder) and _is_visible(key.removeprefix(folder)))
+
+
+def _parts_match(parts: list[str], patterns: list[str]) -> bool:
+    """Whether the parts of a key match those of a glob; ``**`` matches any number of folders."""
+    if not patterns or not parts:
+        return not patterns and not parts
+    if patterns[0] == "**":
+        return _parts_match(parts, patterns[1:]) or _parts_match(parts[1:], patterns)
+    return fnmatchcase(parts[0], patterns[0]) and _parts_match(parts[1:], patterns[1:])
+
+
+def _find_on_disk(pattern: str) -> list[StoredFile]:
+    found: list[Path] = []
+    for path in map(Path, glob(pattern, recursive=True) or [pattern]):
+        if path.is_dir():
+            below = [file for file in path.rglob("*") if file.is_file()]
+            found += [file for file in below if _is_visible(file.relative_to(path).as_posix())]
+        elif path.is_file():
+            found.append(path)
+    stats = [(path, path.stat()) for path in found]
+    return [
+        StoredFile(os.path.realpath(path), stat.st_size, str(stat.st_mtime_ns))
+        for path, stat in stats
+    ]
+
+
+def _is_visible(name: str) -> bool:
+    return not any(part.startswith(("_", ".")) for part in name.split("/"))

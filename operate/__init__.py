@@ -1,4 +1,6 @@
-"""Tools for a system that runs: replay what was rejected, smoke-test what was deployed.
+"""Commands for whoever operates the service: list and replay failed records, test a deployed stack,
+copy models.
 
-They talk to AWS with the caller's own credentials, region and endpoints, and nothing imports them.
+They use the caller's own AWS credentials, region and endpoints.  They import `model_service` only,
+and nothing else imports them.
 """

@@ -1,4 +1,4 @@
-"""Clients of AWS: patient ones, and one sentence where none can be made."""
+"""Clients for AWS that retry patiently, with one readable error where none can be created."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from .errors import BadInput
+from .command import CommandError
 
 
 def client(service: str, *, attempts: int = 8, **settings: Any) -> Any:
-    """boto3's client of a service; *settings* are those of botocore's `Config`.
+    """A boto3 client for *service*; *settings* are those of botocore's `Config`.
 
-    Raises `BadInput` where region, profile or endpoint are not what they should be.
+    Raises `CommandError` if the region, the profile or the endpoint is missing or wrong.
     """
     retries = Config(retries={"mode": "standard", "total_max_attempts": attempts}, **settings)
     try:
         return boto3.client(service, config=retries)  # type: ignore[call-overload]
     except (BotoCoreError, ValueError) as exc:
-        raise BadInput(f"AWS cannot be reached: {exc}") from None
+        raise CommandError(f"AWS cannot be reached: {exc}") from None

@@ -1,4 +1,4 @@
-"""What a person sees: a table and a bar on a terminal, plain lines anywhere else."""
+"""The output of the commands: a table and a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from .inventory import Survey
+from .inventory import Inventory
 from .redelivery import Advance
 
-QUARTERS = 4  # lines that a replay leaves where there is no terminal
+QUARTERS = 4  # a replay prints a line for each quarter where there is no terminal
 
 
-class Screen:
-    """A class because it holds the console."""
+class OperatorConsole:
+    """Prints for the operator; a class because it holds the console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -26,26 +26,26 @@ class Screen:
     def say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def survey(self, survey: Survey) -> None:
-        """What lies there."""
-        if survey.reasons and self._console.is_terminal:
-            self._console.print(_table(survey))
-        elif survey.reasons:
-            for (reason, by), span in survey.reasons.items():
+    def show_inventory(self, inventory: Inventory) -> None:
+        """Print the reasons, the unreadable objects and the totals."""
+        if inventory.reasons and self._console.is_terminal:
+            self._console.print(_table(inventory))
+        elif inventory.reasons:
+            for (reason, failed_by), totals in inventory.reasons.items():
                 self.say(
-                    f"{span.rides} rides in {span.objects} objects,"
-                    f" {_moment(span.first)} to {_moment(span.last)}, {by}: {reason}"
+                    f"{totals.rides} rides in {totals.objects} objects,"
+                    f" {_time(totals.first)} to {_time(totals.last)}, {failed_by}: {reason}"
                 )
-        for key, why in survey.unreadable:
-            self.say(f"left alone: {key}: {why}")
+        for key, why in inventory.unreadable:
+            self.say(f"skipped: {key}: {why}")
         self.say(
-            f"{len(survey.lots)} objects with {survey.records} records wait to be replayed;"
-            f" {survey.replayed} were replayed"
+            f"{len(inventory.pending)} objects with {inventory.records} records wait to be"
+            f" replayed; {inventory.replayed} were replayed"
         )
 
     @contextmanager
     def replaying(self, records: int) -> Iterator[Advance]:
-        """A bar over so many records."""
+        """Show the progress of a replay of so many *records*."""
         if not self._console.is_terminal:
             yield self._quarters(records)
             return
@@ -71,22 +71,22 @@ class Screen:
         return advance
 
 
-def _table(survey: Survey) -> Table:
+def _table(inventory: Inventory) -> Table:
     table = Table("reason", header_style="dim")
     for name in ("rides", "objects"):
         table.add_column(name, justify="right")
-    for name in ("first arrival", "last arrival", "rejected by"):
+    for name in ("first arrival", "last arrival", "failed by"):
         table.add_column(name)
-    for (reason, by), span in survey.reasons.items():
-        rides, objects = f"{span.rides:,}", f"{span.objects:,}"
-        times = _moment(span.first), _moment(span.last)
-        table.add_row(*map(Text, (reason, rides, objects, *times, by)))
+    for (reason, failed_by), totals in inventory.reasons.items():
+        numbers = f"{totals.rides:,}", f"{totals.objects:,}"
+        times = _time(totals.first), _time(totals.last)
+        table.add_row(*map(Text, (reason, *numbers, *times, failed_by)))
     return table
 
 
-def _moment(moment: datetime) -> str:
+def _time(moment: datetime) -> str:
     """
-    >>> _moment(datetime(2022, 6, 2, 8, 5, 14, 132000, tzinfo=UTC))
+    >>> _time(datetime(2022, 6, 2, 8, 5, 14, 132000, tzinfo=UTC))
     '2022-06-02T08:05:14Z'
     """
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

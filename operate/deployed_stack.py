@@ -1,4 +1,4 @@
-"""The streams and the rejects of a deployed stack, as a smoke test sees them."""
+"""Access to the streams and the rejects of a deployed stack, for the smoke test."""
 
 from __future__ import annotations
 
@@ -10,147 +10,153 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .errors import BadInput
+from model_service.kinesis.rejects import RejectsKey
+
+from .command import CommandError
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_s3 import S3Client
 
 OUTPUTS = ("RideEventsStreamName", "RidePredictionsStreamName", "RejectsLocation")
-"""Of the template: what tells a stack's parts."""
+"""Outputs of the template that name the parts of a stack."""
 SCORER = re.compile(r"(?!Batch)\w+FunctionName")
-"""An output for each model."""
+"""Matches the output of each model's function."""
 
 
-class Stack(NamedTuple):
-    """Names of a stack's parts, and how many models answer each ride."""
+class DeployedStack(NamedTuple):
+    """The names of a stack's parts, and how many models score each ride."""
 
-    input: str
+    input_stream: str
     output_stream: str
     rejects: str
     """s3://bucket/prefix"""
     models: int = 1
 
 
-class CloudFormation(Protocol):
-    """What is used of boto3's client."""
+class CloudFormationClient(Protocol):
+    """The methods of boto3's CloudFormation client that are used here."""
 
     def describe_stacks(self, *, StackName: str) -> Any: ...
 
 
-def deployed(client: CloudFormation, name: str) -> Stack:
-    """The parts of the stack *name*, as its outputs tell them.
+def find_stack(client: CloudFormationClient, name: str) -> DeployedStack:
+    """The parts of the stack *name*, read from its outputs.
 
-    Raises `BadInput`.
+    Raises `CommandError` if the stack does not exist or was not created from this template.
     """
     try:
         [described] = client.describe_stacks(StackName=name)["Stacks"]
     except (ClientError, BotoCoreError) as exc:
-        raise BadInput(f"the stack {name} cannot be looked up: {exc}") from None
+        raise CommandError(f"the stack {name} cannot be looked up: {exc}") from None
     found = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
     if missing := [key for key in OUTPUTS if key not in found]:
-        raise BadInput(f"the stack {name} has no output {', '.join(missing)}")
+        raise CommandError(f"the stack {name} has no output {', '.join(missing)}")
     scorers = [key for key in found if SCORER.fullmatch(key)]
     rides, predictions, rejects = (found[key] for key in OUTPUTS)
-    stack = Stack(rides, predictions, rejects, models=max(1, len(scorers)))
-    if not stack.rejects.startswith("s3://"):
-        raise BadInput(f"{name} keeps no rejects: its {OUTPUTS[2]} is {stack.rejects}")
-    return stack
+    if not rejects.startswith("s3://"):
+        raise CommandError(f"{name} keeps no rejects: its {OUTPUTS[2]} is {rejects}")
+    return DeployedStack(rides, predictions, rejects, models=max(1, len(scorers)))
 
 
-def put(kinesis: KinesisClient, stream: str, key: str, data: bytes) -> str:
-    """Send a record; its event id.
+def put_record(kinesis: KinesisClient, stream: str, key: str, data: bytes) -> str:
+    """Write a record to *stream* and return its event id.
 
-    Raises `BadInput` where the stream does not take it.
+    Raises `CommandError` if the stream cannot be written to.
     """
     try:
-        reply = kinesis.put_record(StreamName=stream, PartitionKey=key, Data=data)
+        response = kinesis.put_record(StreamName=stream, PartitionKey=key, Data=data)
     except (ClientError, BotoCoreError) as exc:
-        raise BadInput(f"the stream {stream} cannot be written to: {exc}") from None
-    return f"{reply['ShardId']}:{reply['SequenceNumber']}"
+        raise CommandError(f"the stream {stream} cannot be written to: {exc}") from None
+    return f"{response['ShardId']}:{response['SequenceNumber']}"
 
 
-class Source(msgspec.Struct):
+class PredictionSource(msgspec.Struct):
+    """The part of a prediction's ``source`` that is read here."""
+
     event_id: str
 
 
-class Prediction(msgspec.Struct):
-    """The part of a prediction event that says who answered what."""
+class PredictionIdentity(msgspec.Struct):
+    """The fields of a prediction event that identify the model and the ride event."""
 
     model: str
     version: str
-    source: Source
+    source: PredictionSource
 
 
-class Tail:
-    """What comes onto a stream from now on; a class because it holds its places."""
+class StreamTail:
+    """Reads the records that reach a stream from now on; a class because it holds iterators."""
 
     def __init__(self, kinesis: KinesisClient, stream: str) -> None:
-        """
-        Raises `BadInput` where the stream cannot be read.
+        """Start at the end of *stream*.
+
+        Raises `CommandError` if the stream cannot be read.
         """
         self._kinesis = kinesis
         self._stream = stream
         try:
             shards = kinesis.list_shards(StreamName=stream)["Shards"]
-            self._places = {
-                shard["ShardId"]: self._place(shard["ShardId"], "LATEST") for shard in shards
+            self._iterators = {
+                shard["ShardId"]: self._iterator(shard["ShardId"], "LATEST") for shard in shards
             }
         except (ClientError, BotoCoreError) as exc:
-            raise BadInput(f"the stream {stream} cannot be read: {exc}") from None
+            raise CommandError(f"the stream {stream} cannot be read: {exc}") from None
 
-    def _place(self, shard_id: str, kind: Any) -> str:
+    def _iterator(self, shard_id: str, kind: Any) -> str:
         return self._kinesis.get_shard_iterator(
             StreamName=self._stream, ShardId=shard_id, ShardIteratorType=kind
         )["ShardIterator"]
 
-    def predictions(self) -> Iterator[Prediction]:
-        """Those that came since the last time; other records are passed over.
+    def predictions(self) -> Iterator[PredictionIdentity]:
+        """The predictions that arrived since the last call; other records are skipped.
 
-        Raises `BadInput` where the stream cannot be read any more.
+        Raises `CommandError` if the stream can no longer be read.
         """
         try:
-            for data in [data for shard_id in list(self._places) for data in self._read(shard_id)]:
+            shard_ids = list(self._iterators)
+            for data in [data for shard_id in shard_ids for data in self._read(shard_id)]:
                 try:
-                    yield msgspec.json.decode(data, type=Prediction)
-                except (ValueError, RecursionError):  # somebody else's
+                    yield msgspec.json.decode(data, type=PredictionIdentity)
+                except (ValueError, RecursionError):  # not a prediction event
                     continue
         except (ClientError, BotoCoreError) as exc:
-            raise BadInput(f"the stream {self._stream} cannot be read: {exc}") from None
+            raise CommandError(f"the stream {self._stream} cannot be read: {exc}") from None
 
     def _read(self, shard_id: str) -> list[bytes]:
-        reply = self._kinesis.get_records(ShardIterator=self._places.pop(shard_id))
-        if following := reply.get("NextShardIterator"):
-            self._places[shard_id] = following
-        for child in reply.get("ChildShards", []):  # the shard was split, or merged, meanwhile
-            if child["ShardId"] not in self._places:
-                self._places[child["ShardId"]] = self._place(child["ShardId"], "TRIM_HORIZON")
-        return [record["Data"] for record in reply["Records"]]
+        response = self._kinesis.get_records(ShardIterator=self._iterators.pop(shard_id))
+        if following := response.get("NextShardIterator"):
+            self._iterators[shard_id] = following
+        for child in response.get("ChildShards", []):  # the shard was split or merged
+            if child["ShardId"] not in self._iterators:
+                self._iterators[child["ShardId"]] = self._iterator(child["ShardId"], "TRIM_HORIZON")
+        return [record["Data"] for record in response["Records"]]
 
 
-def reason(s3: S3Client, stack: Stack, event_id: str) -> str:
-    """Why the record was rejected; nothing while it is not among the rejects.
+def rejection_reason(s3: S3Client, stack: DeployedStack, event_id: str) -> str:
+    """Why the record *event_id* was rejected; empty while it is not among the rejects.
 
-    Raises `BadInput` where the rejects cannot be read.
+    Raises `CommandError` if the rejects cannot be read.
     """
     bucket, _, prefix = stack.rejects.removeprefix("s3://").partition("/")
     root = f"{prefix.strip('/')}/".lstrip("/")
     try:
         models = s3.list_objects_v2(Bucket=bucket, Prefix=root, Delimiter="/")
         for model in models.get("CommonPrefixes", []):
-            if found := _reason(s3, bucket, f"{model['Prefix']}{stack.input}/", event_id):
-                return found
+            stream = f"{model['Prefix']}{stack.input_stream}/"
+            if reason := _rejection_reason(s3, bucket, stream, event_id):
+                return reason
     except (ClientError, BotoCoreError) as exc:
-        raise BadInput(f"{stack.rejects} cannot be read: {exc}") from None
+        raise CommandError(f"{stack.rejects} cannot be read: {exc}") from None
     return ""
 
 
-def _reason(s3: S3Client, bucket: str, prefix: str, event_id: str) -> str:
+def _rejection_reason(s3: S3Client, bucket: str, prefix: str, event_id: str) -> str:
     shard, _, number = event_id.partition(":")
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}{shard}/")
     for entry in (entry for page in pages for entry in page.get("Contents", [])):
-        bounds = re.fullmatch(r"(\d+)-(\d+)", entry["Key"].rpartition("/")[2])
-        if bounds and int(bounds[1]) <= int(number) <= int(bounds[2]):
+        key = RejectsKey.parse(entry["Key"])
+        if key and int(key.first) <= int(number) <= int(key.last):
             body = s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
             if event_id in (reasons := json.loads(body)["reasons"]):
                 return str(reasons[event_id])

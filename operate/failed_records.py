@@ -1,16 +1,17 @@
-"""Records that lie on S3: what the function rejected, and what Lambda itself gave up.
+"""Failed records on S3: those that the function rejected, and those that Lambda gave up on.
 
-Both kinds of object have the original records as ``payload``.  Rejects say why for each event id;
-of Lambda's own, the condition on which it gave up is the reason of every record.
+Both kinds of object hold the original records as ``payload``.  An object that the function wrote
+has a reason for each event id.  In an object that Lambda wrote, the condition that made Lambda give
+up is the reason for every record.
 
-A replayed object is never changed.  Beside it a *mark* is put, an empty object whose key is
-``{key}.{etag}.replayed``.  So
+A replay never changes an object.  It writes a marker beside it: an empty object whose key is
+``{key}.{etag}.replayed``.  This has three consequences:
 
-* the listing alone says what is done, with no call for each object;
-* whoever replays may write keys that end in ``.replayed``, and no others (an S3 tag would need
-  less, but the function, writing the object again, would wipe it off);
-* a mark is of one version of its object.  Records that are rejected again are kept again by the
-  function, often under the same key; that object has another ETag, so it waits for the next replay.
+* A listing is enough to tell which objects were replayed, without a request for each object.
+* A replay needs permission to write keys that end in ``.replayed`` and no other keys.  (An S3 tag
+  would need less, but the function would remove the tag when it writes the object again.)
+* A marker belongs to one version of an object.  The function stores records that it rejects again,
+  often under the same key.  That object has another ETag, so it waits for the next replay.
 """
 
 from __future__ import annotations
@@ -27,153 +28,160 @@ from msgspec import Struct
 from model_service.errors import EventError
 from model_service.kinesis import records
 from model_service.kinesis.records import Record
-from model_service.kinesis.rejects import CONDITION
+from model_service.kinesis.rejects import CONDITION, RejectsKey
 
-from .errors import BadInput, Unreadable
+from .command import CommandError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MARK = ".replayed"
+MARKER_SUFFIX = ".replayed"
+
+
+class UnreadableObject(Exception):
+    """An S3 object does not hold failed records, or changed after it was listed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One version of an object, as the listing has it."""
+class ObjectVersion:
+    """One version of an S3 object, as a listing returns it."""
 
     key: str
     etag: str
 
     @property
-    def mark(self) -> str:
-        """The key that says that this version was replayed."""
-        return f"{self.key}.{self.etag}{MARK}"
+    def marker(self) -> str:
+        """The key of the marker which says that this version was replayed."""
+        return f"{self.key}.{self.etag}{MARKER_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What an object holds."""
+class FailedRecords:
+    """The content of one object."""
 
-    found: Found
+    version: ObjectVersion
     model: str
-    """That rejected the records; empty where Lambda gave them up."""
+    """The model that rejected the records; empty if Lambda gave up on them."""
     function: str
-    """That failed on them; empty where they were rejected."""
+    """The function that failed on the records; empty if a model rejected them."""
     records: tuple[Record, ...]
     reasons: Mapping[str, str]
-    """By event id."""
+    """The reason for each event id."""
 
 
-class _Context(Struct):
+class _RequestContext(Struct):
     condition: str
     functionArn: str = ""
 
 
-class _Failure(Struct):
-    requestContext: _Context
+class _FailureObject(Struct):
+    requestContext: _RequestContext
     payload: str
     reasons: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class FailedRecordStore:
     """The objects under ``s3://bucket/prefix``; a class because it holds a client."""
 
     client: S3Client
     bucket: str
     prefix: str
-    """Of whole steps of a key; or one key."""
+    """Complete segments of a key, or one whole key."""
 
     @classmethod
-    def at(cls, client: S3Client, location: str) -> Shelf:
-        """
-        >>> Shelf.at(None, "rejects")
-        Traceback (most recent call last):
-        operate.errors.BadInput: rejects is not s3://bucket/prefix
+    def at(cls, client: S3Client, location: str) -> FailedRecordStore:
+        """The store at *location*.
 
-        Raises `BadInput`.
+        Raises `CommandError` if *location* is not an S3 location.
+
+        >>> FailedRecordStore.at(None, "rejects")
+        Traceback (most recent call last):
+        operate.command.CommandError: rejects is not of the form s3://bucket/prefix
         """
         bucket, _, prefix = location.removeprefix("s3://").partition("/")
         if not location.startswith("s3://") or not bucket:
-            raise BadInput(f"{location} is not s3://bucket/prefix")
+            raise CommandError(f"{location} is not of the form s3://bucket/prefix")
         return cls(client, bucket, prefix.strip("/"))
 
-    def find(self) -> tuple[list[Found], int]:
-        """What waits to be replayed; and how many objects were replayed.
+    def pending(self) -> tuple[list[ObjectVersion], int]:
+        """The objects that wait to be replayed, and the number of objects that were replayed.
 
-        Raises `BadInput` where the bucket cannot be listed.
+        Raises `CommandError` if the bucket cannot be listed.
         """
-        listed, marks = self._list()
-        waiting = [found for found in listed if found.mark not in marks]
-        return waiting, len(listed) - len(waiting)
+        versions, markers = self._list()
+        waiting = [version for version in versions if version.marker not in markers]
+        return waiting, len(versions) - len(waiting)
 
-    def _list(self) -> tuple[list[Found], set[str]]:
+    def _list(self) -> tuple[list[ObjectVersion], set[str]]:
         pages = self.client.get_paginator("list_objects_v2").paginate(
             Bucket=self.bucket, Prefix=self.prefix
         )
-        found, marks = list[Found](), set[str]()
+        versions, markers = list[ObjectVersion](), set[str]()
         try:
             for entry in (entry for page in pages for entry in page.get("Contents", [])):
-                if entry["Key"].endswith(MARK):
-                    marks.add(entry["Key"])
-                elif self._inside(entry["Key"]):
-                    found.append(Found(entry["Key"], entry["ETag"].strip('"')))
+                if entry["Key"].endswith(MARKER_SUFFIX):
+                    markers.add(entry["Key"])
+                elif self._includes(entry["Key"]):
+                    versions.append(ObjectVersion(entry["Key"], entry["ETag"].strip('"')))
         except (ClientError, BotoCoreError) as exc:
-            raise BadInput(f"s3://{self.bucket} cannot be listed: {exc}") from None
-        return found, marks
+            raise CommandError(f"s3://{self.bucket} cannot be listed: {exc}") from None
+        return versions, markers
 
-    def _inside(self, key: str) -> bool:
+    def _includes(self, key: str) -> bool:
         return not self.prefix or key == self.prefix or key.startswith(f"{self.prefix}/")
 
-    def read(self, found: Found) -> Kept:
-        """What *found* holds.
+    def read(self, version: ObjectVersion) -> FailedRecords:
+        """The content of one version of an object.
 
-        Raises `Unreadable`.
+        Raises `UnreadableObject` if it changed, is gone, or does not hold failed records.
         """
         try:
             body = self.client.get_object(
-                Bucket=self.bucket, Key=found.key, IfMatch=f'"{found.etag}"'
+                Bucket=self.bucket, Key=version.key, IfMatch=f'"{version.etag}"'
             )["Body"].read()
         except ClientError as exc:
-            raise Unreadable(f"it cannot be read: {exc.response['Error']['Code']}") from None
+            raise UnreadableObject(f"cannot be read: {exc.response['Error']['Code']}") from None
         except BotoCoreError as exc:
-            raise Unreadable(f"it cannot be read: {type(exc).__name__}") from None
-        return content(found, body)
+            raise UnreadableObject(f"cannot be read: {type(exc).__name__}") from None
+        return parse(version, body)
 
-    def mark(self, found: Found) -> None:
-        """Say that *found* was replayed.
+    def mark_replayed(self, version: ObjectVersion) -> None:
+        """Write the marker of *version*.
 
-        Raises `BadInput` where that may not be written.
+        Raises `CommandError` if it cannot be written.
         """
         try:
-            self.client.put_object(Bucket=self.bucket, Key=found.mark, Body=b"")
+            self.client.put_object(Bucket=self.bucket, Key=version.marker, Body=b"")
         except (ClientError, BotoCoreError) as exc:
-            raise BadInput(f"{found.key} was replayed and cannot be marked: {exc}") from None
+            raise CommandError(f"{version.key} was replayed but cannot be marked: {exc}") from None
 
 
-def content(found: Found, body: bytes) -> Kept:
-    """The records of an object.
+def parse(version: ObjectVersion, body: bytes) -> FailedRecords:
+    """The failed records in the bytes of an object.
 
-    Raises `Unreadable`.
+    Raises `UnreadableObject` if *body* does not hold failed records.
     """
     try:
-        failure = msgspec.json.decode(body, type=_Failure)
-        payload: dict[str, Any] = json.loads(failure.payload)
-        batch = tuple(records.read(payload))
+        failure = msgspec.json.decode(body, type=_FailureObject)
+        event: dict[str, Any] = json.loads(failure.payload)
+        batch = tuple(records.read(event))
     except (ValueError, EventError, RecursionError):
-        raise Unreadable("it is no object of rejected or failed records") from None
+        raise UnreadableObject("does not hold rejected or failed records") from None
     if not batch:
-        raise Unreadable("it holds no records")
+        raise UnreadableObject("holds no records")
     condition = failure.requestContext.condition
     if condition == CONDITION:
-        model = "".join(found.key.split("/")[-4:-3])  # {model}/{stream}/{shard}/{first}-{last}
-        return Kept(found, model, "", batch, failure.reasons)
-    gave_up = {record.event_id: f"Lambda gave up: {condition}" for record in batch}
-    return Kept(found, "", function_name(failure.requestContext.functionArn), batch, gave_up)
+        key = RejectsKey.parse(version.key)
+        return FailedRecords(version, key.model if key else "", "", batch, failure.reasons)
+    reasons = {record.event_id: f"Lambda gave up: {condition}" for record in batch}
+    function = function_name(failure.requestContext.functionArn)
+    return FailedRecords(version, "", function, batch, reasons)
 
 
 def function_name(arn: str) -> str:
-    """
+    """The name of the function that an ARN identifies.
+
     >>> function_name("arn:aws:lambda:eu-west-1:123456789012:function:ride-duration:live")
     'ride-duration'
     """

@@ -1,4 +1,4 @@
-"""What lies under a location: by reason for a person, and in order for a replay."""
+"""The failed records under a location: grouped by reason for a person, sorted for a replay."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from .errors import Unreadable
-from .failed_records import Found, Kept, Shelf
+from .failed_records import FailedRecords, FailedRecordStore, ObjectVersion, UnreadableObject
 
-READERS = 8  # objects read at once
+CONCURRENT_READS = 8  # objects
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Some rides, and when the first and the last of them reached their streams."""
+class ReasonTotals:
+    """How many rides failed for one reason, and when the first and the last of them arrived."""
 
     rides: int
     objects: int
     first: datetime
     last: datetime
 
-    def __or__(self, other: Span) -> Span:
-        return Span(
+    def __add__(self, other: ReasonTotals) -> ReasonTotals:
+        return ReasonTotals(
             self.rides + other.rides,
             self.objects + other.objects,
             min(self.first, other.first),
@@ -32,97 +31,101 @@ class Span:
         )
 
 
-Reasons = dict[tuple[str, str], Span]
-"""By reason, and by the model that rejected or the function that failed."""
+Reasons = dict[tuple[str, str], ReasonTotals]
+"""Totals for each reason and each model that rejected, or function that failed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lot:
-    """An object that waits, without its records."""
+class PendingObject:
+    """A summary of an object that waits to be replayed, without its records."""
 
-    found: Found
+    version: ObjectVersion
     model: str
     function: str
     order: tuple[str, str, int, str]
+    """Sorts objects by stream, by shard, and by the sequence number of the first record."""
     records: int
     reasons: Reasons
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """Everything that lies there."""
+class Inventory:
+    """All objects under a location."""
 
-    lots: tuple[Lot, ...]
-    """One shard's behind one another, the first record first."""
+    pending: tuple[PendingObject, ...]
+    """Sorted: the objects of a shard follow each other, the oldest records first."""
     unreadable: tuple[tuple[str, str], ...]
-    """Keys, and what is wrong."""
+    """The key of each unreadable object, and why it is unreadable."""
     replayed: int
-    """Objects that are done."""
+    """The number of objects that were replayed."""
 
     @property
     def reasons(self) -> Reasons:
-        """The most frequent first."""
-        merged = Reasons()
-        for lot in self.lots:
-            for name, span in lot.reasons.items():
-                merged[name] = merged[name] | span if name in merged else span
-        return dict(sorted(merged.items(), key=lambda item: (-item[1].rides, item[0])))
+        """Totals over all pending objects, the most frequent reason first."""
+        totals = Reasons()
+        for each in self.pending:
+            for name, more in each.reasons.items():
+                totals[name] = totals[name] + more if name in totals else more
+        return dict(sorted(totals.items(), key=lambda item: (-item[1].rides, item[0])))
 
     @property
     def records(self) -> int:
-        return sum(lot.records for lot in self.lots)
+        return sum(each.records for each in self.pending)
 
 
-def look(shelf: Shelf) -> Survey:
-    """Read what waits on *shelf*.
+def take_inventory(store: FailedRecordStore) -> Inventory:
+    """Read all objects in *store* that wait to be replayed.
 
-    Raises `BadInput` where it cannot be listed.
+    Raises `CommandError` if the store cannot be listed.
     """
-    waiting, replayed = shelf.find()
+    versions, replayed = store.pending()
 
-    def read(found: Found) -> Lot | tuple[str, str]:
+    def read(version: ObjectVersion) -> PendingObject | tuple[str, str]:
         try:
-            return lot(shelf.read(found))
-        except Unreadable as exc:
-            return found.key, str(exc)
+            return summary(store.read(version))
+        except UnreadableObject as exc:
+            return version.key, str(exc)
 
-    with ThreadPoolExecutor(READERS) as readers:
-        seen = list(readers.map(read, waiting))
-    lots = sorted((each for each in seen if isinstance(each, Lot)), key=lambda each: each.order)
-    return Survey(tuple(lots), tuple(each for each in seen if isinstance(each, tuple)), replayed)
-
-
-def lot(kept: Kept) -> Lot:
-    """What a survey remembers of an object."""
-    first = kept.records[0]
-    number = first.sequence_number
-    return Lot(
-        found=kept.found,
-        model=kept.model,
-        function=kept.function,
-        order=(first.stream_arn, first.shard, len(number), number),  # as numbers are ordered
-        records=len(kept.records),
-        reasons=_reasons(kept),
+    with ThreadPoolExecutor(CONCURRENT_READS) as readers:
+        found = list(readers.map(read, versions))
+    pending = [each for each in found if isinstance(each, PendingObject)]
+    unreadable = [each for each in found if isinstance(each, tuple)]
+    return Inventory(
+        tuple(sorted(pending, key=lambda each: each.order)), tuple(unreadable), replayed
     )
 
 
-def _reasons(kept: Kept) -> Reasons:
-    arrived = {record.event_id: record.arrived_at for record in kept.records}
-    moments = defaultdict[str, list[datetime]](list)
-    for event_id, reason in kept.reasons.items():
-        record_id = event_id.partition("#")[0]  # of a KPL user record, its record's
+def summary(failed: FailedRecords) -> PendingObject:
+    """The part of *failed* that an inventory keeps in memory."""
+    first = failed.records[0]
+    number = first.sequence_number
+    return PendingObject(
+        version=failed.version,
+        model=failed.model,
+        function=failed.function,
+        order=(first.stream_arn, first.shard, len(number), number),  # compares as a number
+        records=len(failed.records),
+        reasons=_reasons(failed),
+    )
+
+
+def _reasons(failed: FailedRecords) -> Reasons:
+    arrived = {record.event_id: record.arrived_at for record in failed.records}
+    arrivals = defaultdict[str, list[datetime]](list)
+    for event_id, reason in failed.reasons.items():
+        record_id = event_id.partition("#")[0]  # a KPL user record arrived with its record
         if record_id in arrived:
-            moments[_alike(reason)].append(arrived[record_id])
-    by = kept.model or kept.function
+            arrivals[_without_position(reason)].append(arrived[record_id])
+    failed_by = failed.model or failed.function
     return {
-        (reason, by): Span(len(times), 1, min(times), max(times))
-        for reason, times in moments.items()
+        (reason, failed_by): ReasonTotals(len(times), 1, min(times), max(times))
+        for reason, times in arrivals.items()
     }
 
 
-def _alike(reason: str) -> str:
+def _without_position(reason: str) -> str:
     """
-    >>> _alike("JSON is malformed: expected ',' (byte 17)")
+    >>> _without_position("JSON is malformed: expected ',' (byte 17)")
     "JSON is malformed: expected ','"
     """
     return re.sub(r" \(byte \d+\)", "", reason)

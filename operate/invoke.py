@@ -1,7 +1,8 @@
-"""The function, invoked with records as Lambda itself would.
+"""Invokes a deployed function with records, as Lambda's event source mapping would.
 
-Throttling, 5xx and lost connections are the SDK's to retry, with growing pauses; an invocation is
-waited for longer than any function may run, since giving up early would run it twice.
+The SDK retries throttling, 5xx responses and lost connections with growing pauses.  It waits for a
+response longer than any function may run, because a retry after a timeout would run the function
+twice.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from model_service.kinesis.records import Record
 from model_service.settings import Settings
 
 from .aws import client
-from .errors import BadInput
+from .command import CommandError
 from .failed_records import function_name
 
-SECONDS = 910  # a function may run for 900
+READ_TIMEOUT_SECONDS = 910  # a function may run for 900
 SDK_ATTEMPTS = 10  # with pauses of up to 20 s: a few minutes of throttling
-PASSING = frozenset({"TooManyRequestsException", "EC2ThrottledException", "ServiceException"})
+TRANSIENT = frozenset({"TooManyRequestsException", "EC2ThrottledException", "ServiceException"})
 TOO_LARGE = "RequestTooLargeException"
 
 
 class LambdaClient(Protocol):
-    """What is used of boto3's client."""
+    """The methods of boto3's Lambda client that are used here."""
 
     def invoke(
         self, *, FunctionName: str, InvocationType: str, LogType: str, Payload: bytes
@@ -39,108 +40,108 @@ class LambdaClient(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of an invocation."""
+class InvocationResult:
+    """The result of one invocation."""
 
-    dealt_with: int
-    """How many records, from the first, need not be sent again."""
-    fault: str = ""
-    """Why not all, where the invocation failed as a whole."""
+    processed: int
+    """How many records, counted from the first, need not be sent again."""
+    error: str = ""
+    """Why the invocation failed as a whole; empty if it did not."""
     rejected: int | None = 0
-    """Ride events that were rejected again; None where the function's log does not say."""
+    """Ride events that the function rejected again; None if its log does not say."""
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
-    """A deployed function; a class because it holds a client."""
+class DeployedFunction:
+    """A function on AWS that records can be sent to; a class because it holds a client."""
 
     client: LambdaClient
     name: str
-    """Or its ARN, or either with an alias."""
+    """A name or an ARN, with or without an alias."""
     bare_name: str
+    """The name alone."""
     model: str
 
     @classmethod
-    def named(cls, client: LambdaClient, name: str) -> Function:
-        """The function, if replaying into it makes sense.
+    def named(cls, client: LambdaClient, name: str) -> DeployedFunction:
+        """Look up the function *name*.
 
-        Raises `BadInput`.
+        Raises `CommandError` if it does not exist or does not publish predictions.
         """
         try:
             found = client.get_function_configuration(FunctionName=name)
         except (ClientError, BotoCoreError) as exc:
-            raise BadInput(f"the function {name} cannot be looked up: {exc}") from None
+            raise CommandError(f"the function {name} cannot be looked up: {exc}") from None
         environment = found.get("Environment", {}).get("Variables", {})
         if environment.get("TEST_RUN", "").strip().lower() == "true":
-            raise BadInput(f"the function {name} publishes nothing: its TEST_RUN is True")
+            raise CommandError(f"the function {name} publishes nothing: its TEST_RUN is True")
         model = environment.get("MODEL_NAME", "").strip() or Settings().model_name
         return cls(client, name, function_name(found["FunctionArn"]), model)
 
-    def __call__(self, batch: Sequence[Record]) -> Answer:
-        """Invoke it with *batch*.
+    def __call__(self, batch: Sequence[Record]) -> InvocationResult:
+        """Invoke the function with *batch*.
 
-        Raises `BadInput` where it may not be invoked.
+        Raises `CommandError` if the function may not be invoked.
         """
         try:
-            reply = self.client.invoke(
+            response = self.client.invoke(
                 FunctionName=self.name,
                 InvocationType="RequestResponse",
                 LogType="Tail",
                 Payload=event(batch),
             )
-            payload = reply["Payload"].read()
+            payload = response["Payload"].read()
         except ClientError as exc:
             code = exc.response["Error"]["Code"]
-            if code in PASSING or code == TOO_LARGE or _status(exc) >= 500:
-                return Answer(0, code)
-            raise BadInput(f"the function {self.name} cannot be invoked: {exc}") from None
-        except BotoCoreError as exc:  # no answer, or none to its end
-            return Answer(0, type(exc).__name__)
-        if "FunctionError" in reply:
-            return Answer(0, _error_type(payload))
-        return answer(batch, payload, base64.b64decode(reply.get("LogResult", "")))
+            if code in TRANSIENT or code == TOO_LARGE or _status(exc) >= 500:
+                return InvocationResult(0, code)
+            raise CommandError(f"the function {self.name} cannot be invoked: {exc}") from None
+        except BotoCoreError as exc:  # the response is missing or incomplete
+            return InvocationResult(0, type(exc).__name__)
+        if "FunctionError" in response:
+            return InvocationResult(0, _error_type(payload))
+        return read_response(batch, payload, base64.b64decode(response.get("LogResult", "")))
 
 
-def connect(name: str) -> Function:
-    """The function in the caller's account.
+def connect(name: str) -> DeployedFunction:
+    """The function *name* in the caller's account.
 
-    Raises `BadInput`.
+    Raises `CommandError` if it does not exist or does not publish predictions.
     """
     patient = client(
         "lambda",
         attempts=SDK_ATTEMPTS,
         connect_timeout=5,
-        read_timeout=SECONDS,
+        read_timeout=READ_TIMEOUT_SECONDS,
         tcp_keepalive=True,
     )
-    return Function.named(patient, name)
+    return DeployedFunction.named(patient, name)
 
 
 def event(batch: Sequence[Record]) -> bytes:
-    """What the function is invoked with: the records as Lambda first delivered them."""
+    """The event for an invocation: the records as Lambda first delivered them."""
     return json.dumps({"Records": [record.raw for record in batch]}).encode()
 
 
-def answer(batch: Sequence[Record], payload: bytes, log: bytes) -> Answer:
-    """What *payload*, the function's response, says of *batch*.
+def read_response(batch: Sequence[Record], payload: bytes, log: bytes) -> InvocationResult:
+    """The result that the function's response *payload* reports for *batch*.
 
-    Stricter than Lambda, to which no answer at all is a success: a function that does not report
-    is not the one that was meant.
+    This is stricter than Lambda, which takes a missing response for success.  A function that does
+    not report failures is not the scorer, so its response is an error.
     """
-    places = {record.sequence_number: place for place, record in enumerate(batch)}
+    positions = {record.sequence_number: position for position, record in enumerate(batch)}
     try:
-        failures = [failure["itemIdentifier"] for failure in json.loads(payload)[_FAILURES]]
-        done = min((places[number] for number in failures), default=len(batch))
+        failures = json.loads(payload)["batchItemFailures"]
+        failed = [positions[failure["itemIdentifier"]] for failure in failures]
     except (ValueError, LookupError, TypeError):
-        return Answer(0, "an answer that is not this service's", None)
-    return Answer(done, "", rejected(log))
-
-
-_FAILURES = "batchItemFailures"
+        return InvocationResult(0, "the response is not one of this service", None)
+    return InvocationResult(min(failed, default=len(batch)), "", rejected(log))
 
 
 def rejected(log: bytes) -> int | None:
-    """How many ride events the metrics in *log*, maybe cut off at its start, say were rejected.
+    """The number of rejected ride events in the metrics line of *log*; None without such a line.
+
+    The beginning of *log* may be cut off.
 
     >>> rejected(b'{"_aws":{},"received":[4.0],"rejected":[3.0]}')
     3
@@ -157,4 +158,4 @@ def _error_type(payload: bytes) -> str:
     try:
         return str(json.loads(payload)["errorType"])
     except (ValueError, LookupError, TypeError):
-        return "an error without a name"
+        return "an error without a type"

@@ -1,12 +1,13 @@
-"""Brings models to an environment's bucket, and loads each of them as its function will.
+"""Copies models to an environment's bucket, and loads each of them as its function will.
 
     python -m operate.models --from s3://bucket file://models.yaml ModelBucket=… Release=…
 
-It is given what `sam deploy` gets by --parameter-overrides: of two values the later one counts, and
-parameters that say nothing of models are passed over.
+The command takes the same arguments as `sam deploy --parameter-overrides`.  If a parameter is given
+twice, the later value counts.  Parameters that do not describe a model are ignored.
 
-A model that is there is left as it is; which one it is, its SHA-256 tells.  MLmodel is copied last,
-and what has none is no model: so a copy that was cut short is made anew.
+A model that the bucket already has is not copied again; its SHA-256 says whether it is the right
+one.  MLmodel is copied last, and a directory without MLmodel is not a model, so a copy that was
+interrupted starts again.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from rich.progress import track
 from model_service.errors import ModelError
 from model_service.models import loader
 
+from . import command
 from .aws import client
-from .errors import BadInput
+from .command import FAILED, CommandError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-FAILED, BAD_INPUT = 1, 2  # exit codes
 MLMODEL = "MLmodel"
 
 
-class Pinned(NamedTuple):
-    """A model that a deployment names."""
+class PinnedModel(NamedTuple):
+    """A model that the parameters of a deployment name."""
 
     parameter: str
     prefix: str
@@ -43,9 +44,9 @@ class Pinned(NamedTuple):
 
 
 def parameters(words: Sequence[str]) -> dict[str, str]:
-    """Values by name, from ``Name=value`` and ``file://….yaml``.
+    """The values of all parameters by name, from ``Name=value`` and ``file://….yaml``.
 
-    Raises `BadInput`.
+    Raises `CommandError` if a word has neither form or a file cannot be read.
 
     >>> parameters(["CostModel=1/cost", "Release=1", "CostModel=2/cost"])
     {'CostModel': '2/cost', 'Release': '1'}
@@ -54,56 +55,56 @@ def parameters(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if word.startswith("file://"):
-            found |= _read(Path(word.removeprefix("file://")))
+            found |= _read_yaml(Path(word.removeprefix("file://")))
         elif equals and name.isalnum():
             found[name] = value
         else:
-            raise BadInput(f"{word} is neither Name=value nor file://….yaml")
+            raise CommandError(f"{word} is neither Name=value nor file://….yaml")
     return found
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read_yaml(path: Path) -> dict[str, str]:
     try:
         values = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise BadInput(f"{path} cannot be read as YAML: {type(exc).__name__}") from None
+        raise CommandError(f"{path} cannot be read as YAML: {type(exc).__name__}") from None
     if not isinstance(values, dict):
-        raise BadInput(f"{path} has no parameters; where there are none, write {{}}")
+        raise CommandError(f"{path} has no parameters; write {{}} if there are none")
     return {str(name): str(value) for name, value in values.items()}
 
 
-def pinned(given: Mapping[str, str]) -> list[Pinned]:
-    """The models among the parameters *given*.
+def pinned_models(given: Mapping[str, str]) -> list[PinnedModel]:
+    """The models that the parameters *given* name.
 
-    Raises `BadInput` where one has no SHA-256, since it could be any.
+    Raises `CommandError` if a model has no SHA-256, since any model would then be accepted.
     """
     found = [
-        Pinned(name, value.strip("/"), given.get(f"{name}Sha256", ""))
+        PinnedModel(name, value.strip("/"), given.get(f"{name}Sha256", ""))
         for name, value in given.items()
         if name.endswith("Model") and name != "BakedModel" and value
     ]
-    if missing := [f"{one.parameter}Sha256" for one in found if not one.sha256]:
-        raise BadInput(f"{', '.join(missing)}: not given, so that any model would do")
+    if missing := [f"{model.parameter}Sha256" for model in found if not model.sha256]:
+        raise CommandError(f"{', '.join(missing)} is missing: without it any model is accepted")
     return found
 
 
-def bring(s3: S3Client, one: Pinned, source: str, bucket: str) -> str:
-    """Copies a model from the bucket *source*, where *bucket* lacks it; what was done.
+def copy(s3: S3Client, model: PinnedModel, source: str, bucket: str) -> str:
+    """Copy *model* from the bucket *source* unless *bucket* has it; return what was done.
 
-    Raises `BadInput`.
+    Raises `CommandError` if the source has no such model, or the copy fails.
     """
-    if source in ("", bucket) or _keys(s3, bucket, f"{one.prefix}/{MLMODEL}"):
-        return "is there"
-    keys = _keys(s3, source, f"{one.prefix}/")
-    mlmodel = f"{one.prefix}/{MLMODEL}"
+    mlmodel = f"{model.prefix}/{MLMODEL}"
+    if source in ("", bucket) or _keys(s3, bucket, mlmodel):
+        return "is already there"
+    keys = _keys(s3, source, f"{model.prefix}/")
     if mlmodel not in keys:
-        raise BadInput(f"{one.parameter}: there is no model at s3://{source}/{one.prefix}")
+        raise CommandError(f"{model.parameter}: there is no model at s3://{source}/{model.prefix}")
     ordered = sorted(keys, key=lambda key: key == mlmodel)
     try:
-        for key in track(ordered, f"copying {one.parameter}", disable=not sys.stdout.isatty()):
+        for key in track(ordered, f"copying {model.parameter}", disable=not sys.stdout.isatty()):
             s3.copy({"Bucket": source, "Key": key}, bucket, key)
     except (ClientError, BotoCoreError) as exc:
-        raise BadInput(f"{one.parameter} cannot be copied to s3://{bucket}: {exc}") from None
+        raise CommandError(f"{model.parameter} cannot be copied to s3://{bucket}: {exc}") from None
     return f"was copied from s3://{source}"
 
 
@@ -112,43 +113,47 @@ def _keys(s3: S3Client, bucket: str, prefix: str) -> list[str]:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     except (ClientError, BotoCoreError) as exc:
-        raise BadInput(f"s3://{bucket} cannot be listed: {exc}") from None
+        raise CommandError(f"s3://{bucket} cannot be listed: {exc}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    try:
-        return _run(_options(arguments))
-    except BadInput as exc:
-        print(f"models: {exc}", file=sys.stderr)
-        return BAD_INPUT
-    except ModelError as exc:
-        print(f"models: this one would not start: {exc}", file=sys.stderr)
-        return FAILED
+    """Run the command and return its exit code."""
+    options = _options(arguments)
+    return command.run("models", lambda: run(options))
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Copy and load the models and return the exit code.
+
+    Raises `CommandError` if the parameters are wrong or a bucket cannot be used.
+    """
     given = parameters(options.parameters)
     bucket = given.get("ModelBucket", "")
     if not bucket:
-        print("No ModelBucket: the models lie in the image.")
+        print("There is no ModelBucket: the image contains the models.")
         return 0
-    models = pinned(given)
+    models = pinned_models(given)
     if not models:
-        raise BadInput("ModelBucket is given, and no model in it, such as DurationModel")
+        raise CommandError("ModelBucket is given without a model, such as DurationModel")
     s3 = client("s3")
-    for one in models:
-        done = bring(s3, one, options.source, bucket)
-        field = loader.FIELDS.get(one.parameter.removesuffix("Model").lower(), "")
-        loaded = loader.load(f"s3://{bucket}/{one.prefix}", sha256=one.sha256, field=field)
-        print(f"{one.parameter} {done}: version {loaded.version}, s3://{bucket}/{one.prefix}")
+    for model in models:
+        done = copy(s3, model, options.source, bucket)
+        location = f"s3://{bucket}/{model.prefix}"
+        field = loader.FIELDS.get(model.parameter.removesuffix("Model").lower(), "")
+        try:
+            loaded = loader.load(location, sha256=model.sha256, field=field)
+        except ModelError as exc:
+            print(f"models: the function would not start with this model: {exc}", file=sys.stderr)
+            return FAILED
+        print(f"{model.parameter} {done}: version {loaded.version}, {location}")
     return 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m operate.models",
-        description="Bring models to an environment's bucket, and load each as its function will.",
-        epilog="Exit codes: 0 all are there, 1 one would not start, 2 bad input.",
+        description="Copy models to an environment's bucket, and load each as its function will.",
+        epilog="Exit codes: 0 done, 1 a function would not start with a model, 2 bad input.",
     )
     parser.add_argument(
         "--from",
@@ -156,7 +161,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=lambda text: text.removeprefix("s3://").strip("/"),
         default="",
         metavar="s3://BUCKET",
-        help="where they were trained to; without it nothing is copied",
+        help="bucket to copy from; nothing is copied without it",
     )
     parser.add_argument("parameters", nargs="*", metavar="Name=value | file://FILE.yaml")
     return parser.parse_args(arguments)

@@ -1,12 +1,12 @@
-"""Sends the records of objects to the function, until they are dealt with: the rules of a replay.
+"""Sends failed records to the function until it has processed them: the rules of a replay.
 
-Rule 1: one object after another, and the records of one object to an invocation.  An object whose
-        records are all dealt with is marked at once, so that stopping anywhere repeats the object
-        under way at most, and loses nothing.
-Rule 2: what the function reports as a failure is sent again, from there on.  An invocation that
-        fails as a whole is repeated with half of its records, as bisecting would.
-Rule 3: an object that gets no further in `ATTEMPTS` invocations stays as it is; after `GIVE_UP` of
-        those in a row, nothing more is tried.
+Rule 1: Objects are replayed one after another.  One invocation carries records of one object only.
+        An object is marked as soon as all its records are processed.  A replay that is stopped
+        loses nothing and repeats at most the object that it was working on.
+Rule 2: A failure that the function reports is sent again, from that record on.  An invocation that
+        fails as a whole is repeated with half as many records, as bisecting would do.
+Rule 3: An object that makes no progress in `ATTEMPTS` invocations in a row stays unmarked.  After
+        `GIVE_UP` such objects in a row, the replay ends.
 """
 
 from __future__ import annotations
@@ -18,105 +18,113 @@ from dataclasses import dataclass, field
 
 from model_service.kinesis.records import Record
 
-from .errors import Unreadable
-from .failed_records import Shelf
-from .inventory import Lot
-from .invoke import Answer
+from .failed_records import FailedRecordStore, UnreadableObject
+from .inventory import PendingObject
+from .invoke import InvocationResult
 
-BATCH_BYTES = 6_000_000  # of an invocation; Lambda refuses 6 MiB
-ATTEMPTS = 5  # invocations in a row that get no further
-GIVE_UP = 3  # objects in a row that get no further
-PAUSE_SECONDS = 0.5  # before the second attempt, doubled for each further one ...
-MAX_PAUSE_SECONDS = 10.0  # ... up to here
+BATCH_BYTES = 6_000_000  # per invocation; Lambda refuses 6 MiB
+ATTEMPTS = 5  # invocations in a row without progress
+GIVE_UP = 3  # objects in a row without progress
+PAUSE_SECONDS = 0.5  # before the second attempt; doubles with each attempt ...
+MAX_PAUSE_SECONDS = 10.0  # ... up to this limit
 
-Invoke = Callable[[Sequence[Record]], Answer]
+Invoke = Callable[[Sequence[Record]], InvocationResult]
 Sleep = Callable[[float], None]
 Advance = Callable[[int], None]
-"""Told how many more records were dealt with."""
+"""Receives the number of records that the last invocation processed."""
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What became of a replay so far."""
+class ReplayReport:
+    """The result of a replay so far."""
 
     objects: int = 0
-    """All of whose records were dealt with."""
+    """Objects whose records are all processed."""
     records: int = 0
     rejected: int | None = 0
-    """Ride events that were rejected again; None where that is not known."""
-    remains: dict[str, str] = field(default_factory=dict)
-    """What is left to do, and why, by key."""
+    """Ride events that the function rejected again; None if the number is unknown."""
+    remaining: dict[str, str] = field(default_factory=dict)
+    """The key of each object that still waits, and why it does."""
 
-    def add(self, answer: Answer) -> None:
-        self.records += answer.dealt_with
-        known = self.rejected is not None and answer.rejected is not None
-        self.rejected = (self.rejected or 0) + (answer.rejected or 0) if known else None
+    def add(self, result: InvocationResult) -> None:
+        self.records += result.processed
+        known = self.rejected is not None and result.rejected is not None
+        self.rejected = (self.rejected or 0) + (result.rejected or 0) if known else None
 
 
 def replay(
-    shelf: Shelf, lots: Sequence[Lot], invoke: Invoke, *, most: int, sleep: Sleep, advance: Advance
-) -> Outcome:
-    """Replay *lots*, marking each that is done.
+    store: FailedRecordStore,
+    pending: Sequence[PendingObject],
+    invoke: Invoke,
+    *,
+    most: int,
+    sleep: Sleep,
+    advance: Advance,
+) -> ReplayReport:
+    """Replay the *pending* objects, at most *most* records to an invocation, and mark each.
 
-    Raises `BadInput` where the function may not be invoked, or an object not be marked.
+    Raises `CommandError` if the function may not be invoked or an object cannot be marked.
     """
-    outcome = Outcome()
-    stuck = 0
-    for number, lot in enumerate(lots):
-        before = outcome.records
+    report = ReplayReport()
+    without_progress = 0
+    for number, each in enumerate(pending):
+        key, before = each.version.key, report.records
         try:
-            batch = shelf.read(lot.found).records
-            fault = send(batch, invoke, outcome, most=most, sleep=sleep, advance=advance)
-        except Unreadable as exc:  # it is another by now, or gone
-            outcome.remains[lot.found.key] = str(exc)
+            batch = store.read(each.version).records
+        except UnreadableObject as exc:  # it changed or is gone since it was listed
+            report.remaining[key] = str(exc)
             continue
-        if not fault:
-            shelf.mark(lot.found)
-            outcome.objects += 1
-            stuck = 0
+        error = send(batch, invoke, report, most=most, sleep=sleep, advance=advance)
+        if not error:
+            store.mark_replayed(each.version)
+            report.objects += 1
+            without_progress = 0
             continue
-        outcome.remains[lot.found.key] = fault
-        stuck = stuck + 1 if outcome.records == before else 0
-        if stuck == GIVE_UP:
-            rest = lots[number + 1 :]
-            outcome.remains |= {each.found.key: "not tried any more" for each in rest}
+        report.remaining[key] = error
+        without_progress = without_progress + 1 if report.records == before else 0
+        if without_progress == GIVE_UP:
+            rest = pending[number + 1 :]
+            report.remaining |= {each.version.key: "not tried any more" for each in rest}
             break
-    return outcome
+    return report
 
 
 def send(
     batch: Sequence[Record],
     invoke: Invoke,
-    outcome: Outcome,
+    report: ReplayReport,
     *,
     most: int,
     sleep: Sleep,
     advance: Advance,
 ) -> str:
-    """Invoke with the records of one object; why some remain, or nothing."""
+    """Invoke the function with the records of one object.
+
+    Returns an empty text, or why some of the records are not processed.
+    """
     start = attempts = 0
     while start < len(batch):
-        length = cut(batch[start:], most)
-        answer = invoke(batch[start : start + length])
-        outcome.add(answer)
-        advance(answer.dealt_with)
-        start += answer.dealt_with
-        attempts = 0 if answer.dealt_with else attempts + 1
+        length = batch_length(batch[start:], most)
+        result = invoke(batch[start : start + length])
+        report.add(result)
+        advance(result.processed)
+        start += result.processed
+        attempts = 0 if result.processed else attempts + 1
         if attempts == ATTEMPTS:
-            why = answer.fault or "the function reports it as not dealt with"
-            return f"{len(batch) - start} records remain: {why}"
-        if answer.fault:
+            error = result.error or "the function reports them as failed"
+            return f"{len(batch) - start} records remain: {error}"
+        if result.error:
             most = max(1, length // 2)
-        if answer.dealt_with < length:
+        if result.processed < length:
             sleep(random.uniform(0.5, 1) * min(PAUSE_SECONDS * 2**attempts, MAX_PAUSE_SECONDS))
     return ""
 
 
-def cut(waiting: Sequence[Record], most: int) -> int:
-    """How many of the records one invocation carries: at least one."""
+def batch_length(waiting: Sequence[Record], most: int) -> int:
+    """How many of the *waiting* records fit into one invocation; at least one."""
     total = 0
     for length, record in enumerate(waiting[:most]):
-        total += len(json.dumps(record.raw)) + 2  # and what stands between them
+        total += len(json.dumps(record.raw)) + 2  # 2 for the separator
         if total > BATCH_BYTES and length:
             return length
     return min(len(waiting), most)

@@ -1,13 +1,16 @@
-"""Lists what was rejected or given up, and replays it: ``python -m operate.replay s3://bucket/prefix``.
+"""Lists failed records and replays them: ``python -m operate.replay s3://bucket/prefix``.
 
-``--function NAME`` is a dry run; with ``--yes`` the function is invoked with the original records,
-so that event ids and arrival times stay, and no other consumer of the stream sees a ride twice.
-`delivery` has the rules of that, and `kept` has what marks an object as done.
+With ``--function NAME`` the command is a dry run.  With ``--yes`` as well, it invokes the function
+with the original records.  Event ids and arrival times stay the same, and no other consumer of the
+stream receives a ride twice.  `redelivery` has the rules for sending records, and `failed_records`
+describes the marker of an object that was replayed.
 
-* What the replay itself makes the function reject is not replayed by it: that is listed before.
-* Delivery is at least once.  Rejects hold only records with something that was rejected, but a
-  record that the KPL aggregated comes back as a whole, and Lambda's own objects hold whole batches.
-  What was published of these is published again, with the same identity.
+* A replay does not send again what the function rejects during that replay.  It lists all objects
+  before it sends the first one.
+* Delivery is at least once.  An object of rejected records holds only records that the function
+  rejected, but a KPL aggregate is stored as a whole, and an object that Lambda wrote holds whole
+  batches.  Predictions that were already published are then published again, with the same
+  identity.
 """
 
 from __future__ import annotations
@@ -19,124 +22,126 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from . import invoke
+from . import command, invoke
 from .aws import client
-from .console import Screen
-from .errors import BadInput, OperateError
-from .failed_records import Shelf
-from .inventory import Survey, look
-from .invoke import Function
-from .redelivery import Outcome, Sleep, replay
+from .command import FAILED, CommandError, whole_number
+from .console import OperatorConsole
+from .failed_records import FailedRecordStore
+from .inventory import Inventory, take_inventory
+from .invoke import DeployedFunction
+from .redelivery import ReplayReport, Sleep, replay
 
 BATCH_SIZE = 1000
-REMAINS, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
+
+Connect = Callable[[str], DeployedFunction]
 
 
-def check(survey: Survey, target: Function) -> None:
-    """Raises `BadInput` where objects are another function's, whose rides this one would answer."""
-    models = {lot.model for lot in survey.lots} - {"", target.model}
-    functions = {lot.function for lot in survey.lots} - {"", target.bare_name}
+def check(inventory: Inventory, function: DeployedFunction) -> None:
+    """Raises `CommandError` if another model or function left some of the objects."""
+    models = {each.model for each in inventory.pending} - {"", function.model}
+    functions = {each.function for each in inventory.pending} - {"", function.bare_name}
     if models:
-        raise BadInput(
-            f"the function {target.name} answers for {target.model}, and objects here were rejected"
-            f" by {', '.join(sorted(models))}: name a prefix with one model, or say --from-any"
+        raise CommandError(
+            f"the function {function.name} serves {function.model}, but some objects were rejected"
+            f" by {', '.join(sorted(models))}: name the prefix of one model, or add --from-any"
         )
     if functions:
-        raise BadInput(
-            f"objects here were given up by {', '.join(sorted(functions))}, not {target.name}:"
-            " name that function, or say --from-any"
+        raise CommandError(
+            f"some objects were given up by {', '.join(sorted(functions))}, not {function.name}:"
+            " name that function, or add --from-any"
         )
 
 
 def run(
-    options: argparse.Namespace, screen: Screen, connect: Callable[[str], Function], sleep: Sleep
+    options: argparse.Namespace, console: OperatorConsole, connect: Connect, sleep: Sleep
 ) -> int:
-    """The exit code.
+    """List the objects, replay them if the options say so, and return the exit code.
 
-    Raises `BadInput`.
+    Raises `CommandError` if the location or the function cannot be used.
     """
-    shelf = Shelf.at(client("s3"), options.location)
-    survey = look(shelf)
-    screen.survey(survey)
+    store = FailedRecordStore.at(client("s3"), options.location)
+    inventory = take_inventory(store)
+    console.show_inventory(inventory)
     if not options.function:
         return 0
-    target = connect(options.function)
+    function = connect(options.function)
     if not options.from_any:
-        check(survey, target)
+        check(inventory, function)
     if not options.yes:
-        screen.say(f"A dry run: {target.name} was not invoked. --yes does it.")
+        console.say(f"Dry run: {function.name} was not invoked. Add --yes to invoke it.")
         return 0
-    with screen.replaying(survey.records) as advance:
-        outcome = replay(
-            shelf, survey.lots, target, most=options.batch_size, sleep=sleep, advance=advance
+    with console.replaying(inventory.records) as advance:
+        report = replay(
+            store,
+            inventory.pending,
+            function,
+            most=options.batch_size,
+            sleep=sleep,
+            advance=advance,
         )
-    outcome.remains |= survey.unreadable
-    return end(outcome, screen)
+    report.remaining |= inventory.unreadable
+    for line in summary(report):
+        console.say(line)
+    return FAILED if report.remaining or report.rejected else 0
 
 
-def end(outcome: Outcome, screen: Screen) -> int:
-    """Say what became of it; the exit code."""
-    for key, why in outcome.remains.items():
-        screen.say(f"remains: {key}: {why}")
-    again = {None: "how many rides were rejected again, the function did not say", 0: ""}.get(
-        outcome.rejected,
-        f"{outcome.rejected} rides were rejected again, and lie there with their reasons",
-    )
-    screen.say(
-        "; ".join(
-            filter(
-                None,
-                [
-                    f"{outcome.records} records of {outcome.objects} objects were replayed",
-                    again,
-                    f"{len(outcome.remains)} objects remain" if outcome.remains else "",
-                ],
-            )
+def summary(report: ReplayReport) -> list[str]:
+    """The lines that a replay prints at its end."""
+    totals = [f"{report.records} records of {report.objects} objects were replayed"]
+    if report.rejected is None:
+        totals.append("the function did not report how many rides it rejected again")
+    elif report.rejected:
+        totals.append(
+            f"{report.rejected} rides were rejected again and are stored with their reasons"
         )
-    )
-    return REMAINS if outcome.remains or outcome.rejected else 0
+    if report.remaining:
+        totals.append(f"{len(report.remaining)} objects remain")
+    return [
+        *(f"remains: {key}: {why}" for key, why in report.remaining.items()),
+        "; ".join(totals),
+    ]
 
 
 def main(
     arguments: Sequence[str] | None = None,
     *,
-    connect: Callable[[str], Function] = invoke.connect,
+    connect: Connect = invoke.connect,
     sleep: Sleep = time.sleep,
 ) -> int:
-    """The exit code."""
+    """Run the command and return its exit code."""
     options = _options(arguments)
-    try:
-        return run(options, Screen(Console(file=sys.stdout)), connect, sleep)
-    except OperateError as exc:
-        print(f"replay: {exc}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("replay: stopped; the same command goes on where it ended", file=sys.stderr)
-        return INTERRUPTED
+    console = OperatorConsole(Console(file=sys.stdout))
+    return command.run(
+        "replay",
+        lambda: run(options, console, connect, sleep),
+        interrupted="stopped; run the same command again to continue",
+    )
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m operate.replay",
-        description="List the records that were rejected or given up, and replay them.",
-        epilog="Exit codes: 0 all is done, 1 something remains, 2 bad input, 130 stopped.",
+        description="List rejected and failed records, and replay them.",
+        epilog="Exit codes: 0 done, 1 some records remain, 2 bad input, 130 interrupted.",
     )
-    parser.add_argument("location", metavar="s3://bucket/prefix", help="a prefix, or one object")
-    parser.add_argument("--function", metavar="NAME", help="invoke this function; a dry run first")
-    parser.add_argument("--yes", action="store_true", help="no dry run: invoke it")
+    parser.add_argument("location", metavar="s3://bucket/prefix", help="a prefix or one object")
     parser.add_argument(
-        "--batch-size", type=_size, metavar="N", default=BATCH_SIZE, help="records (%(default)s)"
+        "--function", metavar="NAME", help="function to replay into; a dry run without --yes"
+    )
+    parser.add_argument("--yes", action="store_true", help="invoke the function")
+    parser.add_argument(
+        "--batch-size",
+        type=whole_number(1, 10_000),
+        metavar="N",
+        default=BATCH_SIZE,
+        help="records per invocation, at most (%(default)s)",
     )
     parser.add_argument(
-        "--from-any", action="store_true", help="also what another model or function left"
+        "--from-any",
+        action="store_true",
+        help="also replay records that another model or function left",
     )
     return parser.parse_args(arguments)
-
-
-def _size(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"it takes a whole number from 1 to 10000, not {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

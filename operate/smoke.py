@@ -1,12 +1,12 @@
-"""Ten rides and a broken record through a running stack: ``python -m operate.smoke --stack NAME``.
+"""Smoke test of a running stack: ``python -m operate.smoke --stack NAME``.
 
-Whether the stack works is what comes out of it: ten predictions on the output stream, and the
-broken record among the rejects.  A stack that CloudFormation does not know, such as a local one,
-is named by its parts: ``--input``, ``--output-stream`` and ``--rejects``.
+The command sends ten rides and a broken record to the input stream.  The stack works if every model
+publishes ten predictions on the output stream, and the broken record appears among the rejects.  A
+stack that CloudFormation does not know, such as a local one, is named by its parts: ``--input``,
+``--output-stream`` and ``--rejects``.
 
-The rides' ids are new with every run, the output stream is read from where it ends before anything
-is sent, and what comes out is known by the event ids of what went in: neither old records nor
-another run are taken for this one's.
+Every run has new ride ids, reads the output stream from its end, and recognises predictions by the
+event ids of its own records.  Records of other producers and of other runs have no effect.
 """
 
 from __future__ import annotations
@@ -21,28 +21,27 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from . import deployed_stack as stacks
+from . import command, deployed_stack
 from .aws import client
-from .console import Screen
-from .deployed_stack import Stack, Tail
-from .errors import BadInput, OperateError
+from .command import FAILED, CommandError, whole_number
+from .console import OperatorConsole
+from .deployed_stack import DeployedStack, StreamTail
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_s3 import S3Client
 
 RIDES = 10
-PATIENCE_SECONDS = 120.0
-GLANCE_SECONDS = 1.0  # a shard may be read five times a second, by all its readers together
-MISSING, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
+PATIENCE_SECONDS = 120
+POLL_SECONDS = 1.0  # a shard allows five reads a second for all its readers together
 
 Wait = Callable[[float], None]
-Answered = dict[tuple[str, str], set[str]]
-"""Rides by the model and the version that answered them."""
+Scored = dict[tuple[str, str], set[str]]
+"""For each model and version, the event ids of the rides that it scored."""
 
 
 def events(run: str) -> dict[str, bytes]:
-    """The rides, and behind them the broken record, by ride id.
+    """Ten ride events and one broken one, by ride id.
 
     >>> list(events("smoke-1f3e"))[-2:]
     ['smoke-1f3e-9', 'smoke-1f3e-broken']
@@ -57,7 +56,7 @@ def events(run: str) -> dict[str, bytes]:
 
 
 def smoke(
-    stack: Stack,
+    stack: DeployedStack,
     kinesis: KinesisClient,
     s3: S3Client,
     say: Callable[[str], None],
@@ -65,112 +64,122 @@ def smoke(
     patience: float = PATIENCE_SECONDS,
     wait: Wait = time.sleep,
 ) -> bool:
-    """Whether all that should comes out within *patience* seconds.
+    """True if all predictions and the rejection arrive within *patience* seconds.
 
-    Raises `BadInput` where a part of the stack cannot be used.
+    Raises `CommandError` if a part of the stack cannot be used.
     """
-    tail = Tail(kinesis, stack.output_stream)
+    tail = StreamTail(kinesis, stack.output_stream)
     payloads = events(f"smoke-{uuid.uuid4().hex}")
-    *rides, broken = [stacks.put(kinesis, stack.input, *each) for each in payloads.items()]
-    say(f"sent {RIDES} rides and a broken record to {stack.input}")
+    *rides, broken = [
+        deployed_stack.put_record(kinesis, stack.input_stream, *each) for each in payloads.items()
+    ]
+    say(f"sent {RIDES} rides and a broken record to {stack.input_stream}")
 
     began = time.monotonic()
-    answered: Answered = {}
+    scored: Scored = {}
     reason = ""
-    while not (complete := bool(reason) and len(_done(rides, answered)) >= stack.models):
+    while not (complete := bool(reason) and len(complete_models(rides, scored)) >= stack.models):
         for prediction in tail.predictions():
             if prediction.source.event_id in rides:
-                who = (prediction.model, prediction.version)
-                answered.setdefault(who, set()).add(prediction.source.event_id)
-        reason = reason or stacks.reason(s3, stack, broken)
+                version = (prediction.model, prediction.version)
+                scored.setdefault(version, set()).add(prediction.source.event_id)
+        reason = reason or deployed_stack.rejection_reason(s3, stack, broken)
         if time.monotonic() - began > patience:
             break
-        wait(GLANCE_SECONDS)
+        wait(POLL_SECONDS)
 
-    for (model, version), found in answered.items():
-        say(
-            f"{len(found)} of {RIDES} rides were answered on {stack.output_stream}"
-            f" by {model}, version {version}"
-        )
-    if missing := len(set(rides).difference(*answered.values())):
-        say(f"no prediction came for {missing} rides within {patience:g} s")
-    elif (done := len(_done(rides, answered))) < stack.models:
-        say(f"{done} of {stack.models} models answered all rides within {patience:g} s")
-    say(
-        f"the broken record lies under {stack.rejects}: {reason}"
-        if reason
-        else f"the broken record did not come to {stack.rejects} within {patience:g} s"
-    )
+    for line in summary(stack, rides, scored, reason, patience):
+        say(line)
     return complete
 
 
-def _done(rides: Sequence[str], answered: Answered) -> set[str]:
-    """The models that answered every ride, be it in several versions."""
-    models = {model for model, _ in answered}
-    return {
-        name
-        for name in models
-        if not set(rides).difference(*(found for who, found in answered.items() if who[0] == name))
-    }
+def summary(
+    stack: DeployedStack, rides: Sequence[str], scored: Scored, reason: str, patience: float
+) -> list[str]:
+    """The lines that a smoke test prints at its end."""
+    lines = [
+        f"{model}, version {version}, published predictions for {len(found)} of {RIDES} rides"
+        f" on {stack.output_stream}"
+        for (model, version), found in scored.items()
+    ]
+    models = len(complete_models(rides, scored))
+    if missing := len(set(rides).difference(*scored.values())):
+        lines.append(f"no prediction arrived for {missing} rides within {patience:g} s")
+    elif models < stack.models:
+        lines.append(f"{models} of {stack.models} models scored all rides within {patience:g} s")
+    if reason:
+        lines.append(f"the broken record was rejected to {stack.rejects}: {reason}")
+    else:
+        lines.append(f"the broken record did not reach {stack.rejects} within {patience:g} s")
+    return lines
+
+
+def complete_models(rides: Sequence[str], scored: Scored) -> set[str]:
+    """The models that scored every ride; several versions of one model count together.
+
+    >>> complete_models(["a", "b"], {("m", "1"): {"a"}, ("m", "2"): {"b"}, ("n", "1"): {"a"}})
+    {'m'}
+    """
+    by_model: dict[str, set[str]] = {}
+    for (model, _), found in scored.items():
+        by_model.setdefault(model, set()).update(found)
+    return {model for model, found in by_model.items() if found.issuperset(rides)}
 
 
 def main(arguments: Sequence[str] | None = None, *, wait: Wait = time.sleep) -> int:
-    """The exit code."""
+    """Run the command and return its exit code."""
     options = _options(arguments)
-    screen = Screen(Console(file=sys.stdout))
-    try:
-        stack = _stack(options)
-        kinesis, s3 = client("kinesis"), client("s3")
-        works = smoke(stack, kinesis, s3, screen.say, patience=options.patience, wait=wait)
-    except OperateError as exc:
-        print(f"smoke: {exc}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("smoke: stopped", file=sys.stderr)
-        return INTERRUPTED
-    screen.say("The stack works." if works else "The stack does not work.")
-    return 0 if works else MISSING
+    return command.run("smoke", lambda: run(options, wait))
 
 
-def _stack(options: argparse.Namespace) -> Stack:
+def run(options: argparse.Namespace, wait: Wait) -> int:
+    """Test the stack that *options* name and return the exit code.
+
+    Raises `CommandError` if a part of the stack cannot be used.
+    """
+    console = OperatorConsole(Console(file=sys.stdout))
+    stack = _stack(options)
+    kinesis, s3 = client("kinesis"), client("s3")
+    works = smoke(stack, kinesis, s3, console.say, patience=options.patience, wait=wait)
+    console.say("The stack works." if works else "The stack does not work.")
+    return 0 if works else FAILED
+
+
+def _stack(options: argparse.Namespace) -> DeployedStack:
     parts = (options.input, options.output_stream, options.rejects)
     if bool(options.stack) == any(parts) or (any(parts) and not all(parts)):
-        raise BadInput("name a --stack; or its parts: --input, --output-stream and --rejects")
+        raise CommandError("name either --stack, or all of --input, --output-stream and --rejects")
     if options.stack:
-        return stacks.deployed(client("cloudformation"), options.stack)
-    return Stack(*parts)
+        return deployed_stack.find_stack(client("cloudformation"), options.stack)
+    return DeployedStack(*parts)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m operate.smoke",
-        description="Send ten rides and a broken record through a stack, and see what comes out.",
-        epilog="Exit codes: 0 it works, 1 something did not come, 2 bad input, 130 stopped.",
+        description="Send ten rides and a broken record through a stack and check the results.",
+        epilog="Exit codes: 0 it works, 1 it does not work, 2 bad input, 130 interrupted.",
     )
     parser.add_argument("--stack", metavar="NAME", help="a CloudFormation stack")
     parser.add_argument("--input", metavar="STREAM", help="the stream of ride events")
     parser.add_argument("--output-stream", metavar="STREAM", help="the stream of predictions")
-    parser.add_argument("--rejects", type=_location, metavar="s3://bucket/prefix")
+    parser.add_argument(
+        "--rejects", type=_location, metavar="s3://bucket/prefix", help="the rejects location"
+    )
     parser.add_argument(
         "--patience",
-        type=_seconds,
+        type=whole_number(1, 3600),
         metavar="SECONDS",
         default=PATIENCE_SECONDS,
-        help="(%(default)g)",
+        help="how long to wait for the results (%(default)s)",
     )
     return parser.parse_args(arguments)
 
 
 def _location(text: str) -> str:
     if not text.startswith("s3://") or text == "s3://":
-        raise argparse.ArgumentTypeError(f"it takes s3://bucket/prefix, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected s3://bucket/prefix, not {text!r}")
     return text
-
-
-def _seconds(text: str) -> float:
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 3600:
-        raise argparse.ArgumentTypeError(f"it takes whole seconds, 1 to 3600, not {text!r}")
-    return float(text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,4 @@
+"""Commands for contributors and CI, and the environments of SAM and checkov.
+
+They may import every other package, and only tests import them.
+"""

@@ -1,7 +1,7 @@
-"""What a function answered on this machine: ``sam local invoke … | python -m tools.check_invoke``.
+"""Checks the response of a local invocation: ``sam local invoke … | python -m tools.check_invoke``.
 
-`sam local invoke` ends well whatever the function says.  Here its output is passed on as it came,
-and an error, or no answer at all, becomes a sentence and an exit code.
+`sam local invoke` exits with 0 even if the function fails.  This command prints its output
+unchanged, and exits with 1 and a message if the last line is an error or is missing.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections.abc import Iterable
 
 
 def fault(line: str) -> str:
-    """Why *line* is not what a function answers that did its work; nothing where it is.
+    """Why *line* is not the response of a successful invocation; empty if it is one.
 
     >>> fault('{"batchItemFailures": []}')
     ''
     >>> fault('{"errorMessage": "REJECTS_LOCATION is not set", "errorType": "SettingsError"}')
-    'The function failed with SettingsError: its answer above says why.'
+    'The function failed with SettingsError; see its response above.'
     """
     try:
-        answer = json.loads(line)
+        response = json.loads(line)
     except ValueError:
-        return "The function gave no answer: what is above it says why."
-    if isinstance(answer, dict) and "batchItemFailures" in answer:
+        return "The function did not respond; see its log above."
+    if isinstance(response, dict) and "batchItemFailures" in response:
         return ""
-    kind = answer.get("errorType") if isinstance(answer, dict) else None
-    return f"The function failed{f' with {kind}' if kind else ''}: its answer above says why."
+    kind = response.get("errorType") if isinstance(response, dict) else None
+    return f"The function failed{f' with {kind}' if kind else ''}; see its response above."
 
 
 def main(lines: Iterable[str]) -> int:
@@ -35,9 +35,9 @@ def main(lines: Iterable[str]) -> int:
         print(line, end="", flush=True)
         last = line if line.strip() else last
     print(end="" if last.endswith("\n") else "\n", flush=True)
-    because = fault(last)
-    print(because, file=sys.stderr, end="\n" if because else "")
-    return 1 if because else 0
+    error = fault(last)
+    print(error, file=sys.stderr, end="\n" if error else "")
+    return 1 if error else 0
 
 
 if __name__ == "__main__":

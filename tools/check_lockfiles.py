@@ -1,7 +1,7 @@
-"""Finish lock files: no index in them, and one version of each package in all categories.
+"""Completes lock files: removes package indexes, and checks that all categories agree on versions.
 
-Pipenv resolves each category by itself; they are installed into one environment, so two that
-disagree would overwrite each other.
+Pipenv resolves each category separately, but all categories are installed into one environment.
+If two of them pin different versions of a package, one overwrites the other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Events to invoke the function with, as Lambda makes them: ``python -m tools.sample_events DIR``.
+"""Generates sample events for the function: ``python -m tools.sample_events DIR``.
 
-``--check DIR`` writes nothing, and fails where a file there is not what would be written.  What is
-written is a pure function of this module: the same bytes on any machine.
+The events have the format of Lambda.  ``--check DIR`` writes nothing and fails if a file in DIR is
+out of date.  The files depend on this module alone, so they are the same on every machine.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ FIRST_NUMBER = 49657340123456789012345678901234567890123456789012345678
 BEGINS = datetime(2026, 11, 20, 13, 15, 0, tzinfo=UTC)  # a Friday morning in New York
 RIDES_A_SECOND = 4
 ZONES = (7, 24, 33, 41, 42, 43, 49, 65, 66, 74, 75, 82, 95, 97, 116, 129, 130, 166, 181, 205, 244)
-FUNCTION = "DurationScorer"  # as the template calls it
+FUNCTION = "DurationScorer"  # its logical id in the template
 ENVIRONMENT = {"TEST_RUN": "True", "MODEL_LOCATION": "/opt/model", "RETURN_PREDICTIONS": "True"}
 
 
 def rides(count: int) -> list[RideEvent]:
-    """Rides that begin one after another, the same ones for ever."""
-    draw = Random(20261120).random  # of which Python promises that it stays as it is
+    """*count* rides in the order of their pick-ups; the same ones in every run."""
+    draw = Random(20261120).random  # Python guarantees the same sequence in later versions
     return [
         RideEvent(
             Ride(
@@ -67,7 +67,7 @@ def documents() -> dict[str, str]:
 
 
 def aggregated(payloads: Sequence[bytes]) -> bytes:
-    """What the Kinesis Producer Library makes of several user records, all of one key."""
+    """A record in which the Kinesis Producer Library aggregates *payloads*, all with one key."""
     record = b"".join(
         _field(KPL_RECORDS, b"\x08\x00" + _field(KPL_DATA, data))  # 1: the key's place in the table
         for data in payloads
@@ -94,7 +94,7 @@ def _encode(ride: RideEvent) -> bytes:
 
 
 def _zip(data: bytes) -> bytes:
-    # Stored, not deflated: implementations of zlib differ in what they make of the same bytes.
+    # Not compressed, because implementations of zlib produce different bytes.
     return gzip.compress(data, compresslevel=0, mtime=0)
 
 
@@ -112,13 +112,13 @@ def _event(payloads: Sequence[bytes]) -> dict[str, Any]:
 
 
 def _lines(event: dict[str, Any]) -> str:
-    """Compact, with a line for each record."""
+    """*event* as compact JSON with one line for each record."""
     records = ",\n".join(json.dumps(r, separators=(",", ":")) for r in event["Records"])
     return f'{{"Records":[\n{records}\n]}}\n'
 
 
 def main(arguments: list[str]) -> int:
-    """Write the files, or compare them."""
+    """Write or check the files and return the exit code."""
     return write_or_check(arguments, documents(), module="tools.sample_events", target="events")
 
 

@@ -1,6 +1,6 @@
-"""Writes the schemas of events from the code's own types: ``python -m tools.schemas DIR``.
+"""Generates the JSON Schemas of events from the code's types: ``python -m tools.schemas DIR``.
 
-``--check DIR`` writes nothing, and fails where a file there is not what would be written.
+``--check DIR`` writes nothing and fails if a file in DIR is out of date.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _asyncapi() -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the documents, or compare them."""
+    """Write or check the documents and return the exit code."""
     texts = {name: json.dumps(document, indent=2) + "\n" for name, document in documents().items()}
     return write_or_check(arguments, texts, module="tools.schemas", target="schemas")
 
@@ -134,7 +134,7 @@ def main(arguments: list[str]) -> int:
 def write_or_check(
     arguments: list[str], documents: Mapping[str, str], *, module: str, target: str
 ) -> int:
-    """Write texts by file name, or compare them, as *arguments* of *module* say: the exit code."""
+    """Write or check *documents*, named by file, as *arguments* say; returns the exit code."""
     *options, directory = arguments or [""]
     if options not in ([], ["--check"]) or not directory or directory.startswith("-"):
         print(f"usage: python -m {module} [--check] DIR", file=sys.stderr)
@@ -149,7 +149,7 @@ def write_or_check(
         str(path) for path, text in texts.items() if not path.exists() or path.read_text() != text
     ]
     if stale:
-        print(f"not what the code says: {', '.join(stale)}; run make {target}", file=sys.stderr)
+        print(f"out of date: {', '.join(stale)}; run make {target}", file=sys.stderr)
     return 1 if stale else 0
 
 

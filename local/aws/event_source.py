@@ -1,21 +1,20 @@
-"""What Lambda's event source mapping does between a Kinesis stream and a function.
+"""A stand-in for Lambda's event source mapping between a Kinesis stream and a function.
 
-Rules that it keeps:
+It keeps these rules:
 
-1. A batch is records of one shard, in order: at most `batch_size`, and at most 6 MB as an event.
-2. The next batch of a shard begins after the last record that was dealt with.  The function
-   says which: no failures means all of them; a failure means that everything from its sequence
-   number on is delivered again, from the lowest if there are several.
-3. A failure without a sequence number of the batch, a response that is no JSON object, and an
-   exception each mean that the whole batch is delivered again.
-4. A batch that is delivered again contains what it contained, less what was dealt with; the
-   pause before it grows with each attempt that gets no further.  Another
-   shard does not wait for it.
+1. A batch holds records of one shard in order: at most `batch_size`, and at most 6 MB as an event.
+2. The next batch of a shard begins after the last processed record.  The response tells which one
+   that is: without failures, all records are processed; otherwise all records from the lowest
+   failed sequence number on are delivered again.
+3. The whole batch is delivered again if the function raises, if its response is not a JSON object,
+   or if a failure does not name a sequence number of the batch.
+4. A retried batch holds the same records, except those that were processed.  The pause before it
+   grows with each attempt without progress.  Other shards do not wait for it.
 
-Rules of the mapping that it does not have: bisecting a batch, a maximum of attempts or of
-record age, a destination on failure, parallelization within a shard, batching and tumbling
-windows, filters, new shards after a split, a time limit on the function.  One function instance
-serves all shards, so invocations follow one another.
+It does not implement these features of the mapping: bisecting a batch, a maximum number of attempts
+or record age, an on-failure destination, parallelization within a shard, batching and tumbling
+windows, filters, new shards after a split, and a time limit for the function.  One function
+instance serves all shards, so invocations do not overlap.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ from .kinesis_reader import READ_LIMIT, Record, event_id
 
 logger = logging.getLogger(__name__)
 
-PAYLOAD_BYTES = 6_000_000  # of one event; AWS refuses more than 6 MB
-ENVELOPE_BYTES = 600  # what an event says about a record beside its data and key
+PAYLOAD_BYTES = 6_000_000  # per event; AWS refuses more than 6 MB
+ENVELOPE_BYTES = 600  # per record, in addition to its data and key
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between attempts
 TIMEOUT_SECONDS = 60.0
 FUNCTION = "ride-predictions"
@@ -45,7 +44,7 @@ Handler = Callable[[dict[str, Any], Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The part of Lambda's context that says how long there is and who was called."""
+    """The part of Lambda's context that holds the deadline and identifies the function."""
 
     deadline: float
     aws_request_id: str
@@ -60,14 +59,14 @@ class Context:
 
 @dataclass(slots=True)
 class Shard:
-    """A shard and how far its delivery is."""
+    """A shard and the state of its delivery."""
 
     shard_id: str
     read: Callable[[int], list[Record]]
     waiting: list[Record] = field(default_factory=list)
-    """Read and not dealt with; the checkpoint is just before the first."""
+    """Records that were read but not processed; the checkpoint is before the first of them."""
     length: int = 0
-    """Records of the batch that is under way; 0 when the next one is still to be cut."""
+    """The number of records in the current batch; 0 if there is no current batch."""
     attempt: int = 0
     not_before: float = 0.0
 
@@ -81,13 +80,13 @@ def poll(
     finished: Callable[[], bool],
     idle: float = 0.02,
 ) -> None:
-    """Deliver until *finished*, and then whatever is still there.
+    """Deliver records until *finished* returns True, and then all records that remain.
 
-    A function that never succeeds never lets this end, as it never lets a shard move on;
-    what *finished* raises ends it.
+    If the function never succeeds, this never returns, because the shard makes no progress.  An
+    exception from *finished* ends it.
     """
     while True:
-        last_round = finished()  # asked first: what came before it is then seen by this round
+        last_round = finished()  # called first, so that this round sees all earlier records
         busy = [
             step(shard, handler, stream_arn=stream_arn, batch_size=batch_size) for shard in shards
         ]
@@ -98,7 +97,7 @@ def poll(
 
 
 def step(shard: Shard, handler: Handler, *, stream_arn: str, batch_size: int) -> bool:
-    """Deliver one batch, if there is one and its pause is over; True if so."""
+    """Deliver one batch if one is due; returns whether a batch was delivered."""
     if time.monotonic() < shard.not_before:
         return False
     if len(shard.waiting) < batch_size and not shard.length:
@@ -107,7 +106,7 @@ def step(shard: Shard, handler: Handler, *, stream_arn: str, batch_size: int) ->
     if not shard.length:
         return False
     batch = shard.waiting[: shard.length]
-    done = dealt_with(batch, invoke(handler, event(batch, shard.shard_id, stream_arn), stream_arn))
+    done = processed(batch, invoke(handler, event(batch, shard.shard_id, stream_arn), stream_arn))
     del shard.waiting[:done]
     shard.length -= done
     if not shard.length:
@@ -121,7 +120,7 @@ def step(shard: Shard, handler: Handler, *, stream_arn: str, batch_size: int) ->
 
 
 def cut(waiting: Sequence[Record], batch_size: int) -> int:
-    """How many of the records make the next batch."""
+    """The number of *waiting* records in the next batch."""
     total = 0
     for length, record in enumerate(waiting[:batch_size]):
         total += size(record)
@@ -131,18 +130,18 @@ def cut(waiting: Sequence[Record], batch_size: int) -> int:
 
 
 def size(record: Record) -> int:
-    """Bytes that a record takes in an event."""
+    """The number of bytes that a record takes in an event."""
     return 4 * math.ceil(len(record.data) / 3) + len(record.partition_key) + ENVELOPE_BYTES
 
 
-def dealt_with(batch: Sequence[Record], response: Any) -> int:
-    """How many records of *batch* need not be delivered again.
+def processed(batch: Sequence[Record], response: Any) -> int:
+    """The number of records of *batch* that need not be delivered again.
 
     >>> from datetime import UTC, datetime
     >>> batch = [Record(number, "key", b"", datetime.now(UTC)) for number in ("7", "8", "9")]
-    >>> dealt_with(batch, {"batchItemFailures": [{"itemIdentifier": "8"}]})
+    >>> processed(batch, {"batchItemFailures": [{"itemIdentifier": "8"}]})
     1
-    >>> dealt_with(batch, None)
+    >>> processed(batch, None)
     3
     """
     if response is None:
@@ -154,17 +153,17 @@ def dealt_with(batch: Sequence[Record], response: Any) -> int:
         return len(batch)
     if not isinstance(failures, list):
         return 0
-    places = {record.sequence_number: place for place, record in enumerate(batch)}
-    return min((_place(places, failure) for failure in failures), default=len(batch))
+    positions = {record.sequence_number: position for position, record in enumerate(batch)}
+    return min((_position(positions, failure) for failure in failures), default=len(batch))
 
 
-def _place(places: dict[str, int], failure: Any) -> int:
+def _position(positions: dict[str, int], failure: Any) -> int:
     identifier = failure.get("itemIdentifier") if isinstance(failure, dict) else None
-    return places.get(identifier, 0) if isinstance(identifier, str) else 0
+    return positions.get(identifier, 0) if isinstance(identifier, str) else 0
 
 
 def pause(attempt: int) -> float:
-    """Seconds before attempt number *attempt*, the first of which is 0.
+    """Seconds to wait before attempt number *attempt*, counted from 0.
 
     >>> [pause(attempt) for attempt in range(4)]
     [0.0, 0.05, 0.1, 0.2]
@@ -173,7 +172,7 @@ def pause(attempt: int) -> float:
 
 
 def invoke(handler: Handler, batch: dict[str, Any], stream_arn: str) -> Any:
-    """The function's response after its way through JSON; `False` if the invocation failed."""
+    """The function's response, encoded and decoded as JSON; `False` if the invocation failed."""
     region, account = stream_arn.split(":")[3:5]
     context = Context(
         deadline=time.monotonic() + TIMEOUT_SECONDS,
@@ -182,7 +181,7 @@ def invoke(handler: Handler, batch: dict[str, Any], stream_arn: str) -> Any:
     )
     try:
         return json.loads(json.dumps(handler(batch, context)))
-    except Exception:  # whatever a function raises is a failed invocation
+    except Exception:  # any exception of a function is a failed invocation
         logger.warning("the function failed", exc_info=True)
         return False
 

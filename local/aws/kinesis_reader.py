@@ -1,4 +1,4 @@
-"""Reading a Kinesis stream from its beginning, record by record, without a consumer library."""
+"""Reads the shards of a Kinesis stream from their beginning, without a consumer library."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
 
-READ_LIMIT = 10_000  # records a GetRecords call; an AWS limit
+READ_LIMIT = 10_000  # records per GetRecords call; an AWS limit
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as it lies on a shard."""
+    """A record as it is stored in a shard."""
 
     sequence_number: str
     partition_key: str
@@ -23,7 +23,7 @@ class Record:
 
 
 class Reader:
-    """Reads one shard from its beginning; a class because it holds its place."""
+    """Reads one shard from its beginning; a class because it holds an iterator."""
 
     def __init__(self, kinesis: KinesisClient, stream: str, shard_id: str) -> None:
         self.shard_id = shard_id
@@ -33,11 +33,11 @@ class Reader:
         )["ShardIterator"]
 
     def __call__(self, limit: int = READ_LIMIT) -> list[Record]:
-        """The next records, at most *limit*; none if there are none now."""
-        if self._iterator is None:  # the shard was closed and is read to its end
+        """The next records, at most *limit*; empty if no record is waiting."""
+        if self._iterator is None:  # the shard is closed and was read to its end
             return []
-        answer = self._kinesis.get_records(ShardIterator=self._iterator, Limit=limit)
-        self._iterator = answer.get("NextShardIterator")
+        response = self._kinesis.get_records(ShardIterator=self._iterator, Limit=limit)
+        self._iterator = response.get("NextShardIterator")
         return [
             Record(
                 record["SequenceNumber"],
@@ -45,18 +45,18 @@ class Reader:
                 record["Data"],
                 record["ApproximateArrivalTimestamp"],
             )
-            for record in answer["Records"]
+            for record in response["Records"]
         ]
 
 
 def readers(kinesis: KinesisClient, stream: str) -> list[Reader]:
-    """One for each shard of *stream*."""
+    """A reader for each shard of *stream*."""
     shards = kinesis.list_shards(StreamName=stream)["Shards"]
     return [Reader(kinesis, stream, shard["ShardId"]) for shard in shards]
 
 
 def event_id(shard_id: str, sequence_number: str) -> str:
-    """What Lambda calls a record.
+    """The event id that Lambda gives to a record.
 
     >>> event_id("shardId-000000000000", "49")
     'shardId-000000000000:49'

@@ -1,7 +1,8 @@
-"""The function, as a poller invokes it and as Lambda's API does: the three routes that people use.
+"""Lambda's API for one local function: read its configuration, change it, invoke it.
 
-One instance serves both, so invocations follow one another, as those of a sandbox do.  A fault is
-answered as Lambda answers it: its type, its words, and the end of the log.
+The poller and the API share one instance of the function, so invocations do not overlap, as in a
+Lambda sandbox.  The response to a failed invocation has the type and the message of the error and
+the end of the log, as Lambda's response does.
 """
 
 from __future__ import annotations
@@ -27,107 +28,117 @@ from .server import HOST
 
 ARN = f"arn:aws:lambda:us-east-1:123456789012:function:{FUNCTION}"
 API = "/2015-03-31/functions/"
-LOG_BYTES = 4096  # of its end; all that Lambda answers
-
+LOG_BYTES = 4096  # Lambda returns only the end of the log
 
 Deploy = Callable[[Mapping[str, str]], Handler]
-"""Starts the function with other settings.  Raises `ServiceError`."""
+"""Starts the function with the given settings.  Raises `ServiceError`."""
 
 
-class Function:
-    """A class because it holds whose turn it is, and what is deployed."""
+class LocalFunction:
+    """A deployed function; a class because it holds the handler and a lock."""
 
     def __init__(
         self, deploy: Deploy, variables: Mapping[str, str], say: Callable[[str], object]
     ) -> None:
-        """*say* gets what the handler prints.  Raises `ServiceError` where it does not start."""
+        """Deploy the function; *say* receives its output.
+
+        Raises `ServiceError` if the function does not start.
+        """
         self._deploy = deploy
         self._say = say
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self.change(variables)
 
     def change(self, variables: Mapping[str, str]) -> None:
-        """Start anew.  Raises `ServiceError`; then what was there stays."""
-        with self._turn:
+        """Deploy the function again.
+
+        Raises `ServiceError` if it does not start; the previous one then stays deployed.
+        """
+        with self._lock:
             self._handler = self._deploy(variables)
             self.variables = dict(variables)
 
     def __call__(self, event: dict[str, Any], context: Any) -> Any:
-        """A `Handler`."""
+        """Invoke the function; this makes the instance a `Handler`."""
         return self.logged(event, context, io.StringIO())
 
     def logged(self, event: dict[str, Any], context: Any, log: io.StringIO) -> Any:
-        with self._turn, contextlib.redirect_stdout(log):
+        """Invoke the function and write its output to *log*."""
+        with self._lock, contextlib.redirect_stdout(log):
             try:
                 return self._handler(event, context)
             finally:
                 self._say(log.getvalue())
 
 
-def application(function: Function) -> Any:
-    """Lambda's API, of which *function* is the only function."""
+def application(function: LocalFunction) -> Any:
+    """A WSGI application: Lambda's API with *function* as its only function."""
 
     @Request.application
     def serve(request: Request) -> Response:
         name, _, action = request.path.removeprefix(API).partition("/")
         if name.split(":")[0] != FUNCTION:
-            return _fault(404, "ResourceNotFoundException", f"the only function is {FUNCTION}")
+            return _error(404, "ResourceNotFoundException", f"the only function is {FUNCTION}")
         match request.method, action:
             case "GET", "configuration":
-                return _configuration(function)
+                return _configuration_response(function)
             case "PUT", "configuration":
-                return _changed(function, request)
+                return _update(function, request)
             case "POST", "invocations":
-                return _invoked(function, request)
-        return _fault(400, "InvalidRequestContentException", "this is not one of its three calls")
+                return _invoke(function, request)
+        return _error(
+            400,
+            "InvalidRequestContentException",
+            "only Invoke, Get- and UpdateFunctionConfiguration are supported",
+        )
 
     return serve
 
 
-def _configuration(function: Function) -> Response:
+def _configuration_response(function: LocalFunction) -> Response:
     found = {"FunctionArn": ARN, "Environment": {"Variables": function.variables}}
     return Response(json.dumps(found), mimetype="application/json")
 
 
-def _changed(function: Function, request: Request) -> Response:
-    """Variables that are not given stay, unlike Lambda's."""
+def _update(function: LocalFunction, request: Request) -> Response:
+    """Unlike Lambda, keep the variables that the request does not name."""
     given = json.loads(request.data).get("Environment", {}).get("Variables", {})
     try:
         function.change(function.variables | given)
     except ServiceError as exc:
-        return _fault(400, "InvalidParameterValueException", str(exc))
-    return _configuration(function)
+        return _error(400, "InvalidParameterValueException", str(exc))
+    return _configuration_response(function)
 
 
-def _invoked(function: Function, request: Request) -> Response:
+def _invoke(function: LocalFunction, request: Request) -> Response:
     log, headers = io.StringIO(), {}
     try:
-        answer = function.logged(json.loads(request.data), _context(), log)
-    except Exception as exc:  # whatever a function raises is its answer
-        answer = {"errorType": type(exc).__name__, "errorMessage": str(exc)}
+        response = function.logged(json.loads(request.data), _context(), log)
+    except Exception as exc:  # any exception of a function becomes its response
+        response = {"errorType": type(exc).__name__, "errorMessage": str(exc)}
         headers["X-Amz-Function-Error"] = "Unhandled"
     tail = log.getvalue().encode()[-LOG_BYTES:]
     headers["X-Amz-Log-Result"] = base64.b64encode(tail).decode()
-    return Response(json.dumps(answer), mimetype="application/json", headers=headers)
+    return Response(json.dumps(response), mimetype="application/json", headers=headers)
 
 
 def _context() -> Context:
     return Context(time.monotonic() + TIMEOUT_SECONDS, str(uuid.uuid4()), ARN)
 
 
-def _fault(status: int, kind: str, message: str) -> Response:
+def _error(status: int, kind: str, message: str) -> Response:
     return Response(json.dumps({"Message": message}), status, headers={"x-amzn-ErrorType": kind})
 
 
 class _Silent(WSGIRequestHandler):
-    """A class because that is how werkzeug is told to log no requests."""
+    """Logs no requests; a class because werkzeug takes one."""
 
     def log_request(self, *_: Any) -> None: ...
 
 
 @contextmanager
-def served(function: Function) -> Iterator[str]:
-    """The address of the API, on a free port of loopback, for the length of the block."""
+def serve_api(function: LocalFunction) -> Iterator[str]:
+    """Serve the API on a free port of loopback while the block lasts; yields its address."""
     server = make_server(HOST, 0, application(function), threaded=True, request_handler=_Silent)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,8 +1,8 @@
-"""The function in its image, under Lambda's Runtime Interface Emulator, on loopback.
+"""Runs a function's image under Lambda's Runtime Interface Emulator, on loopback.
 
-A container gets what Lambda gives a function: a root that is read-only, a user without rights, and
-/tmp.  It uses the network of this machine, where the emulator listens on 127.0.0.1 alone.
-The emulator answers one invocation at a time, and ends on a second one beside it.
+A container has what Lambda gives a function: a read-only root, an unprivileged user, and /tmp.  It
+uses the network of this machine, where the emulator listens on 127.0.0.1 only.  The emulator takes
+one invocation at a time; a second simultaneous invocation ends it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 HOST = "127.0.0.1"
 PATH = "/2015-03-31/functions/function/invocations"
-START_SECONDS = 60  # of a machine that is busy
-ANSWER_SECONDS = 120
+START_SECONDS = 60  # on a busy machine
+RESPONSE_SECONDS = 120
 SCORER = "lambda_function.lambda_handler"
 LIKE_LAMBDA = (
     "--read-only",
@@ -31,7 +31,7 @@ LIKE_LAMBDA = (
 
 
 class NotStarted(RuntimeError):
-    """The emulator does not listen; with what it printed."""
+    """The emulator does not listen; the message has its output."""
 
 
 @contextmanager
@@ -42,9 +42,9 @@ def container(
     handler: str = SCORER,
     options: Sequence[str] = (),
 ) -> Iterator[int]:
-    """Runs *image* with *settings* as its environment; the port that takes invocations.
+    """Run *image* with *settings* as its environment; yields the port for invocations.
 
-    *options* are `docker run`'s, such as mounts and limits.  Raises `NotStarted`.
+    *options* are those of `docker run`, such as mounts and limits.  Raises `NotStarted`.
     """
     port, api_port = free_ports()
     environment = {
@@ -77,19 +77,19 @@ def container(
 
 
 def docker(*arguments: str) -> str:
-    """What a docker command prints.  Raises `CalledProcessError`, or `TimeoutExpired`."""
+    """The output of a docker command.  Raises `CalledProcessError` or `TimeoutExpired`."""
     return subprocess.run(
         ["docker", *arguments],
         check=True,
         text=True,
         stdout=subprocess.PIPE,
-        timeout=ANSWER_SECONDS,
+        timeout=RESPONSE_SECONDS,
     ).stdout
 
 
 def invoke(port: int, event: Any) -> Any:
-    """The function's answer to *event*, or its error as Lambda words it."""
-    connection = HTTPConnection(HOST, port, timeout=ANSWER_SECONDS)
+    """The function's response to *event*, or its error in Lambda's format."""
+    connection = HTTPConnection(HOST, port, timeout=RESPONSE_SECONDS)
     try:
         connection.request("POST", PATH, json.dumps(event).encode())
         return json.loads(connection.getresponse().read())
@@ -98,13 +98,13 @@ def invoke(port: int, event: Any) -> Any:
 
 
 def free_ports() -> tuple[int, int]:
-    """Two ports of loopback that nobody listens on."""
+    """Two ports of loopback that no process listens on."""
     with socket.create_server((HOST, 0)) as one, socket.create_server((HOST, 0)) as two:
         return one.getsockname()[1], two.getsockname()[1]
 
 
 def wait_for(port: int, seconds: float = START_SECONDS) -> None:
-    """Wait until somebody listens on *port*.  Raises `NotStarted`."""
+    """Wait until a process listens on *port*.  Raises `NotStarted` after *seconds*."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with suppress(OSError), socket.create_connection((HOST, port), 1):

@@ -1,10 +1,9 @@
-"""Kinesis and S3 in a process of their own, on a free port of 127.0.0.1.
+"""Kinesis and S3 in a separate process, on a free port of 127.0.0.1.
 
-`embedded` starts moto's server, and stops it at the end of the block.  The server also ends
-by itself when its standard input closes, which happens however the parent dies.
+`embedded` starts moto's server and stops it at the end of the block.  The server also ends when its
+standard input closes, which happens however the parent process ends.
 
-By hand, ``python -m local.aws`` serves until it is interrupted; the first line that it prints
-is its address.
+``python -m local.aws.server`` serves until it is interrupted; it first prints its address.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
-KEY = "embedded"  # the server takes any
-START_SECONDS = 60  # a cold disk reads all of moto first
+KEY = "embedded"  # the server accepts any key
+START_SECONDS = 60  # loading moto from a cold disk is slow
 STOP_SECONDS = 5
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
@@ -39,7 +38,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A running server: where it is, and what a program's environment needs to find it."""
+    """A running server: its address, and the environment variables that make clients use it."""
 
     endpoint: str
     environ: Mapping[str, str]
@@ -54,7 +53,7 @@ class Embedded:
         return client
 
     def _client(self, service: str) -> Any:
-        import boto3  # not needed by the server's process
+        import boto3  # the server process does not need it
         from botocore.config import Config
 
         return boto3.session.Session().client(
@@ -69,9 +68,9 @@ class Embedded:
 
 @contextmanager
 def embedded() -> Iterator[Embedded]:
-    """A fresh server for the length of the block.
+    """Run a new server while the block lasts.
 
-    Raises `RuntimeError` if it does not come up.
+    Raises `RuntimeError` if it does not start.
     """
     with subprocess.Popen(
         [sys.executable, "-m", "local.aws.server", "--while-stdin-is-open"],
@@ -79,7 +78,7 @@ def embedded() -> Iterator[Embedded]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C is for the parent, which still needs the server to end
+        start_new_session=True,  # on Ctrl-C the parent still needs the server to shut down
     ) as server:
         try:
             endpoint = _address(server.stdout)
@@ -89,9 +88,9 @@ def embedded() -> Iterator[Embedded]:
 
 
 def environment(endpoint: str, bypass: str = "") -> dict[str, str]:
-    """Variables that send the AWS SDKs, and MLflow, to *endpoint* and nowhere else.
+    """Variables that make the AWS SDKs and MLflow use *endpoint* only.
 
-    *bypass* is the list of hosts that already need no proxy.
+    *bypass* is a comma-separated list of hosts that are already reached without a proxy.
     """
     direct = ",".join(filter(None, [bypass, HOST, "localhost"]))
     return {
@@ -114,15 +113,15 @@ def environment(endpoint: str, bypass: str = "") -> dict[str, str]:
 
 
 def one_at_a_time(application: Application) -> Application:
-    """*application*, answering one request after another.
+    """A WSGI application that passes requests to *application* one at a time.
 
-    Moto numbers a shard's records without a lock, so two PutRecords calls at once could give
-    two records one number, and one of them would be gone.
+    Moto assigns sequence numbers without a lock, so two simultaneous PutRecords calls could give
+    the same number to two records and lose one of them.
     """
-    turn = threading.Lock()
+    lock = threading.Lock()
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        with turn:
+        with lock:
             return application(environ, start_response)
 
     return serve
@@ -133,7 +132,7 @@ def _address(output: IO[str] | None) -> str:
     ready, _, _ = select.select([output], [], [], START_SECONDS)
     endpoint = output.readline().strip() if ready else ""
     if not endpoint:
-        raise RuntimeError("the embedded AWS did not start; its standard error says why")
+        raise RuntimeError("the embedded AWS did not start: see its standard error")
     connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=START_SECONDS)
     try:
         connection.request("GET", "/moto-api/data.json")
@@ -151,8 +150,8 @@ def _stop(server: subprocess.Popen[str]) -> None:
         server.kill()
 
 
-def _serve(end: Callable[[], object]) -> None:
-    """Serve until *end* returns."""
+def _serve(wait_for_end: Callable[[], object]) -> None:
+    """Serve until *wait_for_end* returns."""
     from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
         MotoRequestHandler,
@@ -171,12 +170,17 @@ def _serve(end: Callable[[], object]) -> None:
     print(f"http://{HOST}:{server.port}", flush=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    end()
+    wait_for_end()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m local.aws", description=__doc__)
-    parser.add_argument("--while-stdin-is-open", action="store_true")
+    parser = argparse.ArgumentParser(
+        prog="python -m local.aws.server",
+        description="Run Kinesis and S3 on a free port of loopback.",
+    )
+    parser.add_argument(
+        "--while-stdin-is-open", action="store_true", help="end when standard input closes"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -1,9 +1,9 @@
-"""The main job on one machine: train, store, stream, predict, count, report.
+"""The demo: trains a model, streams rides through the real function, and reports the results.
 
 ``python -m local.demo --rides 5000 --data DIR --output build/demo``
 
-Nothing leaves the machine: Kinesis and S3 are the embedded ones.  The function is the real one,
-imported after its settings are in the environment, as Lambda does it.
+Kinesis and S3 are embedded, so no data leaves the machine.  The real function is imported after its
+settings are in the environment, as on Lambda.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from model_service.settings import Settings
 
 from .. import producer, run_stream
 from ..aws.server import Embedded, embedded
-from . import counts as tally
-from . import html_report
-from .console import Screen
-from .rides import InputError, Source, Trip, check_directory, simulated, tlc, trips
+from . import counts, html_report
+from .console import DemoConsole
+from .counts import StreamCounts
+from .rides import DemoInputError, RideMonths, Trip, check_directory, simulated, tlc, trips
 
 if TYPE_CHECKING:
     from training.pipeline import TrainingResult
@@ -44,12 +44,12 @@ WRONG_COUNTS, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code."""
+    """Run the demo and return the exit code."""
     options = _options(arguments)
-    console = Console(file=sys.stdout)  # named, since the function's lines go elsewhere
+    console = Console(file=sys.stdout)  # fixed, because the function's output is redirected
     try:
-        return demo(options.rides, options.data, options.output, Screen(console))
-    except (InputError, ServiceError) as exc:
+        return demo(options.rides, options.data, options.output, DemoConsole(console))
+    except (DemoInputError, ServiceError) as exc:
         print(f"demo: {exc}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
@@ -57,68 +57,78 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def demo(rides: int, data: Path | None, output: Path, screen: Screen) -> int:
-    """Run it, and leave the files in *output*; the exit code."""
-    ready = None if data is None else _with_trips(tlc(data), rides)  # before anything is started
+def demo(rides: int, data: Path | None, output: Path, console: DemoConsole) -> int:
+    """Run the demo, write the files to *output*, and return the exit code."""
+    # TLC data is read first, so that errors in it are reported before anything starts.
+    ready = None if data is None else _with_trips(tlc(data), rides)
     _empty_directory(output)
     with tempfile.TemporaryDirectory(prefix="ride-demo-") as scratch, embedded() as aws:
         _set_environment(aws)
-        run_stream.make(aws)
-        with screen.steps() as step:
+        run_stream.create_resources(aws)
+        with console.steps() as step:
             if ready is None:
                 step("simulating two months of rides")
-            source, streamed = ready or _with_trips(simulated(Path(scratch), rides), rides)
-            result = _train(source, Path(scratch), step)
+            months, streamed = ready or _with_trips(simulated(Path(scratch), rides), rides)
+            result = _train(months, Path(scratch), step)
             step("starting the function")
             function = _function(aws, result)
-            gc.freeze()  # a function has no training beside it, whose objects take 0.5 s to walk
-        progress = _stream(aws, function.lambda_handler, streamed, output, screen)
-        counts = tally.tally(
+            gc.freeze()  # a collection would take 0.5 s, because of the objects of training
+        progress = _stream(aws, function.lambda_handler, streamed, output, console)
+        counted = counts.count(
             sent=progress.sent,
             arrived=run_stream.arrivals(aws),
             published=progress.published,
             rejected=progress.rejected,
             true={str(trip.ride_id): trip.minutes for trip in streamed},
         )
-    summary = tally.summary(
-        counts,
+    summary = counts.summary(
+        counted,
         rmse=result.metrics["test"]["rmse_minutes"],
         flavour=function.model.flavour,
-        source=source.name,
+        source=months.name,
     )
-    faults = tally.faults(counts)
-    with screen.steps() as step:
+    faults = counts.faults(counted)
+    with console.steps() as step:
         step("drawing the report")
-        page = html_report.html(_figures(summary, counts, source, result, streamed))
+        page = html_report.render(_figures(summary, counted, months, result, streamed))
         files = _write(output, {SUMMARY: json.dumps(summary, indent=2), REPORT: page})
-    screen.end(summary, faults, files)
+    console.show_result(summary, faults, files)
     return WRONG_COUNTS if faults else 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="demo",
-        usage=argparse.SUPPRESS,  # a fault is one sentence
-        description="Train a model, stream rides through the real function, count and report.",
+        usage=argparse.SUPPRESS,  # an error is one line
+        description="Train a model, stream rides through the real function, report the results.",
     )
     parser.add_argument(
-        "--rides", type=_rides, metavar="N", default=RIDES, help="rides to stream (%(default)s)"
+        "--rides",
+        type=_rides,
+        metavar="N",
+        default=RIDES,
+        help="number of rides to stream (%(default)s)",
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="a directory of TLC Parquet (simulated rides)"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="directory of TLC Parquet files; rides are simulated without it",
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", default=OUTPUT, help="(%(default)s)")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", default=OUTPUT, help="output directory (%(default)s)"
+    )
     return parser.parse_args(arguments)
 
 
 def _rides(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"it takes a whole number, 1 or more, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, not {text!r}")
     return int(text)
 
 
 def _empty_directory(path: Path) -> None:
-    """Make it, without the files of a run before: what is left is of one run."""
+    """Create *path* and delete the files of an earlier run from it."""
     check_directory(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -126,37 +136,37 @@ def _empty_directory(path: Path) -> None:
             (path / name).unlink(missing_ok=True)
         (path / METRICS).write_text("")
     except OSError as exc:
-        raise InputError(f"{path} cannot be written to: {exc.strerror}.") from None
+        raise DemoInputError(f"{path} cannot be written to: {exc.strerror}.") from None
 
 
-def _with_trips(source: Source, rides: int) -> tuple[Source, list[Trip]]:
-    """*source*, and those of its rides that will be streamed."""
+def _with_trips(months: RideMonths, rides: int) -> tuple[RideMonths, list[Trip]]:
+    """*months*, and the sample of their rides that will be streamed."""
     from training.data import dataset
 
-    return source, trips(dataset.read(source.directory, source.test, "duration"), rides)
+    return months, trips(dataset.read(months.directory, months.test, "duration"), rides)
 
 
 def _set_environment(aws: Embedded) -> None:
-    """Make the environment that of the embedded AWS, whatever it was."""
+    """Replace the AWS variables and the service's settings by those of the embedded AWS."""
     own = {field.name.upper() for field in fields(Settings)}
     for name in [name for name in os.environ if name.startswith("AWS_") or name in own]:
         del os.environ[name]
     os.environ.update(aws.environ, MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
 
 
-def _train(source: Source, scratch: Path, step: Any) -> TrainingResult:
+def _train(months: RideMonths, scratch: Path, step: Any) -> TrainingResult:
     step("starting MLflow")
-    from training import pipeline  # heavy: MLflow and scikit-learn
+    from training import pipeline  # slow: it imports MLflow and scikit-learn
     from training.plan import TrainingPlan
 
     plan = TrainingPlan(
-        data=source.directory,
-        train=(source.train,),
-        test=source.test,
+        data=months.directory,
+        train=(months.train,),
+        test=months.test,
         target="duration",
         tracking_uri=f"sqlite:///{scratch / 'mlflow.db'}",
         artifacts=f"s3://{run_stream.MODELS}",
-        card=False,  # for people who promote models, and there is a report
+        card=False,  # the report replaces it
     )
     with contextlib.redirect_stdout(sys.stderr):
         return pipeline.train(plan, on_step=step)
@@ -169,7 +179,7 @@ def _function(aws: Embedded, result: TrainingResult) -> Any:
         REJECTS_LOCATION=f"s3://{run_stream.REJECTS}/rejects",
         PREDICTIONS_STREAM_NAME=run_stream.PREDICTIONS,
         KINESIS_ENDPOINT_URL=aws.endpoint,
-        RETURN_PREDICTIONS="false",  # as it is deployed
+        RETURN_PREDICTIONS="false",  # as in the deployed stack
     )
     return importlib.import_module("lambda_function")
 
@@ -179,42 +189,42 @@ def _stream(
     handler: Any,
     streamed: Sequence[Trip],
     output: Path,
-    screen: Screen,
-) -> run_stream.Progress:
+    console: DemoConsole,
+) -> run_stream.StreamProgress:
     messages = list(producer.messages(trip.event for trip in streamed))
     by_id = {str(trip.ride_id): trip for trip in streamed}
     bad = sum(message.broken is not None for message in messages)
     with (
         open(output / METRICS, "w", encoding="utf-8") as lines,
-        screen.streaming(by_id, bad) as watch,
+        console.streaming(by_id, bad) as on_progress,
         contextlib.redirect_stdout(lines),
     ):
-        return run_stream.run(aws, handler, messages, watch=watch)
+        return run_stream.run(aws, handler, messages, on_progress=on_progress)
 
 
 def _figures(
     summary: Mapping[str, Any],
-    counts: tally.Tally,
-    source: Source,
+    counted: StreamCounts,
+    months: RideMonths,
     result: TrainingResult,
     streamed: Sequence[Trip],
-) -> html_report.Figures:
+) -> html_report.ReportFigures:
     by_id = {str(trip.ride_id): trip for trip in streamed}
-    picked = np.random.default_rng(0).permutation(len(counts.rides))[: html_report.SAMPLE]
-    sample = [counts.rides[i] for i in sorted(picked.tolist())]
-    return html_report.Figures(
+    picked = np.random.default_rng(0).permutation(len(counted.rides))[: html_report.SAMPLE]
+    sample = [counted.rides[i] for i in sorted(picked.tolist())]
+    return html_report.ReportFigures(
         summary=summary,
-        faults=tally.faults(counts),
-        reasons=counts.reasons,
+        faults=counts.faults(counted),
+        reasons=counted.reasons,
         baseline_rmse=result.metrics["baseline_linear"]["rmse_minutes"],
-        trained_on=source.train,
-        tested_on=source.test,
+        trained_on=months.train,
+        tested_on=months.test,
         version=result.run_id,
         per_second=run_stream.PER_SECOND,
         true=result.true,
         predicted=result.predicted,
         hour=result.hour,
-        rides=counts.rides,
+        rides=counted.rides,
         rows=[(by_id[ride.ride_id], ride.predicted) for ride in sample],
     )
 

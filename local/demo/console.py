@@ -1,4 +1,4 @@
-"""What a person sees while the demo runs: live on a terminal, plain lines anywhere else."""
+"""The console output of the demo: live on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,32 +15,31 @@ from rich.table import Table
 from rich.text import Text
 
 from ..formatting import many, rounded
-from ..run_stream import Progress as Streaming
-from . import counts
+from ..run_stream import Published, StreamProgress
 from .rides import Trip
 
-ROWS = 12  # of the live table, where there is room
-TAKEN = 18  # lines of the steps, the bars, the table's head and frame, and the cursor
-QUARTERS = 4  # of a run; each leaves a line where there is no terminal
-SILENCE = 10.0  # seconds without a line there, at most
+ROWS = 12  # of the live table, at most
+OTHER_LINES = 18  # steps, bars, the head and the frame of the table, and the cursor
+QUARTERS = 4  # a run prints a line for each quarter where there is no terminal
+SILENCE_SECONDS = 10.0  # a run also prints a line after this time
 DIGITS = {
     "rides_per_second": 0, "p50": 0, "p99": 0, "rmse_minutes": 2, "rmse_minutes_streamed": 2,
 }  # fmt: skip
-"""After the point, as on the page."""
-NEAR, FAR = 3.0, 8.0  # minutes off that are good, and that are bad
+"""Decimal places, as in the report."""
+GOOD_MINUTES, BAD_MINUTES = 3.0, 8.0  # a smaller error is good, a larger one is bad
 
 Step = Callable[[str], None]
 
 
-class Screen:
-    """A class because it holds the console, which stays where it was made to write."""
+class DemoConsole:
+    """Shows the progress of a demo; a class because it holds the console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @contextmanager
     def steps(self) -> Iterator[Step]:
-        """A bar for each step of something long; a step lasts until the next one."""
+        """Show a bar for each step; a step lasts until the next one begins."""
         if not self._console.is_terminal:
             yield lambda text: self._console.print(f"- {text}", highlight=False)
             return
@@ -66,8 +65,8 @@ class Screen:
     @contextmanager
     def streaming(
         self, trips: Mapping[str, Trip], bad: int
-    ) -> Iterator[Callable[[Streaming], None]]:
-        """Bars for what was sent, predicted and rejected, and the latest rides."""
+    ) -> Iterator[Callable[[StreamProgress], None]]:
+        """Show bars for records sent, predicted and rejected, and the latest rides."""
         if not self._console.is_terminal:
             yield self._lines(len(trips))
             return
@@ -81,18 +80,21 @@ class Screen:
         sent = bars.add_task("records sent", total=len(trips) + bad)
         predicted = bars.add_task("rides predicted", total=len(trips))
         rejected = bars.add_task("broken records rejected", total=bad)
-        rows = max(1, min(ROWS, self._console.height - TAKEN))
+        rows = max(1, min(ROWS, self._console.height - OTHER_LINES))
         with Live(bars, console=self._console, redirect_stdout=False) as live:
 
-            def show(streaming: Streaming) -> None:
-                bars.update(sent, completed=len(streaming.sent))
-                bars.update(predicted, completed=len(streaming.published))
-                bars.update(rejected, completed=len(streaming.rejected))
-                live.update(Group(bars, latest(streaming.published[-rows:], trips)))
+            def show(progress: StreamProgress) -> None:
+                bars.update(sent, completed=len(progress.sent))
+                bars.update(predicted, completed=len(progress.published))
+                bars.update(rejected, completed=len(progress.rejected))
+                live.update(Group(bars, latest(progress.published[-rows:], trips)))
 
             yield show
 
-    def end(self, summary: Mapping[str, Any], faults: Sequence[str], files: Sequence[Path]) -> None:
+    def show_result(
+        self, summary: Mapping[str, Any], faults: Sequence[str], files: Sequence[Path]
+    ) -> None:
+        """Print the summary, the faults, and the paths of the files that were written."""
         table = Table(show_header=False, title="Ride predictions", title_justify="left")
         table.add_column()
         table.add_column(justify="right")
@@ -104,25 +106,25 @@ class Screen:
         for file in files:
             self._console.print(str(file), soft_wrap=True, highlight=False)
 
-    def _lines(self, rides: int) -> Callable[[Streaming], None]:
+    def _lines(self, rides: int) -> Callable[[StreamProgress], None]:
         reached, last = 0, time.monotonic()
 
-        def show(streaming: Streaming) -> None:
+        def show(progress: StreamProgress) -> None:
             nonlocal reached, last
-            quarter = QUARTERS * len(streaming.published) // rides
-            if quarter > reached or time.monotonic() - last >= SILENCE:
+            quarter = QUARTERS * len(progress.published) // rides
+            if quarter > reached or time.monotonic() - last >= SILENCE_SECONDS:
                 reached, last = quarter, time.monotonic()
                 self._console.print(
-                    f"- {len(streaming.published):,} of {many(rides, 'ride')} predicted,"
-                    f" {many(len(streaming.rejected), 'record')} rejected",
+                    f"- {len(progress.published):,} of {many(rides, 'ride')} predicted,"
+                    f" {many(len(progress.rejected), 'record')} rejected",
                     highlight=False,
                 )
 
         return show
 
 
-def latest(published: Sequence[counts.Published], trips: Mapping[str, Trip]) -> Table:
-    """The rides, the last one at the bottom."""
+def latest(published: Sequence[Published], trips: Mapping[str, Trip]) -> Table:
+    """A table of the rides in *published*, the last one at the bottom."""
     table = Table(header_style="dim")
     for name in ("ride", "pick-up", "zones"):
         table.add_column(name, no_wrap=True)
@@ -131,29 +133,31 @@ def latest(published: Sequence[counts.Published], trips: Mapping[str, Trip]) -> 
     for each in published:
         trip = trips.get(each.ride_id)
         if trip is not None:
-            off = counts.minutes(each) - trip.minutes
+            off = each.minutes - trip.minutes
             table.add_row(
                 each.ride_id,
-                trip.begins[5:16].replace("T", " "),
+                trip.pickup_datetime[5:16].replace("T", " "),
                 f"{trip.pickup} → {trip.dropoff}",
                 f"{trip.distance:.1f}",
                 f"{trip.minutes:.1f} min",
-                f"{counts.minutes(each):.1f} min",
+                f"{each.minutes:.1f} min",
                 Text(f"{round(off, 1) + 0.0:+.1f}", style=colour(off)),
             )
     return table
 
 
 def colour(off: float) -> str:
-    """
+    """The colour of a prediction that is *off* by so many minutes.
+
     >>> colour(-1.5), colour(12)
     ('green', 'red')
     """
-    return "green" if abs(off) <= NEAR else "yellow" if abs(off) <= FAR else "red"
+    return "green" if abs(off) <= GOOD_MINUTES else "yellow" if abs(off) <= BAD_MINUTES else "red"
 
 
 def flat(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """
+    """The names and formatted values of *summary*, nested names joined.
+
     >>> flat({"lost": 0, "latency_ms": {"p50": 81.5}, "rmse_minutes": 3.545})
     [('lost', '0'), ('latency_ms p50', '82'), ('rmse_minutes', '3.55')]
     """

@@ -1,8 +1,9 @@
-"""What became of the rides, counted from what lies on the streams and in the rejects bucket.
+"""Counts what happened to each record of a demo run.
 
-The event id that a stream gave to a record is its name everywhere: on the input stream, in the
-prediction's ``source``, among the reasons of a rejects object.  Nothing is assumed of a record
-that does not turn up.
+The counts come from the records on both streams and from the objects in the rejects bucket.  The
+event id, which the input stream assigns, identifies a record everywhere: on the input stream, in
+the ``source`` of a prediction, and among the reasons of a rejects object.  A record that appears
+nowhere counts as lost.
 """
 
 from __future__ import annotations
@@ -18,31 +19,12 @@ from numpy.typing import NDArray
 
 from ..formatting import many, were
 from ..producer import Message
+from ..run_stream import Published
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """A prediction event that was read from the output stream, and when it arrived there."""
-
-    event: Mapping[str, Any]
-    arrived_at: datetime
-
-    @property
-    def event_id(self) -> str:
-        return str(self.event["source"]["event_id"])
-
-    @property
-    def ride_id(self) -> str:
-        return str(self.event["prediction"]["ride_id"])
-
-    @property
-    def identity(self) -> tuple[str, str, str]:
-        return self.event["model"], self.event["version"], self.event_id
-
-
-@dataclass(frozen=True, slots=True)
-class Streamed:
-    """A ride that came through."""
+class PredictedRide:
+    """A ride with its prediction."""
 
     ride_id: str
     true: float
@@ -54,8 +36,8 @@ class Streamed:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """The counts, and the rides that were predicted, in the order of their predictions."""
+class StreamCounts:
+    """The counts of a run, and its predicted rides in the order of their predictions."""
 
     rides_sent: int
     bad_records_sent: int
@@ -63,55 +45,55 @@ class Tally:
     rejected: int
     lost: int
     duplicates: int
-    stray: int
-    """Predictions or rejections of what was never sent, or not what the record deserved."""
+    unexpected: int
+    """Predictions for anything but a ride that was sent, and rejections of unbroken records."""
     seconds: float
-    """From the first record on the input stream to the last on the output stream."""
-    rides: tuple[Streamed, ...]
+    """From the first record on the input stream to the last one on the output stream."""
+    rides: tuple[PredictedRide, ...]
     reasons: Mapping[tuple[str, str], int]
-    """Rejections by what is wrong with the record, and the reason that was given."""
+    """The number of rejections for each defect of a record and each reason."""
 
 
-def tally(
+def count(
     *,
     sent: Mapping[str, Message],
     arrived: Mapping[str, datetime],
     published: Sequence[Published],
     rejected: Mapping[str, str],
     true: Mapping[str, float],
-) -> Tally:
-    """Count.
+) -> StreamCounts:
+    """Count the records of a run.
 
-    *sent* has what the producer was told of, *arrived* what lies on the input stream, *rejected*
-    a reason by event id, and *true* the minutes of each ride id.
+    *sent* has the records that the stream accepted, *arrived* those that were read from it, and
+    *rejected* the reasons, all three by event id.  *true* has the minutes of each ride by ride id.
     """
     good = {name for name, message in sent.items() if not message.broken and name in arrived}
     bad = {name for name, message in sent.items() if message.broken and name in arrived}
-    answered = {
+    predicted = {
         each.event_id: each
-        for each in reversed(published)  # so that the first answer to a ride is what counts
+        for each in reversed(published)  # so that the first prediction for a ride counts
         if each.event_id in good and each.ride_id == sent[each.event_id].key
     }
-    first = min(arrived.values(), default=datetime.min)  # with no arrival there is no answer
+    first = min(arrived.values(), default=datetime.min)  # without arrivals, nothing is predicted
     identities = {each.identity for each in published}
-    return Tally(
+    return StreamCounts(
         rides_sent=len(good),
         bad_records_sent=len(bad),
-        rides_predicted=len(answered),
+        rides_predicted=len(predicted),
         rejected=len(rejected),
-        lost=len(sent.keys() - answered.keys() - rejected.keys()),
+        lost=len(sent.keys() - predicted.keys() - rejected.keys()),
         duplicates=len(published) - len(identities),
-        stray=len(identities) - len(answered) + len(rejected.keys() - bad),
+        unexpected=len(identities) - len(predicted) + len(rejected.keys() - bad),
         seconds=_seconds(arrived, published),
         rides=tuple(
-            Streamed(
+            PredictedRide(
                 each.ride_id,
                 true[each.ride_id],
-                minutes(each),
+                each.minutes,
                 (arrived[name] - first).total_seconds(),
                 (each.arrived_at - arrived[name]).total_seconds() * 1000,
             )
-            for name, each in sorted(answered.items(), key=lambda item: item[1].arrived_at)
+            for name, each in sorted(predicted.items(), key=lambda item: item[1].arrived_at)
         ),
         reasons=Counter(
             (sent[name].broken or "nothing", reason)
@@ -121,11 +103,7 @@ def tally(
     )
 
 
-def minutes(published: Published) -> float:
-    return float(published.event["prediction"]["ride_duration"])
-
-
-def summary(counts: Tally, *, rmse: float, flavour: str, source: str) -> dict[str, Any]:
+def summary(counts: StreamCounts, *, rmse: float, flavour: str, source: str) -> dict[str, Any]:
     """The content of ``summary.json``."""
     latency = [ride.latency_ms for ride in counts.rides]
     errors = np.array([ride.predicted - ride.true for ride in counts.rides])
@@ -145,26 +123,32 @@ def summary(counts: Tally, *, rmse: float, flavour: str, source: str) -> dict[st
     }
 
 
-def faults(counts: Tally) -> list[str]:
-    """A sentence for each count that is not as it must be."""
+def faults(counts: StreamCounts) -> list[str]:
+    """A sentence for each count that is wrong; empty if every record is accounted for."""
+    lost, unexpected = counts.lost, counts.unexpected
     predicted, rides = counts.rides_predicted, counts.rides_sent
     rejected, bad = counts.rejected, counts.bad_records_sent
-    sentences = {
-        f"{many(counts.lost, 'record')} {were(counts.lost)} lost": counts.lost,
-        f"{predicted:,} of {many(rides, 'ride')} {were(predicted)} predicted": predicted != rides,
-        f"{many(rejected, 'record')} {were(rejected)} rejected, {bad:,} {were(bad)} broken":
-            rejected != bad,
-        f"{many(counts.stray, 'answer')} {were(counts.stray)} to nothing that was sent":
-            counts.stray,
-    }  # fmt: skip
-    return [f"{sentence}." for sentence, wrong in sentences.items() if wrong]
+    found = []
+    if lost:
+        found.append(f"{many(lost, 'record')} {were(lost)} lost.")
+    if predicted != rides:
+        found.append(f"{predicted:,} of {many(rides, 'ride')} {were(predicted)} predicted.")
+    if rejected != bad:
+        found.append(
+            f"{many(rejected, 'record')} {were(rejected)} rejected, {bad:,} {were(bad)} broken."
+        )
+    if unexpected:
+        found.append(f"{many(unexpected, 'result')} {were(unexpected)} unexpected.")
+    return found
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
+    """The percentile of *values* by linear interpolation; None if there are none."""
     return _rounded(float(np.percentile(values, percent))) if values else None
 
 
 def root_mean_square(errors: NDArray[np.float64]) -> float:
+    """The root mean square of *errors*; not a number if there are none."""
     return float(np.sqrt(np.mean(errors**2))) if len(errors) else float("nan")
 
 

@@ -1,4 +1,4 @@
-"""The demo's report: figures in, one page out that needs nothing but itself."""
+"""The demo's report: one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..formatting import many, rounded, were
 from . import plots
-from .counts import Streamed
+from .counts import PredictedRide
 from .plots import Floats
 from .rides import Trip
 
@@ -21,30 +21,30 @@ FLAVOURS = {"onnx": "ONNX", "sklearn": "scikit-learn"}
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """All that the page says."""
+class ReportFigures:
+    """The numbers that the report shows."""
 
     summary: Mapping[str, Any]
     faults: Sequence[str]
     reasons: Mapping[tuple[str, str], int]
-    """Rejections by what was wrong, and the reason given."""
+    """The number of rejections for each defect and each reason."""
     baseline_rmse: float
     trained_on: str
     tested_on: str
     version: str
     per_second: float
-    """Records, as they were sent."""
+    """The rate at which records were sent."""
     true: Floats
     predicted: Floats
     hour: Floats
-    """Of the whole test month, as `true` and `predicted`."""
-    rides: Sequence[Streamed]
+    """The hour of each pick-up; `true`, `predicted` and `hour` cover the whole test month."""
+    rides: Sequence[PredictedRide]
     rows: Sequence[tuple[Trip, float]]
-    """A sample: rides, and the minutes predicted."""
+    """A sample of rides with their predicted minutes."""
 
 
-def html(figures: Figures) -> str:
-    """The page."""
+def render(figures: ReportFigures) -> str:
+    """The report as an HTML page."""
     css = Path(__file__).with_name("html_report.css").read_text(encoding="utf-8")
     title = "Every ride is accounted for" if not figures.faults else "The counts do not add up"
     return (
@@ -66,12 +66,12 @@ def html(figures: Figures) -> str:
     )
 
 
-def _header(title: str, figures: Figures) -> str:
+def _header(title: str, figures: ReportFigures) -> str:
     counts = figures.summary
     ride = "TLC ride" if counts["source"] == "tlc" else "simulated ride"
     story = (
         f"{many(counts['rides_sent'], ride)} and"
-        f" {many(counts['bad_records_sent'], 'broken record')} went onto a stream."
+        f" {many(counts['bad_records_sent'], 'broken record')} were sent to a stream."
         f" {many(counts['rides_predicted'], 'ride')} came back with a prediction,"
         f" {many(counts['rejected'], 'record')} {were(counts['rejected'])} set aside,"
         f" {counts['lost']:,} {were(counts['lost'])} lost."
@@ -85,9 +85,9 @@ def _header(title: str, figures: Figures) -> str:
     )
 
 
-def _tiles(figures: Figures) -> str:
+def _tiles(figures: ReportFigures) -> str:
     counts = figures.summary
-    better = 1 - counts["rmse_minutes"] / figures.baseline_rmse
+    improvement = 1 - counts["rmse_minutes"] / figures.baseline_rmse
     tiles = [
         ("Predicted", f"{counts['rides_predicted']:,}", f"of {many(counts['rides_sent'], 'ride')}"),
         ("Rejected", f"{counts['rejected']:,}", f"of {counts['bad_records_sent']:,} broken"),
@@ -105,8 +105,8 @@ def _tiles(figures: Figures) -> str:
         (
             "Error (RMSE)",
             f"{_number(counts['rmse_minutes'], 2)}<small> min</small>",
-            f"{abs(better):.0%} {'below' if better > 0 else 'above'} a linear model&rsquo;s "
-            f"{_number(figures.baseline_rmse, 2)}",
+            f"{abs(improvement):.0%} {'below' if improvement > 0 else 'above'}"
+            f" a linear model&rsquo;s {_number(figures.baseline_rmse, 2)}",
         ),
     ]
     return (
@@ -119,7 +119,7 @@ def _tiles(figures: Figures) -> str:
     )
 
 
-def _stream(figures: Figures) -> str:
+def _stream(figures: ReportFigures) -> str:
     p50, p99 = (_number(figures.summary["latency_ms"][name], 0) for name in ("p50", "p99"))
     if not figures.rides:
         return _section("How the stream ran", "No ride was predicted.", "")
@@ -137,13 +137,13 @@ def _stream(figures: Figures) -> str:
     return _section(
         "How the stream ran",
         "From the arrival of a ride on the input stream to that of its prediction on the output"
-        " stream, by the clock of the streams.",
-        _figure(latency, "How long each ride waited.")
-        + _figure(pace, "The further apart the lines, the longer the queue."),
+        " stream, measured by the clock of the streams.",
+        _figure(latency, "The time from each ride to its prediction.")
+        + _figure(pace, "The distance between the lines is the length of the queue."),
     )
 
 
-def _model(figures: Figures) -> str:
+def _model(figures: ReportFigures) -> str:
     rmse = figures.summary["rmse_minutes"]
     error = figures.predicted - figures.true
     by_hour = [np.mean(np.abs(error[figures.hour == h])) for h in np.unique(figures.hour)]
@@ -160,17 +160,15 @@ def _model(figures: Figures) -> str:
         f" to {max(by_hour):.1f} minutes.",
     )
     return _section(
-        "How good the model is",
-        f"Trained on {escape(figures.trained_on)}, and tried on the whole of"
+        "How accurate the model is",
+        f"Trained on {escape(figures.trained_on)} and tested on all rides of"
         f" {escape(figures.tested_on)}, a month that it had not seen:"
         f" {many(len(error), 'ride')}. On the rides that were"
         f" streamed, the error is {_number(figures.summary['rmse_minutes_streamed'], 2)} minutes.",
         _figure(
-            match, "Each cell counts the rides with that pair of minutes; the stronger, the more."
+            match, "Each cell counts the rides with these minutes; darker cells have more rides."
         )
-        + _figure(
-            hours, "Mean absolute error of the rides that began in each hour, and their bias."
-        ),
+        + _figure(hours, "Mean absolute error and bias of the rides that began in each hour."),
     )
 
 
@@ -178,19 +176,21 @@ def _sample(rows: Sequence[tuple[Trip, float]]) -> str:
     cells = (
         (
             str(trip.ride_id),
-            escape(trip.begins.replace("T", " ")),
+            escape(trip.pickup_datetime.replace("T", " ")),
             f"{trip.pickup} → {trip.dropoff}",
             f"{trip.distance:.1f}",
             f"{trip.minutes:.1f}",
             f"<b>{predicted:.1f}</b>",
             _off(predicted - trip.minutes),
         )
-        for trip, predicted in sorted(rows, key=lambda row: (row[0].begins, row[0].ride_id))
+        for trip, predicted in sorted(
+            rows, key=lambda row: (row[0].pickup_datetime, row[0].ride_id)
+        )
     )
     names = ("Ride", "Pick-up", "Zones", "Miles", "Took (min)", "Predicted (min)", "Off by (min)")
     return _section(
         "Some of the rides",
-        "Picked at random from those that were streamed, in the order of their pick-ups.",
+        "A random sample of the streamed rides, sorted by pick-up time.",
         _table(names, cells, numeric={3, 4, 5, 6}, spare={1, 3}),
     )
 
@@ -210,21 +210,21 @@ def _rejections(reasons: Mapping[tuple[str, str], int]) -> str:
         for (wrong, reason), count in sorted(reasons.items())
     )
     return _section(
-        "What was rejected, and why",
-        "A record that no retry will fix is kept on S3 with its bytes and the reason, and does not"
-        " hold up its neighbours.",
-        _table(("What was wrong", "Reason given", "Records"), cells, numeric={2}),
+        "Rejected records",
+        "A record that no retry can repair is stored on S3 with its bytes and the reason."
+        " It does not delay other records.",
+        _table(("Defect", "Reason", "Records"), cells, numeric={2}),
     )
 
 
-def _footer(figures: Figures) -> str:
+def _footer(figures: ReportFigures) -> str:
     flavour = str(figures.summary["model_flavour"])
     return (
         '<footer><div class="wrap">'
         f"<p>Model <code>{escape(figures.version)}</code>, served as"
         f" {escape(FLAVOURS.get(flavour, flavour))}, on an embedded Kinesis and S3. One machine"
         " ran the producer, Kinesis, the function and the reader: latency and rides a second are"
-        " its own, not those of AWS, nor the most that the function can do."
+        " those of this machine, not of AWS, and not the maximum that the function can process."
         " RMSE is the root mean square error."
         "</p></div></footer>"
     )
@@ -245,10 +245,10 @@ def _table(
     numeric: Set[int],
     spare: Set[int] = frozenset(),
 ) -> str:
-    """*spare* columns are left out where there is no room."""
+    """An HTML table; narrow screens do not show the *spare* columns."""
     kinds = [
-        f' class="{"number " * (place in numeric)}{"spare" * (place in spare)}"'
-        for place in range(len(names))
+        f' class="{"number " * (column in numeric)}{"spare" * (column in spare)}"'
+        for column in range(len(names))
     ]
     head = "".join(
         f"<th scope=col{kind}>{name}</th>" for name, kind in zip(names, kinds, strict=True)

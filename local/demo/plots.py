@@ -1,4 +1,4 @@
-"""The report's pictures, as SVG that stands inside a page and takes its colours from it."""
+"""The plots of the report, as SVG that is embedded in a page and uses the page's colours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 
 def predicted_against_true(true: Floats, predicted: Floats, *, alt: str) -> str:
-    """How many rides lie where, in minutes; darker is more."""
+    """A two-dimensional histogram of predicted and true minutes; darker cells have more rides."""
 
     def draw(axes: Axes) -> None:
         paint_match(axes, true, predicted, unit="minutes", most=60.0)
@@ -30,15 +30,15 @@ def predicted_against_true(true: Floats, predicted: Floats, *, alt: str) -> str:
 
 
 def error_by_hour(hour: Floats, error: Floats, *, alt: str) -> str:
-    """The mean size of the error for each hour of the day, and its bias."""
+    """The mean absolute error and the bias for each hour of the day."""
 
     def draw(axes: Axes) -> None:
         hours = [h for h in range(24) if np.any(hour == h)]
         size = [float(np.mean(np.abs(error[hour == h]))) for h in hours]
         bias = [float(np.mean(error[hour == h])) for h in hours]
-        axes.bar(hours, size, color=ACCENT, width=0.72, label="size of the error")
+        axes.bar(hours, size, color=ACCENT, width=0.72, label="mean absolute error")
         axes.plot(hours, bias, color=WARM, linewidth=1.6, marker="o", markersize=4,
-                  label="bias: above 0 predicts too long")  # fmt: skip
+                  label="bias: above 0, predictions are too long")  # fmt: skip
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.set(xlim=(-0.7, 23.7), xlabel="hour of the pick-up, New York", ylabel="minutes")
         axes.set_ylim(min(0.0, *bias) * 1.15, max(0.1, *size) * 1.22)
@@ -50,7 +50,7 @@ def error_by_hour(hour: Floats, error: Floats, *, alt: str) -> str:
 
 
 def latency(milliseconds: Sequence[float], *, alt: str) -> str:
-    """How long a ride waited for its prediction."""
+    """A histogram of the time from a ride to its prediction."""
 
     def draw(axes: Axes) -> None:
         values = np.array(milliseconds)
@@ -76,7 +76,7 @@ def latency(milliseconds: Sequence[float], *, alt: str) -> str:
 
 
 def keeping_up(sent: Floats, predicted: Floats, *, alt: str) -> str:
-    """Rides on the input stream and predictions on the output stream, as the seconds pass."""
+    """The cumulative number of rides sent and of predictions published over time."""
 
     def draw(axes: Axes) -> None:
         for seconds, colour, label, width in (

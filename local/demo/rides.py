@@ -1,4 +1,4 @@
-"""The rides that the demo trains on and streams: the TLC's, or simulated ones."""
+"""The rides that the demo trains on and streams: TLC data or simulated rides."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from training.data.dataset import Rides
 
 SIMULATED_MONTHS = ("2023-01", "2023-02")
-SIMULATED_RIDES = 20_000  # a month, unless more are to be streamed
-SPARE = 1.5  # simulated rides for each that is to be streamed; not all are valid
+SIMULATED_RIDES = 20_000  # per month, at least
+SPARE = 1.5  # simulated rides per streamed ride, because some are invalid
 
 
-class InputError(Exception):
-    """The demo was asked for something that cannot be; the message is for the person."""
+class DemoInputError(Exception):
+    """The demo cannot run with its arguments; the message is for whoever ran it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where the rides are: a month to train on, and the next one to test on."""
+class RideMonths:
+    """A directory of rides: a month to train on, and the following one to test on."""
 
     name: str
     """`tlc` or `simulated`."""
@@ -38,58 +38,61 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """A ride that is streamed, and how long it really took."""
+    """A ride to stream, and its true duration."""
 
     ride_id: int
     pickup: int
     dropoff: int
     distance: float
-    begins: str
-    """New York local time."""
+    pickup_datetime: str
+    """New York local time, ISO 8601."""
     minutes: float
 
     @property
     def event(self) -> dict[str, Any]:
-        return ride_event(self.ride_id, self.pickup, self.dropoff, self.distance, self.begins)
+        return ride_event(
+            self.ride_id, self.pickup, self.dropoff, self.distance, self.pickup_datetime
+        )
 
 
-def tlc(directory: Path) -> Source:
-    """The first two months in *directory* that follow each other.
+def tlc(directory: Path) -> RideMonths:
+    """The first two consecutive months of TLC data in *directory*.
 
-    Raises `InputError`, or a `ServiceError` if the month to train on cannot be read.
+    Raises `DemoInputError` if there are none, and a `ServiceError` if the first cannot be read.
     """
     from training.data import dataset
 
     check_directory(directory)
     if not directory.is_dir():
-        raise InputError(f"There is no directory {directory}.")
+        raise DemoInputError(f"There is no directory {directory}.")
     months = dataset.months(directory)
     pair = consecutive(months)
     if pair is None:
         found = ", ".join(months) or "no green_tripdata_YYYY-MM.parquet"
-        raise InputError(f"{directory} needs two months that follow each other; it has {found}.")
-    dataset.read(directory, pair[0], "duration")  # what is wrong with it is said before the start
-    return Source("tlc", directory, *pair)
+        raise DemoInputError(f"{directory} needs two consecutive months; it has {found}.")
+    dataset.read(directory, pair[0], "duration")  # reports errors before anything starts
+    return RideMonths("tlc", directory, *pair)
 
 
 def check_directory(path: Path) -> None:
-    """Raises `InputError` if *path*, or what it lies in, is there and no directory."""
+    """Raises `DemoInputError` if *path* or one of its parents exists and is not a directory."""
     for each in (path, *path.parents):
         if each.exists() and not each.is_dir():
-            raise InputError(f"{each} is a file, not a directory.")
+            raise DemoInputError(f"{each} is a file, not a directory.")
 
 
-def simulated(directory: Path, rides: int, seed: int = 0) -> Source:
-    """Two months of simulated rides, written to *directory*, enough to stream *rides*."""
+def simulated(directory: Path, rides: int, seed: int = 0) -> RideMonths:
+    """Write two months of simulated rides to *directory*, enough to stream *rides* of them."""
     from training.data import simulation
 
-    many = max(SIMULATED_RIDES, round(SPARE * rides))
-    simulation.write(directory, SIMULATED_MONTHS, many, seed)
-    return Source("simulated", directory, *SIMULATED_MONTHS)
+    per_month = max(SIMULATED_RIDES, round(SPARE * rides))
+    simulation.write(directory, SIMULATED_MONTHS, per_month, seed)
+    return RideMonths("simulated", directory, *SIMULATED_MONTHS)
 
 
 def consecutive(months: Iterable[str]) -> tuple[str, str] | None:
-    """
+    """The first two of *months* that follow each other; None if there are none.
+
     >>> consecutive(["2021-11", "2022-01", "2021-12"])
     ('2021-11', '2021-12')
     """
@@ -98,7 +101,8 @@ def consecutive(months: Iterable[str]) -> tuple[str, str] | None:
 
 
 def after(month: str) -> str:
-    """
+    """The month after *month*.
+
     >>> after("2021-12")
     '2022-01'
     """
@@ -107,12 +111,12 @@ def after(month: str) -> str:
 
 
 def trips(rides: Rides, count: int, seed: int = 0) -> list[Trip]:
-    """*count* of the rides, picked at random, in the order in which they began.
+    """A random sample of *count* rides, sorted by pick-up time.
 
-    Raises `InputError` if there are not so many.
+    Raises `DemoInputError` if there are fewer rides.
     """
     if count > len(rides):
-        raise InputError(
+        raise DemoInputError(
             f"RIDES is {count:,}, but the month has only {many(len(rides), 'valid ride')}."
         )
     picked = np.random.default_rng(seed).choice(len(rides), count, replace=False)
@@ -124,7 +128,7 @@ def trips(rides: Rides, count: int, seed: int = 0) -> list[Trip]:
             pickup=int(columns.pickup[i]),
             dropoff=int(columns.dropoff[i]),
             distance=float(columns.distance[i]),
-            begins=str(np.datetime_as_string(rides.pickup_datetime[i], unit="s")),
+            pickup_datetime=str(np.datetime_as_string(rides.pickup_datetime[i], unit="s")),
             minutes=float(rides.target[i]),
         )
         for number, i in enumerate(picked.tolist(), start=1)

@@ -9,48 +9,76 @@ from pathlib import Path
 
 from ..datasets.months import months
 from ..errors import SettingsError
-from . import backfill
+from .backfill import MONTH
 
 PARALLEL = {"score": 1, "backfill": 2}
+"""Command -> default of ``--parallel``."""
 
 
-def read(given: Sequence[str]) -> argparse.Namespace:
-    """What *given* asks for; ends the process where that is nothing that can be done."""
-    known = parser()
-    options = known.parse_args(given)
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options; ends the process with exit code 2 if *arguments* are wrong."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
     if options.engine == "spark" and options.parallel:
-        known.error("--parallel is of this machine: on Spark, the cluster says how many at a time")
+        parser.error(
+            "--parallel applies only to --engine local: on Spark, the number of executors and"
+            " their cores decide how many files are scored at a time"
+        )
     options.parallel = options.parallel or PARALLEL[options.command]
     return options
 
 
-def parser() -> argparse.ArgumentParser:
-    """Two commands, ``score`` and ``backfill``; which, is in ``command``."""
-    parser = argparse.ArgumentParser(prog="python -m model_service.batch")
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the commands ``score`` and ``backfill``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m model_service.batch", description="Score files of rides."
+    )
     commands = parser.add_subparsers(required=True, dest="command", metavar="score|backfill")
-    scoring = commands.add_parser("score", help="score files of rides")
-    scoring.add_argument(
+    score = commands.add_parser("score", help="score files")
+    score.add_argument(
         "inputs",
         nargs="+",
-        type=_place,
+        type=_location,
         metavar="INPUT",
-        help="file, directory or glob, local or s3://…",
+        help="file, directory or glob, local or s3://bucket/…",
     )
-    filling = commands.add_parser("backfill", help="score months of rides")
-    filling.add_argument("--from", dest="first", required=True, type=_month, metavar="YYYY-MM")
-    filling.add_argument("--to", dest="last", required=True, type=_month, metavar="YYYY-MM")
-    filling.add_argument(
-        "--input", required=True, type=_pattern, help=f"what has a month, with {backfill.MONTH}"
+    backfill = commands.add_parser("backfill", help="score a range of months")
+    backfill.add_argument(
+        "--from", dest="first", required=True, type=_month, metavar="YYYY-MM", help="first month"
     )
-    for command in (scoring, filling):
+    backfill.add_argument(
+        "--to", dest="last", required=True, type=_month, metavar="YYYY-MM", help="last month"
+    )
+    backfill.add_argument(
+        "--input",
+        required=True,
+        type=_pattern,
+        metavar="PATTERN",
+        help=f"file, directory or glob of a month, with {MONTH} in place of YYYY-MM",
+    )
+    for command in (score, backfill):
         command.add_argument(
-            "--output", required=True, type=_place, metavar="DIR", help="local or s3://…"
+            "--output",
+            required=True,
+            type=_location,
+            metavar="DIR",
+            help="output directory, local or s3://bucket/…",
         )
-        command.add_argument("--json", type=Path, metavar="FILE", help="where to write the report")
-        command.add_argument("--force", action="store_true", help="redo what is done")
-        command.add_argument("--parallel", type=_some, metavar="N", help="files at a time")
+        command.add_argument("--json", type=Path, metavar="FILE", help="write a JSON report")
         command.add_argument(
-            "--engine", choices=("local", "spark"), default="local", help="this machine, or Spark"
+            "--force", action="store_true", help="score inputs again that are already scored"
+        )
+        command.add_argument(
+            "--parallel",
+            type=_parallel,
+            metavar="N",
+            help="files to score at a time, from 1 to 64 (default: 1; backfill: 2)",
+        )
+        command.add_argument(
+            "--engine",
+            choices=("local", "spark"),
+            default="local",
+            help="score on this machine (default) or on Spark",
         )
     return parser
 
@@ -63,19 +91,19 @@ def _month(text: str) -> str:
     return month
 
 
-def _place(text: str) -> str:
+def _location(text: str) -> str:
     if "://" in text and not re.match(r"s3://[A-Za-z0-9._-]{3,}(/|$)", text):
-        raise argparse.ArgumentTypeError("must be a path, or s3://bucket/…")
+        raise argparse.ArgumentTypeError("must be a path or s3://bucket/…")
     return text
 
 
 def _pattern(text: str) -> str:
-    if backfill.MONTH not in text:
-        raise argparse.ArgumentTypeError(f"has no {backfill.MONTH} in it")
-    return _place(text)
+    if MONTH not in text:
+        raise argparse.ArgumentTypeError(f"must contain {MONTH}")
+    return _location(text)
 
 
-def _some(text: str) -> int:
+def _parallel(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 64:
         raise argparse.ArgumentTypeError("must be from 1 to 64")
     return int(text)

@@ -1,7 +1,7 @@
-"""How good answers were, by month and model, where the truth is known: sums that add up.
+"""The errors of predictions by month and model, if the true values are known, as sums that add up.
 
 Only rides whose true value lies within the limits of `truth` are compared, as in training.  The
-others are scored, and their errors written, all the same.
+others are scored like any other ride, and their errors are in the output.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ UNITS: Mapping[str, str] = {field: true.unit for field, true in truth.TRUE_VALUE
 
 
 class Sums(Struct, frozen=True):
-    """Over the rides of one month, for one model."""
+    """Sums over rides, for one model."""
 
     compared: int = 0
+    """Number of rides."""
     absolute: float = 0.0
     squared: float = 0.0
     signed: float = 0.0
     with_interval: int = 0
+    """Number of rides whose prediction has an interval."""
     inside: int = 0
+    """Number of rides whose true value is within the interval."""
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(
@@ -41,38 +44,44 @@ class Sums(Struct, frozen=True):
         )
 
 
-Tally = dict[str, Sums]
-"""By the field of the answer."""
+ErrorSums = dict[str, Sums]
+"""Field of the prediction -> its sums."""
 
 
 class Errors(Struct, frozen=True):
-    """What the sums say, in the unit of the answer; None where there was nothing to compare."""
+    """Mean errors in the unit of the prediction; None if there was no ride to compare."""
 
     compared: int
     mae: float | None
     rmse: float | None
     bias: float | None
-    """The mean of answer less truth."""
+    """The mean of prediction minus true value."""
     inside_interval: float | None
-    """The share of truths within their interval."""
+    """The share of true values within the prediction's interval."""
 
 
-def tally(scored: pa.RecordBatch, fields: Iterable[str]) -> Tally:
-    """Of *scored* rides (see `columnar.schema`), for the answers named *fields*."""
+def error_sums(scored: pa.RecordBatch, fields: Iterable[str]) -> ErrorSums:
+    """Return the sums over *scored* rides (see `scoring.schema`) for the predictions *fields*."""
     return {field: _sums(scored, field) for field in fields}
 
 
-def merged(tallies: Iterable[Tally]) -> Tally:
-    """All of them as one, in their order."""
-    total: Tally = {}
-    for one in tallies:
-        for field, sums in one.items():
-            total[field] = total.get(field, Sums()) + sums
-    return total
+def total(parts: Iterable[ErrorSums]) -> ErrorSums:
+    """Return the sum of *parts*, added in their order."""
+    found: ErrorSums = {}
+    for part in parts:
+        for field, sums in part.items():
+            found[field] = found.get(field, Sums()) + sums
+    return found
+
+
+def total_errors(parts: Iterable[ErrorSums]) -> dict[str, Errors]:
+    """Return the mean errors over all *parts*, for the fields with rides to compare."""
+    return {field: errors(sums) for field, sums in total(parts).items() if sums.compared}
 
 
 def errors(sums: Sums) -> Errors:
-    """
+    """Return the mean errors.
+
     >>> errors(Sums(compared=2, absolute=6.0, squared=20.0, signed=-2.0))
     Errors(compared=2, mae=3.0, rmse=3.1622776601683795, bias=-1.0, inside_interval=None)
     """

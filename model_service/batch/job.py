@@ -1,9 +1,9 @@
-"""A run: files of rides in, files of answers out, each input whole or not at all.
+"""A scoring job: files of rides in, files of predictions out, each input completely or not at all.
 
-Chunks are scored side by side on all cores (a model has one thread) and written in their order.
-When all files of an input have their names, a note of what was done is written, and that is what
-makes it done: a run that was killed does again what has no note, to the same bytes, and a run whose
-inputs all have theirs does nothing.  Another input, model or range makes a note that does not fit.
+An input is read in chunks of rows.  The chunks are scored in parallel on all cores, since a model
+uses one thread, and written in their order.  When all output files of an input are in place, its
+manifest is written, and only then does the input count as scored.  A job that was killed therefore
+scores again what has no manifest, to the same bytes, and a job with all manifests does nothing.
 """
 
 from __future__ import annotations
@@ -17,175 +17,179 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from ..datasets import files as places
-from ..datasets import manifest, writer
+from ..datasets import files, writer
 from ..datasets.files import Input, Output
 from ..datasets.formats import reader
 from ..datasets.formats.reader import Chunk
-from ..datasets.manifest import Done, Failed, Outcome
-from ..datasets.writer import Partitions
+from ..datasets.writer import PartitionedWriter
 from ..errors import FileError
 from ..models.served import Models
-from . import evaluation, scoring
-from .evaluation import Tally
+from . import evaluation, manifest, scoring
+from .evaluation import ErrorSums
+from .manifest import CompletedInput, FailedInput, InputResult
 
 
-class Progress(NamedTuple):
-    """How far a run is; called from several threads."""
+class ProgressCallbacks(NamedTuple):
+    """Called as a job goes on, from several threads."""
 
     read: Callable[[Input, int, float], object]
-    """The rows since it was last called, and the share of the file by now."""
-    finished: Callable[[Input, Outcome, bool], object]
-    """An input; whether it had been done before."""
+    """Rows read since the last call, and the share of the file read so far, from 0 to 1."""
+    finished: Callable[[Input, InputResult, bool], object]
+    """The result of an input, and whether an earlier job had scored it."""
+
+
+SILENT = ProgressCallbacks(lambda *_: None, lambda *_: None)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What the inputs of a run share."""
+class Job:
+    """What all inputs of a job share."""
 
     models: Models
     output: Output
+    names: Sequence[str]
+    """The files in the output when the job started."""
     workers: Executor
-    in_flight: int
-    """Chunks of one input."""
-    progress: Progress
+    max_pending: int
+    """Chunks of one input that are scored or wait to be written."""
+    progress: ProgressCallbacks
+    force: bool
     stop: Event = field(default_factory=Event)
+    """Set when an error ends the job."""
 
 
-class _Scored(NamedTuple):
-    months: list[tuple[str, pa.RecordBatch]]
+class _ScoredChunk(NamedTuple):
+    rides: list[tuple[str, pa.RecordBatch]]
+    """Month of pick-up, and its scored rides."""
     rejected: list[pa.RecordBatch]
-    tallies: dict[str, Tally]
+    errors: dict[str, ErrorSums]
+    """Month of pick-up -> sums of errors."""
 
 
 class _Stopped(Exception):
-    """Another input has met what ends the run."""
+    """The job ends because of an error in another input."""
 
 
-def score(
+def score_files(
     inputs: Sequence[Input],
     models: Models,
     output: Output,
     *,
     workers: int,
-    side_by_side: int,
-    progress: Progress,
+    parallel: int,
+    progress: ProgressCallbacks = SILENT,
     force: bool = False,
-) -> list[Outcome]:
-    """What became of each input, in order; *side_by_side* of them are open at a time.
+) -> list[InputResult]:
+    """Score *inputs* and return their results in order.
 
-    Raises `OutputError` and `ModelError`, with which the run ends.
+    *workers* threads score chunks; *parallel* inputs are open at a time; *force* scores inputs
+    again that an earlier job has scored.
+    Raises `OutputError` and `ModelError`, which end the job.
     """
-    names = output.names()
-    with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(side_by_side) as readers:
-        run = Run(models, output, pool, 4 * workers, progress)
-
-        def one(source: Input) -> Outcome:
-            done = None if force else manifest.fitting(source, names, run.output, run.models)
-            outcome = done or _outcome(run, source, names)
-            progress.finished(source, outcome, done is not None)
-            return outcome
-
-        futures = [readers.submit(one, source) for source in inputs]
+    with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(parallel) as readers:
+        job = Job(models, output, output.names(), pool, 4 * workers, progress, force)
+        futures = [readers.submit(_result, job, source) for source in inputs]
         try:
-            return [future.result() for future in _as_they_end(futures)]
-        except BaseException:  # Ctrl-C, too: what still runs has to end
-            run.stop.set()
+            for future in as_completed(futures):
+                future.result()  # raises an error that ends the job as soon as it happens
+        except BaseException:  # Ctrl-C too: the threads have to end
+            job.stop.set()
             readers.shutdown(cancel_futures=True)
             raise
+        return [future.result() for future in futures]
 
 
-def _as_they_end(futures: Sequence[Future[Outcome]]) -> Sequence[Future[Outcome]]:
-    """All of them, in order; but what ends the run is raised when it happens."""
-    for future in as_completed(futures):
-        future.result()
-    return futures
+def _result(job: Job, source: Input) -> InputResult:
+    earlier = None if job.force else manifest.find(source, job.names, job.output, job.models)
+    result = earlier or _score_readable_file(job, source)
+    job.progress.finished(source, result, earlier is not None)
+    return result
 
 
-def _outcome(run: Run, source: Input, names: Sequence[str]) -> Outcome:
+def _score_readable_file(job: Job, source: Input) -> InputResult:
     try:
-        return _score(run, source, names)
+        return _score_file(job, source)
     except FileError as exc:
-        return Failed(source.location, str(exc))
+        return FailedInput(source.location, str(exc))
 
 
-def _score(run: Run, source: Input, names: Sequence[str]) -> Done:
+def _score_file(job: Job, source: Input) -> CompletedInput:
     rides: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    months: dict[str, Tally] = {}
+    errors: dict[str, ErrorSums] = {}
     with (
-        places.local_copy(source) as path,
-        writer.writing(run.output.scratch, source.name) as files,
+        files.local_copy(source) as path,
+        writer.writing(job.output.scratch, source.name) as output,
     ):
-        for found in _in_order(run, source, reader.chunks(path, name=source.location)):
-            for month, batch in found.months:
-                files.write(month, batch)
+        for chunk in _scored_in_order(job, source, reader.chunks(path, name=source.location)):
+            for month, batch in chunk.rides:
+                output.write(month, batch)
                 rides[month] += len(batch)
-                months[month] = evaluation.merged([months.get(month, {}), found.tallies[month]])
-            for batch in found.rejected:
-                files.reject(batch)
+                errors[month] = evaluation.total([errors.get(month, {}), chunk.errors[month]])
+            for batch in chunk.rejected:
+                output.reject(batch)
                 reasons.update(batch["reason"].to_pylist())
-        done = Done(
+        completed = CompletedInput(
             input=source.location,
-            made_from=manifest.made_from(run.models, source),
+            made_from=manifest.made_from(job.models, source),
             rows=rides.total() + reasons.total(),
             scored=rides.total(),
             rejected=reasons.total(),
             reasons=dict(sorted(reasons.items())),
-            months=dict(sorted(months.items())),
+            months=dict(sorted(errors.items())),
             rides=dict(sorted(rides.items())),
-            files=sorted(part.name for part in files.finish()),
+            files=sorted(part.name for part in output.finish()),
         )
-        _publish(run, source, files, done, names)
-    return done
+        _publish(job, source, output, completed)
+    return completed
 
 
-def _publish(run: Run, source: Input, files: Partitions, done: Done, names: Sequence[str]) -> None:
-    note = manifest.name(source)
-    if note in names:
-        run.output.remove(note)
-    for part in files.parts:
-        run.output.move(part.file, part.name)
-    for name in manifest.made_of(source, names):
-        if name not in done.files:
-            run.output.remove(name)
-    places.write(run.output, note, manifest.encode(done))
-
-
-def _in_order(run: Run, source: Input, chunks: Iterator[Chunk]) -> Iterator[_Scored]:
-    """What becomes of *chunks*, scored side by side."""
-    waiting: deque[tuple[Chunk, Future[_Scored]]] = deque()
+def _scored_in_order(job: Job, source: Input, chunks: Iterator[Chunk]) -> Iterator[_ScoredChunk]:
+    """Score *chunks* in parallel and yield them in their order."""
+    pending: deque[tuple[Chunk, Future[_ScoredChunk]]] = deque()
     try:
         for chunk in chunks:
-            if run.stop.is_set():
+            if job.stop.is_set():
                 raise _Stopped
-            waiting.append((chunk, run.workers.submit(_scored, run.models, chunk)))
-            if len(waiting) == run.in_flight:
-                yield _next(run, source, waiting)
-        while waiting:
-            yield _next(run, source, waiting)
+            pending.append((chunk, job.workers.submit(_score_chunk, job.models, chunk)))
+            if len(pending) == job.max_pending:
+                yield _next_scored(job, source, pending)
+        while pending:
+            yield _next_scored(job, source, pending)
     finally:
-        for _, future in waiting:
+        for _, future in pending:
             future.cancel()
 
 
-def _next(run: Run, source: Input, waiting: deque[tuple[Chunk, Future[_Scored]]]) -> _Scored:
-    chunk, future = waiting.popleft()
+def _next_scored(
+    job: Job, source: Input, pending: deque[tuple[Chunk, Future[_ScoredChunk]]]
+) -> _ScoredChunk:
+    chunk, future = pending.popleft()
     try:
         scored = future.result()
-    except pa.ArrowException:  # whose words may have a customer's
+    except pa.ArrowException:  # its message may quote a customer's data
         raise FileError(f"{source.location} is damaged") from None
-    run.progress.read(source, chunk.rows, chunk.read)
+    job.progress.read(source, chunk.rows, chunk.read)
     return scored
 
 
-def _scored(models: Models, chunk: Chunk) -> _Scored:
+def _score_chunk(models: Models, chunk: Chunk) -> _ScoredChunk:
     parsed = chunk.parse()
     scored = scoring.score(models, parsed.rides)
     months = writer.by_month(scored.rides) if len(scored.rides) else []
     fields = [served.target.field for served in models]
-    return _Scored(
-        months,
-        [parsed.rejected, scored.rejected],
-        {month: evaluation.tally(rides, fields) for month, rides in months},
-    )
+    errors = {month: evaluation.error_sums(rides, fields) for month, rides in months}
+    return _ScoredChunk(months, [parsed.rejected, scored.rejected], errors)
+
+
+def _publish(job: Job, source: Input, output: PartitionedWriter, completed: CompletedInput) -> None:
+    """Replace the output files of *source*: between the old manifest and the new one is none."""
+    folder, manifest_name = job.output.folder, manifest.file_name(source)
+    if manifest_name in job.names:
+        folder.remove(manifest_name)
+    for part in output.parts:
+        folder.move(part.file, part.name)
+    for name in manifest.output_files(source, job.names):
+        if name not in completed.files:
+            folder.remove(name)
+    job.output.write(manifest_name, manifest.encode(completed))

@@ -1,4 +1,4 @@
-"""How far a run is, on standard error: a bar on a terminal, else a line for each input."""
+"""The progress of a job on standard error: a bar on a terminal, otherwise a line per input."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..datasets.files import Input
-from ..datasets.manifest import Done, Outcome
-from . import job
+from .job import ProgressCallbacks
+from .manifest import CompletedInput, InputResult
 
 
 @contextmanager
-def watched(inputs: Sequence[Input]) -> Iterator[job.Progress]:
-    """What shows the progress over *inputs* for the length of the block."""
+def progress_shown(inputs: Sequence[Input]) -> Iterator[ProgressCallbacks]:
+    """Show the progress over *inputs* until the block ends."""
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
@@ -32,19 +32,19 @@ def watched(inputs: Sequence[Input]) -> Iterator[job.Progress]:
     with bar:
         total = sum(one.size for one in inputs)
         task = bar.add_task("scoring", total=total or 1, rows=0, rate=0.0)
-        yield _progress(bar, task)
+        yield _callbacks(bar, task)
 
 
-def _progress(bar: Progress, task: TaskID) -> job.Progress:
+def _callbacks(bar: Progress, task: TaskID) -> ProgressCallbacks:
     lock, shares = Lock(), dict[str, float]()
     rows = 0
 
     def advance(source: Input, share: float) -> None:
-        ahead = max(0.0, share - shares.get(source.location, 0.0))
-        shares[source.location] = shares.get(source.location, 0.0) + ahead
+        increase = max(0.0, share - shares.get(source.location, 0.0))
+        shares[source.location] = shares.get(source.location, 0.0) + increase
         elapsed = bar.tasks[0].elapsed or 0.0
         rate = rows / elapsed if elapsed else 0.0
-        bar.update(task, advance=ahead * source.size, rows=rows, rate=rate)
+        bar.update(task, advance=increase * source.size, rows=rows, rate=rate)
 
     def read(source: Input, number: int, share: float) -> None:
         nonlocal rows
@@ -52,11 +52,12 @@ def _progress(bar: Progress, task: TaskID) -> job.Progress:
             rows += number
             advance(source, share)
 
-    def finished(source: Input, outcome: Outcome, before: bool) -> None:
+    def finished(source: Input, result: InputResult, scored_before: bool) -> None:
         with lock:
             advance(source, 1.0)
-        if bar.disable and isinstance(outcome, Done):
-            how = "done before" if before else f"{outcome.scored:,} of {outcome.rows:,} rows scored"
-            print(f"{outcome.input}: {how}", file=sys.stderr, flush=True)
+        if bar.disable and isinstance(result, CompletedInput):
+            counts = f"{result.scored:,} of {result.rows:,} rows scored"
+            text = "scored by an earlier job" if scored_before else counts
+            print(f"{result.input}: {text}", file=sys.stderr, flush=True)
 
-    return job.Progress(read, finished)
+    return ProgressCallbacks(read, finished)

@@ -1,95 +1,154 @@
-"""What a run came to: as JSON, and in a few lines to read."""
+"""The report of a job: as JSON, as text, and for a backfill as a table and a plot by month."""
 
 from __future__ import annotations
 
+import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from math import isnan, nan
 
 import msgspec
 from msgspec import Struct
 
-from ..datasets.manifest import Done, Failed, Outcome
 from ..models.served import Models
 from . import evaluation
-from .evaluation import Errors, Tally
+from .backfill import MonthResult
+from .evaluation import UNITS, Errors
+from .manifest import CompletedInput, FailedInput, InputResult
+
+TABLE_WIDTH = 120  # characters; a narrower table would cut off its text
 
 
-class Month(Struct, frozen=True):
-    """Rides picked up in one month."""
+class MonthReport(Struct, frozen=True):
+    """The scored rides that were picked up in one month."""
 
     scored: int
     errors: dict[str, Errors]
-    """By the field of the answer, where the truth is in the data."""
+    """Field of the prediction -> errors, if the input has the true values."""
 
 
-class Report(Struct, frozen=True):
-    """The JSON report; its counts are of all inputs, also of those that were done before."""
+class JobReport(Struct, frozen=True):
+    """The JSON report; it counts all inputs, including those that an earlier job scored."""
 
     rows: int
     scored: int
     rejected: int
     reasons: dict[str, int]
+    """Reason for rejection -> number of rows, the most frequent first."""
     errors: dict[str, Errors]
-    """Of all months together."""
-    months: dict[str, Month]
+    """Field of the prediction -> errors over all months."""
+    months: dict[str, MonthReport]
     models: dict[str, str]
-    """The version that answered, by field."""
+    """Field of the prediction -> version of the model."""
     inputs: int
     failed: dict[str, str]
-    """Inputs that cannot be read, and why."""
+    """Input that cannot be read -> the reason."""
     seconds: dict[str, float]
 
 
-def report(outcomes: Sequence[Outcome], models: Models, seconds: Mapping[str, float]) -> Report:
-    """All *outcomes* together."""
-    done = [one for one in outcomes if isinstance(one, Done)]
-    reasons = sum((Counter(one.reasons) for one in done), Counter[str]())
-    return Report(
-        rows=sum(one.rows for one in done),
-        scored=sum(one.scored for one in done),
-        rejected=sum(one.rejected for one in done),
+def job_report(
+    results: Sequence[InputResult], models: Models, seconds: Mapping[str, float]
+) -> JobReport:
+    """Return the report over all *results*."""
+    completed = [one for one in results if isinstance(one, CompletedInput)]
+    reasons = sum((Counter(one.reasons) for one in completed), Counter[str]())
+    months = sorted({month for one in completed for month in one.rides})
+    return JobReport(
+        rows=sum(one.rows for one in completed),
+        scored=sum(one.scored for one in completed),
+        rejected=sum(one.rejected for one in completed),
         reasons=dict(reasons.most_common()),
-        errors=_errors(tally for one in done for tally in one.months.values()),
-        months=months(done),
+        errors=evaluation.total_errors(s for one in completed for s in one.months.values()),
+        months={month: _month_report(completed, month) for month in months},
         models={one.target.field: one.model.version for one in models},
-        inputs=len(outcomes),
-        failed={one.input: one.why for one in outcomes if isinstance(one, Failed)},
-        seconds={name: round(took, 3) for name, took in seconds.items()},
+        inputs=len(results),
+        failed={one.input: one.reason for one in results if isinstance(one, FailedInput)},
+        seconds={name: round(duration, 3) for name, duration in seconds.items()},
     )
 
 
-def months(done: Sequence[Done]) -> dict[str, Month]:
-    """What *done* says, by month of pick-up."""
-    return {month: _month(done, month) for month in sorted({m for one in done for m in one.rides})}
+def _month_report(completed: Sequence[CompletedInput], month: str) -> MonthReport:
+    errors = evaluation.total_errors(one.months.get(month, {}) for one in completed)
+    return MonthReport(sum(one.rides.get(month, 0) for one in completed), errors)
 
 
-def _month(done: Sequence[Done], month: str) -> Month:
-    errors = _errors(one.months.get(month, {}) for one in done)
-    return Month(sum(one.rides.get(month, 0) for one in done), errors)
-
-
-def _errors(tallies: Iterable[Tally]) -> dict[str, Errors]:
-    total = evaluation.merged(tallies)
-    return {field: evaluation.errors(sums) for field, sums in total.items() if sums.compared}
-
-
-def encode(report: Report) -> bytes:
-    """As the file's bytes."""
+def encode(report: JobReport) -> bytes:
+    """Return the content of the JSON report."""
     return msgspec.json.format(msgspec.json.encode(report)) + b"\n"
 
 
-def summary(report: Report) -> str:
-    """In a few lines."""
+def summary(report: JobReport) -> str:
+    """Return the counts, the reasons for rejection and the errors, as a few lines of text."""
     lines = [
         f"{report.rows:,} rows: {report.scored:,} scored, {report.rejected:,} rejected",
         *(f"  {number:,} times: {reason}" for reason, number in report.reasons.items()),
-        *(_words(field, errors) for field, errors in report.errors.items()),
+        *(_error_line(field, errors) for field, errors in report.errors.items()),
     ]
     return "\n".join(lines)
 
 
-def _words(field: str, errors: Errors) -> str:
+def _error_line(field: str, errors: Errors) -> str:
     return (
-        f"  {field} was {errors.mae:.2f} {evaluation.UNITS.get(field, '')} off on average"
-        f" (bias {errors.bias:+.2f}), over {errors.compared:,} rides of a usual length and price"
+        f"  {field}: mean absolute error {errors.mae:.2f} {UNITS.get(field, '')}"
+        f" (bias {errors.bias:+.2f}) over {errors.compared:,} rides of usual length and price"
     )
+
+
+def print_months(months: Sequence[MonthResult], fields: Sequence[str]) -> None:
+    """Print a table with a row per month to standard output, at the same width everywhere.
+
+    *fields* are those of the predictions; each has three columns.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    title = "Mean errors over rides of usual length and price"
+    table = Table("month", box=None, title=title)
+    heads = ["rows", "scored", "rejected"]
+    for field in fields:
+        heads += [f"MAE,\n{UNITS.get(field, field)}", "bias", "within\ninterval"]
+    for head in heads:
+        table.add_column(head, justify="right")
+    for one in months:
+        counts = [f"{count:,}" for count in (one.rows, one.scored, one.rejected)]
+        cells = [cell for field in fields for cell in _error_cells(one.errors.get(field))]
+        table.add_row(f"{one.name}{' failed' if one.failed else ''}", *counts, *cells)
+    Console(soft_wrap=True, width=TABLE_WIDTH).print(table)
+
+
+def _error_cells(errors: Errors | None) -> list[str]:
+    if errors is None:
+        return ["", "", ""]
+    share = errors.inside_interval
+    inside = "" if share is None else f"{share:.0%}"
+    return [f"{errors.mae:.2f}", f"{errors.bias:+.2f}", inside]
+
+
+def plot_errors(months: Sequence[MonthResult], fields: Sequence[str]) -> bytes:
+    """Return an SVG with the mean absolute error by month, a panel per field of the predictions.
+
+    The same results give the same bytes.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "months"}):
+        figure = Figure(figsize=(max(6.0, 0.35 * len(months)), 2.8 * len(fields)), layout="tight")
+        FigureCanvasSVG(figure)
+        for position, field in enumerate(fields, start=1):
+            axes = figure.add_subplot(len(fields), 1, position)
+            errors = [_mean_absolute(one.errors.get(field)) for one in months]
+            axes.plot(range(len(months)), errors, marker="o")
+            name = field.removeprefix("ride_")
+            axes.set_ylabel(f"{name}: mean\nabsolute error, {UNITS.get(field, '')}")
+            axes.set_xticks(range(len(months)), [one.name for one in months], rotation=90)
+            axes.set_ylim(0, max([error for error in errors if not isnan(error)], default=1) * 1.15)
+            axes.grid(alpha=0.3)
+        file = io.BytesIO()
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return file.getvalue()
+
+
+def _mean_absolute(errors: Errors | None) -> float:
+    return nan if errors is None or errors.mae is None else errors.mae

@@ -1,7 +1,8 @@
-"""Windows of the archive: which part of it a run on a schedule scores.
+"""The window of the archive that a scheduled run scores.
 
-The archive lies by the hour of arrival (UTC).  A run scores the last hour, day or month that was
-over at its scheduled time, whenever it really runs: so a retry or a late run scores the same.
+The archive has a folder per hour of arrival (UTC).  A run scores the last hour, day or month that
+ended before its scheduled time, no matter when it really starts, so that a retry or a late run
+scores the same window.
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ class Window:
 
     @property
     def path(self) -> str:
-        """Where it lies under a stream's archive, and its output under that of all runs."""
+        """The window's path below the archive of a stream, and below the output of all windows."""
         return self.start.strftime(
             {"hour": "%Y/%m/%d/%H", "day": "%Y/%m/%d", "month": "%Y/%m"}[self.length]
         )
 
     @property
     def pattern(self) -> str:
-        """What all objects of the archive match that lie in it."""
+        """The glob that matches the window's objects, below the archive of a stream."""
         hours = {"hour": "", "day": "*/", "month": "*/*/"}[self.length]
         return f"{self.path}/{hours}*"
 
 
-def before(moment: datetime, length: str) -> Window:
-    """The last window that was over at *moment*.
+def last_window(moment: datetime, length: str) -> Window:
+    """Return the last window of *length* (one of `LENGTHS`) that ended by *moment*.
 
-    >>> before(datetime(2026, 3, 1, 0, 20, tzinfo=UTC), "month").path
+    >>> last_window(datetime(2026, 3, 1, 0, 20, tzinfo=UTC), "month").path
     '2026/02'
-    >>> before(datetime(2026, 3, 1, 0, 20, tzinfo=UTC), "hour").pattern
+    >>> last_window(datetime(2026, 3, 1, 0, 20, tzinfo=UTC), "hour").pattern
     '2026/02/28/23/*'
     """
     hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

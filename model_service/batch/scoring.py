@@ -1,8 +1,6 @@
-"""Rides in columns to answers in columns: what scores a file, a partition, or a task of Spark.
+"""Columns of rides to columns of predictions: `scoring.score` over Arrow batches.
 
-The rules are those of `scoring`: an answer that is not finite, outside its range or outside its
-own interval is a rejection; where the model raises, `scoring.score` finds the rides at fault and
-says whose fault it is.  A ride that any model rejects is rejected.
+A ride that one model cannot score has no prediction of the other models either: it is rejected.
 """
 
 from __future__ import annotations
@@ -30,16 +28,16 @@ from ..scoring import Scores
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What became of some rides: each is in one of the two."""
+    """Rides after scoring: each ride is in exactly one of the two batches."""
 
     rides: pa.RecordBatch
-    """In the schema that `schema` says."""
+    """In the schema that `schema` returns."""
     rejected: pa.RecordBatch
     """In the schema `REJECTED`."""
 
 
 def schema(models: Models) -> pa.Schema:
-    """What scored rides look like: the rides, and for each model what it said."""
+    """Return the schema of scored rides: the columns of the ride and seven per model."""
     fields = [field for field in RIDES if not field.name.endswith("_actual")]
     for one in models:
         name = one.target.field
@@ -48,7 +46,7 @@ def schema(models: Models) -> pa.Schema:
             pa.field(f"{name}_low", pa.float64()),
             pa.field(f"{name}_high", pa.float64()),
             pa.field(f"{name}_actual", pa.float64()),
-            pa.field(f"{name}_error", pa.float64()),  # the answer less the truth
+            pa.field(f"{name}_error", pa.float64()),  # prediction minus actual
             pa.field(f"{name}_model", CONSTANT, nullable=False),
             pa.field(f"{name}_version", CONSTANT, nullable=False),
         ]
@@ -56,29 +54,31 @@ def schema(models: Models) -> pa.Schema:
 
 
 def score(models: Models, rides: pa.RecordBatch) -> Scored:
-    """Every ride of *rides* (in the schema `RIDES`) with its predictions, or rejected; in order.
+    """Score *rides*, which have the schema `RIDES`, with all models; the order is kept.
 
-    Raises `ModelError` where a model is at fault.
+    Raises `ModelError` if a model is at fault.
     """
-    asked = columns(rides)
+    inputs = columns(rides)
     found = {name: rides[name] for name in RIDES.names if not name.endswith("_actual")}
-    good = np.ones(len(rides), dtype=bool)
+    accepted = np.ones(len(rides), dtype=bool)
     reasons = np.full(len(rides), None, dtype=object)
     for served in models:
-        scores = scoring.score(served.model, served.target, asked)
+        scores = scoring.score(served.model, served.target, inputs)
         found |= _predictions(served, scores, rides)
-        reasons = np.where(good, scores.reasons, reasons)  # a ride has its first model's reason
-        good = good & scores.scored
-    wanted = schema(models)
-    scored = pa.RecordBatch.from_arrays([found[name] for name in wanted.names], schema=wanted)
-    if good.all():
+        reasons = np.where(accepted, scores.reasons, reasons)  # the first model's reason
+        accepted = accepted & scores.scored
+    scored_schema = schema(models)
+    scored = pa.RecordBatch.from_arrays(
+        [found[name] for name in scored_schema.names], schema=scored_schema
+    )
+    if accepted.all():
         return Scored(scored, _rejected(rides.slice(0, 0), []))
-    bad = rides.filter(arrow(~good))
-    return Scored(scored.filter(arrow(good)), _rejected(bad, reasons[~good].tolist()))
+    rejected = rides.filter(arrow(~accepted))
+    return Scored(scored.filter(arrow(accepted)), _rejected(rejected, reasons[~accepted].tolist()))
 
 
 def columns(rides: pa.RecordBatch) -> RideColumns:
-    """Rides as the features want them."""
+    """Return rides as the input of `features`."""
     time = rides["pickup_datetime"]
     return RideColumns(
         pickup=numpy(rides["PULocationID"]),
@@ -88,26 +88,12 @@ def columns(rides: pa.RecordBatch) -> RideColumns:
     )
 
 
-def structs(rides: pa.RecordBatch) -> list[Ride]:
-    """Rides one by one, for the few that need it."""
-    times = rides["pickup_datetime"].cast(pa.int64()).to_pylist()
-    fields = (rides[name].to_pylist() for name in ("PULocationID", "DOLocationID", "trip_distance"))
-    return [
-        Ride(pickup, dropoff, distance, UNSET if time is None else _moment(time))
-        for pickup, dropoff, distance, time in zip(*fields, times, strict=True)
-    ]
-
-
-def _moment(micros: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
-
-
 def _predictions(served: Served, scores: Scores, rides: pa.RecordBatch) -> dict[str, Any]:
     name, size = served.target.field, len(rides)
-    nothing = pa.nulls(size, pa.float64())
+    nulls = pa.nulls(size, pa.float64())
     pairs = scores.intervals
-    low, high = (nothing, nothing) if pairs is None else (_nullable(pairs[:, n]) for n in (0, 1))
-    actual = rides[f"{name}_actual"] if f"{name}_actual" in rides.schema.names else nothing
+    low, high = (nulls, nulls) if pairs is None else (_nullable(pairs[:, n]) for n in (0, 1))
+    actual = rides[f"{name}_actual"] if f"{name}_actual" in rides.schema.names else nulls
     values = arrow(scores.values)
     return {
         name: values,
@@ -128,7 +114,7 @@ def _rejected(rides: pa.RecordBatch, reasons: Sequence[str]) -> pa.RecordBatch:
     ids = rides["ride_id"].to_pylist()
     data = [
         msgspec.json.encode(RideEvent(ride, ride_id))
-        for ride, ride_id in zip(structs(rides), ids, strict=True)
+        for ride, ride_id in zip(_structs(rides), ids, strict=True)
     ]
     columns = [
         rides["row"],
@@ -137,3 +123,17 @@ def _rejected(rides: pa.RecordBatch, reasons: Sequence[str]) -> pa.RecordBatch:
         texts(data, pa.binary()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=REJECTED)
+
+
+def _structs(rides: pa.RecordBatch) -> list[Ride]:
+    """Return rides as structs, for the few that are rejected."""
+    times = rides["pickup_datetime"].cast(pa.int64()).to_pylist()
+    fields = (rides[name].to_pylist() for name in ("PULocationID", "DOLocationID", "trip_distance"))
+    return [
+        Ride(pickup, dropoff, distance, UNSET if time is None else _moment(time))
+        for pickup, dropoff, distance, time in zip(*fields, times, strict=True)
+    ]
+
+
+def _moment(micros: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)

@@ -1,7 +1,7 @@
-"""Between NumPy and Arrow, without a copy of numbers.
+"""Conversions between NumPy and Arrow that do not copy numbers.
 
-`pyarrow.array`, `to_numpy` and whatever makes a `pyarrow.scalar` import pandas on the way wherever
-that is installed: half a second, and memory that a run has better uses for.  Text too.
+`pyarrow.array`, `to_numpy` and everything that makes a `pyarrow.scalar` import pandas if it is
+installed, which takes half a second and memory.  These functions do not, for numbers or for text.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 CONSTANT = pa.dictionary(pa.int32(), pa.string())
-"""Text that is mostly the same: copies of it cost four bytes a row."""
+"""The type of a text column with few different values: four bytes per row."""
 
 
 def arrow(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> pa.Array:
-    """*values*, null where they are not *valid*.
+    """Return *values* as Arrow, null where *valid* is false.
 
     >>> arrow(np.array([1.5, 2.5]), valid=np.array([True, False])).to_pylist()
     [1.5, None]
     """
-    there = None if valid is None or valid.all() else _bits(valid)
+    validity = None if valid is None or valid.all() else _bits(valid)
     data = _bits(values) if values.dtype == np.bool_ else pa.py_buffer(np.ascontiguousarray(values))
-    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [there, data])
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [validity, data])
 
 
 def numpy(values: pa.Array) -> NDArray[Any]:
-    """Numbers, or yes and no; NaN, 0 or no where *values* is null.
+    """Return numbers or booleans as NumPy, with NaN, 0 or False for null.
 
     >>> numpy(pa.array([1.5, None, 3])[1:])
     array([nan,  3.])
     """
-    there, data = values.buffers()
+    validity, data = values.buffers()
     within = slice(values.offset, values.offset + len(values))
     if pa.types.is_boolean(values.type):
         found = _flags(data)[within]
@@ -43,12 +43,12 @@ def numpy(values: pa.Array) -> NDArray[Any]:
         found = np.frombuffer(data, dtype)[within]
     if not values.null_count:
         return found
-    nothing = np.nan if found.dtype.kind == "f" else 0
-    return np.where(_flags(there)[within], found, np.array(nothing, dtype=found.dtype))
+    missing = np.nan if found.dtype.kind == "f" else 0
+    return np.where(_flags(validity)[within], found, np.array(missing, dtype=found.dtype))
 
 
 def texts(values: Sequence[str | bytes | None], kind: pa.DataType) -> pa.Array:
-    """*values* as text or bytes.
+    """Return *values* as an Arrow array of the type *kind*, text or binary.
 
     >>> texts(["one", None], pa.string()).to_pylist()
     ['one', None]
@@ -57,15 +57,15 @@ def texts(values: Sequence[str | bytes | None], kind: pa.DataType) -> pa.Array:
     ends = np.zeros(len(encoded) + 1, dtype=np.int32)
     np.cumsum([len(value) for value in encoded], out=ends[1:])
     valid = np.array([value is not None for value in values], dtype=bool)
-    there = None if valid.all() else _bits(valid)
-    buffers = [there, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    validity = None if valid.all() else _bits(valid)
+    buffers = [validity, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(kind, len(encoded), buffers)
 
 
 def repeated(text: str, size: int) -> pa.Array:
-    """*text*, *size* times, of the type `CONSTANT`."""
-    places = arrow(np.zeros(size, dtype=np.int32))
-    return pa.DictionaryArray.from_arrays(places, texts([text], pa.string()))
+    """Return *text* repeated *size* times, with the type `CONSTANT`."""
+    indices = arrow(np.zeros(size, dtype=np.int32))
+    return pa.DictionaryArray.from_arrays(indices, texts([text], pa.string()))
 
 
 def _flags(data: pa.Buffer) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
-"""Where files of rides come from, and where files of answers go: a directory, or S3.
+"""Files of rides to read, and directories for the files that a job writes; on disk or on S3.
 
-A file on S3 is copied to the disk and read there; what is written is finished on the disk first
-and then moved to its name as a whole, by a rename or an upload.  So nobody meets half a file.
+An input on S3 is copied to the disk and read there.  An output file is completed on the disk and
+then gets its name by a rename or an upload, so that nobody can read an incomplete file.
 """
 
 from __future__ import annotations
@@ -13,194 +13,174 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from glob import glob
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Protocol
 
-from .. import buckets
-from ..buckets import SCHEME, Bucket, visible
+from .. import storage
 from ..errors import FileError, OutputError
+from ..storage import SCHEME, Folder, LocalFolder, disk_errors
 
 TEMPORARY = "_temporary"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Input:
     """A file of rides."""
 
     location: str
     """An absolute path, or ``s3://bucket/key``."""
     size: int
+    """In bytes."""
     stamp: str
-    """Another one where its bytes may be others."""
+    """Differs if the content differs."""
 
     @property
     def name(self) -> str:
-        """Of what is made of it; it takes 64 bits for no two of many inputs to share one.
+        """The name of the files that are made of this input: its stem and a hash of its location.
 
-        A name on disk has 255 bytes at most, and others stand around this one.
+        The hash has 64 bits, so that no two inputs share a name.  The stem is cut, since a file
+        name has at most 255 bytes.
         """
         digest = blake2b(self.location.encode(), digest_size=8).hexdigest()
         stem = PurePosixPath(self.location).name.partition(".")[0][:100]
         return f"{re.sub(r'[^\w.-]', '_', stem, flags=re.ASCII)}-{digest}"
 
 
-class Output(Protocol):
-    """A directory of files, by names with slashes; its methods raise `OutputError`."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A directory that a job writes to; its folder's methods raise `OutputError`."""
 
-    @property
-    def scratch(self) -> Path:
-        """Where to write what will be moved here."""
+    folder: Folder
+    scratch: Path
+    """Local directory for files that are not complete yet."""
+    known: Sequence[str] | None = None
+    """The names of the files in the folder, if they have been listed before."""
 
-    def names(self) -> list[str]: ...
+    def names(self) -> list[str]:
+        """Return the names of all complete files.  Raises `OutputError`."""
+        names = self.folder.names() if self.known is None else self.known
+        return [name for name in names if not name.startswith(TEMPORARY)]
 
-    def read(self, name: str) -> bytes: ...
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file.  Raises `OutputError`."""
+        file = self.scratch / name.replace("/", "~")
+        with disk_errors(f"write {file}", OutputError):
+            file.write_bytes(data)
+        self.folder.move(file, name)
 
-    def move(self, file: Path, name: str) -> None: ...
 
-    def remove(self, name: str) -> None: ...
+def matching(pattern: str) -> list[Input]:
+    """Return the files that *pattern* matches, by location; see `storage.find`.
+
+    Raises `FileError` if S3 cannot be listed, or if a name is not UTF-8 or has control characters.
+    """
+    found = sorted(Input(*file) for file in storage.find(pattern))
+    for one in found:
+        if not one.location.isprintable():  # it could not be logged or written to a report
+            raise FileError(f"a file name cannot be printed: {one.location!a}")
+    return found
 
 
 def inputs(patterns: Sequence[str]) -> list[Input]:
-    """The files that *patterns* name: files, directories and globs, local or on S3; by location.
+    """Return the files that any of *patterns* matches, each once, by location.
 
-    In a directory, files whose name, or whose directory's, begins with ``_`` or ``.`` are none.
-    Raises `FileError` where a pattern names nothing.
+    Raises `FileError` if a pattern matches no file, and as `matching`.
     """
     found: dict[str, Input] = {}
     for pattern in patterns:
-        on_s3 = pattern.startswith(SCHEME)
-        matched = [Input(*one) for one in buckets.find(pattern)] if on_s3 else _on_disk(pattern)
-        if not matched:
+        files = matching(pattern)
+        if not files:
             raise FileError(f"there is no file {pattern}")
-        found |= {one.location: one for one in matched}
-    for location in found:
-        if not location.isprintable():  # so it is no UTF-8, or would break a line of what we say
-            raise FileError(f"there is a file of a name that cannot be written: {location!a}")
+        found |= {file.location: file for file in files}
     return [found[location] for location in sorted(found)]
 
 
 def outside(inputs: Sequence[Input], output: str) -> list[Input]:
-    """The *inputs* that do not lie in the directory *output*, where answers are.
+    """Return the *inputs* that are not in the directory *output*.
 
-    Raises `FileError` where that leaves none.
+    Raises `FileError` if all of them are.
     """
-    there = output if output.startswith(SCHEME) else os.path.realpath(output)
-    found = [one for one in inputs if not one.location.startswith(f"{there.rstrip('/')}/")]
+    directory = output if output.startswith(SCHEME) else os.path.realpath(output)
+    found = [one for one in inputs if not one.location.startswith(f"{directory.rstrip('/')}/")]
     if not found:
-        raise FileError(f"all inputs lie in {output}, where the answers go")
+        raise FileError(f"all inputs are in the output directory {output}")
     return found
 
 
 @contextmanager
 def local_copy(source: Input) -> Iterator[Path]:
-    """The file on disk.  Raises `FileError`."""
+    """Yield the path of *source* on disk; a copy of a file on S3 lasts as long as the block.
+
+    Raises `FileError`.
+    """
     if not source.location.startswith(SCHEME):
         yield Path(source.location)
         return
     with TemporaryDirectory(prefix="rides-") as directory:
         path = Path(directory) / "input"
-        buckets.copy(source.location, path)
+        storage.download(source.location, path)
         yield path
 
 
 @contextmanager
 def output(location: str) -> Iterator[Output]:
-    """The output directory, for one run at a time where it is local.  Raises `OutputError`."""
+    """Yield the output directory at *location*, which is made if it does not exist.
+
+    A local directory is locked until the block ends, so that two jobs cannot write to it at once.
+    Raises `OutputError`.
+    """
     if location.startswith(SCHEME):
-        bucket, prefix = buckets.split(location)
-        with TemporaryDirectory(prefix="rides-") as directory:
-            below = f"{prefix.strip('/')}/".lstrip("/")
-            with buckets.s3_errors(f"use {location}", OutputError):
-                client = buckets.client()
-            yield Bucket(client, bucket, below, Path(directory))
+        with _output_on_s3(location) as output:
+            yield output
         return
-    path = Path(location).absolute()  # for Arrow, another may be a URI
+    path = Path(location).absolute()  # Arrow takes some relative paths for URIs
     with _locked(path):
         scratch = path / TEMPORARY
-        shutil.rmtree(scratch, ignore_errors=True)  # what a run left that was killed
-        with output_errors(location):
+        shutil.rmtree(scratch, ignore_errors=True)  # left by a job that was killed
+        with disk_errors(f"write {location}", OutputError):
             scratch.mkdir()
         try:
-            yield Directory(path, scratch)
+            yield Output(LocalFolder(path, OutputError), scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def write(output: Output, name: str, data: bytes) -> None:
-    """A small file, whole.  Raises `OutputError`."""
-    file = output.scratch / name.replace("/", "~")
-    with output_errors(str(file)):
-        file.write_bytes(data)
-    output.move(file, name)
+@contextmanager
+def task_output(location: str) -> Iterator[Output]:
+    """Yield the output directory for one task of a job whose driver holds it with `output`.
+
+    Raises `OutputError`.
+    """
+    if location.startswith(SCHEME):
+        with _output_on_s3(location) as output:
+            yield output
+        return
+    path = Path(location).absolute()
+    with disk_errors(f"write {location}", OutputError):
+        scratch = TemporaryDirectory(dir=path / TEMPORARY)
+    with scratch:
+        yield Output(LocalFolder(path, OutputError), Path(scratch.name))
+
+
+@contextmanager
+def _output_on_s3(location: str) -> Iterator[Output]:
+    folder = storage.s3_folder(location, OutputError)
+    with TemporaryDirectory(prefix="rides-") as directory:
+        yield Output(folder, Path(directory))
 
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Nobody else's, as long as this process lives."""
-    with output_errors(str(directory)):
+    """Hold an exclusive lock on *directory*; the system releases it when the process ends."""
+    with disk_errors(f"write {directory}", OutputError):
         directory.mkdir(parents=True, exist_ok=True)
         lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OutputError(f"another run is writing to {directory}") from None
+            raise OutputError(f"another job is writing to {directory}") from None
         yield
     finally:
         os.close(lock)
-
-
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """On disk."""
-
-    path: Path
-    scratch: Path
-
-    def names(self) -> list[str]:
-        files = (path for path in self.path.rglob("*") if path.is_file())
-        names = sorted(path.relative_to(self.path).as_posix() for path in files)
-        return [name for name in names if not name.startswith(TEMPORARY)]
-
-    def read(self, name: str) -> bytes:
-        with output_errors(name):
-            return (self.path / name).read_bytes()
-
-    def move(self, file: Path, name: str) -> None:
-        with output_errors(name):
-            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-            file.rename(self.path / name)
-
-    def remove(self, name: str) -> None:
-        with output_errors(name):
-            (self.path / name).unlink(missing_ok=True)
-
-
-@contextmanager
-def output_errors(what: str) -> Iterator[None]:
-    """What the disk says, as an `OutputError`."""
-    try:
-        yield
-    except OSError as exc:
-        raise OutputError(f"cannot write {what}: {exc.strerror or type(exc).__name__}") from exc
-
-
-def _on_disk(pattern: str) -> list[Input]:
-    paths = [Path(path) for path in (glob(pattern, recursive=True) or [pattern])]
-    files: list[Path] = []
-    for path in paths:
-        files += _below(path) if path.is_dir() else [path] if path.is_file() else []
-    return [
-        Input(os.path.realpath(path), (stat := path.stat()).st_size, str(stat.st_mtime_ns))
-        for path in files
-    ]
-
-
-def _below(directory: Path) -> list[Path]:
-    found = [path for path in directory.rglob("*") if path.is_file()]
-    return [path for path in found if visible(path.relative_to(directory).as_posix())]

@@ -1,7 +1,6 @@
-"""Who a ride is that came without an id: a hash of what tells it from others.
+"""Ids for rides without one: a hash of the columns that distinguish a ride from others.
 
-The same row has the same hash in whatever file it lies, whatever widths its columns have there,
-and on whatever machine.
+A row has the same hash in every file, with columns of any width, and on every machine.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 DIGITS = 16  # hexadecimal: 64 bits
-SEED = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio, as splitmix64 has it
+SEED = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio, as in splitmix64
 FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def hashes(columns: Sequence[NDArray[Any]]) -> pa.Array:
-    """One of 16 hexadecimal digits a row, from *columns* of float64 and int64.
+    """Return a hash of 16 hexadecimal digits per row, from *columns* of float64 and int64.
 
     >>> hashes([np.array([1.5, 2.5]), np.array([1, 1])]).to_pylist()
     ['5f6353fb02101091', '86f4b2cd2e712e69']
@@ -35,12 +34,12 @@ def hashes(columns: Sequence[NDArray[Any]]) -> pa.Array:
 
 def _bits(column: NDArray[Any]) -> NDArray[np.uint64]:
     if column.dtype == np.float64:
-        column = np.where(np.isnan(column), np.nan, column + 0.0)  # one NaN, and one zero
+        column = np.where(np.isnan(column), np.nan, column + 0.0)  # a single NaN and a single zero
     return np.ascontiguousarray(column).view(np.uint64)
 
 
 def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014)."""
+    """Return *state* after the finalizer of splitmix64 (Steele, Lea and Flood, 2014)."""
     state = (state ^ (state >> np.uint64(30))) * FIRST
     state = (state ^ (state >> np.uint64(27))) * SECOND
     return state ^ (state >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""A column of times, whatever its type: instants, New York's clocks, or RFC 3339 as text."""
+"""Columns of times of any type: instants, New York local times, or RFC 3339 as text."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from .arrow import numpy
 
 Mask = NDArray[np.bool_]
 
-PLAIN = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
-"""What Arrow reads as msgspec does; anything else is read one by one."""
+LOCAL = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
+"""The form that Arrow and msgspec read alike; other texts are read by msgspec, one by one."""
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Arrays of one length."""
+    """Times as arrays of the same length."""
 
     micros: Micros
-    """Since 1970: of the instant, or where *naive* of what a clock in New York shows."""
+    """Microseconds since 1970, of the instant or, if *naive*, of the New York local time."""
     naive: Mask
+    """Whether the time has no offset."""
     known: Mask
-    """Whether there is anything."""
+    """Whether the cell is not null."""
     valid: Mask
-    """Whether it is nothing, or a time with room to change the time zone."""
+    """Whether the cell is null or a time of the years 2 to 9998, which any time zone can show."""
 
 
 def times(column: pa.Array | None, size: int) -> Times:
-    """What a column of times says; None is one that is not there."""
+    """Return the times of *column*, or *size* unknown times if it is None."""
     if column is None or pa.types.is_null(column.type):
         no, yes = np.zeros(size, dtype=bool), np.ones(size, dtype=bool)
         return Times(np.zeros(size, dtype=np.int64), no, no, yes)
@@ -44,58 +45,58 @@ def times(column: pa.Array | None, size: int) -> Times:
         known = numpy(pc.is_valid(column))
         micros = _micros(column)
         naive = np.full(size, column.type.tz is None)
-        return Times(micros, naive, known, ~known | _has_room(micros))
+        return Times(micros, naive, known, ~known | _in_range(micros))
     return _texts(column)
 
 
 def written(column: pa.Array) -> list[str | None]:
-    """Times that are no text as a ride event has them: any that Arrow has, and Python may not."""
+    """Return a timestamp column as text like that of ride events, for any year of Arrow's."""
     ticks, end = column.cast(pa.int64()).to_pylist(), "Z" if column.type.tz else ""
     times = [None if tick is None else np.datetime64(tick, column.type.unit) for tick in ticks]
     return [None if time is None else f"{time}{end}" for time in times]
 
 
 def _micros(column: pa.Array) -> Micros:
-    """Where they have no room to change the time zone, some others that have none."""
+    """Return microseconds since 1970; times outside the valid years become others outside."""
     ticks: Micros = numpy(column.cast(pa.int64()))
     if column.type.unit == "ns":
         return ticks // 1000
     each = local_time.SECOND // PER_SECOND[column.type.unit]
     first, end = local_time.FIRST_MICROS // each, local_time.END_MICROS // each
-    return np.clip(ticks, first - 1, end) * each  # which may not be had in 64 bits
+    return np.clip(ticks, first - 1, end) * each  # unclipped, it may need more than 64 bits
 
 
-def _has_room(micros: Micros) -> Mask:
+def _in_range(micros: Micros) -> Mask:
     return (micros >= local_time.FIRST_MICROS) & (micros < local_time.END_MICROS)
 
 
 def _texts(column: pa.Array) -> Times:
     known = numpy(pc.is_valid(column))
-    if pc.all(pc.match_substring_regex(column, PLAIN), min_count=0).as_py():
+    if pc.all(pc.match_substring_regex(column, LOCAL), min_count=0).as_py():
         try:
             micros = _micros(column.cast(pa.timestamp("us")))
             naive = np.ones(len(column), dtype=bool)
-            return Times(micros, naive, known, ~known | _has_room(micros))
+            return Times(micros, naive, known, ~known | _in_range(micros))
         except pa.ArrowInvalid:
-            pass  # one of them is no time, such as 30 February
+            pass  # one of them is not a time, such as 30 February
     return moments([_read(text) for text in column.to_pylist()], known)
 
 
 def moments(found: list[datetime | None], known: Mask) -> Times:
-    """Times that were read one by one; None where there is none, or it is wrong."""
+    """Return times from *found*, which has None for a null or malformed cell."""
     read = np.array([moment is not None for moment in found], dtype=bool)
     naive = np.array([moment is not None and moment.tzinfo is None for moment in found], dtype=bool)
-    micros = np.array([0 if moment is None else _since(moment) for moment in found], dtype=np.int64)
-    room = np.array(
-        [moment is not None and local_time.has_room(moment) for moment in found], dtype=bool
+    micros = np.array(
+        [0 if moment is None else _since_1970(moment) for moment in found], dtype=np.int64
     )
+    room = np.array([m is not None and local_time.has_room(m) for m in found], dtype=bool)
     return Times(micros, naive, known, ~known | (read & room))
 
 
-def _since(moment: datetime) -> int:
+def _since_1970(moment: datetime) -> int:
     if moment.tzinfo is not None:
         if not local_time.has_room(moment):
-            return 0  # there is no room to change the time zone
+            return 0  # converting it to UTC could overflow
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     return (moment - local_time.EPOCH) // timedelta(microseconds=1)
 

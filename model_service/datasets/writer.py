@@ -1,7 +1,7 @@
-"""Scored rides as Parquet, one partition a month of pick-up, and what was rejected beside them.
+"""Scored rides as Parquet files, partitioned by month of pick-up, and the rejected rows.
 
-The same rides in the same order make the same bytes: row groups hold a fixed number of rows,
-however they come.  What is written here is temporary, until its name says otherwise.
+The same rides in the same order give the same bytes, because row groups have a fixed number of rows
+whatever the size of the batches.  Files are written to a temporary directory; the job moves them.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from ..errors import OutputError
 from .arrow import arrow, numpy
 
 ROW_GROUP = 65_536  # rows
-MOST_OPEN = 64
-"""Files at a time, one a month; rides of stray months come to a few."""
+MAX_OPEN = 64
+"""Open files; a file per month, and a TLC file has rides of few other months."""
 UNKNOWN = "__HIVE_DEFAULT_PARTITION__"
-"""The month of a ride without a time, as Hive and Spark have it."""
+"""The partition of rides without a time, as in Hive and Spark."""
 NO_MONTH = -(2**62)
 DICTIONARIES = ("PULocationID", "DOLocationID")
 
 
 class Part(NamedTuple):
-    """A file that is written, and the name that it is to have."""
+    """A temporary file, and the name that it gets in the output."""
 
     file: Path
     name: str
 
 
 def by_month(rides: pa.RecordBatch) -> list[tuple[str, pa.RecordBatch]]:
-    """*rides*, split by the month of pick-up in New York."""
+    """Return each month of pick-up, in New York, with its rides in their order."""
     time = rides["pickup_datetime"]
     shown = local_time.clocks(numpy(time.cast(pa.int64()))).astype("datetime64[us]")
     months = shown.astype("datetime64[M]").astype(np.int64)
@@ -55,7 +55,7 @@ def _name(month: int) -> str:
 
 @dataclass(slots=True)
 class _File:
-    """One that is being written, and the rows that wait for a row group to be full."""
+    """An open file, and the rows that wait until a row group is full."""
 
     part: Part
     writer: pq.ParquetWriter
@@ -84,17 +84,17 @@ class _File:
             self.abandon()
 
     def abandon(self) -> None:
-        """Else its end would be written when it is forgotten, for which there may be no room."""
+        """Keep the writer from writing a footer when it is collected; the disk may be full."""
         self.writer.is_open = False
 
 
 @dataclass(slots=True)
-class Partitions:
-    """The files made of one input; it writes, so it is not frozen."""
+class PartitionedWriter:
+    """The output files of one input."""
 
     scratch: Path
     name: str
-    """Of the input."""
+    """The name of the input."""
     parts: list[Part] = field(default_factory=list)
     _open: dict[str, _File] = field(default_factory=dict)
 
@@ -105,13 +105,13 @@ class Partitions:
         self._to("rejected", rejected)
 
     def finish(self) -> list[Part]:
-        """All that was written, complete."""
+        """Close all files and return them."""
         while self._open:
             self._close(next(iter(self._open)))
         return self.parts
 
-    def drop(self) -> None:
-        """Forget what was written."""
+    def discard(self) -> None:
+        """Delete all files."""
         for file in self._open.values():
             file.abandon()
             file.part.file.unlink(missing_ok=True)
@@ -123,10 +123,10 @@ class Partitions:
             return
         file = self._open.pop(folder, None)
         if file is None:
-            if len(self._open) == MOST_OPEN:
+            if len(self._open) == MAX_OPEN:
                 self._close(next(iter(self._open)))
             file = self._new(folder, batch.schema)
-        self._open[folder] = file  # the latest are the last
+        self._open[folder] = file  # ordered by last use
         file.write(batch)
 
     def _new(self, folder: str, schema: pa.Schema) -> _File:
@@ -149,15 +149,18 @@ class Partitions:
 
 
 @contextmanager
-def writing(scratch: Path, name: str) -> Iterator[Partitions]:
-    """The files of one input, gone again where the block fails.  Raises `OutputError`."""
-    partitions = Partitions(scratch, name)
+def writing(scratch: Path, name: str) -> Iterator[PartitionedWriter]:
+    """Yield a writer for the input *name*; its files are deleted if the block fails.
+
+    Raises `OutputError` if the disk cannot be written.
+    """
+    output = PartitionedWriter(scratch, name)
     try:
-        yield partitions
+        yield output
     except OSError as exc:
-        partitions.drop()
-        why = os.strerror(exc.errno) if exc.errno else str(exc)  # Arrow's own words are long
+        output.discard()
+        why = os.strerror(exc.errno) if exc.errno else str(exc)  # Arrow's message is long
         raise OutputError(f"cannot write to {scratch}: {why}") from exc
-    except BaseException:  # whatever it is, no half file stays
-        partitions.drop()
+    except BaseException:  # leave no incomplete file
+        output.discard()
         raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -38,6 +39,32 @@ class Rejection:
     record: Record
     event_id: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectsKey:
+    """The key of an object of rejected records, without the prefix of the rejects location.
+
+    >>> str(RejectsKey("a_model", "ride_events", "shardId-000000000000", "4961", "4963"))
+    'a_model/ride_events/shardId-000000000000/4961-4963'
+    """
+
+    model: str
+    stream: str
+    shard: str
+    first: str
+    """Sequence number of the first record in the object."""
+    last: str
+    """Sequence number of the last record in the object."""
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.stream}/{self.shard}/{self.first}-{self.last}"
+
+    @classmethod
+    def parse(cls, key: str) -> RejectsKey | None:
+        """Read *key*, which may begin with a prefix; None if it does not have this layout."""
+        parts = re.search(r"([^/]+)/([^/]*)/([^/]*)/(\d+)-(\d+)$", key)
+        return cls(*parts.groups()) if parts else None
 
 
 Keep = Callable[[Sequence[Rejection], TimeLeft], frozenset[int]]
@@ -83,7 +110,7 @@ class S3Rejects:
 
     def _put(self, rejections: Sequence[Rejection]) -> bool:
         bucket, _, prefix = self.location.removeprefix("s3://").partition("/")
-        key = "/".join(filter(None, [prefix.strip("/"), self.model_name, _key(rejections)]))
+        key = "/".join(filter(None, [prefix.strip("/"), str(self._key(rejections))]))
         body = msgspec.json.encode(failure(rejections, now=datetime.now(UTC)))
         try:
             self.client.put_object(
@@ -93,6 +120,11 @@ class S3Rejects:
             logger.error("rejected records cannot be kept, so they will be retried: %s", exc)
             return False
         return True
+
+    def _key(self, rejections: Sequence[Rejection]) -> RejectsKey:
+        first, last = rejections[0].record, rejections[-1].record
+        numbers = first.sequence_number, last.sequence_number
+        return RejectsKey(self.model_name, first.stream, first.shard, *numbers)
 
 
 def failure(rejections: Sequence[Rejection], *, now: datetime) -> dict[str, Any]:
@@ -119,8 +151,3 @@ def failure(rejections: Sequence[Rejection], *, now: datetime) -> dict[str, Any]
 
 def _shard(rejection: Rejection) -> tuple[str, str]:
     return rejection.record.stream_arn, rejection.record.shard
-
-
-def _key(rejections: Sequence[Rejection]) -> str:
-    first, last = rejections[0].record, rejections[-1].record
-    return f"{first.stream}/{first.shard}/{first.sequence_number}-{last.sequence_number}"

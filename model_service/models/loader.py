@@ -1,11 +1,8 @@
 """Loads an MLflow model as a `scoring.Model`, by the cheapest of its flavours.
 
-An ONNX model needs onnxruntime and nothing of MLflow, scikit-learn or pandas.  Any other goes
-through `mlflow.pyfunc`, which takes seconds to import and is imported only then.
-
-What is downloaded is not trusted.  A pickle, a custom `python_model` and `code_paths` are code,
-and refused unless allowed.  A skops file names the types that it needs; they are compared with
-the list below before MLflow opens it, since MLflow itself believes the list beside the model.
+An ONNX model needs onnxruntime and nothing of MLflow, scikit-learn or pandas.  Any other model
+goes through `mlflow.pyfunc`, which takes seconds to import and is imported only then.  A model is
+checked (see `trust`) before any of it runs.
 """
 
 from __future__ import annotations
@@ -22,26 +19,17 @@ from .. import storage
 from ..errors import ModelError
 from ..features import RideColumns
 from ..scoring import Answers, warm_up
-from ..storage import LocalArtifacts, plain_name
-from . import flavours
+from ..storage import LocalFolder, plain_name
+from . import flavours, trust
 from .flavours import Ask
 
-TRUSTED_TYPES = frozenset(
-    {
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        "sklearn.tree._tree.Tree",
-    }
-)
-"""What a skops file may hold beyond what skops itself trusts."""
-
-
 FIELDS = {"duration": "ride_duration", "cost": "ride_cost"}
-"""Of the targets that a model may name in its metadata: where their values go."""
+"""The field that holds the values of each target that a model may name in its metadata."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A `scoring.Model` that has answered the warm-up ride."""
+    """A `scoring.Model` that has scored the warm-up ride."""
 
     version: str
     """The run id that predictions carry."""
@@ -63,23 +51,23 @@ def load(
 ) -> LoadedModel:
     """The model at *location* (``s3://bucket/prefix`` or a path), warmed up.
 
-    *sha256* is that of ``MLmodel`` and the served flavour's data file, concatenated; *field* is
-    what its answers are published as.
-    Raises `ModelError` where the model cannot be read, differs from *sha256*, is not trusted, says
-    that it predicts what belongs into another field, or cannot score the warm-up ride.
+    *sha256* is the digest of ``MLmodel`` and the served flavour's data file, concatenated; *field*
+    is the field of events that holds the model's values.
+    Raises `ModelError` where the model cannot be read, differs from *sha256*, is not trusted,
+    predicts a target that belongs in another field, or cannot score the warm-up ride.
     """
     files = storage.at(location)
     text = files.read("MLmodel")
     mlmodel = _parse(text)
-    _refuse_other_targets(mlmodel, field)
+    _check_target(mlmodel, field)
     flavour, name = _served(mlmodel)
     if flavour != "onnx" and find_spec("mlflow") is None:
         raise ModelError(
-            "the model has no ONNX flavour, and MLflow is not installed, which every other needs:"
-            " use the image ride-predictions:lambda"
+            "the model has no ONNX flavour, and every other flavour needs MLflow, which is not"
+            " installed: use the image ride-predictions:lambda"
         )
     if flavour != "onnx" and not allow_pickled:
-        _refuse_code(mlmodel, flavour)
+        trust.check_code(mlmodel, flavour)
 
     path = None if flavour == "onnx" else files.directory(_needed(mlmodel, name))
     data = files.read(name) if path is None else _data(path, name, text)
@@ -89,7 +77,7 @@ def load(
             f"the model at {location} is not the one asked for: its SHA-256 is {digest}"
         )
     if flavour == "sklearn" and path is not None and not allow_pickled:
-        _refuse_types(path / name)
+        trust.check_types(path / name)
 
     version = run_id or _version(mlmodel)
     ask = flavours.onnx(data) if path is None else flavours.pyfunc(path)
@@ -131,15 +119,18 @@ def _version(mlmodel: dict[str, Any]) -> str:
 
 
 def _needed(mlmodel: dict[str, Any], name: str) -> list[str] | None:
-    """The files that MLflow opens; None where nobody can name them all."""
+    """The names of the files that MLflow opens; None where they cannot be known in advance."""
     brings_code = any(flavour.get("code") for flavour in mlmodel["flavors"].values())
     return ["MLmodel", name] if name and not brings_code else None
 
 
 def _data(path: Path, name: str, text: bytes) -> bytes:
-    """The data file; where MLflow names none, all files but MLmodel, with names and lengths."""
-    copy = LocalArtifacts(path)
-    if copy.read("MLmodel") != text:  # MLflow reads it again, and has to see what was checked
+    """The bytes of the data file; where MLflow names none, of all files but MLmodel.
+
+    Each of several files is preceded by its name and length.
+    """
+    copy = LocalFolder(path, ModelError)
+    if copy.read("MLmodel") != text:  # MLflow reads the file again, and must read what was checked
         raise ModelError("the model changed while it was read")
     if name:
         return copy.read(name)
@@ -148,42 +139,9 @@ def _data(path: Path, name: str, text: bytes) -> bytes:
     return b"".join(b"%s\0%d\0%s" % (n.encode(), len(c), c) for n, c in contents.items())
 
 
-def _refuse_other_targets(mlmodel: dict[str, Any], field: str) -> None:
+def _check_target(mlmodel: dict[str, Any], field: str) -> None:
     metadata = mlmodel.get("metadata")
     target = metadata.get("target") if isinstance(metadata, dict) else None
     its_own = FIELDS.get(target) if isinstance(target, str) else None
     if its_own and field in FIELDS.values() and field != its_own:
-        raise ModelError(f"the model predicts a ride's {target}: its answers are no {field}")
-
-
-def _refuse_code(mlmodel: dict[str, Any], flavour: str) -> None:
-    sklearn = mlmodel["flavors"].get("sklearn", {})
-    loader = mlmodel["flavors"]["python_function"]
-    if flavour != "sklearn":
-        what = f"its loader is {str(loader.get('loader_module'))[:80]}"
-    elif sklearn.get("serialization_format") != "skops":
-        what = "it is a pickle"
-    elif sklearn.get("code") or loader.get("code"):
-        what = "it brings code_paths"
-    elif loader.get("data") or loader.get("model_path") != sklearn.get("pickled_model"):
-        what = "its flavours name different files"
-    else:
-        return
-    raise ModelError(
-        f"the model may run code of its own ({what}): log it as ONNX or skops, or set"
-        " ALLOW_PICKLED_MODELS=True if you trust whoever made it"
-    )
-
-
-def _refuse_types(file: Path) -> None:
-    import skops.io
-
-    try:
-        unknown = set(skops.io.get_untrusted_types(file=file)) - TRUSTED_TYPES
-    except Exception as exc:  # skops raises whatever it stumbles over
-        raise ModelError(f"skops cannot read the model: {exc}") from exc
-    if unknown:
-        raise ModelError(
-            f"the model holds types that are not trusted: {', '.join(sorted(unknown))}; log it as"
-            " ONNX, or set ALLOW_PICKLED_MODELS=True if you trust whoever made it"
-        )
+        raise ModelError(f"the model predicts a ride's {target}: its values are not {field}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..scoring import Model, Target
-from ..settings import BatchSettings, WebSettings
+from ..settings import PairSettings
 from . import loader
 
 
@@ -31,7 +31,7 @@ class Models:
             yield self.cost
 
 
-def load(settings: BatchSettings | WebSettings) -> Models:
+def load(settings: PairSettings) -> Models:
     """The models that *settings* name, warmed up.
 
     Raises `ModelError` where a model cannot be loaded, is not trusted or fails the warm-up ride.

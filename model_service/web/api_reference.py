@@ -1,4 +1,4 @@
-"""The API's reference: a page made from the OpenAPI document, which fetches nothing elsewhere."""
+"""The page at ``/docs``: the OpenAPI document as HTML, without scripts or external files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ a { color: light-dark(#0b57d0, #8ab4f8); }
 
 
 def page(document: Mapping[str, Any]) -> str:
-    """*document* as HTML; it asks for ``/docs.css`` and nothing else."""
+    """Return *document* (OpenAPI 3.1) as an HTML page, whose style sheet is ``/docs.css``."""
     info = document["info"]
     parts = [
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
@@ -34,15 +34,15 @@ def page(document: Mapping[str, Any]) -> str:
         f"<title>{escape(info['title'])}</title>",
         '<link rel="stylesheet" href="/docs.css"></head><body>',
         f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])}</p>",
-        '<p><a href="/openapi.json">The same as OpenAPI 3.1</a></p>',
+        '<p><a href="/openapi.json">OpenAPI 3.1 document</a></p>',
         "<main>",
     ]
     for path, item in document["paths"].items():
         for method in ("get", "post"):
             if method in item:
                 parts += _operation(f"{method.upper()} {path}", item[method])
-    parts += _shapes(document["components"]["schemas"])
-    parts += _problems()
+    parts += _schemas(document["components"]["schemas"])
+    parts += _problem_kinds()
     return "".join([*parts, "</main></body></html>\n"])
 
 
@@ -50,15 +50,15 @@ def _operation(name: str, operation: Mapping[str, Any]) -> Iterator[str]:
     yield f"<section><h2><code>{escape(name)}</code></h2>"
     yield f"<p>{escape(operation['summary'])}. {escape(operation.get('description', ''))}</p>"
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
-        yield f"<h3>Send <code>{escape(media_type)}</code></h3>{_example(content)}"
+        yield f"<h3>Request <code>{escape(media_type)}</code></h3>{_example(content)}"
     for status, response in operation["responses"].items():
         contents = response.get("content", {})
         kinds = " ".join(f"<code>{escape(media_type)}</code>" for media_type in contents)
         if status == "200":
-            yield f"<h3>{status} {kinds}</h3>"
+            yield f"<h3>Response {status} {kinds}</h3>"
             yield from (_example(content) for content in contents.values())
-    rest = [status for status in operation["responses"] if status != "200"]
-    yield f"<p>Or {', '.join(rest)}.</p></section>"
+    others = [status for status in operation["responses"] if status != "200"]
+    yield f"<p>Other statuses: {', '.join(others)}.</p></section>"
 
 
 def _example(content: Mapping[str, Any]) -> str:
@@ -67,46 +67,46 @@ def _example(content: Mapping[str, Any]) -> str:
     return f"<pre>{escape(json.dumps(content['example'], indent=1))}</pre>"
 
 
-def _shapes(schemas: Mapping[str, Any]) -> Iterator[str]:
+def _schemas(schemas: Mapping[str, Any]) -> Iterator[str]:
     for name, schema in schemas.items():
         yield f'<section id="{escape(name)}"><h2>{escape(name)}</h2>'
         yield f"<p>{escape(schema.get('description', ''))}</p><dl>"
         required = schema.get("required", [])
-        for field, shape in schema.get("properties", {}).items():
-            need = "" if field in required else ", may be absent"
-            yield f"<dt><code>{escape(field)}</code>{need}</dt><dd>{_rule(shape)}</dd>"
+        for field, rules in schema.get("properties", {}).items():
+            optional = "" if field in required else ", optional"
+            yield f"<dt><code>{escape(field)}</code>{optional}</dt><dd>{_rules(rules)}</dd>"
         yield "</dl></section>"
 
 
-def _rule(shape: Mapping[str, Any]) -> str:
-    """What a value has to be.
+def _rules(schema: Mapping[str, Any]) -> str:
+    """Return the rules of a field's schema in words.
 
-    >>> _rule({"type": "integer", "minimum": 1, "description": "TLC taxi zone"})
+    >>> _rules({"type": "integer", "minimum": 1, "description": "TLC taxi zone"})
     'TLC taxi zone: integer, minimum 1'
     """
-    if "$ref" in shape:
-        name = escape(shape["$ref"].rpartition("/")[2])
+    if "$ref" in schema:
+        name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#{name}">{name}</a>'
-    choices = " or ".join(_rule(choice) for choice in shape.get("anyOf", []))
-    said = [] if choices else [str(shape.get("type", "anything"))]
-    said += [
-        f"{words} {shape[key]}"
-        for key, words in {
-            "format": "as",
+    choices = " or ".join(_rules(choice) for choice in schema.get("anyOf", []))
+    rules = [] if choices else [str(schema.get("type", "anything"))]
+    rules += [
+        f"{label} {schema[key]}"
+        for key, label in {
+            "format": "format",
             "minimum": "minimum",
             "maximum": "maximum",
             "exclusiveMaximum": "less than",
-            "minLength": "at least this long:",
-            "maxLength": "at most this long:",
+            "minLength": "minimum length",
+            "maxLength": "maximum length",
         }.items()
-        if key in shape
+        if key in schema
     ]
-    about = escape(shape.get("description", ""))
-    rules = choices or escape(", ".join(said))
-    return f"{about}: {rules}" if about else rules
+    about = escape(schema.get("description", ""))
+    text = choices or escape(", ".join(rules))
+    return f"{about}: {text}" if about else text
 
 
-def _problems() -> Iterator[str]:
+def _problem_kinds() -> Iterator[str]:
     yield "<section><h2>Problems</h2><dl>"
     for name, kind in KINDS.items():
         yield f'<dt id="{name}">{kind.status} <code>{name}</code></dt>'

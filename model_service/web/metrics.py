@@ -1,4 +1,7 @@
-"""What Prometheus is told of the web service; right under several workers, too."""
+"""Prometheus metrics of the web service, summed over its worker processes.
+
+`middleware` counts requests and `routes` counts rides.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ OUTCOMES = ("quoted", "invalid", "unscorable", "unanswered")
 
 
 class Metrics:
-    """Holds the counts; workers share theirs through files in a directory.
+    """The counters of one process; workers share theirs through files in a directory.
 
-    Labels are looked up once each: that costs as much as counting.
+    Labelled counters are cached, because looking one up takes as long as incrementing it.
     """
 
     def __init__(self, models: Models, directory: str = "") -> None:
-        """*directory* is the value of PROMETHEUS_MULTIPROC_DIR; empty means a single process."""
+        """*directory* is the value of PROMETHEUS_MULTIPROC_DIR, or empty for a single process."""
         self.directory = directory
         self.registry = CollectorRegistry()
         requests = Counter(
@@ -29,19 +32,19 @@ class Metrics:
         )
         seconds = Histogram(
             "http_request_duration_seconds",
-            "From a request's arrival to its answer.",
+            "Time from the request to its response.",
             ["route"],
             registry=self.registry,
             buckets=SECONDS,
         )
-        counted = Counter("rides", "Rides by what became of them.", ["outcome"],
-                          registry=self.registry)  # fmt: skip
+        rides = Counter("rides", "Rides by outcome.", ["outcome"],
+                        registry=self.registry)  # fmt: skip
         self.requests = cache(requests.labels)
         self.seconds = cache(seconds.labels)
-        self.rides = {outcome: counted.labels(outcome) for outcome in OUTCOMES}
+        self.rides = {outcome: rides.labels(outcome) for outcome in OUTCOMES}
         version = Gauge(
             "model_version",
-            "1 for each model that is served.",
+            "1 for each served model.",
             ["target", "version"],
             registry=self.registry,
             multiprocess_mode="max",
@@ -51,9 +54,9 @@ class Metrics:
             version.labels("cost", models.cost.model.version).set(1)
 
     def text(self) -> bytes:
-        """All counts, of all workers, in Prometheus' text format."""
+        """Return the metrics of all workers in Prometheus text format."""
         if not self.directory:
             return generate_latest(self.registry)
-        together = CollectorRegistry()
-        MultiProcessCollector(together, path=self.directory)  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+        merged = CollectorRegistry()
+        MultiProcessCollector(merged, path=self.directory)  # type: ignore[no-untyped-call]
+        return generate_latest(merged)

@@ -1,6 +1,7 @@
-"""What every request gets: an id, the headers that keep browsers safe, counts, and a log line.
+"""WSGI middleware: gives every request an id, security headers, metrics and a log line.
 
-No log line has a value of a customer: of a path it has the route, of an error the type.
+It is the first and the last code of the service that a request passes.  A log line has no value of
+a request: it has the route instead of the path, and the type of an error instead of its message.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ Write = Callable[[bytes], object]
 """Writes one line of the log."""
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-METHODS = frozenset({"GET", "HEAD", "POST"})  # any other may be a client's own words
-SECURITY = [
+METHODS = frozenset({"GET", "HEAD", "POST"})  # others are logged as "other": clients invent them
+SECURITY_HEADERS = [
     (
         "Content-Security-Policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -43,8 +44,8 @@ SECURITY = [
 _encoder = msgspec.json.Encoder()
 
 
-class Line(Struct):
-    """A request, in the log."""
+class RequestLog(Struct):
+    """The log line of a request, written when the response begins."""
 
     time: str
     method: str
@@ -55,8 +56,8 @@ class Line(Struct):
     rides: int
 
 
-class Fault(Struct):
-    """An error of ours, in the log."""
+class ErrorLog(Struct):
+    """The log line of an unexpected exception."""
 
     time: str
     error: str
@@ -64,37 +65,43 @@ class Fault(Struct):
     request_id: str
 
 
-def observed(serve: WSGIApplication, metrics: Metrics, write: Write) -> WSGIApplication:
-    """*serve*, which says in its environment what ``route`` it took and how many ``rides``."""
+def instrument(app: WSGIApplication, metrics: Metrics, write: Write) -> WSGIApplication:
+    """Return *app* with the middleware around it.
 
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        arrive(environ)
+    *app* may set ``route`` (the matched route) and ``rides`` (their number) in the environment.
+    """
+
+    def instrumented(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        begin_request(environ)
 
         def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            added = leave(environ, status[:3], metrics, write)
+            added = end_request(environ, status[:3], metrics, write)
             return start_response(status, [*headers, *added], exc_info)
 
-        return serve(environ, begin)
+        return app(environ, begin)
 
-    return answer
+    return instrumented
 
 
-def arrive(environ: WSGIEnvironment) -> None:
-    """Note when a request came, and its id."""
+def begin_request(environ: WSGIEnvironment) -> None:
+    """Store the start time and the request id in *environ*."""
     environ["arrived"] = time.perf_counter()
     given = environ.get("HTTP_X_REQUEST_ID", "")
     environ["request_id"] = given if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
 
 
-def leave(
+def end_request(
     environ: WSGIEnvironment, status: str, metrics: Metrics, write: Write
 ) -> list[tuple[str, str]]:
-    """Count and log an answer of *status* (three digits); the headers that it gets."""
+    """Count and log the response, and return the headers to add to it.
+
+    *status* is the three-digit code.
+    """
     seconds = time.perf_counter() - environ["arrived"]
     route, method = environ.get("route", "other"), environ["REQUEST_METHOD"]
     metrics.requests(route, status).inc()
     metrics.seconds(route).observe(seconds)
-    line = Line(
+    line = RequestLog(
         _now(),
         method if method in METHODS else "other",
         route,
@@ -104,13 +111,16 @@ def leave(
         environ.get("rides", 0),
     )
     write(_encoder.encode(line) + b"\n")
-    return [*SECURITY, ("X-Request-ID", environ["request_id"])]
+    return [*SECURITY_HEADERS, ("X-Request-ID", environ["request_id"])]
 
 
-def fault(exc: Exception, request_id: str) -> bytes:
-    """A line on an error of ours; what it says itself may quote a customer, so its type."""
+def error_line(exc: Exception, request_id: str) -> bytes:
+    """Return the log line of *exc*, with its type and the five innermost frames.
+
+    The message is left out because it may quote the request; only a `ModelError` never does.
+    """
     frames = traceback.extract_tb(exc.__traceback__)[-5:]
-    line = Fault(
+    line = ErrorLog(
         _now(),
         str(exc) if isinstance(exc, ModelError) else type(exc).__name__,
         [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames],
@@ -120,6 +130,7 @@ def fault(exc: Exception, request_id: str) -> bytes:
 
 
 def _now() -> str:
+    """The current time in UTC, as RFC 3339 with milliseconds."""
     second, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
     return f"{_second(second)}.{milliseconds:03d}+00:00"
 

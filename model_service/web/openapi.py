@@ -1,4 +1,4 @@
-"""The OpenAPI document of the web service, from the code's own types."""
+"""The OpenAPI document at ``/openapi.json``, generated from the types that the routes use."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .problems import KINDS, Problem
 from .problems import MEDIA_TYPE as PROBLEM
 from .quotes import MAX_BODY, MAX_RIDES, Quote, WrappedRide
 
-VERSION = "0.1.0"  # of the API; fields are only ever added, and never become required
+VERSION = "0.1.0"  # of the API; a new version may add fields, but may not require new ones
 JSON = "application/json"
-EXAMPLE = {"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}
-ANSWER = {
+RIDE_EXAMPLE = {"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}
+QUOTE_EXAMPLE = {
     "duration": 21.3,
     "cost": 18.4,
     "intervals": {"duration": [17.0, 26.9]},
     "versions": {"duration": "a48f3a742ff14f07", "cost": "4c3c7c3d9a1e4b60"},
 }
-# What `rides` takes as a moment, and nothing else; "date-time" would demand an offset.
+# Exactly the times that `rides` accepts.  Format "date-time" would require an offset.
 YEAR = "(?!000[01]|9999)[0-9]{4}"
 LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
 DAY = (
@@ -30,50 +30,46 @@ DAY = (
     "|02-(0[1-9]|1[0-9]|2[0-8]))"
 )
 HOUR, SIXTIETH = "([01][0-9]|2[0-3])", "[0-5][0-9]"
-MOMENT = (
+TIMESTAMP = (
     f"^({YEAR}-{DAY}|(?!0000){LEAP_YEAR}-02-29)"
     f"[Tt ]{HOUR}:{SIXTIETH}:{SIXTIETH}(\\.[0-9]+)?([Zz]|[+-]{HOUR}:?{SIXTIETH})?$"
 )
 
 
 class Alive(Struct):
-    """The process answers."""
+    """The process is running."""
 
     status: str
 
 
 class ServedModel(Struct):
-    """A model that scored the warm-up ride just now."""
+    """A model that has just scored the warm-up ride."""
 
-    version: Annotated[str, Meta(description="the MLflow run that the model came from")]
+    version: Annotated[str, Meta(description="the MLflow run that made the model")]
 
 
 class Ready(Struct):
-    """The models answer."""
+    """All models can score rides."""
 
     status: str
     duration: ServedModel
-    cost: Annotated[
-        ServedModel | None, Meta(description="null where COST_MODEL_LOCATION is not set")
-    ]
+    cost: Annotated[ServedModel | None, Meta(description="null if no cost model is configured")]
 
 
-Ride = BareRide | WrappedRide
-Outcome = Quote | Problem
 TYPES = (BareRide, WrappedRide, Quote, Problem, Alive, Ready, ZoneTable)
-MAY_FAIL = ("bad-request", "timeout", "headers-too-large", "error")
-MAY_REFUSE = (*MAY_FAIL, "malformed", "length-required", "too-large", "not-json", "invalid-ride",
+ANY_ROUTE = ("bad-request", "timeout", "headers-too-large", "error")
+ANY_POST = (*ANY_ROUTE, "malformed", "length-required", "too-large", "not-json", "invalid-ride",
               "unavailable")  # fmt: skip
 
 
 def document() -> dict[str, Any]:
-    """The document, OpenAPI 3.1."""
-    shapes, components = msgspec.json.schema_components(
+    """Return the document, in OpenAPI 3.1."""
+    references, components = msgspec.json.schema_components(
         TYPES, ref_template="#/components/schemas/{name}"
     )
-    bare, wrapped, quote, problem, alive, ready, zones = shapes
+    bare, wrapped, quote, problem, alive, ready, zones = references
     for name in ("BareRide", "Ride"):
-        components[name]["properties"]["pickup_datetime"]["pattern"] = MOMENT
+        components[name]["properties"]["pickup_datetime"]["pattern"] = TIMESTAMP
     ride = {"anyOf": [{"allOf": [bare, {"not": {"required": ["ride"]}}]}, wrapped]}
     rides = {"type": "array", "items": ride, "maxItems": MAX_RIDES}
     outcomes = {"type": "array", "items": {"anyOf": [quote, problem]}, "maxItems": MAX_RIDES}
@@ -82,45 +78,57 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Ride predictions",
             "version": VERSION,
-            "description": "How long a taxi ride will take, and what it will cost. Durations are"
-            " minutes, costs US dollars without the tip. A ride without pickup_datetime begins now."
-            f" A body has {MAX_BODY} bytes at most.",
+            "description": "Predicts how long a taxi ride will take and what it will cost."
+            " Durations are in minutes; costs are in US dollars, without the tip. A ride without"
+            f" pickup_datetime starts now. The maximum size of a body is {MAX_BODY} bytes.",
         },
         "paths": {
             "/predict": _post(
-                "What one ride will take and cost",
-                "As a ride, or wrapped as ride, with a ride_id beside it, which comes back.",
-                (ride, EXAMPLE),
-                _content("The quote", JSON, quote, ANSWER),
+                "Quote one ride",
+                "Send the ride itself, or an object with the ride and a ride_id. The response"
+                " repeats the ride_id.",
+                (ride, RIDE_EXAMPLE),
+                _content("The quote", JSON, quote, QUOTE_EXAMPLE),
                 problem,
             ),
             "/predict/batch": _post(
-                "The same of many rides",
-                f"A list of at most {MAX_RIDES} rides; one outcome a ride, in order: its quote, or"
-                " why there is none.",
-                (rides, [EXAMPLE, {"ride": EXAMPLE, "ride_id": 256}]),
-                _content("The outcomes", JSON, outcomes, [ANSWER, {**ANSWER, "ride_id": 256}]),
+                "Quote several rides",
+                f"Send a list of at most {MAX_RIDES} rides. The response has one quote or one"
+                " problem for each ride, in the same order.",
+                (rides, [RIDE_EXAMPLE, {"ride": RIDE_EXAMPLE, "ride_id": 256}]),
+                _content(
+                    "Quotes and problems",
+                    JSON,
+                    outcomes,
+                    [QUOTE_EXAMPLE, {**QUOTE_EXAMPLE, "ride_id": 256}],
+                ),
                 problem,
             ),
-            "/livez": _get("Is the process there?", _content("It is", JSON, alive), problem),
+            "/livez": _get(
+                "Check that the process is running", _content("It is running", JSON, alive), problem
+            ),
             "/readyz": _get(
-                "Can each model score a ride, now?",
-                _content("They can", JSON, ready),
+                "Check that every model can score a ride",
+                _content("All models can score rides", JSON, ready),
                 problem,
                 "unavailable",
             ),
-            "/metrics": _get("For Prometheus", _text("All counts", "text/plain"), problem),
+            "/metrics": _get("Metrics for Prometheus", _text("The metrics", "text/plain"), problem),
             "/openapi.json": _get(
-                "This document", _content("OpenAPI 3.1", JSON, {"type": "object"}), problem
-            ),
-            "/docs": _get("This document, to be read", _text("A page", "text/html"), problem),
-            "/docs.css": _get("How that page looks", _text("A style sheet", "text/css"), problem),
-            "/zones.json": _get(
-                "The taxi zones, and how to suggest a distance between two",
-                _kept(_content("All that lie somewhere", JSON, zones)),
+                "This document",
+                _content("The document, in OpenAPI 3.1", JSON, {"type": "object"}),
                 problem,
             ),
-            "/": _get("The page to ask from", _file("A page", "text/html"), problem, "not-found"),
+            "/docs": _get("This document as a web page", _text("The page", "text/html"), problem),
+            "/docs.css": _get(
+                "Style sheet of that page", _text("The style sheet", "text/css"), problem
+            ),
+            "/zones.json": _get(
+                "Taxi zones, and factors to estimate the distance between two",
+                _cacheable(_content("All zones with a location", JSON, zones)),
+                problem,
+            ),
+            "/": _get("Page for riders", _file("The page", "text/html"), problem, "not-found"),
             "/page/{name}": {
                 "parameters": [
                     {
@@ -131,7 +139,9 @@ def document() -> dict[str, Any]:
                         "example": "page.css",
                     }
                 ],
-                **_get("A file of that page", _file("The file", "*/*"), problem, "not-found"),
+                **_get(
+                    "A file of the riders' page", _file("The file", "*/*"), problem, "not-found"
+                ),
             },
         },
         "components": {"schemas": components},
@@ -142,53 +152,56 @@ def _post(
     summary: str,
     description: str,
     body: tuple[dict[str, Any], Any],
-    answer: dict[str, Any],
+    success: dict[str, Any],
     problem: dict[str, Any],
 ) -> dict[str, Any]:
-    shape, example = body
+    schema, example = body
     return {
         "post": {
             "summary": summary,
             "description": description,
             "requestBody": {
                 "required": True,
-                "content": {JSON: {"schema": shape, "example": example}},
+                "content": {JSON: {"schema": schema, "example": example}},
             },
-            "responses": _responses(answer, problem, (*MAY_REFUSE, "unscorable")),
+            "responses": _responses(success, problem, (*ANY_POST, "unscorable")),
         }
     }
 
 
 def _get(
-    summary: str, answer: dict[str, Any], problem: dict[str, Any], *problems: str
+    summary: str, success: dict[str, Any], problem: dict[str, Any], *kinds: str
 ) -> dict[str, Any]:
-    responses = _responses(answer, problem, (*MAY_FAIL, *problems))
-    if "ETag" in answer["headers"]:
-        unchanged = {"description": "It is what you have", "headers": answer["headers"]}
+    responses = _responses(success, problem, (*ANY_ROUTE, *kinds))
+    if "ETag" in success["headers"]:
+        unchanged = {
+            "description": "Unchanged since the version in If-None-Match",
+            "headers": success["headers"],
+        }
         responses = {**responses, "304": unchanged}
     return {"get": {"summary": summary, "responses": responses}}
 
 
 def _responses(
-    answer: dict[str, Any], problem: dict[str, Any], names: tuple[str, ...]
+    success: dict[str, Any], problem: dict[str, Any], kinds: tuple[str, ...]
 ) -> dict[str, Any]:
     by_status: dict[str, list[str]] = {}
-    for name in names:
-        by_status.setdefault(str(KINDS[name].status), []).append(KINDS[name].title)
-    refusals = {
+    for kind in kinds:
+        by_status.setdefault(str(KINDS[kind].status), []).append(KINDS[kind].title)
+    failures = {
         status: _content("; ".join(titles), PROBLEM, problem)
         for status, titles in sorted(by_status.items())
     }
-    return {"200": answer, **refusals}
+    return {"200": success, **failures}
 
 
 def _content(
-    description: str, media_type: str, shape: dict[str, Any], example: Any = None
+    description: str, media_type: str, schema: dict[str, Any], example: Any = None
 ) -> dict[str, Any]:
-    content = {"schema": shape} if example is None else {"schema": shape, "example": example}
+    content = {"schema": schema} if example is None else {"schema": schema, "example": example}
     return {
         "description": description,
-        "headers": {"X-Request-ID": _header("the one that was sent, or one made for the request")},
+        "headers": {"X-Request-ID": _header("the id that was sent, or a generated one")},
         "content": {media_type: content},
     }
 
@@ -198,11 +211,14 @@ def _text(description: str, media_type: str) -> dict[str, Any]:
 
 
 def _file(description: str, media_type: str) -> dict[str, Any]:
-    return _kept(_text(description, media_type))
+    return _cacheable(_text(description, media_type))
 
 
-def _kept(answer: dict[str, Any]) -> dict[str, Any]:
-    return {**answer, "headers": {**answer["headers"], "ETag": _header("of the bytes")}}
+def _cacheable(response: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **response,
+        "headers": {**response["headers"], "ETag": _header("identifies the content")},
+    }
 
 
 def _header(description: str) -> dict[str, Any]:

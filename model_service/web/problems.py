@@ -1,6 +1,6 @@
-"""Problem details (RFC 9457): what the web service answers instead of a quote.
+"""Problem documents (RFC 9457): the error responses of the web service.
 
-A problem names the field and the rule, never the value.
+A problem names the field and the rule that it breaks, and never repeats the value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Kind(NamedTuple):
-    """A problem in general."""
+    """A kind of problem: its status, its title, and what the client can do about it."""
 
     status: int
     title: str
@@ -26,51 +26,56 @@ class Kind(NamedTuple):
 
 
 KINDS: Mapping[str, Kind] = {
-    "bad-request": Kind(
-        400, "Not a request of HTTP", "Send HTTP/1.1, with headers as they should be."
+    "bad-request": Kind(400, "Malformed HTTP request", "Send a valid HTTP/1.1 request."),
+    "malformed": Kind(400, "The body is not valid JSON", "Send one JSON document in UTF-8."),
+    "not-found": Kind(404, "Not found", "See /docs for the available paths."),
+    "method-not-allowed": Kind(405, "Method not allowed", "Use a method that Allow lists."),
+    "timeout": Kind(
+        408, "The request took too long to arrive", "Send the whole request within 10 seconds."
     ),
-    "malformed": Kind(400, "The body is not JSON", "Send one JSON document in UTF-8."),
-    "not-found": Kind(404, "There is nothing here", "See /docs."),
-    "method-not-allowed": Kind(405, "Not with this method", "See the header Allow."),
-    "timeout": Kind(408, "The request took too long to arrive", "Send it in one go."),
-    "length-required": Kind(411, "The body has no length", "Send a Content-Length."),
-    "too-large": Kind(413, "The body is too large", "Send fewer rides at a time."),
+    "length-required": Kind(
+        411, "Content-Length is missing", "Send Content-Length instead of Transfer-Encoding."
+    ),
+    "too-large": Kind(413, "The body is too large", "Send fewer rides per request."),
     "not-json": Kind(
-        415, "The body is of another type", "Send Content-Type: application/json, not compressed."
+        415,
+        "The content type or encoding is not supported",
+        "Send Content-Type: application/json, without compression.",
     ),
     "headers-too-large": Kind(
-        431, "The address or the headers are too large", "Send fewer or shorter ones."
+        431, "The URL or the headers are too large", "Send a shorter URL, or fewer headers."
     ),
-    "invalid-ride": Kind(422, "The ride breaks a rule", "Its field and rule are in the answer."),
-    "unscorable": Kind(422, "No model has an answer to this ride", "Trying again will not help."),
-    "error": Kind(500, "The fault is ours", "Report the X-Request-ID."),
-    "unavailable": Kind(503, "The models cannot answer now", "Try again later."),
+    "invalid-ride": Kind(422, "Invalid ride", "The response names the field and the rule."),
+    "unscorable": Kind(422, "No prediction for this ride", "Do not retry: the result is the same."),
+    "error": Kind(500, "Internal error", "Report the X-Request-ID of the response."),
+    "unavailable": Kind(503, "The models are unavailable", "Try again later."),
 }
 
 
 class Problem(Struct, frozen=True):
-    """Why there is no answer (RFC 9457)."""
+    """An error response (RFC 9457)."""
 
-    type: Annotated[str, Meta(description="what kind of problem, as a link into /docs")]
+    type: Annotated[str, Meta(description="the kind of problem, as a link into /docs")]
     title: str
     status: Annotated[int, Meta(ge=400, le=599)]
-    detail: Annotated[str, Meta(description="the rule, and where it was broken")]
-    field: Annotated[str, Meta(description="the field at fault")] | UnsetType = UNSET
+    detail: Annotated[str, Meta(description="the rule that was broken, or what to do")]
+    field: Annotated[str, Meta(description="the field that breaks the rule")] | UnsetType = UNSET
 
 
-def problem(name: str, detail: str = "") -> Problem:
-    """The problem of that name among `KINDS`."""
-    kind = KINDS[name]
-    return Problem(f"/docs#{name}", kind.title, kind.status, detail or kind.remedy)
+def make_problem(kind: str, detail: str = "") -> Problem:
+    """Return a problem of a kind in `KINDS`; *detail* defaults to the remedy of the kind."""
+    status, title, remedy = KINDS[kind]
+    return Problem(f"/docs#{kind}", title, status, detail or remedy)
 
 
-def of_ride(name: str, rejected: RideRejected) -> Problem:
-    """Of a ride that was rejected.
+def ride_problem(kind: str, rejected: RideRejected) -> Problem:
+    """Return the problem of a rejected ride, with the field that its message names.
 
-    >>> of_ride("invalid-ride", RideRejected("Expected `int` >= 1 - at `$.PULocationID`")).field
+    >>> rejected = RideRejected("Expected `int` >= 1 - at `$.PULocationID`")
+    >>> ride_problem("invalid-ride", rejected).field
     'PULocationID'
     """
     detail = str(rejected)
     found = re.search(r"missing required field `(\w+)`|at `\$.*?(\w+)`$", detail)
     field = next(filter(None, found.groups()), UNSET) if found else UNSET
-    return msgspec.structs.replace(problem(name, detail), field=field)
+    return msgspec.structs.replace(make_problem(kind, detail), field=field)

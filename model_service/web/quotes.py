@@ -1,7 +1,8 @@
-"""A quote: how long a ride will take and what it will cost, as the web service answers.
+"""Quotes: decodes the rides of a request and scores them with both models.
 
-A ride comes bare, or wrapped like a ride event with its id beside it.  Each target is one model
-call, however many rides there are; a ride that any model rejects has no quote.
+`routes` calls this module with the body of a request.  A ride is sent bare, or wrapped with its id
+in the shape of a ride event.  Each model is called once, for all rides of the request together.  A
+ride that either model rejects has no quote.
 """
 
 from __future__ import annotations
@@ -20,38 +21,40 @@ from ..models.served import Models, Served
 from ..rides import Ride, RideId
 from ..scoring import Answer, ScoreOutcome, TimeLeft, score
 
-MAX_BODY = 1024 * 1024  # bytes of a request
-MAX_RIDES = 1000  # of a batch
+MAX_BODY = 1024 * 1024  # bytes in the body of a request
+MAX_RIDES = 1000  # in a batch
 
 Minutes = Annotated[float, Meta(ge=0, description="minutes")]
 Dollars = Annotated[float, Meta(ge=0, description="US dollars, without the tip")]
-Interval = Annotated[tuple[float, float], Meta(description="low and high, around the value")]
-Version = Annotated[str, Meta(description="the MLflow run that the model came from")]
+Interval = Annotated[
+    tuple[float, float], Meta(description="low and high end of the range that includes the value")
+]
+Version = Annotated[str, Meta(description="the MLflow run that made the model")]
 
 
 class WrappedRide(Struct, frozen=True):
-    """A ride in the shape of a ride event."""
+    """A ride in the shape of a ride event, with its id beside it."""
 
     ride: Ride
     ride_id: RideId | UnsetType = UNSET
 
 
 class Intervals(Struct, frozen=True):
-    """Of the models that have them."""
+    """The interval of each model that predicts one."""
 
     duration: Interval | UnsetType = UNSET
     cost: Interval | UnsetType = UNSET
 
 
 class Versions(Struct, frozen=True):
-    """Of the models that answered."""
+    """The version of each model that predicted."""
 
     duration: Version
     cost: Version | UnsetType = UNSET
 
 
 class Quote(Struct, frozen=True, kw_only=True):
-    """What the models say of one ride."""
+    """The predictions of the models for one ride."""
 
     duration: Minutes
     cost: Dollars | UnsetType = UNSET
@@ -60,15 +63,15 @@ class Quote(Struct, frozen=True, kw_only=True):
     ride_id: RideId | UnsetType = UNSET
 
 
-class Asked(NamedTuple):
-    """A ride, and the id to send back."""
+class QuoteRequest(NamedTuple):
+    """A decoded ride, and the id that the response repeats."""
 
     ride: Ride
     ride_id: int | str | UnsetType
 
 
 QuoteOutcome = Quote | RideRejected | None
-"""The outcome for one ride; None where there was no time left to ask the models."""
+"""A quote, the rejection of the ride, or None if the time ran out before it was scored."""
 
 
 class _Shape(Struct):
@@ -80,29 +83,31 @@ _wrapped = msgspec.json.Decoder(WrappedRide)
 _batch = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_RIDES)])
 
 
-def decode(data: bytes | Raw, now: datetime) -> Asked:
-    """Read one ride, bare or wrapped; *now* stands for a pick-up time that is absent.
+def decode(data: bytes | Raw, now: datetime) -> QuoteRequest:
+    """Decode one ride, bare or wrapped.  *now* is the pick-up time if the ride has none.
 
-    Raises `MalformedJson` where *data* is not JSON, `RideRejected` where it is not a valid ride.
+    Raises `MalformedJson` if *data* is not JSON, and `RideRejected` if it is not a valid ride.
     """
     if rides.parse(_shape, data).ride is UNSET:
         bare = rides.decode_bare(data)
-        return Asked(rides.with_time(bare, now), bare.ride_id)
+        return QuoteRequest(rides.with_time(bare, now), bare.ride_id)
     wrapped: WrappedRide = rides.parse(_wrapped, data)
-    return Asked(rides.with_time(wrapped.ride, now, path="$.ride"), wrapped.ride_id)
+    return QuoteRequest(rides.with_time(wrapped.ride, now, path="$.ride"), wrapped.ride_id)
 
 
-def decode_batch(data: bytes, now: datetime) -> list[Asked | RideRejected]:
-    """Read a list of rides; each is a ride, or the reason why it is rejected.
+def decode_batch(data: bytes, now: datetime) -> list[QuoteRequest | RideRejected]:
+    """Decode a list of rides.  An invalid ride becomes its rejection.
 
-    Raises `MalformedJson` where *data* is not JSON, `RideRejected` where it is not a list, or one
-    of more than `MAX_RIDES`.
+    Raises `MalformedJson` if *data* is not JSON, and `RideRejected` if it is not a list or has more
+    than `MAX_RIDES` items.
     """
     return [_decode_one(item, now) for item in rides.parse(_batch, data)]
 
 
-def quote(models: Models, asked: Sequence[Asked], *, time_left: TimeLeft) -> list[QuoteOutcome]:
-    """One outcome a ride, in order.  Raises `ModelError` where a model is at fault."""
+def quote(
+    models: Models, asked: Sequence[QuoteRequest], *, time_left: TimeLeft
+) -> list[QuoteOutcome]:
+    """Return the outcome of each ride, in order.  Raises `ModelError` if a model fails."""
     asked_rides = columns([one.ride for one in asked])
     durations = _score(models.duration, asked_rides, time_left)
     costs: Sequence[ScoreOutcome | UnsetType] = (
@@ -146,7 +151,7 @@ def _score(served: Served, asked_rides: RideColumns, time_left: TimeLeft) -> lis
     return score(served.model, served.target, asked_rides, time_left=time_left).outcomes()
 
 
-def _decode_one(item: Raw, now: datetime) -> Asked | RideRejected:
+def _decode_one(item: Raw, now: datetime) -> QuoteRequest | RideRejected:
     try:
         return decode(item, now)
     except RideRejected as exc:

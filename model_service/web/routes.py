@@ -1,20 +1,22 @@
-"""The routes that quote rides, each a function from a WSGI environment to a reply.
+"""The functions that answer ``/predict`` and ``/predict/batch``.
 
-Flask finds them, as any other; a plain request for one ride goes past it (see `wire`).
-What a request may cost is bounded before it is read, and no reply has a value of a customer but
-the id that came with the ride.
+Each takes the WSGI environment of a request, reads and decodes its body, has `quotes` score the
+rides, and returns a `Reply`.  Flask calls them through `app`; for one ride on a connection that
+stays open, the worker calls `predict` directly through `door`.
+
+The size of a request is checked before its body is read.  A response repeats no value of the
+request except ``ride_id``.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-from msgspec import Struct
 from werkzeug.http import parse_options_header
 
 from .. import scoring
@@ -24,21 +26,28 @@ from . import middleware, openapi, problems, quotes, wire
 from .metrics import Metrics
 from .middleware import Write
 from .problems import Problem
-from .quotes import Asked, Quote
+from .quotes import Quote, QuoteRequest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-    View = Callable[[WSGIEnvironment], "Reply"]
-
-SCORE_SECONDS = 10.0  # for finding the rides at fault in a batch
+SCORE_SECONDS = 10.0  # time limit for isolating the rides that make a model fail
 STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 _encode = msgspec.json.Encoder().encode
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a route needs: the models, the metrics to update and the log to write to."""
+
+    models: Models
+    metrics: Metrics
+    write: Write
+
+
 class Reply(NamedTuple):
-    """What is said to a request."""
+    """An HTTP response, before Flask or the worker sends it."""
 
     body: bytes
     media_type: str
@@ -53,130 +62,129 @@ class Reply(NamedTuple):
         ]
 
 
-class Refused(Exception):
-    """A request that is answered with a problem before it is read."""
+class RequestRejected(Exception):
+    """A request whose body is not read; *kind* names the problem in `problems.KINDS`."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.problem = problems.problem(name)
-
-
-def json(answer: Struct | Sequence[Struct]) -> Reply:
-    return Reply(_encode(answer), openapi.JSON)
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.problem = problems.make_problem(kind)
 
 
-def refusal(found: Problem) -> Reply:
-    return Reply(_encode(found), problems.MEDIA_TYPE, found.status)
+def json(content: object) -> Reply:
+    return Reply(_encode(content), openapi.JSON)
 
 
-def views(models: Models, metrics: Metrics, write: Write) -> Mapping[str, View]:
-    """By route; all of them take POST."""
-    quote = {"/predict": _predict, "/predict/batch": _predict_batch}
-
-    def of(route: str) -> View:
-        def answer(environ: WSGIEnvironment) -> Reply:
-            environ["route"] = route
-            try:
-                return quote[route](environ, models, metrics)
-            except Exception as exc:  # each has its reply
-                return failure(exc, environ, write)
-
-        return answer
-
-    return {route: of(route) for route in quote}
+def problem_reply(problem: Problem) -> Reply:
+    return Reply(_encode(problem), problems.MEDIA_TYPE, problem.status)
 
 
-def door(view: View, metrics: Metrics, write: Write) -> wire.Door:
-    """*view*, and what is refused, as `access.observed` has all other requests."""
+def predict(service: Service, environ: WSGIEnvironment) -> Reply:
+    """Return the quote of one ride.  `failure` turns the exceptions that this raises into replies.
+
+    A ride that a model rejects, or that there is no time left for, gets a problem.
+    """
+    environ["rides"] = 1
+    try:
+        ride = quotes.decode(_body(environ), datetime.now(UTC))
+    except RideRejected as exc:
+        if not isinstance(exc, MalformedJson):  # without JSON there is no ride to count
+            service.metrics.rides["invalid"].inc()
+        raise
+    [outcome] = quotes.quote(service.models, [ride], time_left=_time_left())
+    if not isinstance(outcome, Quote):
+        return problem_reply(_problem(outcome, service.metrics))
+    service.metrics.rides["quoted"].inc()
+    return json(outcome)
+
+
+def predict_batch(service: Service, environ: WSGIEnvironment) -> Reply:
+    """Return a list with one quote or one problem for each ride, in the order of the request."""
+    decoded = quotes.decode_batch(_body(environ), datetime.now(UTC))
+    environ["rides"] = len(decoded)
+    valid = [ride for ride in decoded if isinstance(ride, QuoteRequest)]
+    outcomes = iter(quotes.quote(service.models, valid, time_left=_time_left()))
+
+    def result(ride: QuoteRequest | RideRejected) -> Quote | Problem:
+        if isinstance(ride, RideRejected):
+            service.metrics.rides["invalid"].inc()
+            return problems.ride_problem("invalid-ride", ride)
+        outcome = next(outcomes)
+        return outcome if isinstance(outcome, Quote) else _problem(outcome, service.metrics)
+
+    results = [result(ride) for ride in decoded]
+    service.metrics.rides["quoted"].inc(sum(isinstance(one, Quote) for one in results))
+    return json(results)
+
+
+def failure(exc: Exception, service: Service, environ: WSGIEnvironment) -> Reply:
+    """Return the response to a request that raised *exc*, and log errors of the service."""
+    match exc:
+        case RequestRejected():
+            return problem_reply(exc.problem)
+        case MalformedJson():
+            return problem_reply(problems.make_problem("malformed", str(exc)))
+        case RideRejected():
+            return problem_reply(problems.ride_problem("invalid-ride", exc))
+    service.write(middleware.error_line(exc, environ["request_id"]))
+    kind = "unavailable" if isinstance(exc, ModelError) else "error"
+    return problem_reply(problems.make_problem(kind))
+
+
+def door(service: Service) -> wire.Door:
+    """Return the worker's interface, which answers without Flask and without the middleware.
+
+    Its responses, metrics and log lines are the same as with them.
+    """
 
     def quote(environ: WSGIEnvironment) -> bytes:
-        middleware.arrive(environ)
-        return whole(view(environ), environ)
+        middleware.begin_request(environ)
+        environ["route"] = "/predict"
+        try:
+            reply = predict(service, environ)
+        except Exception as exc:  # as Flask's error handler: every exception gets a response
+            reply = failure(exc, service, environ)
+        return serialize(reply, environ, "keep-alive")
 
-    def refuse(name: str) -> bytes:
-        environ: WSGIEnvironment = {"REQUEST_METHOD": ""}  # it was not read
-        middleware.arrive(environ)
-        return whole(refusal(problems.problem(name)), environ, "close")
+    def refuse(kind: str) -> bytes:
+        environ: WSGIEnvironment = {"REQUEST_METHOD": ""}  # the request was not parsed
+        middleware.begin_request(environ)
+        return serialize(problem_reply(problems.make_problem(kind)), environ, "close")
 
-    def whole(reply: Reply, environ: WSGIEnvironment, connection: str = "keep-alive") -> bytes:
-        added = middleware.leave(environ, str(reply.status), metrics, write)
+    def serialize(reply: Reply, environ: WSGIEnvironment, connection: str) -> bytes:
+        added = middleware.end_request(environ, str(reply.status), service.metrics, service.write)
         headers = [*reply.headers, *added]
         return wire.answer(STATUS[reply.status], headers, reply.body, connection)
 
     return wire.Door(quote, refuse)
 
 
-def failure(exc: Exception, environ: WSGIEnvironment, write: Write) -> Reply:
-    """What is said of *exc*; a fault of ours leaves a line in the log."""
-    match exc:
-        case Refused():
-            return refusal(exc.problem)
-        case MalformedJson():
-            return refusal(problems.problem("malformed", str(exc)))
-        case RideRejected():
-            return refusal(problems.of_ride("invalid-ride", exc))
-    write(middleware.fault(exc, environ["request_id"]))
-    return refusal(problems.problem("unavailable" if isinstance(exc, ModelError) else "error"))
-
-
-def _predict(environ: WSGIEnvironment, models: Models, metrics: Metrics) -> Reply:
-    environ["rides"] = 1
-    try:
-        asked = quotes.decode(_body(environ), datetime.now(UTC))
-    except RideRejected:
-        metrics.rides["invalid"].inc()
-        raise
-    [outcome] = quotes.quote(models, [asked], time_left=_clock())
-    if isinstance(outcome, Quote):
-        metrics.rides["quoted"].inc()
-        return json(outcome)
-    return refusal(_problem(outcome, metrics))
-
-
-def _predict_batch(environ: WSGIEnvironment, models: Models, metrics: Metrics) -> Reply:
-    found = quotes.decode_batch(_body(environ), datetime.now(UTC))
-    environ["rides"] = len(found)
-    good = [one for one in found if isinstance(one, Asked)]
-    outcomes = iter(quotes.quote(models, good, time_left=_clock()))
-
-    def answer(one: Asked | RideRejected) -> Quote | Problem:
-        if isinstance(one, RideRejected):
-            metrics.rides["invalid"].inc()
-            return problems.of_ride("invalid-ride", one)
-        outcome = next(outcomes)
-        return outcome if isinstance(outcome, Quote) else _problem(outcome, metrics)
-
-    answers = [answer(one) for one in found]
-    metrics.rides["quoted"].inc(sum(isinstance(one, Quote) for one in answers))
-    return json(answers)
-
-
-def _problem(outcome: RideRejected | None, metrics: Metrics) -> Problem:
-    if outcome is None:
-        metrics.rides["unanswered"].inc()
-        return problems.problem("unavailable")
-    metrics.rides["unscorable"].inc()
-    return problems.of_ride("unscorable", outcome)
-
-
 def _body(environ: WSGIEnvironment) -> bytes:
-    """The request's body.  Raises `Refused` before reading what is too much or no JSON."""
+    """Return the body.  Raises `RequestRejected` unless it is JSON of a known, limited length."""
     media_type = environ.get("CONTENT_TYPE", "")
     if media_type != openapi.JSON and parse_options_header(media_type)[0].lower() != openapi.JSON:
-        raise Refused("not-json")
+        raise RequestRejected("not-json")
     if environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
-        raise Refused("not-json")
+        raise RequestRejected("not-json")
     length = environ.get("CONTENT_LENGTH", "")
     if not length.isdecimal() or "HTTP_TRANSFER_ENCODING" in environ:
-        raise Refused("length-required")
+        raise RequestRejected("length-required")
     if int(length) > quotes.MAX_BODY:
-        raise Refused("too-large")
+        raise RequestRejected("too-large")
     body: bytes = environ["wsgi.input"].read(int(length))
     if len(body) < int(length):
-        raise Refused("timeout")
+        raise RequestRejected("timeout")
     return body
 
 
-def _clock() -> scoring.TimeLeft:
+def _time_left() -> scoring.TimeLeft:
     deadline = time.monotonic() + SCORE_SECONDS
     return lambda: deadline - time.monotonic()
+
+
+def _problem(outcome: RideRejected | None, metrics: Metrics) -> Problem:
+    """Count a ride without a quote and return its problem; None means the time ran out."""
+    if outcome is None:
+        metrics.rides["unanswered"].inc()
+        return problems.make_problem("unavailable")
+    metrics.rides["unscorable"].inc()
+    return problems.ride_problem("unscorable", outcome)

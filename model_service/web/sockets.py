@@ -1,6 +1,7 @@
-"""What the worker asks of the kernel.
+"""Socket operations that `worker` needs and Python's ``socket`` lacks.
 
-On Linux; elsewhere, where people develop, a port is emptied and then closed.
+They use Linux's TCP options.  On other systems, `close` only accepts the waiting connections before
+it closes the port.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-CLOSE_SECONDS = 3.0  # for finding a moment in which nobody waits
-SYN_RECV = "03"  # in the kernel's table of connections
+CLOSE_SECONDS = 3.0  # time limit for finding a moment without waiting connections
+SYN_RECV = "03"  # state of a half-open connection in /proc/net/tcp
 INTERNET = (socket.AF_INET, socket.AF_INET6)
 NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
-CORK = socket.TCP_CORK if sys.platform == "linux" else 4  # TCP_NOPUSH of the BSDs
+CORK = socket.TCP_CORK if sys.platform == "linux" else 4  # TCP_NOPUSH on BSD
 
 
 def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
-    """Close it while nobody waits to be accepted: whoever does would be reset.
+    """Close *listener* at a moment without waiting connections, which would be reset.
 
-    Linux has whoever asks to connect ask again a second later while the queue is full.  So it is
-    made as short as can be, emptied, and filled with a connection of our own.  Where servers share
-    the port, ours may go to another's queue, and one that waits here would be taken for it: there,
-    the queue is emptied and closed at once.
+    While the accept queue is full, Linux makes new clients retry a second later.  So this shortens
+    the queue to one, accepts all that wait, and fills it with a connection of its own.  If servers
+    share the port (SO_REUSEPORT), that connection may go to another server; then this accepts all
+    that wait and closes at once.
     """
     ours = sys.platform == "linux" and listener.family in INTERNET
     ours = ours and not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
@@ -40,7 +41,7 @@ def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
         if not ours:
             break
         if half_open(listener):
-            time.sleep(0.01)  # its last word was lost on a full queue, and will be said again
+            time.sleep(0.01)  # the full queue dropped its ACK; the client resends it
             continue
         with socket.socket(listener.family) as own:
             own.setblocking(False)
@@ -51,21 +52,21 @@ def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
 
 
 def share(listener: socket.socket, servers: int) -> int:
-    """How many of those who wait are for one of so many servers; at least one."""
+    """Return one worker's share of the waiting connections, given *servers* workers; at least 1."""
     if sys.platform != "linux" or listener.family not in INTERNET:
         return 1
     return max(1, -(-waiting(listener) // servers))
 
 
 def waiting(listener: socket.socket) -> int:
-    """How many are connected and not accepted yet."""
+    """Return the number of connections in the accept queue."""
     info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
-    [number] = struct.unpack_from("I", info, 24)  # tcpi_unacked, which of a listener means this
+    [number] = struct.unpack_from("I", info, 24)  # tcpi_unacked: a listener's queue
     return int(number)
 
 
 def half_open(listener: socket.socket) -> bool:
-    """Whether somebody may take themselves for connected who is not in the queue yet."""
+    """Whether a client may see itself as connected that is not in the accept queue yet."""
     port = f":{listener.getsockname()[1]:04X}"
     table = "/proc/net/tcp6" if listener.family == socket.AF_INET6 else "/proc/net/tcp"
     with open(table) as rows:
@@ -74,16 +75,16 @@ def half_open(listener: socket.socket) -> bool:
 
 
 def limit(sock: socket.socket, seconds: int) -> None:
-    """Wait for its client no longer than that, and do not hold back what is sent."""
-    for way in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-        sock.setsockopt(socket.SOL_SOCKET, way, struct.pack("ll", seconds, 0))
+    """Set the send and receive timeouts of *sock*, and disable Nagle's algorithm."""
+    for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
     if sock.family in INTERNET:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 @contextmanager
 def corked(sock: socket.socket) -> Iterator[None]:
-    """Send what is written meanwhile, headers and body, in one go; where that can be had."""
+    """Send headers and body that are written in this context in one packet (TCP only)."""
     if sock.family not in INTERNET:
         yield
         return
@@ -91,19 +92,19 @@ def corked(sock: socket.socket) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # it has been closed
+        with suppress(OSError):  # the socket is closed
             sock.setsockopt(socket.IPPROTO_TCP, CORK, 0)
 
 
 def writable(sock: socket.socket) -> bool:
-    """Whether there is room for an answer, because the client has read its last ones."""
+    """Whether the send buffer has room, so that a response does not block."""
     poll = select.poll()
     poll.register(sock, select.POLLOUT)
     return bool(poll.poll(0))
 
 
 def sent(sock: socket.socket, data: bytes) -> bool:
-    """Whether all of *data* was taken at once; else the client is gone, or does not read."""
+    """Send *data*; False if the client is gone, or reads too slowly to take all of it at once."""
     try:
         return sock.send(data) == len(data)
     except OSError:

@@ -1,7 +1,7 @@
-"""HTTP as bytes: what has come of a request, and answers that do not need all of gunicorn.
+"""HTTP in bytes, for the direct path of `worker` from a socket to `routes.predict`.
 
-gunicorn's own parser reads the head of every request.  What it makes of one for a framework, and of
-its answer, takes as long as scoring a ride does; so a plain request for a ride goes past it.
+gunicorn's own parser reads the head of every request.  But building the full WSGI environment and
+the response takes gunicorn as long as scoring a ride, so a plain request for one ride skips both.
 """
 
 from __future__ import annotations
@@ -25,37 +25,38 @@ from .quotes import MAX_BODY
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# gunicorn takes as many digits as `int` does: what it reads and this does not is another request
+# as many digits as `int` and gunicorn accept: with fewer, the body would be read as a request
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,4300})[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
-RIDE = b"POST /predict "  # what is answered where it was read
+RIDE = b"POST /predict "  # requests that may take the direct path
 
 
 class Door(NamedTuple):
-    """What an application does for the worker past WSGI, in bytes of HTTP."""
+    """The application's interface for the worker, besides WSGI.  Responses are HTTP in bytes."""
 
     quote: Callable[[WSGIEnvironment], bytes]
-    """Answers what `plain` says of a request, on a connection that is kept."""
+    """Answers a request that `plain` has read, and keeps the connection open."""
     refuse: Callable[[str], bytes]
-    """Answers a request that is not read, with the problem of that name, and closes."""
+    """Answers an unread request with a problem of that kind, and closes the connection."""
 
 
 DOOR = "door"
-"""A Flask application that has one says so under this name in its ``extensions``."""
+"""The key of the `Door` in a Flask application's ``extensions``."""
 
 
 class Body(NamedTuple):
-    """What a request's head says of its body."""
+    """The body of a request, as its head describes it."""
 
     length: int
-    """Bytes; 0 where it does not say."""
+    """Content-Length in bytes; 0 if absent."""
     wanted: bool
-    """All of it is waited for: it is not too much, and not in chunks."""
+    """Whether to wait for all of the body: it is neither too large nor chunked."""
 
 
 def body_of(head: bytes) -> Body:
-    """
+    """Return the description of the body in *head*.
+
     >>> body_of(b"POST / HTTP/1.1\\r\\nContent-Length: 66\\r\\n\\r\\n")
     Body(length=66, wanted=True)
     """
@@ -65,10 +66,10 @@ def body_of(head: bytes) -> Body:
 
 
 def plain(config: Any, head: bytes, body: bytes, client: Any) -> WSGIEnvironment | None:
-    """What a view wants to know of a request; None where it takes all of gunicorn.
+    """Return the part of the WSGI environment that `routes.predict` needs.
 
-    That is the last one of a connection, an older HTTP, and what cannot be read: gunicorn reads it
-    once more, and says what is wrong.
+    None means that gunicorn has to handle the request: it closes the connection, is older than
+    HTTP/1.1, or is malformed, in which case gunicorn parses it again and reports the error.
     """
     try:
         request = Request(config, IterUnreader([head]), client)
@@ -87,7 +88,7 @@ def plain(config: Any, head: bytes, body: bytes, client: Any) -> WSGIEnvironment
 def answer(
     status: str, headers: Iterable[tuple[str, str]], body: bytes, connection: str = "keep-alive"
 ) -> bytes:
-    """All of an answer; *status* is code and phrase."""
+    """Return a whole response; *status* is the code and the phrase."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     head = (
         f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n"
@@ -97,7 +98,7 @@ def answer(
 
 
 def refusal(name: str) -> bytes:
-    """What an application without a door says of a request that is not read."""
+    """Return the response to an unread request if the application has no `Door`."""
     status = HTTPStatus(problems.KINDS[name].status)
     return answer(f"{status.value} {status.phrase}", [("Content-Length", "0")], b"", "close")
 

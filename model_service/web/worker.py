@@ -1,12 +1,13 @@
-"""A gunicorn worker whose threads see whole requests only: slow clients cost a socket each.
+"""A gunicorn worker that reads requests in its event loop, so slow clients occupy no thread.
 
-gunicorn's own gthread worker hands a connection to a thread at its first byte, so that a handful
-of slow clients occupy them all; it closes connections in its one event loop, waiting up to two
-seconds for each client; and on SIGTERM it drops what waits in the listening socket, and waits out
-the grace period for connections that are idle.  Here the event loop gathers each request, closes
-without waiting, and on SIGTERM first accepts what is waiting and lets idle connections go.  One
-ride it scores itself: a thread would take no less time for it, and handing it over takes more; and
-a plain request for one goes past what gunicorn makes of requests and answers (see `wire`).
+gunicorn's gthread worker gives a connection to a thread at its first byte, so a few slow clients
+occupy all threads.  It waits up to two seconds in its event loop to close each connection.  On
+SIGTERM it drops the connections in the accept queue and waits out the grace period for idle ones.
+
+In this worker the event loop reads each request to its end and closes without waiting.  On SIGTERM
+it first accepts the waiting connections, and closes idle ones.  The event loop scores a single ride
+itself, because handing it to a thread costs as much as scoring it.  A plain request for one ride
+skips gunicorn's WSGI environment and response (see `wire`).
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from . import sockets, wire
 
 MAX_HEADERS = 32 * 1024  # bytes
-REQUEST_SECONDS = 10.0  # from a request's first byte to its last
-LINGER_SECONDS = 2.0  # for a client to read its last answer and close
-STOP_IDLE_SECONDS = 2.0  # after SIGTERM: what an idle client may still have on its way
-OTHERS_SECONDS = 0.001  # in which other workers may accept
-FILES_SECONDS = 0.5  # in which a connection may close, where no more files may be open
-LOOK_SECONDS = 0.1  # from one look at whose time is up to the next
-NOTIFY_SECONDS = 0.2  # from one sign of life to the next
-STALL_SECONDS = 10  # for a client that does not read its answer
+REQUEST_SECONDS = 10.0  # time limit from the first byte of a request to its last
+LINGER_SECONDS = 2.0  # for a client to read its last response and close
+STOP_IDLE_SECONDS = 2.0  # after SIGTERM: an idle client's next request may be on its way
+OTHERS_SECONDS = 0.001  # pause in which other workers may accept
+FILES_SECONDS = 0.5  # pause after the limit on open files was reached
+LOOK_SECONDS = 0.1  # between two checks for timeouts
+NOTIFY_SECONDS = 0.2  # between two heartbeats to gunicorn
+STALL_SECONDS = 10  # for a client that does not read its response
 
 REFUSALS: dict[type[Exception], str] = {
     errors.LimitRequestHeaders: "headers-too-large",
@@ -41,16 +42,16 @@ REFUSALS: dict[type[Exception], str] = {
 
 
 class Connection(TConn):  # type: ignore[misc]
-    """A client, and what it has sent of its next request."""
+    """A client connection, with the bytes received of its next request."""
 
     received: bytes = b""
     whole: bool = False
-    """The request at hand comes with all of its body."""
+    """Whether the current request arrives with its whole body."""
     lingering: bool = False
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """Holds the sockets of a process; gunicorn names it a class."""
+    """The worker; gunicorn requires a class."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,20 +61,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.look_at = 0.0
         self.notify_at = 0.0
         self.door: wire.Door | None = None
-        self.quick = False  # what is plain goes past gunicorn
+        self.quick = False  # plain requests take the direct path
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        self.door = getattr(self.wsgi, "extensions", {}).get(wire.DOOR)  # if it is Flask's
-        logged = self.log.access_log_enabled or self.cfg.statsd_host  # only what does not go past
+        self.door = getattr(self.wsgi, "extensions", {}).get(wire.DOOR)  # only Flask has it
+        # gunicorn logs and counts only the requests that it handles itself
+        logged = self.log.access_log_enabled or self.cfg.statsd_host
         self.quick = bool(self.cfg.keepalive) and not logged
 
     # --- connections, all in the event loop ------------------------------------------------
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept a fair share of who waits, and for a moment leave the others to other workers.
+        """Accept a fair share of the waiting connections, then pause for the other workers.
 
-        Whoever wakes first would have them all, and a connection stays where it is.
+        Otherwise the worker that wakes first would take all of them, and keep them.
         """
         room = self.worker_connections - self.nr_conns
         for _ in range(min(room, sockets.share(listener, self.cfg.workers))):
@@ -83,12 +85,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.rest(OTHERS_SECONDS)
 
     def rest(self, seconds: float) -> None:
-        """Accept nobody for so long."""
+        """Pause accepting for *seconds*."""
         self.accept_at = max(self.accept_at, time.monotonic() + seconds)
         super().set_accept_enabled(False)
 
     def admit(self, listener: socket.socket) -> bool:
-        """Accept one; whether there was anybody."""
+        """Accept one connection; False if none waits or no more files may be opened."""
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -96,7 +98,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         except OSError as exc:
             if exc.errno not in sockets.NO_MORE_FILES:
                 raise
-            self.log.warning("nobody is accepted for a while: %s", exc.strerror)
+            self.log.warning("pausing accept: %s", exc.strerror)
             self.rest(FILES_SECONDS)
             return False
         sockets.limit(client, STALL_SECONDS)
@@ -105,7 +107,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return True
 
     def wait(self, conn: Connection, seconds: float) -> None:
-        """Have the event loop read what *conn* sends, for so long."""
+        """Have the event loop read from *conn*, with a timeout in seconds."""
         conn.timeout = time.monotonic() + seconds
         conn.sock.setblocking(False)
         self.waiting.add(conn)
@@ -128,7 +130,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.proceed(conn)
 
     def proceed(self, conn: Connection) -> None:
-        """Answer the request, or hand it to a thread, once it is whole or the rest is unwanted."""
+        """Answer the request or hand it to a thread, once all needed bytes are there."""
         end = conn.received.find(b"\r\n\r\n") + 4
         head = conn.received[:end] if end >= 4 else conn.received
         if len(head) > MAX_HEADERS:
@@ -145,13 +147,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         here = missing == 0 and conn.whole and head.startswith(wire.RIDE)
         if here and sockets.writable(conn.sock):
-            self.notify()  # a model may be slow, and many may be asking
+            self.notify()  # heartbeat: a model may be slow, and many requests may wait
             self.answer(conn, end)
         else:
             self.submit(conn)
 
     def answer(self, conn: Connection, end: int) -> None:
-        """Answer here: handing a ride to a thread and back costs as much as scoring it."""
+        """Answer in the event loop: a thread would cost as much as scoring the ride."""
         environ = None
         if self.door and self.quick and self.alive and self.nr + 1 < self.max_requests:
             head, body = conn.received[:end], conn.received[end:]
@@ -177,23 +179,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.enqueue_req(conn)
 
     def open(self, conn: Connection) -> None:
-        """Give what was received to gunicorn's parser."""
+        """Give the received bytes to gunicorn's parser."""
         conn.init()
         conn.parser.unreader.unread(conn.received)
         conn.received = b""
 
     def finish_request(self, conn: Connection, done: Future[bool]) -> None:
-        """A thread has answered."""
+        """Wait for the next request, or close, after a thread has answered."""
         if done.cancelled() or done.exception() or not done.result():
             self.linger(conn)
             return
-        conn.received = conn.parser.unreader.take_buffered()  # of a client that does not wait
+        conn.received = conn.parser.unreader.take_buffered()  # a pipelined request
         self.wait(conn, REQUEST_SECONDS if conn.received else self.cfg.keepalive)
         if conn.received:
             self.proceed(conn)
 
     def refuse(self, conn: Connection, name: str) -> None:
-        """Answer with a problem, without a thread, and close."""
+        """Answer with a problem in the event loop, and close."""
         self.tell(conn, self.refusal(name))
         self.unwatch(conn)
         self.linger(conn)
@@ -202,11 +204,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return self.door.refuse(name) if self.door else wire.refusal(name)
 
     def tell(self, conn: Connection, data: bytes) -> None:
-        with suppress(OSError):  # it is gone, or does not read: the deadline sees to it
+        with suppress(OSError):  # the client is gone or does not read; the timeout closes it
             conn.sock.send(data)
 
     def linger(self, conn: Connection) -> None:
-        """Close, but read on for a while: else what was sent last may not reach the client."""
+        """Close after reading on for a while; else the last response may not reach the client."""
         try:
             conn.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -226,7 +228,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     # --- time ------------------------------------------------------------------------------
 
     def notify(self) -> None:
-        """Tell gunicorn that the worker lives; it asks for that between any two events."""
+        """Send gunicorn a heartbeat, at most every `NOTIFY_SECONDS`."""
         now = time.monotonic()
         if now >= self.notify_at:
             self.notify_at = now + NOTIFY_SECONDS
@@ -238,7 +240,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().wait_for_and_dispatch_events(min(timeout, seconds))
 
     def murder_keepalived(self) -> None:
-        """gunicorn calls this between events: see whose time is up."""
+        """Close the connections whose time is up; gunicorn calls this between events."""
         now = time.monotonic()
         if now < self.look_at:
             return
@@ -255,7 +257,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return now > conn.timeout or (idle and 0 < self.stop_idle_at < now)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Before the last time, accept whoever has been told that they are connected."""
+        """Enable or disable accepting; on shutdown, first accept all waiting connections."""
         now = time.monotonic()
         if self.alive or self.stop_idle_at:
             super().set_accept_enabled(enabled and self.alive and now >= self.accept_at)
@@ -269,19 +271,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
         if not conn.whole:
-            req.force_close()  # so that the answer says it
+            req.force_close()  # the response then has Connection: close
         with sockets.corked(conn.sock):
             return bool(super().handle_request(req, conn))
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
-        # What has not come is not waited for; what came and was not read is no next request.
+        # Do not wait for the rest of a body, or read an unread body as the next request.
         return keepalive and conn.whole and bool(conn.parser.finish_body())
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
-        """What gunicorn cannot read, or cannot have answered."""
+        """Answer a request that gunicorn cannot parse or that failed outside the application."""
         name = next((name for kind, name in REFUSALS.items() if isinstance(exc, kind)), None)
         if name is None:
             name = "bad-request" if isinstance(exc, errors.ParseException) else "error"
         self.log.warning("request refused: %s (%s)", name, type(exc).__name__)
-        with suppress(OSError):  # it is gone: that ends its connection alone
+        with suppress(OSError):  # the client is gone
             client.sendall(self.refusal(name))

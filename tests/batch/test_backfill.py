@@ -1,4 +1,4 @@
-"""Months by their names: each is scored, or said to be missing; a table and a picture show them."""
+"""A backfill scores each month or reports it as missing, and shows months in a table and a plot."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model_service.batch import backfill
-from model_service.batch.backfill import Month
+from model_service.batch import report
+from model_service.batch.backfill import MonthResult
 from model_service.batch.evaluation import Errors
 
 from ..support.batch_factories import files, scored, write
@@ -26,7 +26,7 @@ def months(tmp_path: Path) -> str:
     return str(tmp_path / "green_tripdata_{month}.parquet")
 
 
-def test_a_backfill_scores_what_is_there_and_names_what_is_not(
+def test_backfill_scores_months_with_files_and_names_the_others(
     command: Command, tmp_path: Path, months: str, golden_location: str
 ) -> None:
     arguments = ["backfill", "--from", "2021-01", "--to", "2021-03", "--input", months]
@@ -46,30 +46,30 @@ def test_a_backfill_scores_what_is_there_and_names_what_is_not(
     again = command(*arguments, MODEL_LOCATION=golden_location)
 
     assert again.out == done.out
-    assert again.err.count("done before") == 2
-    assert files(tmp_path / "out") == before  # the picture, too
+    assert again.err.count("scored by an earlier job") == 2
+    assert files(tmp_path / "out") == before  # the plot too
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "pattern", "words"),
+    ("first", "last", "pattern", "message"),
     [
         ("2021-13", "2021-12", "{month}", "a month must be in the form YYYY-MM"),
         ("2021-2", "2021-12", "{month}", "a month must be in the form YYYY-MM"),
         ("2021-03", "2021-01", "{month}", "2021-03 is after 2021-01"),
-        ("2021-01", "2021-03", "month", "has no {month} in it"),
+        ("2021-01", "2021-03", "month", "must contain {month}"),
     ],
 )
-def test_months_that_are_none_are_refused(
-    command: Command, golden_location: str, first: str, last: str, pattern: str, words: str
+def test_malformed_months_are_refused(
+    command: Command, golden_location: str, first: str, last: str, pattern: str, message: str
 ) -> None:
     arguments = ("--from", first, "--to", last, "--input", pattern, "--output", "out")
 
     done = command("backfill", *arguments, MODEL_LOCATION=golden_location)
 
-    assert (done.code, words in done.err) == (2, True)
+    assert (done.code, message in done.err) == (2, True)
 
 
-def test_a_file_of_two_months_is_refused(
+def test_file_that_matches_two_months_is_refused(
     command: Command, tmp_path: Path, golden_location: str
 ) -> None:
     write(tmp_path / "from-2021-01-to-2021-02.parquet", *rows(3, 1))
@@ -79,43 +79,45 @@ def test_a_file_of_two_months_is_refused(
     done = command(*arguments, MODEL_LOCATION=golden_location)
 
     assert done.code == 2
-    assert "a file is named for 2021-01 and for 2021-02" in done.err
+    assert "a file matches both 2021-01 and 2021-02" in done.err
 
 
-def month(name: str, mae: float | None) -> Month:
+def month(name: str, mae: float | None) -> MonthResult:
     errors = {} if mae is None else {"ride_duration": Errors(10, mae, mae, 0.0, 0.9)}
-    return Month(name, 10, 10, 0, errors, failed=mae is None)
+    return MonthResult(name, 10, 10, 0, errors, failed=mae is None)
 
 
-def test_the_picture_is_an_svg_with_every_month_and_the_same_each_time() -> None:
+def test_plot_is_an_svg_with_every_month_and_always_the_same() -> None:
     found = [month("2021-01", 3.0), month("2021-02", None), month("2021-03", 4.0)]
 
-    picture = backfill.picture(found, ["ride_duration"])
+    plot = report.plot_errors(found, ["ride_duration"])
 
-    text = "".join(ET.fromstring(picture).itertext())
+    text = "".join(ET.fromstring(plot).itertext())
     assert [name for name in ("2021-01", "2021-02", "2021-03") if name in text] == [
         "2021-01",
         "2021-02",
         "2021-03",
     ]
-    assert picture == backfill.picture(found, ["ride_duration"])
-    assert picture != backfill.picture(found[:1], ["ride_duration"])
+    assert plot == report.plot_errors(found, ["ride_duration"])
+    assert plot != report.plot_errors(found[:1], ["ride_duration"])
 
 
-def test_the_table_shows_the_share_within_the_interval(
+def test_table_shows_the_share_within_the_interval(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    backfill.show([month("2021-01", 3.0)], ["ride_duration"])
+    report.print_months([month("2021-01", 3.0)], ["ride_duration"])
 
     assert capsys.readouterr().out.split()[-6:] == ["10", "10", "0", "3.00", "+0.00", "90%"]
 
 
-def test_the_table_has_all_its_words_however_narrow_a_terminal_is(
+def test_table_is_complete_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
 
-    backfill.show([month("2021-01", 3.0), month("2021-02", None)], ["ride_duration", "ride_cost"])
+    report.print_months(
+        [month("2021-01", 3.0), month("2021-02", None)], ["ride_duration", "ride_cost"]
+    )
 
     shown = capsys.readouterr().out
     assert "…" not in shown

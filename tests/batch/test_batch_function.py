@@ -1,4 +1,4 @@
-"""The function on a schedule, with S3 in a process of its own."""
+"""The scheduled batch function, with an S3 server in a separate process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Start = Callable[..., ModuleType]
 
 @pytest.fixture(scope="module", autouse=True)
 def level() -> Iterator[None]:
-    """The function sets the level of all logging."""
+    """Restores the log level, which the function sets for all loggers."""
     before = logging.getLogger().level
     yield
     logging.getLogger().setLevel(before)
@@ -59,13 +59,13 @@ def s3(aws: Embedded) -> Iterator[S3Client]:
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five minutes a mile, and two; in ONNX."""
+    """An ONNX model: five minutes per mile, and two more."""
     return models.write_onnx(tmp_path_factory.mktemp("line"))
 
 
 @pytest.fixture
 def start(aws: Embedded, line: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Starts the function anew with these settings beside the usual ones."""
+    """A function that imports the entry point again, with changed settings."""
 
     def started(**settings: str) -> ModuleType:
         usual = {
@@ -88,7 +88,7 @@ def keys(s3: S3Client) -> list[str]:
 
 
 def contents(s3: S3Client) -> dict[str, bytes]:
-    """Of what was scored."""
+    """Content of all output objects, by key."""
     return {
         key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
         for key in keys(s3)
@@ -97,7 +97,7 @@ def contents(s3: S3Client) -> dict[str, bytes]:
 
 
 def archive(s3: S3Client, *payloads: bytes, hour: datetime = HOUR, name: str = "1") -> None:
-    """An object as Firehose makes it."""
+    """Write an object of the archive as Firehose does."""
     lines = [
         {
             "event_id": f"shardId-0:{name}{n}",
@@ -145,10 +145,10 @@ def test_the_hour_before_the_scheduled_time_is_scored(s3: S3Client, start: Start
     [
         ("day", "2026-11-25T00:20:00Z", 2),
         ("month", "2026-12-01T00:20:00Z", 3),
-        ("month", "2026-12-09T00:20:00Z", 3),  # looked after
+        ("month", "2026-12-09T00:20:00Z", 3),  # a daily check of the last month
     ],
 )
-def test_a_day_and_a_month_are_their_hours(
+def test_day_and_month_score_all_their_hours(
     s3: S3Client, start: Start, window: str, after: str, objects: int
 ) -> None:
     archive(s3, payload(1))
@@ -161,7 +161,7 @@ def test_a_day_and_a_month_are_their_hours(
     assert (answer["objects"], answer["scored"]) == (objects, objects)
 
 
-def test_the_success_marker_says_what_the_answer_says(s3: S3Client, start: Start) -> None:
+def test_success_marker_holds_the_response(s3: S3Client, start: Start) -> None:
     archive(s3, payload(1))
 
     answer = ran(start())
@@ -169,17 +169,17 @@ def test_the_success_marker_says_what_the_answer_says(s3: S3Client, start: Start
     assert json.loads(contents(s3)["scored/2026/11/24/05/_SUCCESS"]) == answer
 
 
-def test_an_hour_in_which_nobody_rode_is_done_too(s3: S3Client, start: Start) -> None:
+def test_hour_without_rides_gets_a_success_marker(s3: S3Client, start: Start) -> None:
     answer = ran(start())
 
     assert answer["rows"] == 0
     assert list(contents(s3)) == ["scored/2026/11/24/05/_SUCCESS"]
 
 
-# --- again ------------------------------------------------------------------------------------
+# --- repeated runs -----------------------------------------------------------------------------
 
 
-def test_a_retry_and_a_late_run_leave_the_same_files(s3: S3Client, start: Start) -> None:
+def test_retry_and_late_run_leave_the_same_files(s3: S3Client, start: Start) -> None:
     archive(s3, payload(1), b"{}")
     function = start()
     first = ran(function)
@@ -191,7 +191,7 @@ def test_a_retry_and_a_late_run_leave_the_same_files(s3: S3Client, start: Start)
     assert contents(s3) == before
 
 
-def test_what_came_late_is_added(s3: S3Client, start: Start) -> None:
+def test_late_object_is_added(s3: S3Client, start: Start) -> None:
     archive(s3, payload(1))
     function = start()
     ran(function)
@@ -206,7 +206,9 @@ def test_what_came_late_is_added(s3: S3Client, start: Start) -> None:
     assert changed == {"scored/2026/11/24/05/_SUCCESS"}
 
 
-def test_a_damaged_object_fails_the_run_but_not_its_neighbours(s3: S3Client, start: Start) -> None:
+def test_damaged_object_fails_the_run_after_the_others_are_scored(
+    s3: S3Client, start: Start
+) -> None:
     archive(s3, payload(1))
     s3.put_object(Bucket=BUCKET, Key="ride_events/2026/11/24/05/2.gz", Body=gzip.compress(b"{")[:9])
 
@@ -217,7 +219,7 @@ def test_a_damaged_object_fails_the_run_but_not_its_neighbours(s3: S3Client, sta
     assert "scored/2026/11/24/05/_SUCCESS" not in contents(s3)
 
 
-def test_a_damaged_object_that_comes_late_takes_the_marker_away(s3: S3Client, start: Start) -> None:
+def test_late_damaged_object_removes_the_success_marker(s3: S3Client, start: Start) -> None:
     archive(s3, payload(1))
     ran(start())
     s3.put_object(Bucket=BUCKET, Key="ride_events/2026/11/24/05/2.gz", Body=gzip.compress(b"{")[:9])
@@ -228,10 +230,10 @@ def test_a_damaged_object_that_comes_late_takes_the_marker_away(s3: S3Client, st
     assert "scored/2026/11/24/05/_SUCCESS" not in contents(s3)
 
 
-# --- what it says -----------------------------------------------------------------------------
+# --- metrics and errors ------------------------------------------------------------------------
 
 
-def test_a_run_is_one_line_of_metrics(
+def test_run_prints_one_line_of_metrics(
     s3: S3Client, start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
     archive(s3, payload(1), payload(2), b"{}")
@@ -250,12 +252,12 @@ def test_a_run_is_one_line_of_metrics(
 @pytest.mark.parametrize(
     "event", [{}, {"scheduled_time": "soon"}, {"scheduled_time": "2026-11-24T06:20:00"}]
 )
-def test_another_event_is_an_error_that_says_so(start: Start, event: dict[str, Any]) -> None:
-    with pytest.raises(EventError, match="not of the schedule"):
+def test_malformed_event_is_refused(start: Start, event: dict[str, Any]) -> None:
+    with pytest.raises(EventError, match="not an event of the schedule"):
         start().lambda_handler(event, None)
 
 
-def test_settings_that_are_missing_are_all_named(start: Start) -> None:
+def test_error_names_every_missing_setting(start: Start) -> None:
     with pytest.raises(SettingsError) as caught:
         start(ARCHIVE_LOCATION="", OUTPUT_LOCATION="here", BATCH_WINDOW="week")
 

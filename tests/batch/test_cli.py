@@ -1,4 +1,4 @@
-"""The command: what it writes, says and exits with, on disk and on S3."""
+"""The batch command: its files, messages and exit codes, on disk and on S3."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from local.aws.server import Embedded, embedded
-from model_service.batch import __main__ as batch
+from model_service.batch.__main__ import main
 from model_service.settings import BatchSettings
 
 from ..support.batch_factories import ROW, TLC_ROW, files, rejected, scored, write
@@ -28,30 +28,30 @@ from .test_job import rows
 ROOT = Path(__file__).parents[2]
 
 
-class Said(NamedTuple):
-    """What a command came to."""
+class CommandResult(NamedTuple):
+    """The exit code and the text of a command."""
 
     code: int
     out: str
     err: str
 
 
-Command = Callable[..., Said]
+Command = Callable[..., CommandResult]
 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command in this process, with these settings."""
+    """Run the command in this process, with settings as keyword arguments."""
 
-    def run(*arguments: object, **environ: str) -> Said:
+    def run(*arguments: object, **environ: str) -> CommandResult:
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
         capsys.readouterr()
         try:
-            code = batch.main([str(one) for one in arguments])
+            code = main([str(one) for one in arguments])
         except SystemExit as exc:  # argparse's
             code = int(exc.code or 0)
-        return Said(code, *capsys.readouterr())
+        return CommandResult(code, *capsys.readouterr())
 
     return run
 
@@ -64,7 +64,7 @@ def month(tmp_path: Path) -> Path:
 ROW_OUTSIDE = TLC_ROW | {"DOLocationID": 266}
 
 
-def test_a_month_is_scored_by_one_command(
+def test_command_scores_a_month_and_then_has_nothing_to_do(
     command: Command, tmp_path: Path, month: Path, golden_location: str
 ) -> None:
     arguments = ("score", month, "--output", tmp_path / "out", "--json", tmp_path / "r" / "j.json")
@@ -78,18 +78,18 @@ def test_a_month_is_scored_by_one_command(
     assert report["months"]["2021-03"]["errors"]["ride_duration"]["compared"] == 40
     assert report["errors"] == report["months"]["2021-03"]["errors"]
     off = report["errors"]["ride_duration"]["mae"]
-    assert f"  ride_duration was {off:.2f} minutes off on average" in done.out
+    assert f"  ride_duration: mean absolute error {off:.2f} minutes" in done.out
     assert report["seconds"].keys() == {"models", "scoring", "scoring_cpu"}
     [version] = {row["ride_duration_version"] for row in scored(tmp_path / "out")}
     assert report["models"] == {"ride_duration": version}
 
     again = command(*arguments, MODEL_LOCATION=golden_location)
 
-    assert (again.code, again.err) == (0, f"{month}: done before\n")
+    assert (again.code, again.err) == (0, f"{month}: scored by an earlier job\n")
     assert again.out == done.out
 
 
-def test_a_file_that_is_gone_is_made_again(
+def test_missing_output_file_is_written_again(
     command: Command, tmp_path: Path, month: Path, golden_location: str
 ) -> None:
     arguments = ("score", month, "--output", tmp_path / "out")
@@ -102,7 +102,7 @@ def test_a_file_that_is_gone_is_made_again(
     assert files(tmp_path / "out") == before
 
 
-def test_answers_within_a_directory_of_rides_are_no_rides(
+def test_output_within_the_input_directory_is_not_read(
     command: Command, tmp_path: Path, month: Path, golden_location: str
 ) -> None:
     arguments = ("score", tmp_path, "--output", tmp_path / "out")
@@ -114,10 +114,10 @@ def test_answers_within_a_directory_of_rides_are_no_rides(
     assert (again.code, files(tmp_path / "out")) == (0, before)
     within = command("score", tmp_path / "out", "--output", tmp_path / "out")
     assert within.code == 1
-    assert "where the answers go" in within.err
+    assert "all inputs are in the output directory" in within.err
 
 
-def test_a_file_is_one_however_it_is_named(
+def test_file_given_twice_is_scored_once(
     command: Command, tmp_path: Path, month: Path, golden_location: str
 ) -> None:
     other = tmp_path / "elsewhere" / ".." / month.name
@@ -128,7 +128,7 @@ def test_a_file_is_one_however_it_is_named(
     assert len(scored(tmp_path / "out")) == 40
 
 
-def test_text_that_is_not_utf_8_costs_its_row_and_two_columns_of_a_name_the_file(
+def test_invalid_utf_8_rejects_its_row_and_a_duplicate_column_its_file(
     command: Command, tmp_path: Path, golden_location: str
 ) -> None:
     names = ["ride_id", "PULocationID", "DOLocationID", "trip_distance"]
@@ -149,11 +149,11 @@ def test_text_that_is_not_utf_8_costs_its_row_and_two_columns_of_a_name_the_file
     )
 
 
-def test_an_onnx_model_takes_neither_pandas_nor_mlflow(
+def test_onnx_model_needs_neither_pandas_nor_mlflow(
     tmp_path: Path, month: Path, golden_location: str
 ) -> None:
     script = (
-        "import os, sys; from model_service import batch; batch.main(sys.argv[1:]);"
+        "import os, sys; from model_service.batch.__main__ import main; main(sys.argv[1:]);"
         "print({'pandas', 'mlflow', 'polars', 'matplotlib', 'boto3'} & sys.modules.keys())"
     )
     arguments = ["score", str(month), "--output", str(tmp_path / "out")]
@@ -171,7 +171,7 @@ def test_an_onnx_model_takes_neither_pandas_nor_mlflow(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "words"),
+    ("arguments", "environ", "message"),
     [
         ((), {}, "the following arguments are required"),
         (("score", "x"), {}, "the following arguments are required: --output"),
@@ -179,10 +179,10 @@ def test_an_onnx_model_takes_neither_pandas_nor_mlflow(
         (
             ("score", "x", "--output", "y", "--engine", "spark", "--parallel", "1"),
             {},
-            "--parallel is of this machine: on Spark, the cluster says how many at a time",
+            "--parallel applies only to --engine local",
         ),
-        (("score", "x", "--output", "gs://y"), {}, "--output: must be a path, or s3://bucket/…"),
-        (("score", "s3://", "--output", "y"), {}, "INPUT: must be a path, or s3://bucket/…"),
+        (("score", "x", "--output", "gs://y"), {}, "--output: must be a path or s3://bucket/…"),
+        (("score", "s3://", "--output", "y"), {}, "INPUT: must be a path or s3://bucket/…"),
         (("score", "x", "--output", "y"), {}, "cannot start: MODEL_LOCATION is not set"),
         (
             ("score", "x", "--output", "y"),
@@ -191,51 +191,51 @@ def test_an_onnx_model_takes_neither_pandas_nor_mlflow(
         ),
     ],
 )
-def test_what_is_wrong_from_the_start_is_said_and_exits_with_2(
-    command: Command, arguments: tuple[str, ...], environ: dict[str, str], words: str
+def test_wrong_arguments_settings_and_models_exit_with_2(
+    command: Command, arguments: tuple[str, ...], environ: dict[str, str], message: str
 ) -> None:
     done = command(*arguments, **environ)
 
     assert done.code == 2
-    assert words in done.err
+    assert message in done.err
     assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize(
-    ("code", "asked", "words"),
+    ("code", "locations", "message"),
     [
-        (2, ("s3://rides/model", "rides", "out"), "cannot start: cannot read s3://rides/model: "),
+        (2, ("s3://rides/model", "rides", "out"), "cannot start: cannot access s3://rides/model: "),
         (1, ("", "s3://rides/in", "out"), "cannot list s3://rides/in: "),
-        (1, ("", "", "s3://rides/out"), "cannot use s3://rides/out: "),
+        (1, ("", "", "s3://rides/out"), "cannot access s3://rides/out: "),
     ],
 )
-def test_a_profile_of_aws_that_is_not_there_is_said_whatever_it_was_for(
+def test_unknown_aws_profile_is_one_line_of_error(
     command: Command,
     month: Path,
     golden_location: str,
     code: int,
-    asked: tuple[str, str, str],
-    words: str,
+    locations: tuple[str, str, str],
+    message: str,
 ) -> None:
-    model, source, output = asked
+    model, source, output = locations
     environ = {"AWS_PROFILE": "nobody", "MODEL_LOCATION": model or golden_location}
 
     done = command("score", source or month, "--output", output, **environ)
 
     assert (done.code, done.err) == (
         code,
-        f"{words}The config profile (nobody) could not be found\n",
+        f"{message}The config profile (nobody) could not be found\n",
     )
 
 
-def test_the_settings_are_those_of_the_web_service_that_make_sense_here() -> None:
+def test_every_setting_is_documented() -> None:
     documented = (ROOT / "docs" / "settings.md").read_text()
 
     for field in fields(BatchSettings):
         assert f"`{field.name.upper()}`" in documented
 
 
-def test_a_relative_path_may_look_like_a_uri(
+def test_output_path_may_look_like_a_uri(
     command: Command, month: Path, golden_location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(month.parent)
@@ -246,7 +246,7 @@ def test_a_relative_path_may_look_like_a_uri(
     assert len(scored(month.parent / "a:b")) == 40
 
 
-def test_a_broken_input_is_said_and_exits_with_1(
+def test_damaged_input_exits_with_1_after_the_others_are_scored(
     command: Command, tmp_path: Path, month: Path, golden_location: str
 ) -> None:
     broken = tmp_path / "green_tripdata_2021-04.parquet"
@@ -257,11 +257,11 @@ def test_a_broken_input_is_said_and_exits_with_1(
     )
 
     assert done.code == 1
-    assert f"{broken} is damaged, or ends too early\n" in done.err
+    assert f"{broken} is damaged or ends too early\n" in done.err
     assert len(scored(tmp_path / "out")) == 40
 
 
-def test_where_most_rows_are_rejected_it_exits_with_3(
+def test_more_rejected_than_scored_rows_exit_with_3(
     command: Command, tmp_path: Path, golden_location: str
 ) -> None:
     path = write(tmp_path / "rides.parquet", ROW, *[ROW | {"PULocationID": 0}] * 2)
@@ -272,12 +272,12 @@ def test_where_most_rows_are_rejected_it_exits_with_3(
     assert len(rejected(tmp_path / "out")) == 2
 
 
-def test_a_full_disk_is_said_and_leaves_no_half_file(
+def test_full_disk_is_one_line_of_error_and_leaves_no_file(
     tmp_path: Path, month: Path, golden_location: str
 ) -> None:
     limited = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000));"
-        "from model_service import batch; sys.exit(batch.main(sys.argv[1:]))"
+        "from model_service.batch.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
 
     done = subprocess.run(
@@ -296,7 +296,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_file(
 
 
 @pytest.mark.parametrize("output", ["/proc/nowhere", "/dev/null/out"])
-def test_an_output_that_cannot_be_written_is_said(
+def test_unwritable_output_is_one_line_of_error(
     command: Command, month: Path, golden_location: str, output: str
 ) -> None:
     done = command("score", month, "--output", output, MODEL_LOCATION=golden_location)
@@ -306,7 +306,7 @@ def test_an_output_that_cannot_be_written_is_said(
     assert done.err.count("\n") == 1
 
 
-def test_without_permission_to_read_it_says_so(
+def test_unreadable_input_exits_with_1(
     tmp_path: Path, month: Path, golden_location: str, monkeypatch: Any, capsys: Any
 ) -> None:
     monkeypatch.setenv("MODEL_LOCATION", golden_location)
@@ -319,7 +319,7 @@ def test_without_permission_to_read_it_says_so(
         Path, "open", lambda self, *a, **k: refuse(self) if self == month else real(self, *a, **k)
     )
 
-    code = batch.main(["score", str(month), "--output", str(tmp_path / "out")])
+    code = main(["score", str(month), "--output", str(tmp_path / "out")])
 
     assert code == 1
     assert f"cannot read {month}: Permission denied\n" in capsys.readouterr().err
@@ -327,7 +327,7 @@ def test_without_permission_to_read_it_says_so(
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_next_run_completes_it(
+def test_next_job_completes_a_job_killed_at_any_moment(
     command: Command, tmp_path: Path, golden_location: str
 ) -> None:
     data = tmp_path / "rides"
@@ -392,7 +392,7 @@ def there(aws: Embedded, prefix: str) -> dict[str, bytes]:
     }
 
 
-def test_a_month_on_s3_is_scored_to_s3(
+def test_command_reads_from_s3_and_writes_to_s3(
     command: Command, tmp_path: Path, month: Path, golden_location: str, aws: Embedded
 ) -> None:
     put(aws, "in/year=2021/green_tripdata_2021-03.parquet", month)
@@ -411,7 +411,7 @@ def test_a_month_on_s3_is_scored_to_s3(
 
     again = command(*arguments, **environ)
 
-    assert again.err.count("done before") == 2
+    assert again.err.count("scored by an earlier job") == 2
     forced = command(*arguments, "--force", **environ)
     assert forced.code == 0
     assert there(aws, "out/") == written
@@ -428,39 +428,39 @@ def test_a_month_on_s3_is_scored_to_s3(
         ("s3://rides/glob/a/[12].parquet", 2),
     ],
 )
-def test_objects_are_found_by_name_folder_and_glob(
+def test_objects_match_by_name_folder_and_glob(
     month: Path, aws: Embedded, monkeypatch: Any, pattern: str, number: int
 ) -> None:
-    from model_service.datasets import files as places
+    from model_service.datasets import files as datasets_files
 
     for name, value in aws.environ.items():
         monkeypatch.setenv(name, value)
     for key in ("a/1.parquet", "a/2.parquet", "b/1.parquet", "a/_SUCCESS"):
         put(aws, f"glob/{key}", month)
 
-    assert len(places.inputs([pattern])) == number
+    assert len(datasets_files.inputs([pattern])) == number
 
 
 @pytest.mark.parametrize(
-    ("source", "output", "words"),
+    ("source", "output", "message"),
     [
         ("s3://nowhere/x", "s3://rides/out", "cannot list s3://nowhere/x: "),
         ("s3://rides/none/*", "s3://rides/out", "there is no file s3://rides/none/*"),
     ],
 )
-def test_what_s3_refuses_is_said_in_one_sentence(
-    command: Command, golden_location: str, aws: Embedded, source: str, output: str, words: str
+def test_missing_input_on_s3_is_one_line_of_error(
+    command: Command, golden_location: str, aws: Embedded, source: str, output: str, message: str
 ) -> None:
     environ = {"MODEL_LOCATION": golden_location, **aws.environ}
 
     done = command("score", source, "--output", output, **environ)
 
     assert done.code == 1
-    assert done.err.startswith(words)
+    assert done.err.startswith(message)
     assert done.err.count("\n") == 1
 
 
-def test_an_output_bucket_that_is_not_there_is_said(
+def test_missing_output_bucket_is_one_line_of_error(
     command: Command, month: Path, golden_location: str, aws: Embedded
 ) -> None:
     environ = {"MODEL_LOCATION": golden_location, **aws.environ}
@@ -472,7 +472,7 @@ def test_an_output_bucket_that_is_not_there_is_said(
     assert done.err.count("\n") == 1
 
 
-def test_on_a_terminal_a_bar_shows_rows_and_rate(
+def test_bar_on_a_terminal_shows_rows_and_rate(
     command: Command, tmp_path: Path, month: Path, golden_location: str
 ) -> None:
     done = command(

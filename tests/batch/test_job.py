@@ -1,4 +1,4 @@
-"""A run leaves each input whole or not at all, and the same bytes however often it was begun."""
+"""A job scores each input completely or not at all, and writes the same bytes every time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow.dataset as ds
 import pytest
 
-from model_service.batch import report as reports
-from model_service.datasets import files as places
+from model_service.batch.manifest import CompletedInput, FailedInput
+from model_service.batch.report import job_report
+from model_service.datasets import files as datasets_files
 from model_service.datasets import writer
 from model_service.datasets.files import Input
-from model_service.datasets.manifest import Done, Failed
 from model_service.errors import FileError, ModelError, OutputError
 
 from ..support.batch_factories import ROW, TLC_ROW, files, models, rejected, run, scored, write
@@ -38,7 +38,7 @@ def rows(number: int, month: int = 3, **changes: Any) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def months(tmp_path: Path) -> Path:
-    """Two months of the TLC's, with a stray ride and a bad one."""
+    """Two TLC months, with a ride of another month and an invalid one."""
     directory = tmp_path / "rides"
     directory.mkdir()
     stray = TLC_ROW | {"lpep_pickup_datetime": datetime(2008, 12, 31, 23)}
@@ -48,7 +48,7 @@ def months(tmp_path: Path) -> Path:
     return directory
 
 
-def test_there_is_a_partition_a_month_of_pick_up(tmp_path: Path, months: Path) -> None:
+def test_output_has_a_partition_per_month_of_pick_up(tmp_path: Path, months: Path) -> None:
     run(tmp_path / "out", months)
 
     found = ds.dataset(tmp_path / "out" / "rides", partitioning="hive").to_table()
@@ -56,9 +56,9 @@ def test_there_is_a_partition_a_month_of_pick_up(tmp_path: Path, months: Path) -
 
 
 def test_every_row_is_scored_or_rejected_with_a_reason(tmp_path: Path, months: Path) -> None:
-    outcomes = run(tmp_path / "out", months)
+    results = run(tmp_path / "out", months)
 
-    report = reports.report(outcomes, models(), {})
+    report = job_report(results, models(), {})
     assert (report.rows, report.scored, report.rejected) == (82, 81, 1)
     assert len(scored(tmp_path / "out")) == 81
     [row] = rejected(tmp_path / "out")
@@ -66,45 +66,43 @@ def test_every_row_is_scored_or_rejected_with_a_reason(tmp_path: Path, months: P
     assert report.reasons == {row["reason"]: 1}
 
 
-def test_a_run_that_is_done_does_nothing(tmp_path: Path, months: Path) -> None:
-    outcomes = run(tmp_path / "out", months)
+def test_job_over_scored_inputs_does_nothing(tmp_path: Path, months: Path) -> None:
+    results = run(tmp_path / "out", months)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
 
     again = run(tmp_path / "out", months, models=models(cannot=lambda rides: True))
 
-    assert again == outcomes
+    assert again == results
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
 
 
-def test_by_force_it_does_it_again_byte_for_byte(tmp_path: Path, months: Path) -> None:
+def test_force_scores_inputs_again_to_the_same_bytes(tmp_path: Path, months: Path) -> None:
     run(tmp_path / "out", months)
-    before, inodes = files(tmp_path / "out"), [p.stat().st_ino for p in note_paths(tmp_path)]
+    before, inodes = files(tmp_path / "out"), [p.stat().st_ino for p in manifest_paths(tmp_path)]
 
     run(tmp_path / "out", months, force=True)
 
     assert files(tmp_path / "out") == before
-    assert [p.stat().st_ino for p in note_paths(tmp_path)] != inodes
+    assert [p.stat().st_ino for p in manifest_paths(tmp_path)] != inodes
 
 
-def note_paths(tmp_path: Path) -> list[Path]:
+def manifest_paths(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "out" / "done").iterdir())
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("side_by_side", [1, 2])
-def test_the_bytes_do_not_depend_on_how_many_work(
-    tmp_path: Path, months: Path, workers: int, side_by_side: int
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_output_does_not_depend_on_the_number_of_threads(
+    tmp_path: Path, months: Path, workers: int, parallel: int
 ) -> None:
     run(tmp_path / "one", months)
 
-    run(tmp_path / "two", months, workers=workers, side_by_side=side_by_side)
+    run(tmp_path / "two", months, workers=workers, parallel=parallel)
 
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
-def test_another_model_scores_anew_and_leaves_nothing_of_the_old(
-    tmp_path: Path, months: Path
-) -> None:
+def test_another_model_replaces_the_whole_output(tmp_path: Path, months: Path) -> None:
     run(tmp_path / "out", months)
     other = models()
     other.duration.model.version = "Other"  # type: ignore[misc]
@@ -115,7 +113,7 @@ def test_another_model_scores_anew_and_leaves_nothing_of_the_old(
     assert len(scored(tmp_path / "out")) == 81
 
 
-def test_an_input_that_has_changed_is_scored_anew(tmp_path: Path, months: Path) -> None:
+def test_changed_input_is_scored_again(tmp_path: Path, months: Path) -> None:
     run(tmp_path / "out", months)
     write(months / "green_tripdata_2021-03.parquet", *rows(5, 5))
 
@@ -125,11 +123,11 @@ def test_an_input_that_has_changed_is_scored_anew(tmp_path: Path, months: Path) 
     assert rejected(tmp_path / "out") == []
 
 
-def test_what_a_killed_run_left_is_not_in_the_way(tmp_path: Path, months: Path) -> None:
+def test_job_removes_what_a_killed_job_left(tmp_path: Path, months: Path) -> None:
     run(tmp_path / "out", months)
     expected = files(tmp_path / "out")
-    note_paths(tmp_path)[0].unlink()
-    scratch = tmp_path / "out" / places.TEMPORARY
+    manifest_paths(tmp_path)[0].unlink()
+    scratch = tmp_path / "out" / datasets_files.TEMPORARY
     scratch.mkdir()
     (scratch / "half.parquet").write_bytes(b"PAR1")
 
@@ -138,33 +136,33 @@ def test_what_a_killed_run_left_is_not_in_the_way(tmp_path: Path, months: Path) 
     assert files(tmp_path / "out") == expected
 
 
-def test_of_two_runs_at_once_one_is_told(tmp_path: Path, months: Path) -> None:
+def test_second_job_on_the_same_output_is_refused(tmp_path: Path, months: Path) -> None:
     with (
-        places.output(str(tmp_path / "out")),
-        pytest.raises(OutputError, match="another run is writing to"),
+        datasets_files.output(str(tmp_path / "out")),
+        pytest.raises(OutputError, match="another job is writing to"),
     ):
         run(tmp_path / "out", months)
 
 
-def test_a_broken_input_does_not_stop_its_neighbours(tmp_path: Path, months: Path) -> None:
+def test_damaged_input_does_not_stop_the_others(tmp_path: Path, months: Path) -> None:
     (months / "green_tripdata_2021-02.parquet").write_bytes(b"PAR1")
 
     first, *others = run(tmp_path / "out", months)
 
-    assert isinstance(first, Failed)
-    assert first.why.endswith("green_tripdata_2021-02.parquet is damaged, or ends too early")
-    assert all(isinstance(one, Done) for one in others)
+    assert isinstance(first, FailedInput)
+    assert first.reason.endswith("green_tripdata_2021-02.parquet is damaged or ends too early")
+    assert all(isinstance(one, CompletedInput) for one in others)
     assert not any("2021-02" in name for name in files(tmp_path / "out"))
 
 
-def test_an_input_that_breaks_half_way_leaves_nothing(tmp_path: Path) -> None:
+def test_input_that_fails_half_way_leaves_no_output(tmp_path: Path) -> None:
     good = (json.dumps({"ride": ride(), "ride_id": n}) for n in range(20_000))
     path = tmp_path / "rides.jsonl"
     path.write_text("\n".join(good) + "\n" + " " * (16 * 1024 * 1024 + 1))
 
-    [outcome] = run(tmp_path / "out", path)
+    [result] = run(tmp_path / "out", path)
 
-    assert isinstance(outcome, Failed)
+    assert isinstance(result, FailedInput)
     assert files(tmp_path / "out") == {}
 
 
@@ -172,7 +170,7 @@ def ride() -> dict[str, Any]:
     return {name: ROW[name] for name in ("PULocationID", "DOLocationID", "trip_distance")}
 
 
-def test_a_model_that_breaks_ends_the_run_without_a_trace(tmp_path: Path, months: Path) -> None:
+def test_model_error_ends_the_job_and_leaves_no_output(tmp_path: Path, months: Path) -> None:
     broken = models(cannot=lambda rides: np.ones(len(rides.pickup), dtype=bool))
 
     with pytest.raises(ModelError):
@@ -181,7 +179,7 @@ def test_a_model_that_breaks_ends_the_run_without_a_trace(tmp_path: Path, months
     assert files(tmp_path / "out") == {}
 
 
-def test_rides_without_a_time_have_a_partition_of_their_own(tmp_path: Path) -> None:
+def test_rides_without_a_time_have_their_own_partition(tmp_path: Path) -> None:
     path = tmp_path / "rides.jsonl"
     path.write_text(json.dumps({"ride": ride(), "ride_id": 1}))
 
@@ -190,7 +188,7 @@ def test_rides_without_a_time_have_a_partition_of_their_own(tmp_path: Path) -> N
     assert (tmp_path / "out" / "rides" / f"month={writer.UNKNOWN}").is_dir()
 
 
-def test_rides_of_more_months_than_files_may_be_open_are_all_there(tmp_path: Path) -> None:
+def test_rides_of_more_months_than_open_files_are_all_written(tmp_path: Path) -> None:
     many = [
         TLC_ROW | {"lpep_pickup_datetime": datetime(year, month, 1), "trip_distance": n / 10}
         for n in range(2)
@@ -205,7 +203,7 @@ def test_rides_of_more_months_than_files_may_be_open_are_all_there(tmp_path: Pat
     assert len({row["ride_id"] for row in scored(tmp_path / "out")}) == 240
 
 
-def test_a_row_group_holds_a_fixed_number_of_rows(tmp_path: Path, monkeypatch: Any) -> None:
+def test_row_groups_have_a_fixed_number_of_rows(tmp_path: Path, monkeypatch: Any) -> None:
     import pyarrow.parquet as pq
 
     monkeypatch.setattr(writer, "ROW_GROUP", 20)
@@ -218,10 +216,10 @@ def test_a_row_group_holds_a_fixed_number_of_rows(tmp_path: Path, monkeypatch: A
     assert [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)] == [20, 20, 10]
 
 
-def test_errors_are_reported_by_month(tmp_path: Path, months: Path) -> None:
-    outcomes = run(tmp_path / "out", months)
+def test_report_has_errors_by_month(tmp_path: Path, months: Path) -> None:
+    results = run(tmp_path / "out", months)
 
-    report = reports.report(outcomes, models(), {})
+    report = job_report(results, models(), {})
 
     errors = report.months["2021-04"].errors["ride_duration"]
     expected = [2 + 5 * n / 100 - 15 for n in range(30)]
@@ -232,38 +230,38 @@ def test_errors_are_reported_by_month(tmp_path: Path, months: Path) -> None:
     assert errors.inside_interval is None
 
 
-def test_hidden_files_of_a_directory_are_no_inputs(tmp_path: Path, months: Path) -> None:
+def test_hidden_files_in_a_directory_are_ignored(tmp_path: Path, months: Path) -> None:
     (months / "_SUCCESS").write_bytes(b"")
     (months / ".hidden").write_bytes(b"")
 
-    assert len(places.inputs([str(months)])) == 2
-    assert len(places.inputs([str(months / "*.parquet"), str(months)])) == 2
+    assert len(datasets_files.inputs([str(months)])) == 2
+    assert len(datasets_files.inputs([str(months / "*.parquet"), str(months)])) == 2
 
 
 @pytest.mark.parametrize("name", [b"rides\xff", b"ri\ndes"])
-def test_a_name_that_cannot_be_written_is_said(tmp_path: Path, name: bytes) -> None:
+def test_file_name_that_cannot_be_printed_is_refused(tmp_path: Path, name: bytes) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"")
 
-    with pytest.raises(FileError, match=r"a name that cannot be written: '.*/ri"):
-        places.inputs([str(tmp_path)])
+    with pytest.raises(FileError, match=r"a file name cannot be printed: '.*/ri"):
+        datasets_files.inputs([str(tmp_path)])
 
 
-def test_a_pattern_that_names_nothing_is_said(tmp_path: Path) -> None:
+def test_pattern_without_a_match_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     for pattern in ("*.parquet", "pipe"):
         with pytest.raises(FileError, match="there is no file"):
-            places.inputs([str(tmp_path / pattern)])
+            datasets_files.inputs([str(tmp_path / pattern)])
 
 
-def test_a_name_takes_64_bits_of_where_an_input_lies() -> None:
+def test_input_name_has_64_bits_of_a_hash_of_its_location() -> None:
     names = [Input(f"s3://rides/{n}/rides.parquet", 1, "").name for n in (1, 2)]
 
     assert names == ["rides-12a0552ab4bc1942", "rides-084cde084f27c238"]
 
 
 @pytest.mark.parametrize("name", ["long" * 60, "é" * 120, "Fahrten nach Süden", "-"])
-def test_an_input_may_have_any_name_that_a_disk_takes(tmp_path: Path, name: str) -> None:
+def test_input_may_have_any_file_name(tmp_path: Path, name: str) -> None:
     write(tmp_path / f"{name}.parquet", *rows(3))
 
     run(tmp_path / "out", tmp_path / f"{name}.parquet")
@@ -271,7 +269,7 @@ def test_an_input_may_have_any_name_that_a_disk_takes(tmp_path: Path, name: str)
     assert len(scored(tmp_path / "out")) == 3
 
 
-def test_two_inputs_of_one_name_have_files_of_their_own(tmp_path: Path) -> None:
+def test_inputs_with_the_same_name_have_separate_output_files(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / "rides.parquet", *rows(3))

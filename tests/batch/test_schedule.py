@@ -22,40 +22,44 @@ MOMENTS = st.datetimes(
         ("month", "2024/02", "2024/02/*/*/*"),
     ],
 )
-def test_a_window_is_the_last_that_was_over(length: str, path: str, pattern: str) -> None:
-    window = schedule.before(datetime(2024, 3, 1, 0, 20, tzinfo=UTC), length)
+def test_last_window_has_the_path_and_glob_of_the_archive(
+    length: str, path: str, pattern: str
+) -> None:
+    window = schedule.last_window(datetime(2024, 3, 1, 0, 20, tzinfo=UTC), length)
 
     assert (window.path, window.pattern) == (path, pattern)
 
 
 @pytest.mark.parametrize("length", schedule.LENGTHS)
 @given(moment=MOMENTS)
-def test_it_is_over_and_the_next_one_is_not(moment: datetime, length: str) -> None:
-    window = schedule.before(moment, length)
+def test_last_window_started_before_the_moment_and_grows_with_it(
+    moment: datetime, length: str
+) -> None:
+    window = schedule.last_window(moment, length)
 
-    one_later = schedule.before(moment + timedelta(days=32), length)
+    one_later = schedule.last_window(moment + timedelta(days=32), length)
     assert window.start < moment
-    assert schedule.before(moment, length) == window  # a retry scores the same
+    assert schedule.last_window(moment, length) == window  # a retry scores the same
     assert one_later.start > window.start
 
 
 @pytest.mark.parametrize("length", schedule.LENGTHS)
-def test_every_hour_lies_in_exactly_one_window(length: str) -> None:
+def test_every_hour_is_in_exactly_one_window(length: str) -> None:
     hours = [datetime(2023, 12, 31, 20, tzinfo=UTC) + timedelta(hours=n) for n in range(24 * 62)]
 
-    paths = [schedule.before(hour, length).path for hour in hours]
+    paths = [schedule.last_window(hour, length).path for hour in hours]
 
     assert paths == sorted(paths)
     assert len(set(paths)) == {"hour": 24 * 62, "day": 63, "month": 4}[length]
 
 
-def test_the_scheduler_may_say_its_time_in_another_zone() -> None:
+def test_scheduled_time_may_have_any_offset() -> None:
     moment = datetime(2026, 3, 1, 1, 20, tzinfo=timezone(timedelta(hours=2)))
 
-    assert schedule.before(moment, "day").path == "2026/02/27"
+    assert schedule.last_window(moment, "day").path == "2026/02/27"
 
 
-def test_a_run_on_a_schedule_counts_rides_and_says_why_some_are_rejected() -> None:
+def test_log_line_has_the_counts_and_the_reasons_of_a_run() -> None:
     line = json.loads(
         schedule.log_line(
             done_at=datetime(2026, 11, 25, tzinfo=UTC),

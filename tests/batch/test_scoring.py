@@ -1,4 +1,4 @@
-"""The rules of scoring hold in columns, too, and the answers are the stream's."""
+"""Scoring columns keeps the rules of scoring and gives the same predictions as the stream."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from hypothesis import strategies as st
 
 import archive_function
 from model_service import rides, scoring
-from model_service.batch import scoring as columnar
+from model_service.batch import scoring as batch_scoring
 from model_service.datasets.formats import json_lines
-from model_service.datasets.formats.json_lines import Kind
+from model_service.datasets.formats.json_lines import LineKind
 from model_service.errors import ModelError, RideRejected
 from model_service.features import RideColumns
 from model_service.models import loader
 from model_service.models.served import Models, Served
 from model_service.scoring import Answers, Target
+from tests.support.golden import GoldenModel
 from training.data.dataset import UNITS
 
 from ..support import golden
 from ..support.batch_factories import ROW, models
 from ..support.batch_factories import rides as table
 from ..support.factories import ARRIVED, FakeModel
-from ..support.golden import GoldenModel
 
 ROOT = Path(__file__).parents[2]
 
 
-def both(scored: columnar.Scored) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+def both(scored: batch_scoring.Scored) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     return scored.rides, scored.rejected
 
 
 def at_distance(**answers: tuple[float, float, float]) -> Any:
-    """A model with these answers and intervals, by the distance in whole miles."""
+    """A model that answers by whole miles: (value, low, high) under the name `_MILES`."""
 
     def ask(rides: RideColumns) -> Answers:
         found = np.array([answers[f"_{int(miles)}"] for miles in rides.distance])
@@ -51,10 +51,10 @@ def at_distance(**answers: tuple[float, float, float]) -> Any:
     return ask
 
 
-def test_a_scored_ride_has_its_inputs_the_answer_the_version_and_the_truth() -> None:
+def test_scored_ride_has_inputs_prediction_version_and_actual_value() -> None:
     tlc = ROW | {"dropoff_datetime": ROW["pickup_datetime"].replace(minute=45)}
 
-    scored, rejected = both(columnar.score(models(), table(tlc)))
+    scored, rejected = both(batch_scoring.score(models(), table(tlc)))
 
     [row] = scored.to_pylist()
     assert not len(rejected)
@@ -77,12 +77,12 @@ def test_a_scored_ride_has_its_inputs_the_answer_the_version_and_the_truth() -> 
     assert row["pickup_datetime"].isoformat() == "2021-03-01T08:15:00-05:00"
 
 
-def test_both_models_answer_side_by_side() -> None:
-    scored, _ = both(columnar.score(models(cost=True), table(ROW)))
+def test_scored_ride_has_the_predictions_of_both_models() -> None:
+    scored, _ = both(batch_scoring.score(models(cost=True), table(ROW)))
 
     [row] = scored.to_pylist()
     assert (row["ride_cost"], row["ride_cost_version"]) == (20.3, "Cost456")
-    assert scored.schema == columnar.schema(models(cost=True))
+    assert scored.schema == batch_scoring.schema(models(cost=True))
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_both_models_answer_side_by_side() -> None:
         (5.0, 1.0, float("inf")),
     ],
 )
-def test_an_answer_that_the_stream_would_reject_is_rejected(
+def test_prediction_outside_its_range_or_interval_rejects_the_ride(
     answer: tuple[float, float, float],
 ) -> None:
     ask = at_distance(_1=answer, _2=(5.0, 5.0, 5.0))
     rows = [ROW | {"ride_id": str(n), "trip_distance": float(n)} for n in (1, 2)]
 
-    scored, rejected = both(columnar.score(models(ask), table(*rows)))
+    scored, rejected = both(batch_scoring.score(models(ask), table(*rows)))
 
     assert scored["ride_id"].to_pylist() == ["2"]
     assert rejected["reason"].to_pylist() == [scoring.OUTSIDE]
@@ -117,7 +117,7 @@ def test_an_answer_that_the_stream_would_reject_is_rejected(
     st.lists(st.floats(-10, 1500) | st.just(float("nan")), min_size=21, max_size=21),
     st.sets(st.integers(0, 20), max_size=3),
 )
-def test_the_outcome_of_every_ride_is_that_of_scoring(
+def test_every_ride_has_the_outcome_of_the_core_s_scoring(
     distances: list[float], answers: list[float], at_fault: set[int]
 ) -> None:
     def ask(rides: RideColumns) -> Answers:
@@ -131,10 +131,10 @@ def test_the_outcome_of_every_ride_is_that_of_scoring(
     found = table(*(ROW | {"trip_distance": miles} for miles in distances))
     given_models = models(ask, cannot)
 
-    scored, rejected = both(columnar.score(given_models, found))
+    scored, rejected = both(batch_scoring.score(given_models, found))
 
     served = given_models.duration
-    scores = scoring.score(served.model, served.target, columnar.columns(found))
+    scores = scoring.score(served.model, served.target, batch_scoring.columns(found))
     expected = scores.outcomes()
     refused = {n: str(o) for n, o in enumerate(expected, 1) if isinstance(o, RideRejected)}
     values = {n: o.value for n, o in enumerate(expected, 1) if isinstance(o, scoring.Answer)}
@@ -144,38 +144,38 @@ def test_the_outcome_of_every_ride_is_that_of_scoring(
     assert dict(zip(*(rejected[n].to_pylist() for n in ("row", "reason")), strict=True)) == refused
 
 
-def test_a_ride_that_one_model_rejects_has_no_answer_of_the_other() -> None:
+def test_ride_that_one_model_rejects_is_rejected() -> None:
     duration = Served(FakeModel(), Target())
     cost = Served(FakeModel(), Target("ride_cost_prediction_model", "ride_cost", 0, 10))
 
-    scored, rejected = both(columnar.score(Models(duration, cost), table(ROW)))
+    scored, rejected = both(batch_scoring.score(Models(duration, cost), table(ROW)))
 
     assert (len(scored), rejected["reason"].to_pylist()) == (0, [scoring.OUTSIDE])
 
 
-def test_where_the_model_cannot_score_the_warm_up_ride_the_batch_fails() -> None:
+def test_model_that_fails_on_the_warm_up_ride_fails_the_batch() -> None:
     broken = models(cannot=lambda rides: np.ones(len(rides.pickup), dtype=bool))
 
     with pytest.raises(ModelError):
-        columnar.score(broken, table(ROW))
+        batch_scoring.score(broken, table(ROW))
 
 
-def test_a_model_that_miscounts_is_asked_ride_by_ride() -> None:
+def test_model_with_a_wrong_number_of_answers_scores_rides_one_by_one() -> None:
     def ask(rides: RideColumns) -> Answers:
         return Answers(np.ones(1))
 
-    scored, rejected = both(columnar.score(models(ask), table(ROW, ROW)))
+    scored, rejected = both(batch_scoring.score(models(ask), table(ROW, ROW)))
 
     assert (scored["ride_duration"].to_pylist(), len(rejected)) == ([1.0, 1.0], 0)
 
 
-def test_no_rides_are_no_answers() -> None:
-    scored, rejected = both(columnar.score(models(), table(ROW).slice(0, 0)))
+def test_empty_batch_has_no_predictions() -> None:
+    scored, rejected = both(batch_scoring.score(models(), table(ROW).slice(0, 0)))
 
     assert (len(scored), len(rejected)) == (0, 0)
 
 
-def test_the_golden_rides_have_the_stream_s_answers(
+def test_golden_rides_have_the_predictions_of_the_stream(
     golden_location: str, golden_cost_model: GoldenModel
 ) -> None:
     loaded = {
@@ -185,8 +185,8 @@ def test_the_golden_rides_have_the_stream_s_answers(
     duration, cost = (Served(one, Target(field=f"ride_{of}")) for of, one in loaded.items())
     archived = [golden_line(n, data) for n, data in enumerate(golden.payloads())]
 
-    found = json_lines.parse(archived, Kind.ARCHIVE, 1)
-    scored, rejected = both(columnar.score(Models(duration, cost), found.rides))
+    found = json_lines.parse(archived, LineKind.ARCHIVE, 1)
+    scored, rejected = both(batch_scoring.score(Models(duration, cost), found.rides))
 
     assert not len(found.rejected) and not len(rejected)
     for target in UNITS:
@@ -205,7 +205,7 @@ def golden_line(number: int, data: bytes) -> bytes:
     return msgspec.json.encode(line)
 
 
-def test_an_answer_does_not_depend_on_the_chunk(golden_location: str) -> None:
+def test_prediction_does_not_depend_on_the_chunk(golden_location: str) -> None:
     given_models = Models(Served(loader.load(golden_location), Target()))
     random = np.random.default_rng(0)
     found = table(
@@ -215,13 +215,15 @@ def test_an_answer_does_not_depend_on_the_chunk(golden_location: str) -> None:
         )
     )
 
-    whole, _ = both(columnar.score(given_models, found))
-    parts = [columnar.score(given_models, found.slice(at, 100)).rides for at in range(0, 999, 100)]
+    whole, _ = both(batch_scoring.score(given_models, found))
+    parts = [
+        batch_scoring.score(given_models, found.slice(at, 100)).rides for at in range(0, 999, 100)
+    ]
 
     assert pa.Table.from_batches(parts).combine_chunks() == pa.Table.from_batches([whole])
 
 
-def test_nothing_that_batches_need_comes_with_the_stream_or_the_web() -> None:
+def test_stream_and_web_import_no_batch_libraries() -> None:
     script = (
         "import sys, lambda_function_imports, model_service.web;"
         " print({'pyarrow', 'polars', 'rich', 'matplotlib'} & sys.modules.keys())"

@@ -1,4 +1,4 @@
-"""Spark, on a cluster of this machine: a master, two workers, executors of their own."""
+"""A Spark cluster on this machine: a master and two workers with their executors."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ import pytest
 
 from local.aws.server import embedded
 from model_service.batch import spark
-from model_service.batch.spark import Task, Told
-from model_service.datasets import files as places
+from model_service.batch.spark import SparkTask, TaskAborted, TaskAnswer, TaskCompleted
+from model_service.datasets import files as datasets_files
 from model_service.settings import BatchSettings
 
 from ..support import models
@@ -38,12 +38,12 @@ needs_java = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five minutes a mile, and two; in ONNX."""
+    """An ONNX model: five minutes per mile, and two more."""
     return models.write_onnx(tmp_path_factory.mktemp("line"))
 
 
 def months(folder: Path, *, number: int, rides: int) -> Path:
-    """So many Parquet files like the TLC's, of so many rides each, one of 50 too long."""
+    """Write *number* files like the TLC's with *rides* rides each, of which 1 in 50 is too long."""
     folder.mkdir()
     for n in range(number):
         random = np.random.default_rng(n)
@@ -89,7 +89,7 @@ def on_one_machine(rides: Path, output: Path, line: Path) -> int:
 
 
 def executors(of: int) -> list[int]:
-    """The processes that run tasks, among those that *of* started."""
+    """The executor processes that are descendants of the process *of*."""
     listed = subprocess.run(
         ["ps", "-ww", "-eo", "pid=,ppid=,args="], check=True, capture_output=True, text=True
     ).stdout
@@ -112,7 +112,7 @@ def ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
 
 @pytest.mark.slow
 @needs_java
-def test_its_files_are_those_of_one_machine_and_so_is_the_exit_code(
+def test_spark_writes_the_same_files_and_exits_with_the_same_code_as_one_machine(
     tmp_path: Path, line: Path
 ) -> None:
     rides = months(tmp_path / "rides", number=4, rides=2_000)
@@ -129,14 +129,14 @@ def test_its_files_are_those_of_one_machine_and_so_is_the_exit_code(
     )
 
     assert run.returncode == code == 1
-    assert "damaged.parquet is damaged, or ends too early" in run.stderr
+    assert "damaged.parquet is damaged or ends too early" in run.stderr
     assert files(tmp_path / "many") == files(tmp_path / "one")
     assert len(files(tmp_path / "one")) >= 3 * 4  # rides, rejected, a note
 
 
 @pytest.mark.slow
 @needs_java
-def test_so_they_are_where_a_task_has_several_processors(tmp_path: Path, line: Path) -> None:
+def test_spark_writes_the_same_files_if_a_task_has_two_cores(tmp_path: Path, line: Path) -> None:
     rides = months(tmp_path / "rides", number=1, rides=100_000)
     on_one_machine(rides, tmp_path / "one", line)
 
@@ -153,7 +153,7 @@ def test_so_they_are_where_a_task_has_several_processors(tmp_path: Path, line: P
 
 @pytest.mark.slow
 @needs_java
-def test_an_executor_that_is_killed_costs_nothing_but_time(tmp_path: Path, line: Path) -> None:
+def test_killed_executor_does_not_change_the_files(tmp_path: Path, line: Path) -> None:
     rides = months(tmp_path / "rides", number=30, rides=20_000)
     assert on_one_machine(rides, tmp_path / "one", line) == 0
     output = tmp_path / "many"
@@ -182,52 +182,50 @@ def test_an_executor_that_is_killed_costs_nothing_but_time(tmp_path: Path, line:
 
 
 @pytest.mark.slow
-def test_a_worker_loads_the_models_once_however_many_tasks_it_has(
-    tmp_path: Path, line: Path
-) -> None:
+def test_worker_loads_the_models_once_for_all_its_tasks(tmp_path: Path, line: Path) -> None:
     rides = months(tmp_path / "rides", number=3, rides=100)
     (tmp_path / "out/_temporary").mkdir(parents=True)
     spark._models.cache_clear()
 
-    told = list(work(rides, tmp_path / "out", BatchSettings(model_location=str(line))))
+    answers = list(work(rides, tmp_path / "out", BatchSettings(model_location=str(line))))
 
-    assert [one.done.scored for one in told if one.done] == [98, 98, 98]
+    scored = [one.result.scored for one in answers if isinstance(one, TaskCompleted)]
+    assert scored == [98, 98, 98]
     assert spark._models.cache_info().misses == 1
 
 
-def test_what_ends_a_run_comes_back_as_what_it_is(tmp_path: Path) -> None:
+def test_task_returns_a_model_error(tmp_path: Path) -> None:
     rides = months(tmp_path / "rides", number=1, rides=100)
     (tmp_path / "out/_temporary").mkdir(parents=True)
 
-    [told] = work(rides, tmp_path / "out", BatchSettings(model_location=str(tmp_path / "none")))
+    [answer] = work(rides, tmp_path / "out", BatchSettings(model_location=str(tmp_path / "none")))
 
-    assert told.model_error is not None
-    assert "cannot read" in told.model_error
+    assert isinstance(answer, TaskAborted)
+    assert (answer.error, "cannot read" in answer.message) == ("model", True)
 
 
-def test_a_directory_that_cannot_be_written_is_no_fault_of_a_ride(
-    tmp_path: Path, line: Path
-) -> None:
+def test_task_returns_an_output_error(tmp_path: Path, line: Path) -> None:
     rides = months(tmp_path / "rides", number=1, rides=100)
 
-    [told] = work(rides, tmp_path / "gone", BatchSettings(model_location=str(line)))
+    [answer] = work(rides, tmp_path / "gone", BatchSettings(model_location=str(line)))
 
-    assert told.output_error is not None
+    assert isinstance(answer, TaskAborted)
+    assert answer.error == "output"
 
 
-def test_what_a_killed_task_left_is_in_nobody_s_way(tmp_path: Path) -> None:
+def test_files_that_a_killed_task_left_are_ignored_and_removed(tmp_path: Path) -> None:
     left = tmp_path / "_temporary/tmp1"
     left.mkdir(parents=True)
     (left / "rides~half.parquet").write_bytes(b"half")
 
-    with places.output(str(tmp_path)) as output:
+    with datasets_files.output(str(tmp_path)) as output:
         assert output.names() == []
 
     assert not left.exists()
 
 
 @pytest.mark.slow
-def test_a_task_takes_from_s3_and_writes_there(
+def test_task_reads_from_s3_and_writes_to_s3(
     tmp_path: Path, line: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [month] = months(tmp_path / "rides", number=1, rides=100).iterdir()
@@ -238,21 +236,22 @@ def test_a_task_takes_from_s3_and_writes_there(
         s3.create_bucket(Bucket="rides")
         s3.upload_file(str(month), "rides", "tlc/month.parquet")
 
-        [told] = work("s3://rides/tlc/*", "s3://rides/out", BatchSettings(model_location=str(line)))
+        settings = BatchSettings(model_location=str(line))
+        [answer] = work("s3://rides/tlc/*", "s3://rides/out", settings)
 
-        assert told.done
+        assert isinstance(answer, TaskCompleted)
         written = [entry["Key"] for entry in s3.list_objects_v2(Bucket="rides")["Contents"]]
-    assert {f"out/{name}" for name in told.done.files} < set(written)
+    assert {f"out/{name}" for name in answer.result.files} < set(written)
 
 
-def work(rides: Path | str, output: Path | str, settings: BatchSettings) -> Iterator[Told]:
-    """What tasks tell, one a batch, as a worker of Spark runs them."""
-    tasks = [Task(one, []) for one in places.inputs([str(rides)])]
+def work(rides: Path | str, output: Path | str, settings: BatchSettings) -> Iterator[TaskAnswer]:
+    """The answers of tasks, one per batch, as a Spark worker runs them."""
+    tasks = [SparkTask(one, []) for one in datasets_files.inputs([str(rides)])]
     batches = (
         pa.RecordBatch.from_pydict({"number": [n], "json": [msgspec.json.encode(task)]})
         for n, task in enumerate(tasks)
     )
-    run = partial(spark._work, settings=settings, location=str(output), force=False)
+    run = partial(spark._run_tasks, settings=settings, location=str(output), force=False)
     for answer in run(batches):
         for json in answer["json"].to_pylist():
-            yield msgspec.json.decode(json, type=Told)
+            yield msgspec.json.decode(json, type=TaskAnswer)

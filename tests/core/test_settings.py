@@ -7,7 +7,7 @@ from model_service.settings import Settings
 
 GOOD = {"MODEL_LOCATION": "build/model", "TEST_RUN": "True"}
 
-FIELD_RULE = "PREDICTION_FIELD must be a name, and neither ride_id nor interval"
+FIELD_RULE = "PREDICTION_FIELD must be a name other than ride_id and interval"
 
 
 def test_unset_and_empty_mean_the_default() -> None:
@@ -46,17 +46,17 @@ def test_the_newer_way_to_name_a_model_wins() -> None:
         (
             "PREDICTION_FIELD",
             "ride_id",
-            "PREDICTION_FIELD must be a name, and neither ride_id nor interval",
+            "PREDICTION_FIELD must be a name other than ride_id and interval",
         ),
         (
             "PREDICTION_FIELD",
             "interval",
-            "PREDICTION_FIELD must be a name, and neither ride_id nor interval",
+            "PREDICTION_FIELD must be a name other than ride_id and interval",
         ),
         (
             "PREDICTION_FIELD",
             "a b",
-            "PREDICTION_FIELD must be a name, and neither ride_id nor interval",
+            "PREDICTION_FIELD must be a name other than ride_id and interval",
         ),
         ("MODEL_LOCATION", "s3://", "MODEL_LOCATION must be s3://bucket/prefix, or a path"),
         ("PREDICTION_MAX", "0", "PREDICTION_MIN must be less than PREDICTION_MAX"),

@@ -39,34 +39,32 @@ def s3(aws: Embedded) -> S3Client:
 
 
 @pytest.fixture
-def asked(
+def operations(
     aws: Embedded, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> list[str]:
-    """What boto3 asks of S3 from here on, by the names of the operations."""
+    """The names of all S3 operations that the test makes."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("copies")))
-    operations: list[str] = []
+    names: list[str] = []
     for name, value in aws.environ.items():
         monkeypatch.setenv(name, value)
     session = boto3.session.Session()
-    session.events.register("before-call.s3", lambda model, **_: operations.append(model.name))
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
-    return operations
+    session.events.register("before-call.s3", lambda model, **_: names.append(model.name))
+    monkeypatch.setattr(boto3.session, "Session", lambda: session)
+    return names
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A few files, one of them further down."""
+    """A directory of two files, one in a subdirectory."""
     (tmp_path / "extra").mkdir()
     (tmp_path / "MLmodel").write_bytes(b"flavors: {}\n")
     (tmp_path / "extra" / "weights").write_bytes(bytes(range(256)))
     return tmp_path
 
 
-@pytest.mark.usefixtures("asked")
+@pytest.mark.usefixtures("operations")
 @pytest.mark.parametrize("name", ["MLmodel", "extra/weights"])
-def test_a_directory_and_a_prefix_give_the_same_bytes(
-    s3: S3Client, directory: Path, name: str
-) -> None:
+def test_directory_and_prefix_have_the_same_bytes(s3: S3Client, directory: Path, name: str) -> None:
     location = models.upload(s3, directory, BUCKET, "same")
 
     from_disk, from_s3 = storage.at(str(directory)).read(name), storage.at(location).read(name)
@@ -74,9 +72,9 @@ def test_a_directory_and_a_prefix_give_the_same_bytes(
     assert from_disk == from_s3 == (directory / name).read_bytes()
 
 
-@pytest.mark.usefixtures("asked")
+@pytest.mark.usefixtures("operations")
 @pytest.mark.parametrize("names", [None, ["MLmodel", "extra/weights"]])
-def test_a_prefix_becomes_a_directory_of_the_same_files(
+def test_prefix_is_copied_to_a_directory(
     s3: S3Client, directory: Path, names: list[str] | None
 ) -> None:
     location = models.upload(s3, directory, BUCKET, "whole")
@@ -86,13 +84,13 @@ def test_a_prefix_becomes_a_directory_of_the_same_files(
     assert _files(copy) == _files(directory)
 
 
-def test_a_directory_on_disk_is_used_where_it_is(directory: Path) -> None:
+def test_directory_on_disk_is_not_copied(directory: Path) -> None:
     assert storage.at(str(directory)).directory(["MLmodel"]) == directory
 
 
-@pytest.mark.usefixtures("asked")
+@pytest.mark.usefixtures("operations")
 @pytest.mark.parametrize("end", ["", "/"])
-def test_a_model_may_fill_a_bucket_of_its_own(s3: S3Client, directory: Path, end: str) -> None:
+def test_model_may_be_at_the_root_of_a_bucket(s3: S3Client, directory: Path, end: str) -> None:
     s3.create_bucket(Bucket="of-its-own")
     for name, data in _files(directory).items():
         s3.put_object(Bucket="of-its-own", Key=name, Body=data)
@@ -103,8 +101,8 @@ def test_a_model_may_fill_a_bucket_of_its_own(s3: S3Client, directory: Path, end
     assert _files(files.directory(None)) == _files(directory)
 
 
-def test_a_neighbour_whose_name_begins_alike_is_not_taken_along(
-    s3: S3Client, asked: list[str], directory: Path
+def test_prefix_that_begins_alike_is_not_copied(
+    s3: S3Client, operations: list[str], directory: Path
 ) -> None:
     location = models.upload(s3, directory, BUCKET, "v1")
     models.upload(s3, directory, BUCKET, "v10")
@@ -112,22 +110,22 @@ def test_a_neighbour_whose_name_begins_alike_is_not_taken_along(
     copy = storage.at(location).directory(None)
 
     assert _files(copy) == _files(directory)
-    assert "ListObjectsV2" in asked
+    assert "ListObjectsV2" in operations
 
 
-def test_an_onnx_model_takes_get_object_alone(
-    s3: S3Client, asked: list[str], tmp_path: Path
+def test_onnx_model_needs_only_get_object(
+    s3: S3Client, operations: list[str], tmp_path: Path
 ) -> None:
     location = models.upload(s3, models.write_onnx(tmp_path / "model"), BUCKET, "onnx")
 
     loaded = model.load(location)
 
     assert loaded.flavour == "onnx"
-    assert asked == ["GetObject", "GetObject"]
+    assert operations == ["GetObject", "GetObject"]
 
 
-def test_a_skops_model_takes_get_object_alone(
-    s3: S3Client, asked: list[str], tmp_path: Path
+def test_skops_model_needs_only_get_object(
+    s3: S3Client, operations: list[str], tmp_path: Path
 ) -> None:
     saved = models.save_sklearn(tmp_path / "model", models.dict_pipeline())
     location = models.upload(s3, saved, BUCKET, "skops")
@@ -135,11 +133,11 @@ def test_a_skops_model_takes_get_object_alone(
     loaded = model.load(location)
 
     assert loaded.flavour == "sklearn"
-    assert set(asked) == {"GetObject"}
+    assert set(operations) == {"GetObject"}
 
 
-def test_a_model_whose_files_nobody_can_name_is_listed(
-    s3: S3Client, asked: list[str], tmp_path: Path
+def test_model_with_unknown_file_names_is_listed(
+    s3: S3Client, operations: list[str], tmp_path: Path
 ) -> None:
     saved = models.save_python(tmp_path / "model", lambda rides: [7.0] * len(rides))
     location = models.upload(s3, saved, BUCKET, "python")
@@ -147,11 +145,11 @@ def test_a_model_whose_files_nobody_can_name_is_listed(
     loaded = model.load(location, allow_pickled=True)
 
     assert loaded.flavour == "python_function"
-    assert set(asked) == {"GetObject", "ListObjectsV2"}
+    assert set(operations) == {"GetObject", "ListObjectsV2"}
 
 
-@pytest.mark.usefixtures("asked")
-def test_the_code_that_a_model_brings_is_fetched_too(
+@pytest.mark.usefixtures("operations")
+def test_code_of_a_model_is_copied_too(
     s3: S3Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))  # MLflow puts the code there
@@ -163,17 +161,17 @@ def test_the_code_that_a_model_brings_is_fetched_too(
     assert loaded.predict(models.rides(3)).values.tolist() == [7.0, 7.0, 7.0]
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_error_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot read .*/model.onnx: No such file or directory$"):
         storage.at(str(tmp_path)).read("model.onnx")
 
 
-def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_error_names_a_missing_directory(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot read .*/nowhere/MLmodel: No such file"):
         model.load(str(tmp_path / "nowhere"))
 
 
-@pytest.mark.usefixtures("asked")
+@pytest.mark.usefixtures("operations")
 @pytest.mark.parametrize(
     ("location", "reason"),
     [
@@ -186,22 +184,21 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("s3:///model", "cannot read s3:///model/MLmodel: [^\n]*Invalid bucket"),
     ],
 )
-def test_an_object_that_is_not_there_is_named(location: str, reason: str) -> None:
+def test_error_names_a_missing_object(location: str, reason: str) -> None:
     with pytest.raises(ModelError, match=reason):
         model.load(location)
 
 
-@pytest.mark.usefixtures("asked")
-def test_a_bucket_that_cannot_be_listed_is_named() -> None:
+@pytest.mark.usefixtures("operations")
+def test_error_names_a_bucket_that_cannot_be_listed() -> None:
     with pytest.raises(ModelError, match=r"cannot list s3://no-bucket/model/: .*NoSuchBucket"):
         storage.at("s3://no-bucket/model").directory(None)
 
 
-@pytest.mark.usefixtures("asked")
-def test_the_lack_of_credentials_is_a_model_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("operations")
+def test_missing_credentials_are_a_model_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
     with pytest.raises(ModelError, match=f"cannot read s3://{BUCKET}/m/MLmodel: .*credentials"):
         model.load(f"s3://{BUCKET}/m")
@@ -217,27 +214,27 @@ def test_the_lack_of_credentials_is_a_model_error(monkeypatch: pytest.MonkeyPatc
         "https://example.org/model",
     ],
 )
-def test_an_alias_is_refused_with_what_to_give_instead(alias: str) -> None:
+def test_alias_is_refused_with_the_form_to_give_instead(alias: str) -> None:
     with pytest.raises(ModelError) as refusal:
         model.load(alias)
 
-    assert str(refusal.value).startswith(f"{alias} is not a place for files: give s3://")
+    assert str(refusal.value).startswith(f"{alias} is not a location of files: give s3://")
 
 
 @pytest.mark.parametrize(
     "name", ["../model.onnx", "a/../../model.onnx", "/etc/passwd", "", ".", None, 7, ["model.onnx"]]
 )
-def test_a_name_that_leads_outside_the_directory_is_refused(name: object) -> None:
-    with pytest.raises(ModelError, match="names a file outside the model's directory, or none"):
+def test_name_that_leads_outside_the_directory_is_refused(name: object) -> None:
+    with pytest.raises(ModelError, match="names no file, or a file outside the model's directory"):
         plain_name(name)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "extra/model.onnx", "..model"])
-def test_a_name_within_the_directory_is_taken(name: str) -> None:
+def test_name_within_the_directory_is_accepted(name: str) -> None:
     assert plain_name(name) == name
 
 
-def test_a_model_cannot_name_a_file_beside_its_directory(tmp_path: Path) -> None:
+def test_model_cannot_name_a_file_outside_its_directory(tmp_path: Path) -> None:
     models.write_onnx(tmp_path)
     beside = models.write_onnx(tmp_path / "model")
     models.edit_mlmodel(beside, "onnx", data="../model.onnx")
@@ -246,8 +243,8 @@ def test_a_model_cannot_name_a_file_beside_its_directory(tmp_path: Path) -> None
         model.load(str(beside))
 
 
-@pytest.mark.usefixtures("asked")
-def test_an_object_whose_key_leads_outside_the_directory_is_refused(s3: S3Client) -> None:
+@pytest.mark.usefixtures("operations")
+def test_object_whose_key_leads_outside_the_directory_is_refused(s3: S3Client) -> None:
     s3.put_object(Bucket=BUCKET, Key="escape//tmp/escaped", Body=b"")
 
     with pytest.raises(ModelError, match="outside the model's directory"):

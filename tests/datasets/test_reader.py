@@ -1,4 +1,4 @@
-"""A file is what its bytes say, is read in chunks, and is either read whole or refused."""
+"""The format of a file follows from its bytes; it is read in chunks, completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ..support.factories import payload
 
 
 def read(path: Path, rows: int = 3) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """All good rides and all bad ones."""
-    found = [chunk.parse() for chunk in reader.chunks(path, name="a file", rows=rows)]
+    """All accepted and all rejected rows."""
+    found = [chunk.parse() for chunk in reader.chunks(path, name="a file", size=rows)]
     return (
         [row for good, _ in found for row in good.to_pylist()],
         [row for _, bad in found for row in bad.to_pylist()],
@@ -47,7 +47,7 @@ def zipped_csv(path: Path, *rows: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize("make", [write, csv, zipped_csv])
-def test_a_table_is_the_same_rides_in_any_format(tmp_path: Path, make: Any) -> None:
+def test_table_has_the_same_rides_in_every_format(tmp_path: Path, make: Any) -> None:
     good, bad = read(make(tmp_path / "rides", *ROWS))
 
     assert [row["ride_id"] for row in good] == [str(n) for n in range(10)]
@@ -56,7 +56,7 @@ def test_a_table_is_the_same_rides_in_any_format(tmp_path: Path, make: Any) -> N
     assert bad == []
 
 
-def test_rows_have_the_number_that_a_reader_of_the_file_gives_them(tmp_path: Path) -> None:
+def test_rows_are_numbered_as_in_the_file(tmp_path: Path) -> None:
     parquet, _ = read(write(tmp_path / "parquet", *ROWS))
     text, _ = read(csv(tmp_path / "csv", *ROWS))
 
@@ -64,7 +64,7 @@ def test_rows_have_the_number_that_a_reader_of_the_file_gives_them(tmp_path: Pat
     assert [row["row"] for row in text] == [*range(2, 12)]  # the header is the first line
 
 
-def test_lines_of_json_may_be_zipped_in_several_members(tmp_path: Path) -> None:
+def test_json_lines_may_be_gzipped_in_several_members(tmp_path: Path) -> None:
     path = tmp_path / "rides"  # as Firehose writes them
     path.write_bytes(b"".join(gzip.compress(payload(n) + b"\n") for n in range(7)))
 
@@ -73,16 +73,16 @@ def test_lines_of_json_may_be_zipped_in_several_members(tmp_path: Path) -> None:
     assert [row["ride_id"] for row in good] == [str(n) for n in range(7)]
 
 
-def test_a_chunk_says_how_much_of_the_file_is_read(tmp_path: Path) -> None:
+def test_chunk_has_the_share_of_the_file_read_so_far(tmp_path: Path) -> None:
     for path in (write(tmp_path / "parquet", *ROWS), csv(tmp_path / "csv", *ROWS)):
-        shares = [chunk.read for chunk in reader.chunks(path, name="a file", rows=3)]
+        shares = [chunk.read for chunk in reader.chunks(path, name="a file", size=3)]
 
         assert len(shares) == 4
         assert shares == sorted(shares)
         assert 0 < shares[0] <= shares[-1] <= 1
 
 
-def test_a_damaged_row_of_csv_is_rejected_and_the_others_keep_their_numbers(
+def test_malformed_csv_row_is_rejected_and_the_others_keep_their_numbers(
     tmp_path: Path,
 ) -> None:
     header = "ride_id,PULocationID,DOLocationID,trip_distance\n"
@@ -99,7 +99,7 @@ def test_a_damaged_row_of_csv_is_rejected_and_the_others_keep_their_numbers(
     }
 
 
-def test_text_of_csv_that_is_not_utf_8_costs_its_row_and_is_kept(tmp_path: Path) -> None:
+def test_invalid_utf_8_in_csv_rejects_its_row_and_is_kept(tmp_path: Path) -> None:
     header = b"ride_id,PULocationID,DOLocationID,trip_distance,note\n"
     path = tmp_path / "rides.csv"
     path.write_bytes(header + b"\xe9,1,2,3,x\n\xc3\xa9,1,2,3,\xff\n\xff,1\n4,\xff,2,3,x\n")
@@ -117,7 +117,7 @@ def test_text_of_csv_that_is_not_utf_8_costs_its_row_and_is_kept(tmp_path: Path)
     assert data[4] == b"\xff,1"
 
 
-def test_the_tlc_s_months_may_be_csv(tmp_path: Path) -> None:
+def test_tlc_file_may_be_csv(tmp_path: Path) -> None:
     good, _ = read(csv(tmp_path / "green_tripdata_2019-01.csv", TLC_ROW))
 
     assert good[0]["ride_duration_actual"] == 15.0
@@ -131,7 +131,7 @@ def lines_of_json(path: Path, *rows: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("zip_", [Path, zipped])
 @pytest.mark.parametrize("make", [csv, lines_of_json])
-def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path, make: Any, zip_: Any) -> None:
+def test_byte_order_mark_is_ignored(tmp_path: Path, make: Any, zip_: Any) -> None:
     path = make(tmp_path / "rides", *ROWS)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
 
@@ -195,34 +195,34 @@ def damaged_page(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "message"),
     [
-        (half_of_parquet, "a file is damaged, or ends too early"),
-        (half_of_a_gzip, "a file is damaged, or ends too early"),
-        (damaged_page, "a file is damaged, or ends too early"),
+        (half_of_parquet, "a file is damaged or ends too early"),
+        (half_of_a_gzip, "a file is damaged or ends too early"),
+        (damaged_page, "a file is damaged or ends too early"),
         (empty, "a file has no rides"),
         (without_rows, "a file has no rides"),
         (text_zones, "a file does not hold rides: PULocationID is text, not a number"),
         (text_column, "a file does not hold rides: PULocationID is text, not a number"),
         (missing_column, "a file does not hold rides: there is no column PULocationID"),
-        (json_list, "a file does not hold rides: its first line is no JSON object"),
+        (json_list, "a file does not hold rides: its first line is not a JSON object"),
         (long_line, f"a file has a line of more than {reader.MAX_LINE} bytes"),
         (not_there, "cannot read a file: No such file or directory"),
     ],
 )
-def test_what_is_no_file_of_rides_is_said_in_one_sentence(
-    tmp_path: Path, make: Any, words: str
+def test_file_without_rides_is_refused_with_one_sentence(
+    tmp_path: Path, make: Any, message: str
 ) -> None:
     path = make(tmp_path / "rides")
 
     with pytest.raises(FileError) as caught:
         read(path)
 
-    assert str(caught.value) == words
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("byte", [0, 50, 100, 200, 300])
-def test_any_bytes_are_rides_or_one_sentence(tmp_path: Path, byte: int) -> None:
+def test_random_bytes_are_rows_or_one_sentence(tmp_path: Path, byte: int) -> None:
     path = tmp_path / "rides"
     for size in (1, 5, 100, 4000):
         path.write_bytes((b"PAR1", b"\x1f\x8b", b"{", b"", b"a,b\n")[byte % 5] + os.urandom(size))
@@ -233,7 +233,7 @@ def test_any_bytes_are_rides_or_one_sentence(tmp_path: Path, byte: int) -> None:
             assert "\n" not in str(exc)
 
 
-def test_no_message_has_what_a_customer_wrote(tmp_path: Path) -> None:
+def test_error_does_not_quote_the_file(tmp_path: Path) -> None:
     path = tmp_path / "rides"
     path.write_text(json.dumps(["a secret"]))
 

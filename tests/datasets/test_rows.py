@@ -1,4 +1,4 @@
-"""A row is a ride exactly where its ride event would be one; whatever the types of its columns."""
+"""A row is valid exactly if its ride event is, whatever the types of its columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from model_service import rides
 from model_service.batch import scoring
-from model_service.datasets.formats import columns as layouts
+from model_service.datasets.formats.columns import REQUIRED
 from model_service.errors import FileError, RideRejected
 from model_service.features import columns
 from model_service.rides import RideEvent
@@ -67,8 +67,8 @@ def typed(rows: list[dict[str, Any]], time: pa.DataType, id_: pa.DataType) -> pa
 
 
 def event(row: dict[str, Any]) -> bytes:
-    """A row as a producer would send it: without a time where there is none."""
-    ride = {name: row[name] for name in layouts.NEEDED}
+    """The ride event of a row, without a time if the row has none."""
+    ride = {name: row[name] for name in REQUIRED}
     if (time := row["pickup_datetime"]) is not None:
         ride["pickup_datetime"] = time if isinstance(time, str) else time.isoformat()
     return json.dumps(
@@ -77,7 +77,7 @@ def event(row: dict[str, Any]) -> bytes:
 
 
 def verdicts(found: list[dict[str, Any]]) -> dict[int, RideEvent | str]:
-    """What `rides.decode` says of each row, by number."""
+    """The result of `rides.decode` for each row, by row number."""
     said: dict[int, RideEvent | str] = {}
     for number, row in enumerate(found, start=1):
         try:
@@ -107,19 +107,21 @@ def assert_same_verdicts(found: list[dict[str, Any]], batch: pa.RecordBatch) -> 
 
 @settings(deadline=None)
 @given(rows(TIMES, IDS))
-def test_a_row_is_accepted_exactly_where_its_ride_event_is(found: list[dict[str, Any]]) -> None:
+def test_row_is_accepted_exactly_if_its_ride_event_is(found: list[dict[str, Any]]) -> None:
     assert_same_verdicts(found, typed(found, pa.timestamp("us"), pa.string()))
 
 
 @settings(deadline=None)
 @given(rows(TEXTS, st.integers(-(2**60), 2**60) | st.integers(-9, 9) | st.none()))
-def test_so_it_is_with_times_as_text_and_ids_as_numbers(found: list[dict[str, Any]]) -> None:
+def test_row_with_text_times_and_numeric_ids_is_accepted_exactly_if_its_ride_event_is(
+    found: list[dict[str, Any]],
+) -> None:
     assert_same_verdicts(found, typed(found, pa.string(), pa.int64()))
 
 
 @settings(deadline=None)
 @given(rows(TIMES, IDS))
-def test_what_is_kept_of_a_rejected_row_is_rejected_as_a_ride_event(
+def test_data_of_a_rejected_row_is_rejected_as_a_ride_event(
     found: list[dict[str, Any]],
 ) -> None:
     _, bad = parsed(typed(found, pa.timestamp("us"), pa.string()))
@@ -142,7 +144,7 @@ NUMBERS = st.one_of(
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, TEXTS), min_size=1, max_size=20))
-def test_any_text_in_a_table_is_a_ride_or_a_rejection(
+def test_row_with_any_text_is_accepted_or_rejected(
     found: list[tuple[str, str, str, str | None]],
 ) -> None:
     names = ("PULocationID", "DOLocationID", "trip_distance", "pickup_datetime")
@@ -157,14 +159,14 @@ def test_any_text_in_a_table_is_a_ride_or_a_rejection(
 
 
 @pytest.mark.parametrize("type_", [pa.int8(), pa.uint16(), pa.int64(), pa.float32(), pa.float64()])
-def test_a_zone_may_have_any_type_of_number(type_: pa.DataType) -> None:
+def test_zone_column_may_have_any_numeric_type(type_: pa.DataType) -> None:
     good, bad = parsed(table(ROW | {"PULocationID": 100}, PULocationID=type_))
 
     assert good["PULocationID"].to_pylist() == [100]
     assert not len(bad)
 
 
-def test_a_decimal_is_a_number_and_a_dictionary_is_what_it_holds() -> None:
+def test_decimals_and_dictionary_columns_are_read() -> None:
     row = ROW | {"trip_distance": Decimal("3.66")}
 
     good, _ = parsed(table(row, ride_id=pa.dictionary(pa.int32(), pa.string())))
@@ -173,21 +175,21 @@ def test_a_decimal_is_a_number_and_a_dictionary_is_what_it_holds() -> None:
     assert good["ride_id"].to_pylist() == ["256"]
 
 
-def test_a_zone_that_is_no_whole_number_is_rejected_as_in_json() -> None:
+def test_fractional_zone_is_rejected_as_in_json() -> None:
     _, bad = parsed(table(ROW | {"PULocationID": 1.5}))
 
     assert bad["reason"].to_pylist() == ["Expected `int`, got `float` - at `$.ride.PULocationID`"]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_distance_that_is_not_finite_is_rejected(value: float) -> None:
+def test_distance_that_is_not_finite_is_rejected(value: float) -> None:
     _, bad = parsed(table(ROW | {"trip_distance": value}))
 
     assert bad["reason"].to_pylist() == ["Expected `float`, got `null` - at `$.ride.trip_distance`"]
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_a_time_may_have_any_unit_and_any_zone(unit: str) -> None:
+def test_time_column_may_have_any_unit_and_time_zone(unit: str) -> None:
     naive = table(pickup_datetime=pa.timestamp(unit))
     aware = table(pickup_datetime=pa.timestamp(unit, "Asia/Tokyo"))
 
@@ -196,7 +198,7 @@ def test_a_time_may_have_any_unit_and_any_zone(unit: str) -> None:
 
 
 @pytest.mark.parametrize("year", [0, 20_000, -5])
-def test_a_year_that_python_has_not_is_rejected(year: int) -> None:
+def test_year_outside_python_s_range_is_rejected(year: int) -> None:
     seconds = int((year - 1970) * 365.2425 * 86400)
     time = pa.array([seconds]).cast(pa.timestamp("s"))
     batch = table().set_column(4, "pickup_datetime", time)
@@ -209,9 +211,7 @@ def test_a_year_that_python_has_not_is_rejected(year: int) -> None:
 
 @pytest.mark.parametrize("ticks", [2**61, -(2**61), 2**63 - 1, -(2**63)])
 @pytest.mark.parametrize("unit", ["s", "ms", "us"])
-def test_a_time_that_64_bits_of_microseconds_cannot_hold_is_rejected_as_it_came(
-    unit: Any, ticks: int
-) -> None:
+def test_time_beyond_64_bits_of_microseconds_is_rejected_unchanged(unit: Any, ticks: int) -> None:
     batch = table().set_column(4, "pickup_datetime", pa.array([ticks]).cast(pa.timestamp(unit)))
 
     good, bad = parsed(batch)
@@ -227,7 +227,7 @@ def test_a_time_that_64_bits_of_microseconds_cannot_hold_is_rejected_as_it_came(
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.binary(max_size=9), st.binary(max_size=9)), min_size=1, max_size=9))
-def test_bytes_that_are_no_utf_8_are_rejected_as_in_json_and_kept(
+def test_invalid_utf_8_is_rejected_as_in_json_with_its_bytes(
     found: list[tuple[bytes, bytes]],
 ) -> None:
     texts = [pa.array(column).view(pa.string()) for column in zip(*found, strict=True)]
@@ -246,7 +246,7 @@ def test_bytes_that_are_no_utf_8_are_rejected_as_in_json_and_kept(
 
 
 def bytes_event(ride_id: bytes, time: bytes) -> bytes:
-    """A ride event with this text in it, whatever it is."""
+    """A ride event with these bytes as its id and its time."""
     zones = b'{"ride":{"PULocationID":130,"DOLocationID":205,"trip_distance":3.66'
     return b'%s,"pickup_datetime":%s},"ride_id":%s}' % (zones, quoted(time), quoted(ride_id))
 
@@ -265,7 +265,7 @@ def refusal(data: bytes) -> str | None:
 
 
 @pytest.mark.parametrize("prefix", ["lpep", "tpep"])
-def test_a_ride_of_the_tlc_has_its_duration_and_its_cost_without_the_tip(prefix: str) -> None:
+def test_tlc_ride_has_its_duration_and_its_cost_without_the_tip(prefix: str) -> None:
     row = {name.replace("lpep", prefix): value for name, value in TLC_ROW.items()}
 
     good, _ = parsed(table(row))
@@ -274,13 +274,13 @@ def test_a_ride_of_the_tlc_has_its_duration_and_its_cost_without_the_tip(prefix:
     assert good["ride_cost_actual"].to_pylist() == [18.0]
 
 
-def test_the_case_of_a_column_s_name_does_not_matter() -> None:
+def test_case_of_column_names_is_ignored() -> None:
     row = {name.lower(): value for name, value in TLC_ROW.items()}
 
     assert len(parsed(table(row)).rides) == 1
 
 
-def test_a_ride_without_an_id_has_the_same_one_in_every_generation_of_the_schema() -> None:
+def test_hashed_id_is_the_same_in_every_generation_of_the_schema() -> None:
     old = table(TLC_ROW)
     new = table(
         TLC_ROW,
@@ -304,7 +304,7 @@ def test_a_ride_without_an_id_has_the_same_one_in_every_generation_of_the_schema
         {"tip_amount": 2.5},
     ],
 )
-def test_rides_that_differ_have_different_ids(change: dict[str, Any]) -> None:
+def test_different_rides_have_different_hashed_ids(change: dict[str, Any]) -> None:
     good, _ = parsed(table(TLC_ROW, TLC_ROW | change))
 
     assert len(set(good["ride_id"].to_pylist())) == 2
@@ -318,16 +318,14 @@ def test_rides_that_differ_have_different_ids(change: dict[str, Any]) -> None:
         ({"ride_id": True}, "ride_id is bool, not a number or text"),
     ],
 )
-def test_a_column_that_cannot_be_what_its_name_says_is_named(
-    row: dict[str, Any], fault: str
-) -> None:
+def test_error_names_a_column_of_an_unsuitable_type(row: dict[str, Any], fault: str) -> None:
     with pytest.raises(FileError, match=r"^a table does not hold rides: ") as caught:
         parsed(table(ROW | row))
 
     assert str(caught.value).endswith(fault)
 
 
-def test_every_column_that_is_missing_is_named() -> None:
+def test_error_names_every_missing_column() -> None:
     with pytest.raises(FileError) as caught:
         parsed(table({"PULocationID": 1}))
 
@@ -338,7 +336,7 @@ def test_every_column_that_is_missing_is_named() -> None:
 
 
 @needs_tlc_data
-def test_every_generation_of_the_tlc_s_months_is_understood() -> None:
+def test_every_generation_of_tlc_files_is_read() -> None:
     for path in sorted(TLC_DATA.glob("green_tripdata_*.parquet")):
         whole = pq.read_table(path).combine_chunks()
         [batch] = whole.to_batches()
@@ -351,7 +349,7 @@ def test_every_generation_of_the_tlc_s_months_is_understood() -> None:
         assert len(set(good["ride_id"].to_pylist())) == len(good)
 
 
-def test_what_is_rejected_is_kept_as_a_ride_event() -> None:
+def test_rejected_row_is_kept_as_a_ride_event() -> None:
     _, bad = parsed(table(ROW | {"PULocationID": 0}))
 
     [data] = bad["data"].to_pylist()

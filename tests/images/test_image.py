@@ -1,6 +1,6 @@
-"""The images, as Lambda runs them: a read-only root, no rights, and the real runtime client.
+"""The images, run as Lambda runs them: a read-only root, no privileges, the real runtime client.
 
-Whatever talks, talks on loopback.  `make image-test` makes the images first.
+All network traffic stays on loopback.  `make image-test` builds the images first.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from ..support.factories import kinesis_event, payload
 
 ROOT = Path(__file__).parents[2]
 ONNX, LAMBDA = "ride-predictions:onnx", "ride-predictions:lambda"
-BATCH = "ride-predictions:batch"
+BATCH, WEB = "ride-predictions:batch", "ride-predictions:web"
 IMAGES = (ONNX, LAMBDA)
 TEST_RUN = {"MODEL_LOCATION": "/opt/model", "TEST_RUN": "True"}
-INIT_SECONDS = 10  # what Lambda gives a function
+INIT_SECONDS = 10  # the limit of Lambda
 STOP_SECONDS = 3
 
 pytestmark = [
@@ -43,7 +43,7 @@ either = pytest.mark.parametrize("image", IMAGES)
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five minutes a mile, and two; in ONNX."""
+    """A linear model in ONNX: five minutes a mile, and two more."""
     return readable(models.write_onnx(tmp_path_factory.mktemp("line")))
 
 
@@ -54,7 +54,7 @@ def aws() -> Iterator[Embedded]:
 
 
 def readable(directory: Path) -> Path:
-    """*directory*, for the user of the container too."""
+    """Let the user of a container read *directory*; returns it."""
     subprocess.run(["chmod", "-R", "a+rX", directory], check=True)
     return directory
 
@@ -68,7 +68,7 @@ def event(name: str) -> Any:
 
 
 @either
-def test_the_event_of_the_course_gets_its_prediction(image: str, line: Path) -> None:
+def test_the_event_of_the_course_is_predicted(image: str, line: Path) -> None:
     sent = kinesis_event(payload(256))
 
     with container(image, {**TEST_RUN, "RUN_ID": "Test123"}, options=mounted(line)) as port:
@@ -91,7 +91,7 @@ def test_the_event_of_the_course_gets_its_prediction(image: str, line: Path) -> 
 
 
 @either
-def test_every_event_of_the_project_is_answered(image: str, line: Path) -> None:
+def test_every_sample_event_is_predicted(image: str, line: Path) -> None:
     files = [path for path in (ROOT / "events").glob("*.json") if path.name != "env.json"]
 
     with container(image, TEST_RUN, options=mounted(line)) as port:
@@ -150,7 +150,7 @@ def published(kinesis: Any, stream: str) -> list[Any]:
     return records
 
 
-def test_any_mlflow_model_is_served_by_the_larger_image(tmp_path: Path) -> None:
+def test_the_lambda_image_serves_any_mlflow_model(tmp_path: Path) -> None:
     pipeline = models.dict_pipeline()
     model = readable(models.save_sklearn(tmp_path / "model", pipeline))
 
@@ -161,7 +161,7 @@ def test_any_mlflow_model_is_served_by_the_larger_image(tmp_path: Path) -> None:
     assert prediction["prediction"]["ride_duration"] == pytest.approx(minutes)
 
 
-def test_the_smaller_image_says_what_it_lacks_for_such_a_model(tmp_path: Path) -> None:
+def test_the_onnx_image_names_the_package_that_another_model_needs(tmp_path: Path) -> None:
     model = readable(models.save_sklearn(tmp_path / "model", models.dict_pipeline()))
 
     with container(ONNX, TEST_RUN, options=mounted(model)) as port:
@@ -194,7 +194,7 @@ def test_a_missing_model_is_a_clear_error_within_the_init_time(
 
 
 @either
-def test_it_starts_within_the_init_time(image: str, line: Path) -> None:
+def test_an_image_starts_within_the_init_time(image: str, line: Path) -> None:
     with container(image, TEST_RUN, options=(*mounted(line), "--cpus", "0.3")) as port:
         began = time.monotonic()
         answer = invoke(port, kinesis_event(payload(256)))
@@ -217,7 +217,7 @@ def test_a_container_that_cannot_start_is_not_left_behind() -> None:
 
 
 @either
-def test_it_ends_soon_after_sigterm(image: str, line: Path) -> None:
+def test_an_image_ends_soon_after_sigterm(image: str, line: Path) -> None:
     options = ("--network", "none", *mounted(line))  # its own entry point listens everywhere
     settings = [part for item in TEST_RUN.items() for part in ("--env", "=".join(item))]
     name = docker("run", "--detach", "--read-only", *options, *settings, image).strip()
@@ -247,7 +247,7 @@ for _ in range(100):
 """
 
 
-def test_records_become_lines_of_the_archive() -> None:
+def test_the_archive_function_converts_records_to_lines() -> None:
     metadata = {
         "shardId": "shardId-000000000000",
         "sequenceNumber": "4963",
@@ -287,8 +287,8 @@ def test_a_window_of_the_archive_is_scored_from_s3_to_s3(aws: Embedded, line: Pa
 
 
 @pytest.mark.parametrize("image", [*IMAGES, BATCH])
-def test_what_lies_in_it_is_compiled_and_everybody_s_to_read(image: str) -> None:
-    faults = json.loads(inside(image, FAULTS, user="root"))  # who sees all
+def test_all_files_of_an_image_are_compiled_and_readable(image: str) -> None:
+    faults = json.loads(inside(image, FAULTS, user="root"))  # root can list every folder
 
     assert faults == {"unreadable": [], "not compiled": []}
 
@@ -310,42 +310,63 @@ print(json.dumps({
 
 
 @either
-def test_it_holds_what_it_runs_and_no_tools(image: str) -> None:
-    there = json.loads(inside(image, THERE))
+def test_an_image_has_its_packages_and_no_tools(image: str) -> None:
+    found = json.loads(inside(image, INSTALLED))
 
     pyfunc = ["mlflow", "sklearn", "pandas", "skops"] if image == LAMBDA else []
-    assert there["modules"] == ["boto3", "onnxruntime", "archive_function", *pyfunc]
-    assert there["boto3"].startswith("/var/task/")  # the lock's, whatever the base image has
+    assert found["modules"] == ["boto3", "onnxruntime", "archive_function", *pyfunc]
+    assert found["boto3"].startswith("/var/task/")  # the version of the lock, not of the base image
 
 
-THERE = """\
+INSTALLED = """\
 import json, sys
 from importlib.util import find_spec
 sys.path.insert(0, "/var/task")
-asked = ["boto3", "onnxruntime", "archive_function", "mlflow", "sklearn", "pandas", "skops"]
-asked += ["pipenv", "training", "local", "tests", "operate", "moto", "pytest", "skl2onnx"]
-found = [name for name in asked if find_spec(name)]
+names = ["boto3", "onnxruntime", "archive_function", "mlflow", "sklearn", "pandas", "skops"]
+names += ["pipenv", "training", "local", "tests", "operate", "moto", "pytest", "skl2onnx"]
+found = [name for name in names if find_spec(name)]
 print(json.dumps({"modules": found, "boto3": find_spec("boto3").origin}))
+"""
+
+
+FOLDERS = {
+    ONNX: {"models", "kinesis", "stream"},
+    LAMBDA: {"models", "kinesis", "stream"},
+    BATCH: {"models", "datasets", "batch"},
+    WEB: {"models", "web"},
+}
+
+
+@pytest.mark.parametrize("image", FOLDERS)
+def test_an_image_holds_only_the_folders_of_model_service_that_it_needs(image: str) -> None:
+    assert set(json.loads(inside(image, SERVICE_FOLDERS))) == FOLDERS[image]
+
+
+SERVICE_FOLDERS = """\
+import json, os
+[package] = [at for at in ("/var/task/model_service", "/srv/model_service") if os.path.isdir(at)]
+names = [entry.name for entry in os.scandir(package) if entry.is_dir()]
+print(json.dumps([name for name in names if name != "__pycache__"]))
 """
 
 
 @pytest.fixture(scope="module")
 def bills() -> Path:
-    """Where `make sbom` has written."""
+    """The directory that `make sbom` writes to."""
     done = made("sbom")
     assert done.returncode == 0, done.stderr
     return ROOT / "build/sbom"
 
 
 @either
-def test_the_bill_of_materials_is_what_lies_in_it(image: str, bills: Path) -> None:
+def test_the_bill_of_materials_lists_the_installed_packages(image: str, bills: Path) -> None:
     bill = json.loads((bills / f"{image.rpartition(':')[2]}.json").read_text())
     components = {part["name"]: part["version"] for part in bill["components"]}
     assert json.loads(inside(image, DISTRIBUTIONS)) == components
 
 
 @either
-def test_what_it_stands_on_is_listed_too(image: str, bills: Path) -> None:
+def test_the_packages_of_the_base_system_are_listed(image: str, bills: Path) -> None:
     listed = (bills / f"{image.rpartition(':')[2]}-system.txt").read_text()
     names = [line.split()[0] for line in listed.splitlines()]
     assert {"bash", "ca-certificates"} <= set(names)
@@ -367,7 +388,7 @@ def inside(image: str, script: str, user: str = "993:990") -> str:
 
 
 @either
-def test_it_says_which_version_it_is(image: str) -> None:
+def test_an_image_is_labelled_with_version_and_revision(image: str) -> None:
     [found] = json.loads(docker("image", "inspect", image))
 
     labels = found["Config"]["Labels"]
@@ -387,7 +408,7 @@ def test_a_model_is_baked_in_and_invoked_by_sam() -> None:
     assert 1 < prediction["prediction"]["ride_duration"] < 60
 
 
-def test_an_error_of_the_function_is_one_of_make_too(tmp_path: Path) -> None:
+def test_make_invoke_fails_if_the_function_fails(tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text('{"Records": "none"}')
 
     answer = made("invoke", f"EVENT={tmp_path / 'event.json'}")
@@ -397,7 +418,7 @@ def test_an_error_of_the_function_is_one_of_make_too(tmp_path: Path) -> None:
     assert "The function failed with EventError" in answer.stderr
 
 
-def test_a_model_that_is_not_there_cannot_be_baked_in() -> None:
+def test_a_missing_model_cannot_be_baked_in() -> None:
     answer = made("image", "MODEL=build/no-model")
 
     said = answer.stdout + answer.stderr

@@ -54,7 +54,7 @@ def invoke(location: str) -> Iterator[Invoke]:
         yield invoke
 
 
-def test_one_ride_in_one_prediction_out(invoke: Invoke) -> None:
+def test_one_ride_gets_one_prediction(invoke: Invoke) -> None:
     event = kinesis_event(payload(256))
 
     assert invoke(event) == {
@@ -73,21 +73,21 @@ def test_one_ride_in_one_prediction_out(invoke: Invoke) -> None:
     }
 
 
-def test_a_thousand_rides_in_a_thousand_predictions_out(invoke: Invoke) -> None:
+def test_a_thousand_rides_get_a_thousand_predictions(invoke: Invoke) -> None:
     answer = invoke(kinesis_event(*(payload(ride_id) for ride_id in range(1_000))))
 
     assert answer["batchItemFailures"] == []
     assert [p["prediction"]["ride_id"] for p in answer["predictions"]] == list(range(1_000))
 
 
-def test_a_bad_record_touches_no_other(invoke: Invoke) -> None:
+def test_a_bad_record_does_not_affect_others(invoke: Invoke) -> None:
     answer = invoke(kinesis_event(payload(1), b"a ride, please", payload(2)))
 
     assert answer["batchItemFailures"] == []
     assert [p["prediction"]["ride_id"] for p in answer["predictions"]] == [1, 2]
 
 
-def test_the_function_survives_an_invocation_that_is_no_batch(invoke: Invoke) -> None:
+def test_the_function_survives_an_invocation_without_records(invoke: Invoke) -> None:
     refusal, answer = invoke({"Records": [{}]}), invoke(kinesis_event(payload(256)))
 
     assert refusal["errorType"] == "EventError"
@@ -114,7 +114,7 @@ def test_a_wrong_setting_is_an_error_that_names_it(
 
 @contextmanager
 def emulator(settings: Mapping[str, str]) -> Iterator[Invoke]:
-    """The function with these settings, and nothing else of this environment."""
+    """Run the function with only these settings in its environment."""
     port, api_port = free_ports()
     function = {
         "AWS_LAMBDA_FUNCTION_NAME": "ride-predictions",
@@ -146,7 +146,7 @@ def emulator(settings: Mapping[str, str]) -> Iterator[Invoke]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop the emulator, and the runtime that it put into a process group of its own."""
+    """Stop the emulator, and the runtime, which has a process group of its own."""
     tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
     runtimes = [int(pid) for children in tasks for pid in children.read_text().split()]
     process.kill()

@@ -22,7 +22,7 @@ from local.aws import server as local_aws
 from local.aws.lambda_container import HOST, docker, free_ports, wait_for
 
 from ..support import models
-from ..web.test_server import ask, connect_and_ask
+from ..web.test_server import connect_and_send, send
 from .test_image import readable
 
 WEB = "ride-predictions:web"
@@ -45,7 +45,7 @@ pytestmark = [
 def running(
     settings: Mapping[str, str], *, options: Sequence[str] = ()
 ) -> Iterator[tuple[str, int]]:
-    """The name of a container of the image, and its port, once it listens there."""
+    """Run the image; yields the name of the container and its port when it listens."""
     port, _ = free_ports()
     environment = {"BIND": f"{HOST}:{port}", "WEB_CONCURRENCY": "2", **settings}
     name = docker(
@@ -65,7 +65,7 @@ def running(
 
 
 def on_disk(model: Path) -> tuple[dict[str, str], tuple[str, str]]:
-    """The settings and options that have a container serve *model*."""
+    """The settings and options with which a container serves *model*."""
     return {"MODEL_LOCATION": "/opt/model"}, ("--volume", f"{model}:/opt/model:ro")
 
 
@@ -78,13 +78,13 @@ def inspected(name: str, template: str) -> str:
     return docker("inspect", "--format", template, name).strip()
 
 
-def test_it_answers_as_nobody_on_a_root_that_is_read_only_and_says_that_it_is_healthy(
+def test_the_service_runs_unprivileged_on_a_read_only_root_and_is_healthy(
     line: Path,
 ) -> None:
     settings, options = on_disk(line)
 
     with running(settings, options=(*options, "--health-interval=1s")) as (name, port):
-        status, body = ask(port)
+        status, body = send(port)
         user = docker("exec", name, "id", "-u").strip()
         deadline = time.monotonic() + START_SECONDS
         while (health := inspected(name, "{{.State.Health.Status}}")) != "healthy":
@@ -96,7 +96,7 @@ def test_it_answers_as_nobody_on_a_root_that_is_read_only_and_says_that_it_is_he
     assert user == "10001"
 
 
-def test_by_itself_it_listens_for_whoever_the_container_is_published_to(line: Path) -> None:
+def test_the_service_listens_on_all_addresses_by_default(line: Path) -> None:
     settings, options = on_disk(line)
     environment = [part for item in settings.items() for part in ("--env", "=".join(item))]
     ask_inside = (
@@ -121,7 +121,7 @@ def test_by_itself_it_listens_for_whoever_the_container_is_published_to(line: Pa
     assert found == ["200", "1"]
 
 
-def test_it_is_unhealthy_where_nobody_answers() -> None:
+def test_the_health_check_fails_if_nothing_listens() -> None:
     done = subprocess.run(
         ["docker", "run", "--rm", "--network", "none", WEB, "python", "/usr/local/bin/healthy"],
         capture_output=True, check=False, timeout=60,
@@ -130,7 +130,7 @@ def test_it_is_unhealthy_where_nobody_answers() -> None:
     assert done.returncode != 0
 
 
-def test_it_serves_a_model_from_s3(line: Path) -> None:
+def test_the_service_loads_a_model_from_s3(line: Path) -> None:
     with local_aws.embedded() as aws:
         s3 = aws.s3()
         s3.create_bucket(Bucket="models-web")
@@ -138,7 +138,7 @@ def test_it_serves_a_model_from_s3(line: Path) -> None:
         settings = {**aws.environ, "MODEL_LOCATION": location}
 
         with running({key: value for key, value in settings.items() if value}) as (_, port):
-            status, body = ask(port)
+            status, body = send(port)
 
     assert status == 200
     assert json.loads(body)["duration"] == pytest.approx(20.3)
@@ -152,7 +152,9 @@ def test_it_serves_a_model_from_s3(line: Path) -> None:
         ({"MODEL_LOCATION": "/opt/model", "WEB_CONCURRENCY": "many"}, "WEB_CONCURRENCY must be"),
     ],
 )
-def test_a_wrong_start_is_one_sentence_and_soon(settings: dict[str, str], said: str) -> None:
+def test_a_wrong_setting_prints_one_line_and_exits_soon(
+    settings: dict[str, str], said: str
+) -> None:
     environment = [part for item in settings.items() for part in ("--env", "=".join(item))]
     began = time.monotonic()
 
@@ -169,13 +171,13 @@ def test_a_wrong_start_is_one_sentence_and_soon(settings: dict[str, str], said: 
 
 @contextmanager
 def asking(port: Callable[[], int], clients: int = 8) -> Iterator[Counter[str]]:
-    """What became of the requests of *clients* that connect anew for each, all the while."""
+    """Send requests from *clients*, each on a new connection; yields their results."""
     found: Counter[str] = Counter()
     ended = threading.Event()
 
     def ask_on() -> None:
         while not ended.is_set():
-            found[connect_and_ask(port())] += 1
+            found[connect_and_send(port())] += 1
 
     threads = [threading.Thread(target=ask_on) for _ in range(clients)]
     for thread in threads:
@@ -188,7 +190,7 @@ def asking(port: Callable[[], int], clients: int = 8) -> Iterator[Counter[str]]:
             thread.join()
 
 
-def test_sigterm_under_load_loses_nothing(line: Path) -> None:
+def test_no_request_is_lost_on_sigterm_under_load(line: Path) -> None:
     settings, options = on_disk(line)
 
     with running(settings, options=options) as (name, port), asking(lambda: port) as found:
@@ -201,7 +203,7 @@ def test_sigterm_under_load_loses_nothing(line: Path) -> None:
     assert set(found) <= {"answered", "refused"}, "who had connected was answered"
 
 
-def test_a_new_container_takes_over_and_nothing_is_lost(line: Path, tmp_path: Path) -> None:
+def test_no_request_is_lost_when_a_new_container_takes_over(line: Path, tmp_path: Path) -> None:
     settings, options = on_disk(line)
     new = readable(models.write_onnx(tmp_path / "new", run_id="the-new-champion"))
     new_settings, new_options = on_disk(new)
@@ -215,11 +217,11 @@ def test_a_new_container_takes_over_and_nothing_is_lost(line: Path, tmp_path: Pa
                 new_port,
             ),
         ):
-            while ask(new_port, "/readyz", None)[0] != 200:
+            while send(new_port, "/readyz", None)[0] != 200:
                 time.sleep(0.1)
             ports.append(new_port)
             docker("stop", "-t", str(STOP_SECONDS), old)
-            after = ask(new_port)
+            after = send(new_port)
             time.sleep(1)
             answered = dict(found)
 
@@ -227,7 +229,7 @@ def test_a_new_container_takes_over_and_nothing_is_lost(line: Path, tmp_path: Pa
     assert json.loads(after[1])["versions"]["duration"] == "the-new-champion"
 
 
-def test_it_says_what_it_is_and_has_no_compiler() -> None:
+def test_the_image_is_labelled_and_has_no_compiler() -> None:
     labels: dict[str, Any] = json.loads(inspected(WEB, "{{json .Config.Labels}}"))
     found = subprocess.run(
         ["docker", "run", "--rm", "--network", "none", WEB, "sh", "-c", "command -v gcc make git"],

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_service.kinesis import records, rejects
-from model_service.kinesis.rejects import Keep, Rejection, S3Rejects
+from model_service.kinesis.rejects import Keep, Rejection, RejectsKey, S3Rejects
 
 from ..support.factories import SHARD, STREAM_ARN, MemoryRejects, kinesis_record
 
@@ -161,3 +161,20 @@ def test_a_write_that_is_stuck_at_the_deadline_counts_as_lost() -> None:
     release.set()
 
     assert lost == {0}
+
+
+segments = st.text(
+    st.characters(codec="ascii", exclude_characters="/\n", min_codepoint=32), min_size=1
+)
+numbers = st.integers(0, 10**56).map(str)
+
+
+@given(st.builds(RejectsKey, segments, segments, segments, numbers, numbers), segments)
+def test_a_key_is_parsed_as_it_was_written(key: RejectsKey, prefix: str) -> None:
+    assert RejectsKey.parse(str(key)) == key
+    assert RejectsKey.parse(f"{prefix}/{key}") == key
+
+
+@pytest.mark.parametrize("key", ["", "notes.txt", "a_model/ride_events/1-2", "a/b/c/1"])
+def test_a_key_with_another_layout_is_not_parsed(key: str) -> None:
+    assert RejectsKey.parse(key) is None

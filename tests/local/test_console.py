@@ -1,4 +1,4 @@
-"""What is on the screen fits it, and silence is short."""
+"""The live view fits the terminal, and a run prints a line at least every ten seconds."""
 
 import io
 import time
@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from local.demo.console import Screen
-from local.demo.counts import Published
+from local.demo.console import DemoConsole
 from local.demo.rides import Trip
 from local.producer import Message
-from local.run_stream import Progress
+from local.run_stream import Published, StreamProgress
 
 TRIPS = {
     str(n): Trip(n, 230, 265, 123.4, "2023-02-04T07:43:12", 59.9) for n in range(99_900, 100_000)
@@ -19,7 +18,7 @@ TRIPS = {
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
-def progress(rides: int) -> Progress:
+def progress(rides: int) -> StreamProgress:
     published = [
         Published(
             {"prediction": {"ride_id": name, "ride_duration": 10.0}, "source": {"event_id": name}},
@@ -27,7 +26,7 @@ def progress(rides: int) -> Progress:
         )
         for name in list(TRIPS)[:rides]
     ]
-    return Progress({name: Message(name, b"") for name in TRIPS}, published)
+    return StreamProgress({name: Message(name, b"") for name in TRIPS}, published)
 
 
 @pytest.mark.parametrize(("height", "rows"), [(24, 6), (40, 12), (10, 1)])
@@ -35,7 +34,7 @@ def test_the_live_view_fits_80_columns_and_the_height(height: int, rows: int) ->
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=80, height=height, color_system=None)
 
-    with Screen(console).streaming(TRIPS, 2) as show:
+    with DemoConsole(console).streaming(TRIPS, 2) as show:
         show(progress(50))
 
     last = file.getvalue().split("ride ")[-1]
@@ -43,12 +42,12 @@ def test_the_live_view_fits_80_columns_and_the_height(height: int, rows: int) ->
     assert "…" not in last
 
 
-def test_a_long_run_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_run_prints_a_line_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.StringIO()
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
-    with Screen(Console(file=file)).streaming(TRIPS, 2) as show:
+    with DemoConsole(Console(file=file)).streaming(TRIPS, 2) as show:
         for now[0] in (1.0, 9.0, 10.0, 11.0, 19.0, 20.0):
             show(progress(1))
 

@@ -1,12 +1,13 @@
-"""Counting: only what lies there counts, and every kind of loss shows."""
+"""Only records that were read count, and every kind of loss is reported."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from local.demo.counts import Published, Tally, faults, summary, tally
+from local.demo.counts import StreamCounts, count, faults, summary
 from local.producer import Message
+from local.run_stream import Published
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SENT = {
@@ -32,7 +33,7 @@ def published(
     return Published(event, after(milliseconds))
 
 
-def count(**changes: Any) -> Tally:
+def counted(**changes: Any) -> StreamCounts:
     values: dict[str, Any] = {
         "sent": SENT,
         "arrived": {"s:1": after(0), "s:2": after(100), "s:3": after(200)},
@@ -40,11 +41,11 @@ def count(**changes: Any) -> Tally:
         "rejected": {"s:3": "Input data was truncated"},
         "true": {"1": 13.0, "2": 6.0},
     }
-    return tally(**(values | changes))
+    return count(**(values | changes))
 
 
-def test_a_good_run_adds_up() -> None:
-    counts = count()
+def test_a_good_run_has_no_faults() -> None:
+    counts = counted()
 
     assert (counts.rides_sent, counts.rides_predicted) == (2, 2)
     assert (counts.bad_records_sent, counts.rejected) == (1, 1)
@@ -52,8 +53,8 @@ def test_a_good_run_adds_up() -> None:
     assert counts.reasons == {("empty record", "Input data was truncated"): 1}
 
 
-def test_figures_follow_from_the_clocks_of_the_streams() -> None:
-    figures = summary(count(), rmse=4.4812, flavour="onnx", source="tlc")
+def test_latency_and_rate_come_from_the_arrival_times_on_the_streams() -> None:
+    figures = summary(counted(), rmse=4.4812, flavour="onnx", source="tlc")
 
     assert figures["latency_ms"] == {"p50": 125.0, "p99": 198.5}
     assert figures["rides_per_second"] == pytest.approx(2 / 0.3, abs=1e-3)
@@ -61,10 +62,10 @@ def test_figures_follow_from_the_clocks_of_the_streams() -> None:
     assert figures["rmse_minutes"] == 4.481
 
 
-def test_a_second_answer_is_a_duplicate_and_the_first_one_counts() -> None:
+def test_a_second_prediction_is_a_duplicate_and_the_first_one_counts() -> None:
     again = published(1, "s:1", 900)
 
-    counts = count(published=[published(1, "s:1", 50), published(2, "s:2", 300), again])
+    counts = counted(published=[published(1, "s:1", 50), published(2, "s:2", 300), again])
 
     assert counts.duplicates == 1
     assert counts.rides_predicted == 2
@@ -79,25 +80,25 @@ def test_a_second_answer_is_a_duplicate_and_the_first_one_counts() -> None:
         ({"rejected": {"s:2": "", "s:3": ""}, "published": [published(1, "s:1", 50)]},
          "1 of 2 rides was predicted."),
         ({"published": [published(1, "s:1", 50), published(1, "s:2", 50)]},
-         "1 answer was to nothing that was sent."),
+         "1 result was unexpected."),
         ({"published": [published(n, f"s:{n}", 50) for n in (1, 2, 7)]},
-         "1 answer was to nothing that was sent."),
+         "1 result was unexpected."),
     ],
 )  # fmt: skip
-def test_what_does_not_add_up_is_said(changes: dict[str, Any], sentence: str) -> None:
-    assert sentence in faults(count(**changes))
+def test_each_wrong_count_is_reported(changes: dict[str, Any], sentence: str) -> None:
+    assert sentence in faults(counted(**changes))
 
 
 def test_a_record_that_never_reached_the_stream_is_lost() -> None:
-    counts = count(sent=SENT | {"s:9": Message("9", b"")})
+    counts = counted(sent=SENT | {"s:9": Message("9", b"")})
 
     assert counts.lost == 1
     assert counts.rides_sent == 2
 
 
-def test_nothing_at_all_has_no_figures() -> None:
+def test_an_empty_run_has_no_latency_and_no_rate() -> None:
     empty: dict[str, Any] = {}
-    counts = count(sent=empty, arrived=empty, published=[], rejected=empty)
+    counts = counted(sent=empty, arrived=empty, published=[], rejected=empty)
 
     figures = summary(counts, rmse=1.0, flavour="onnx", source="tlc")
 

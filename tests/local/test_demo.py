@@ -1,4 +1,4 @@
-"""The whole demo, as people run it."""
+"""The demo as a command."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_demo_accounts_for_every_ride(tmp_path: Path) -> None:
     "arguments",
     [("--rides", "0"), ("--rides", "many"), ("--data", "no such directory"), ("--unknown",)],
 )
-def test_a_wrong_call_gets_one_sentence(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_wrong_arguments_print_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = demo(*arguments, "--output", str(tmp_path / "out"))
 
     assert done.returncode == 2
@@ -56,11 +56,11 @@ def test_a_wrong_call_gets_one_sentence(arguments: tuple[str, ...], tmp_path: Pa
 def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main(arguments) == 2
     captured = capsys.readouterr()
-    assert captured.out == ""  # nothing was started
+    assert captured.out == ""  # nothing has started
     return captured.err
 
 
-def test_a_file_is_not_taken_for_a_directory(
+def test_a_file_is_refused_as_a_directory(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "file"
@@ -73,7 +73,7 @@ def test_a_file_is_not_taken_for_a_directory(
 
 
 @pytest.mark.parametrize("bad", ["2021-01", "2021-02"])
-def test_a_month_that_cannot_be_read_is_said_before_the_start(
+def test_an_unreadable_month_is_reported_before_the_start(
     bad: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for month in ("2021-01", "2021-02"):
@@ -85,7 +85,7 @@ def test_a_month_that_cannot_be_read_is_said_before_the_start(
     )
 
 
-def test_a_month_with_too_few_rides_is_said_before_the_start(
+def test_a_month_with_too_few_rides_is_reported_before_the_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for month in ("2021-01", "2021-02"):
@@ -106,11 +106,11 @@ def month_of_one_ride(directory: Path, month: str) -> None:
     pl.DataFrame(table).write_parquet(directory / f"green_tripdata_{month}.parquet")
 
 
-def test_an_output_directory_has_nothing_of_the_run_before(tmp_path: Path) -> None:
+def test_files_of_an_earlier_run_are_deleted_from_the_output_directory(tmp_path: Path) -> None:
     for name in ("summary.json", "report.html", "metrics.jsonl", "notes.txt"):
-        (tmp_path / name).write_text("of the run before")
+        (tmp_path / name).write_text("of an earlier run")
 
     _empty_directory(tmp_path)
 
     left = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert left == {"metrics.jsonl": "", "notes.txt": "of the run before"}
+    assert left == {"metrics.jsonl": "", "notes.txt": "of an earlier run"}

@@ -1,4 +1,4 @@
-"""Laws of delivery: whatever the function answers, no record is skipped."""
+"""Properties of delivery: no record is skipped, whatever the function responds."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.aws import event_source
-from local.aws.event_source import Shard, cut, dealt_with, event, pause, poll, step
+from local.aws.event_source import Shard, cut, event, pause, poll, processed, step
 from local.aws.kinesis_reader import Record
 
 ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/ride_events"
@@ -30,7 +30,7 @@ def failures(*identifiers: object) -> dict[str, Any]:
 
 
 class FakeShard:
-    """Records that turn up a few at a time."""
+    """Returns its records a few at a time."""
 
     def __init__(self, arrivals: Sequence[int]) -> None:
         numbers = iter(range(100, 100 + sum(arrivals)))
@@ -44,7 +44,7 @@ class FakeShard:
 
 
 class Function:
-    """Answers as it is told, then well; remembers what it was given and what it left open."""
+    """Gives the planned responses, then succeeds; records its batches and unprocessed records."""
 
     def __init__(self, answers: Sequence[Any]) -> None:
         self.answers = iter(answers)
@@ -93,7 +93,7 @@ ANSWERS = st.tuples(
 
 
 def deliver(arrivals: Sequence[int], function: Function, batch_size: int) -> None:
-    """Step through a shard without the pauses."""
+    """Deliver a batch without pauses."""
     source = FakeShard(arrivals)
     shard = Shard("shardId-000000000000", source.read)
     while not source.empty or shard.waiting:
@@ -117,7 +117,7 @@ def test_every_record_is_delivered_at_least_once_and_in_order(
 
 
 @given(arrivals=shards, answers=st.lists(ANSWERS, max_size=12), batch_size=st.integers(1, 8))
-def test_a_batch_is_what_was_left_open_and_else_begins_where_the_last_one_ended(
+def test_a_batch_holds_unprocessed_records_or_begins_after_the_last_batch(
     arrivals: list[int], answers: list[Any], batch_size: int
 ) -> None:
     function = Function(answers)
@@ -132,7 +132,7 @@ def test_a_batch_is_what_was_left_open_and_else_begins_where_the_last_one_ended(
 
 
 @given(st.lists(ANSWERS, max_size=6))
-def test_the_last_answer_to_every_record_leaves_nothing_open(answers: list[Any]) -> None:
+def test_the_last_response_leaves_no_record_unprocessed(answers: list[Any]) -> None:
     function = Function(answers)
 
     deliver([5, 5], function, 4)
@@ -141,17 +141,17 @@ def test_the_last_answer_to_every_record_leaves_nothing_open(answers: list[Any])
 
 
 @pytest.mark.parametrize("response", [None, {}, {"batchItemFailures": None}, failures()])
-def test_an_answer_without_failures_deals_with_the_whole_batch(response: Any) -> None:
-    assert dealt_with(batch_of(1, 2, 3), response) == 3
+def test_a_response_without_failures_processes_the_whole_batch(response: Any) -> None:
+    assert processed(batch_of(1, 2, 3), response) == 3
 
 
-def test_of_several_failures_the_lowest_counts() -> None:
-    assert dealt_with(batch_of(1, 2, 3, 4), failures("4", "2", "3")) == 1
+def test_the_lowest_of_several_failures_counts() -> None:
+    assert processed(batch_of(1, 2, 3, 4), failures("4", "2", "3")) == 1
 
 
 @pytest.mark.parametrize("unusable", ["", None, "9", 2, {"batchItemFailures": []}])
-def test_a_failure_that_names_no_record_of_the_batch_fails_all_of_it(unusable: object) -> None:
-    assert dealt_with(batch_of(1, 2, 3), failures("3", unusable)) == 0
+def test_a_failure_without_a_record_of_the_batch_fails_the_whole_batch(unusable: object) -> None:
+    assert processed(batch_of(1, 2, 3), failures("3", unusable)) == 0
 
 
 def test_a_batch_stays_below_the_limit_of_an_invocation() -> None:
@@ -160,7 +160,7 @@ def test_a_batch_stays_below_the_limit_of_an_invocation() -> None:
     assert cut(large, 100) == 4
 
 
-def test_a_record_that_is_too_large_for_a_batch_goes_alone() -> None:
+def test_a_record_too_large_for_a_batch_is_delivered_alone() -> None:
     assert cut([record(1, bytes(9_000_000)), record(2)], 100) == 1
 
 
@@ -171,7 +171,7 @@ def test_pauses_grow_up_to_a_limit() -> None:
     assert pauses[-1] == event_source.LONGEST_PAUSE
 
 
-def test_a_shard_that_fails_does_not_hold_up_another() -> None:
+def test_a_failing_shard_does_not_delay_another() -> None:
     stuck, well = FakeShard([3]), FakeShard([3])
     shards = [Shard("stuck", stuck.read), Shard("well", well.read)]
     seen: list[str] = []
@@ -194,7 +194,7 @@ def test_a_shard_that_fails_does_not_hold_up_another() -> None:
     assert len(shards[0].waiting) == 3
 
 
-def test_polling_ends_when_no_more_is_coming_and_all_is_delivered() -> None:
+def test_polling_ends_when_finished_and_all_records_are_delivered() -> None:
     source = FakeShard([2, 0, 3])
     function = Function([])
     over: Iterator[bool] = iter([False, False, False, True, True])
@@ -211,7 +211,7 @@ def test_polling_ends_when_no_more_is_coming_and_all_is_delivered() -> None:
     assert [len(batch) for batch in function.batches] == [2, 3]
 
 
-def test_polling_does_not_end_while_a_batch_is_to_be_delivered_again() -> None:
+def test_polling_continues_while_a_batch_must_be_retried() -> None:
     function = Function([("raises", [0])])
 
     poll(
@@ -225,7 +225,7 @@ def test_polling_does_not_end_while_a_batch_is_to_be_delivered_again() -> None:
     assert function.batches == [["100", "101"], ["100", "101"]]
 
 
-def test_an_event_is_shaped_as_lambda_shapes_it() -> None:
+def test_an_event_has_the_format_of_lambda() -> None:
     made = event([record(7, b"\x00\xff")], "shardId-000000000001", ARN)
 
     assert made == {
@@ -250,7 +250,7 @@ def test_an_event_is_shaped_as_lambda_shapes_it() -> None:
     }
 
 
-def test_the_function_is_told_how_long_it_has_and_who_it_is() -> None:
+def test_the_context_has_the_remaining_time_and_the_function_name() -> None:
     told: list[Any] = []
 
     def function(event: dict[str, Any], context: Any) -> None:

@@ -1,4 +1,4 @@
-"""The report: one page that needs nothing but itself, and says what was counted."""
+"""The report is one self-contained page that shows every count."""
 
 import re
 from collections import Counter
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from local.demo.counts import Streamed
-from local.demo.html_report import Figures, html
+from local.demo.counts import PredictedRide
+from local.demo.html_report import ReportFigures, render
 from local.demo.rides import Trip
 from training.reports.svg_style import VARIABLES
 
@@ -17,7 +17,7 @@ VOID = {"meta"}
 
 
 class Page(HTMLParser):
-    """Tags that were opened, their attributes, and the text between."""
+    """Parses a page into its tags, their attributes, and its text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def figures(**changes: Any) -> Figures:
+def figures(**changes: Any) -> ReportFigures:
     random = np.random.default_rng(0)
     true = random.uniform(1, 60, 3000)
     values: dict[str, Any] = {
@@ -70,10 +70,10 @@ def figures(**changes: Any) -> Figures:
         "true": true,
         "predicted": true + random.normal(0, 4, 3000),
         "hour": random.integers(0, 24, 3000).astype(float),
-        "rides": [Streamed("7", 12.0, 13.5, n / 100, 80.0 + n) for n in range(50)],
+        "rides": [PredictedRide("7", 12.0, 13.5, n / 100, 80.0 + n) for n in range(50)],
         "rows": [(Trip(7, 130, 205, 3.66, "2023-02-01T08:15:00", 12.0), 13.5)],
     }
-    return Figures(**(values | changes))
+    return ReportFigures(**(values | changes))
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +81,14 @@ def page() -> Page:
     return Page(PAGE)
 
 
-PAGE = html(figures())
+PAGE = render(figures())
 
 
 def test_every_tag_is_closed(page: Page) -> None:
     assert page.open == []
 
 
-def test_it_fetches_nothing_and_runs_nothing(page: Page) -> None:
+def test_the_report_loads_no_resources_and_runs_no_scripts(page: Page) -> None:
     assert "://" not in PAGE
     assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object"}
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
@@ -105,7 +105,7 @@ def test_every_figure_is_on_the_page(page: Page, figure: str) -> None:
     assert figure in page.text
 
 
-def test_each_picture_has_a_text_that_stands_for_it(page: Page) -> None:
+def test_each_plot_has_an_alternative_text(page: Page) -> None:
     pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
 
     assert len(pictures) == 4
@@ -120,7 +120,7 @@ def test_no_identifier_occurs_twice(page: Page) -> None:
     assert set(identifiers.values()) == {1}
 
 
-def test_what_a_picture_refers_to_is_there(page: Page) -> None:
+def test_every_reference_of_a_plot_exists(page: Page) -> None:
     identifiers = {each["id"] for _, each in page.tags if "id" in each}
     references = set(re.findall(r'(?:href="#|url\(#)([^")]+)', PAGE))
 
@@ -128,54 +128,54 @@ def test_what_a_picture_refers_to_is_there(page: Page) -> None:
     assert references <= identifiers
 
 
-def test_pictures_take_their_colours_from_the_page_in_light_and_dark() -> None:
+def test_plots_use_the_colours_of_the_page_in_light_and_dark() -> None:
     assert "prefers-color-scheme: dark" in PAGE
     assert not any(colour in PAGE for colour in VARIABLES)
     assert "var(--accent)" in PAGE
 
 
 def test_the_same_figures_make_the_same_page() -> None:
-    assert html(figures()) == PAGE
+    assert render(figures()) == PAGE
 
 
-def test_rides_are_in_the_order_of_their_pick_ups() -> None:
+def test_rides_are_sorted_by_pick_up_time() -> None:
     rows = [
         (Trip(number, 130, 205, 3.66, begins, 12.0), 13.5)
         for number, begins in ((7, "2023-02-02T08:15:00"), (9, "2023-02-01T08:15:00"))
     ]
 
-    text = Page(html(figures(rows=rows))).text
+    text = Page(render(figures(rows=rows))).text
 
     assert text.index("2023-02-01 08:15:00") < text.index("2023-02-02 08:15:00")
 
 
-def test_one_of_a_kind_is_no_plural() -> None:
+def test_a_count_of_one_is_singular() -> None:
     one = {"rides_sent": 1, "bad_records_sent": 1, "rides_predicted": 1, "rejected": 1, "lost": 1}
 
-    text = Page(html(figures(summary={**figures().summary, **one}))).text
+    text = Page(render(figures(summary={**figures().summary, **one}))).text
 
-    assert "1 simulated ride and 1 broken record went onto a stream." in text
+    assert "1 simulated ride and 1 broken record were sent to a stream." in text
     assert "1 record was set aside, 1 was lost." in text
     assert not re.search(r"\b1 (rides|records|duplicates)\b", text)
 
 
-def test_a_half_is_rounded_up_as_on_the_screen() -> None:
+def test_a_half_is_rounded_up_as_on_the_console() -> None:
     halves = {"rmse_minutes": 3.545, "rmse_minutes_streamed": 3.505}
 
-    text = Page(html(figures(summary={**figures().summary, **halves}))).text
+    text = Page(render(figures(summary={**figures().summary, **halves}))).text
 
     assert "3.55 min" in text
     assert "3.51 minutes" in text
 
 
-def test_counts_that_do_not_add_up_are_said_first() -> None:
-    text = Page(html(figures(faults=["2 records were lost."]))).text
+def test_wrong_counts_are_reported_first() -> None:
+    text = Page(render(figures(faults=["2 records were lost."]))).text
 
     assert "The counts do not add up" in text
     assert "2 records were lost." in text
 
 
-def test_a_run_without_any_prediction_has_a_page_too() -> None:
+def test_a_run_without_predictions_has_a_report() -> None:
     summary = dict(figures().summary)
     summary |= {
         "latency_ms": {"p50": None, "p99": None},
@@ -183,10 +183,12 @@ def test_a_run_without_any_prediction_has_a_page_too() -> None:
         "rmse_minutes_streamed": None,
     }
 
-    assert "No ride was predicted." in html(figures(summary=summary, rides=[], rows=[], reasons={}))
+    assert "No ride was predicted." in render(
+        figures(summary=summary, rides=[], rows=[], reasons={})
+    )
 
 
-def test_text_from_outside_cannot_become_markup() -> None:
+def test_external_text_is_escaped() -> None:
     wrong = {("<b>", "<script>alert(1)</script>"): 1}
 
-    assert "<script>" not in html(figures(reasons=wrong, version='"><script>'))
+    assert "<script>" not in render(figures(reasons=wrong, version='"><script>'))

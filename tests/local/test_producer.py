@@ -1,4 +1,4 @@
-"""What the producer sends: every ride once, and broken records that are really broken."""
+"""The producer sends every ride once, and broken records that the service rejects."""
 
 import json
 from collections import Counter
@@ -58,7 +58,7 @@ def test_the_service_rejects_each_kind_of_broken_record(kind: str) -> None:
         read(BROKEN[kind]())
 
 
-def test_the_service_reads_every_ride_as_it_was_also_a_gzipped_one() -> None:
+def test_the_service_reads_every_ride_gzipped_or_not() -> None:
     sent = [message for message in messages(events(100)) if not message.broken]
 
     assert [read(message.data).ride_id for message in sent] == list(range(1, 101))
@@ -71,7 +71,7 @@ def test_rides_are_partitioned_by_their_ids() -> None:
     assert [message.key for message in sent] == ["1", "2", "3"]
 
 
-def test_broken_records_are_few_and_always_the_same() -> None:
+def test_broken_records_are_few_and_reproducible() -> None:
     once, again = (list(messages(events(1000))) for _ in range(2))
 
     assert once == again
@@ -79,13 +79,13 @@ def test_broken_records_are_few_and_always_the_same() -> None:
     assert {message.broken for message in once} - {None} == set(BROKEN)
 
 
-def test_even_one_ride_comes_with_a_broken_record() -> None:
+def test_a_single_ride_is_followed_by_a_broken_record() -> None:
     assert [message.broken is None for message in messages(events(1))] == [True, False]
 
 
 @given(st.lists(st.integers(0, 3 * 1024 * 1024), max_size=8), st.integers(1, 1000))
 @settings(max_examples=30, deadline=None)
-def test_calls_have_all_messages_in_order_and_within_the_limits(
+def test_chunks_contain_all_messages_in_order_within_the_limits(
     sizes: list[int], most: int
 ) -> None:
     sent = [Message(str(number), bytes(size)) for number, size in enumerate(sizes)]
@@ -99,7 +99,7 @@ def test_calls_have_all_messages_in_order_and_within_the_limits(
 
 @given(st.dictionaries(st.integers(1, 12).map(str), st.integers(1, 2), max_size=4))
 @settings(max_examples=8, deadline=None)
-def test_what_the_stream_refuses_is_sent_again_and_nothing_else_is(refused: dict[str, int]) -> None:
+def test_only_refused_records_are_sent_again(refused: dict[str, int]) -> None:
     stream = FakeStream(refused)
     known: dict[str, Message] = {}
     sent = list(messages(events(12)))
@@ -112,14 +112,14 @@ def test_what_the_stream_refuses_is_sent_again_and_nothing_else_is(refused: dict
     }
 
 
-def test_a_stream_that_goes_on_refusing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_keeps_refusing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer, "ATTEMPTS", 2)
 
     with pytest.raises(RuntimeError, match="refused 1 record 2 times"):
         send([Message("1", b"")], FakeStream({"1": 9}).put, per_second=1e6, sent=lambda _: None)
 
 
-def test_the_rate_is_kept() -> None:
+def test_records_are_sent_at_the_given_rate() -> None:
     began = datetime.now(UTC)
 
     send(

@@ -1,4 +1,4 @@
-"""A run on the embedded AWS with a function of a few lines: what it answers is what is seen."""
+"""A run on the embedded AWS with a small function reads every result of that function."""
 
 import base64
 import json
@@ -9,20 +9,20 @@ import pytest
 
 from local import run_stream
 from local.aws.server import Embedded, embedded
-from local.demo.counts import tally
-from local.demo.rides import InputError, consecutive, tlc
+from local.demo.counts import count
+from local.demo.rides import DemoInputError, consecutive, tlc
 from local.producer import Message
 
 
 @pytest.fixture
 def aws() -> Iterator[Embedded]:
     with embedded() as running:
-        run_stream.make(running)
+        run_stream.create_resources(running)
         yield running
 
 
 class Function:
-    """Predicts ten minutes for what is JSON, and keeps the rest; fails at first, half done."""
+    """Predicts ten minutes for JSON, rejects other records, and first fails within batches."""
 
     def __init__(self, aws: Embedded, failures: int) -> None:
         self.kinesis, self.s3 = aws.kinesis(), aws.s3()
@@ -36,11 +36,11 @@ class Function:
             failed = records[len(records) // 2]
             records = records[: len(records) // 2]
         for record in records:
-            self.answer(record)
+            self.process(record)
         number = failed and failed["kinesis"]["sequenceNumber"]
         return {"batchItemFailures": [{"itemIdentifier": number}] if number else []}
 
-    def answer(self, record: dict[str, Any]) -> None:
+    def process(self, record: dict[str, Any]) -> None:
         name = record["eventID"]
         data = base64.b64decode(record["kinesis"]["data"])
         if not data:
@@ -63,18 +63,18 @@ def messages() -> list[Message]:
     return [*rides[:40], Message("broken", b"", "empty"), *rides[40:]]
 
 
-def test_everything_comes_through_once_although_batches_fail_half_way(aws: Embedded) -> None:
-    glances: list[int] = []
+def test_every_record_has_one_result_although_batches_fail_half_way(aws: Embedded) -> None:
+    progress_seen: list[int] = []
 
     seen = run_stream.run(
         aws,
         Function(aws, failures=3),
         messages(),
-        watch=lambda progress: glances.append(len(progress.published)),
+        on_progress=lambda progress: progress_seen.append(len(progress.published)),
         per_second=400,
     )
 
-    counts = tally(
+    counts = count(
         sent=seen.sent,
         arrived=run_stream.arrivals(aws),
         published=seen.published,
@@ -82,27 +82,27 @@ def test_everything_comes_through_once_although_batches_fail_half_way(aws: Embed
         true={str(n): 10.0 for n in range(60)},
     )
     assert (counts.rides_sent, counts.rides_predicted, counts.rejected) == (60, 60, 1)
-    assert (counts.lost, counts.duplicates, counts.stray) == (0, 0, 0)
-    assert glances == sorted(glances)
+    assert (counts.lost, counts.duplicates, counts.unexpected) == (0, 0, 0)
+    assert progress_seen == sorted(progress_seen)
 
 
-def test_a_function_that_never_answers_ends_a_run_with_losses(aws: Embedded) -> None:
+def test_a_run_ends_if_the_function_always_fails(aws: Embedded) -> None:
     def function(event: dict[str, Any], context: Any) -> Any:
         raise ValueError("no")
 
-    seen = run_stream.run(aws, function, messages(), watch=lambda _: None, patience=1)
+    seen = run_stream.run(aws, function, messages(), on_progress=lambda _: None, patience=1)
 
     assert len(seen.sent) == 61
     assert not seen.published
 
 
-def test_the_first_months_that_follow_each_other_are_taken() -> None:
+def test_the_first_consecutive_months_are_taken() -> None:
     assert consecutive(["2020-05", "2022-01", "2021-12"]) == ("2021-12", "2022-01")
     assert consecutive(["2021-01", "2021-03", "2021-00", "2021-13"]) is None
 
 
-def test_data_that_is_not_there_is_said_in_a_sentence(tmp_path: Any) -> None:
-    with pytest.raises(InputError, match=r"^There is no directory .*nowhere\.$"):
+def test_missing_data_is_reported_in_one_line(tmp_path: Any) -> None:
+    with pytest.raises(DemoInputError, match=r"^There is no directory .*nowhere\.$"):
         tlc(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="it has no green_tripdata"):
+    with pytest.raises(DemoInputError, match="it has no green_tripdata"):
         tlc(tmp_path)

@@ -1,4 +1,4 @@
-"""The embedded AWS: it comes up, holds what it is given, and goes away however its user ends."""
+"""The embedded AWS starts, stores data, and ends however its user ends."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from local.aws.server import Embedded, embedded, environment, one_at_a_time
 
 USER = """
 import os, time
-from local.aws import embedded
+from local.aws.server import embedded
 with embedded() as aws:
     print(aws.pid, flush=True)
     time.sleep(60)
@@ -47,11 +47,11 @@ def ends(pid: int) -> bool:
     return not alive(pid)
 
 
-def test_it_listens_on_loopback_only(aws: Embedded) -> None:
+def test_the_server_listens_on_loopback_only(aws: Embedded) -> None:
     assert aws.endpoint.startswith("http://127.0.0.1:")
 
 
-def test_two_have_ports_and_contents_of_their_own(aws: Embedded) -> None:
+def test_two_servers_have_separate_ports_and_contents(aws: Embedded) -> None:
     aws.s3().create_bucket(Bucket="of-the-first")
 
     with embedded() as other:
@@ -59,7 +59,7 @@ def test_two_have_ports_and_contents_of_their_own(aws: Embedded) -> None:
         assert other.s3().list_buckets()["Buckets"] == []
 
 
-def test_its_environment_is_all_that_a_plain_client_needs(aws: Embedded) -> None:
+def test_plain_clients_need_only_its_environment_variables(aws: Embedded) -> None:
     aws.kinesis().create_stream(StreamName="of-a-plain-client", ShardCount=1)
     aws.s3().create_bucket(Bucket="of-a-plain-client")
     elsewhere = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
@@ -76,11 +76,11 @@ def test_its_environment_is_all_that_a_plain_client_needs(aws: Embedded) -> None
     assert run.stdout.count("of-a-plain-client") == 2
 
 
-def test_hosts_that_need_no_proxy_stay_so() -> None:
+def test_hosts_without_a_proxy_keep_none() -> None:
     assert environment("http://127.0.0.1:1", "intranet")["NO_PROXY"].split(",")[0] == "intranet"
 
 
-def test_requests_at_the_same_time_are_answered_one_after_another() -> None:
+def test_simultaneous_requests_are_served_one_at_a_time() -> None:
     inside: list[str] = []
 
     def application(environ: dict[str, Any], start_response: Any) -> bool:
@@ -97,7 +97,7 @@ def test_requests_at_the_same_time_are_answered_one_after_another() -> None:
     assert all(answers)
 
 
-def test_it_is_gone_after_the_block_also_when_the_block_fails() -> None:
+def test_the_server_ends_with_the_block_even_if_the_block_fails() -> None:
     with pytest.raises(ZeroDivisionError), embedded() as running:
         assert alive(running.pid)
         _ = 1 / 0
@@ -105,7 +105,7 @@ def test_it_is_gone_after_the_block_also_when_the_block_fails() -> None:
     assert not alive(running.pid)
 
 
-def test_it_ends_when_its_user_is_killed() -> None:
+def test_the_server_ends_when_its_user_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", USER], stdout=subprocess.PIPE, text=True) as user:
         assert user.stdout is not None
         pid = int(user.stdout.readline())

@@ -1,4 +1,4 @@
-"""The service on one machine, as an operator has it under the tools of a deployed one."""
+"""The local stack works with the commands for a deployed stack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from local import stack
 from local.aws.event_source import FUNCTION
 from local.aws.kinesis_reader import readers
-from local.aws.lambda_api import Function, served
+from local.aws.lambda_api import LocalFunction, serve_api
 from local.aws.server import KEY, REGION
 from local.run_stream import PREDICTIONS
 from operate import replay, smoke
@@ -43,7 +43,7 @@ def started(place: Path, **settings: str) -> subprocess.Popen[str]:
 def running(
     golden_model: GoldenModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[subprocess.Popen[str]]:
-    """A stack whose limit is a mistake; what is started from here finds it."""
+    """A stack with a wrong limit; AWS clients in this process use it."""
     with started(
         tmp_path, MODEL_LOCATION=golden_model.model_location, PREDICTION_MAX="12"
     ) as process:
@@ -58,7 +58,7 @@ def running(
             process.send_signal(signal.SIGTERM)
 
 
-def answered() -> set[str]:
+def predicted() -> set[str]:
     """The rides that have a prediction, by event id."""
     return {
         json.loads(record.data)["source"]["event_id"]
@@ -67,30 +67,30 @@ def answered() -> set[str]:
     }
 
 
-def test_the_tools_of_operators_find_it(
+def test_smoke_and_replay_work_on_the_local_stack(
     running: subprocess.Popen[str], tmp_path: Path, capsys: Any
 ) -> None:
     code = smoke.main(["--stack", stack.NAME, "--patience", "6"])
-    assert (code, "of 10 rides were answered" in capsys.readouterr().out) == (1, True)
+    assert (code, "of 10 rides on ride_predictions" in capsys.readouterr().out) == (1, True)
 
     assert replay.main([stack.LOCATION, "--function", FUNCTION]) == 0
     said = capsys.readouterr().out
     assert "the model answered outside its range" in said
     assert "Expected `int` <= 265" in said
-    assert f"A dry run: {FUNCTION} was not invoked" in said
+    assert f"Dry run: {FUNCTION} was not invoked" in said
 
     lambda_ = boto3.client("lambda")
     with pytest.raises(ClientError, match="PREDICTION_MAX"):
         lambda_.update_function_configuration(
             FunctionName=FUNCTION, Environment={"Variables": {"PREDICTION_MAX": "far"}}
         )
-    assert len(answered()) < 10
+    assert len(predicted()) < 10
     lambda_.update_function_configuration(
         FunctionName=FUNCTION, Environment={"Variables": {"PREDICTION_MAX": "1440"}}
     )
     assert replay.main([stack.LOCATION, "--function", f"{FUNCTION}:live", "--yes"]) == 1
     assert "1 rides were rejected again" in capsys.readouterr().out
-    assert len(answered()) == 10
+    assert len(predicted()) == 10
 
     assert replay.main([stack.LOCATION, "--function", "nobody"]) == 2
     assert f"the only function is {FUNCTION}" in capsys.readouterr().err
@@ -102,7 +102,7 @@ def test_the_tools_of_operators_find_it(
     assert not (tmp_path / stack.ENVIRONMENT).exists()
 
 
-def test_a_function_that_does_not_start_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_function_that_does_not_start_is_reported_in_one_line(tmp_path: Path) -> None:
     with started(tmp_path, MODEL_LOCATION="no-model") as process:
         out, err = process.communicate(timeout=60)
 
@@ -111,7 +111,7 @@ def test_a_function_that_does_not_start_is_said_in_a_sentence(tmp_path: Path) ->
     assert "no-model" in err
 
 
-def test_a_function_that_fails_answers_as_lambdas_does() -> None:
+def test_a_failed_invocation_has_the_response_of_lambda() -> None:
     said: list[str] = []
 
     def failing(event: dict[str, Any], context: Any) -> None:
@@ -119,7 +119,7 @@ def test_a_function_that_fails_answers_as_lambdas_does() -> None:
         assert context.get_remaining_time_in_millis() > 1000
         raise ValueError(f"no {event['what']}")
 
-    with served(Function(lambda _: failing, {}, said.append)) as address:
+    with serve_api(LocalFunction(lambda _: failing, {}, said.append)) as address:
         client = boto3.client(
             "lambda",
             endpoint_url=address,

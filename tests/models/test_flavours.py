@@ -56,7 +56,7 @@ def test_onnxruntime_tells_nobody_and_leaves_nothing_at_home(tmp_path: Path) -> 
     home = tmp_path / "home"
     home.mkdir()
     script = (
-        "import sys; from pathlib import Path; from model_service import flavours;"
+        "import sys; from pathlib import Path; from model_service.models import flavours;"
         "flavours.onnx(Path(sys.argv[1]).read_bytes())"
     )
 

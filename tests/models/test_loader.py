@@ -17,7 +17,7 @@ from sklearn.linear_model import LinearRegression
 from model_service import storage
 from model_service.errors import ModelError
 from model_service.models import loader
-from model_service.storage import LocalArtifacts
+from model_service.storage import LocalFolder
 
 from ..support import models
 from ..support.factories import kinesis_event, payload
@@ -69,7 +69,7 @@ def test_an_onnx_model_with_weights_in_a_file_of_their_own_is_refused(tmp_path: 
 def test_a_model_of_another_target_is_refused(tmp_path: Path, target: str, field: str) -> None:
     path = models.write_onnx(tmp_path, metadata={"target": target})
 
-    with pytest.raises(ModelError, match=f"predicts a ride's {target}: its answers are no {field}"):
+    with pytest.raises(ModelError, match=f"predicts a ride's {target}: its values are not {field}"):
         loader.load(str(path), field=field)
 
 
@@ -134,7 +134,7 @@ def test_a_description_that_changes_between_check_and_use_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = models.save_sklearn(tmp_path / "model", models.dict_pipeline())
-    monkeypatch.setattr(storage, "at", lambda location: Changing(LocalArtifacts(path)))
+    monkeypatch.setattr(storage, "at", lambda location: Changing(LocalFolder(path, ModelError)))
 
     with pytest.raises(ModelError, match="changed while it was read"):
         loader.load(str(path))
@@ -260,7 +260,9 @@ def test_a_type_that_is_not_trusted_is_refused_though_the_model_lists_it(tmp_pat
     path = models.save_sklearn(tmp_path / "model", pipeline, skops_trusted_types=trusted)
     models.OPENED.clear()  # MLflow opens what it has saved
 
-    with pytest.raises(ModelError, match=r"not trusted: tests\.models\.Opened; .*ALLOW_PICKLED"):
+    with pytest.raises(
+        ModelError, match=r"not trusted: tests\.support\.models\.Opened; .*ALLOW_PICKLED"
+    ):
         loader.load(str(path))
 
     assert models.OPENED == []
@@ -348,11 +350,11 @@ def without_a_loader(path: Path) -> Path:
     ("save", "reason"),
     [
         (without_its_file, "cannot read .*/model.skops: No such file"),
-        (without_its_name, "names a file outside the model's directory, or none"),
+        (without_its_name, "names no file, or a file outside the model's directory"),
         (no_skops, "skops cannot read the model: "),
         (no_pickle, "MLflow cannot load the model: "),
         (no_onnx, "onnxruntime cannot load the model: "),
-        (onnx_without_its_name, "names a file outside the model's directory, or none"),
+        (onnx_without_its_name, "names no file, or a file outside the model's directory"),
         (without_a_loader, "MLflow cannot load the model: No module named 'no_such_module'"),
     ],
 )
@@ -488,9 +490,9 @@ def sevens(rides: Any) -> Any:
 
 
 class Changing:
-    """`Artifacts` whose description is another when it is asked for again."""
+    """A folder whose MLmodel differs when it is read again."""
 
-    def __init__(self, files: LocalArtifacts) -> None:
+    def __init__(self, files: LocalFolder) -> None:
         self.files = files
 
     def read(self, name: str) -> bytes:
@@ -507,5 +509,5 @@ def test_a_model_that_needs_mlflow_says_so_where_there_is_none(
     path = models.save_sklearn(tmp_path / "model", models.dict_pipeline())
     monkeypatch.setattr("model_service.models.loader.find_spec", lambda name: None)
 
-    with pytest.raises(ModelError, match="MLflow is not installed"):
+    with pytest.raises(ModelError, match="needs MLflow, which is not installed"):
         loader.load(str(path))

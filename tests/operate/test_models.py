@@ -1,4 +1,4 @@
-"""Models reach the bucket of an environment whole, or a deployment does not begin."""
+"""A deployment starts only if all its models were copied and can be loaded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def server() -> Iterator[Embedded]:
 
 @pytest.fixture
 def s3(server: Embedded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Client]:
-    """With a model where it was trained to, and an empty bucket of production's."""
+    """A client for two buckets: one with a trained model, and an empty one for production."""
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
@@ -52,7 +52,7 @@ def keys(s3: S3Client, bucket: str) -> list[str]:
 
 
 def given(sha256: str = "", bucket: str = "production") -> list[str]:
-    """What `sam deploy` would get."""
+    """The parameters that `sam deploy` receives."""
     digest = sha256 or loader.load(LOCATION).sha256
     return [
         f"ModelBucket={bucket}",
@@ -62,7 +62,7 @@ def given(sha256: str = "", bucket: str = "production") -> list[str]:
     ]
 
 
-def test_a_model_of_another_target_begins_no_deployment(
+def test_a_model_of_another_target_is_refused(
     s3: S3Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     of_cost = models.write_onnx(tmp_path / "cost", metadata={"target": "cost"})
@@ -72,7 +72,7 @@ def test_a_model_of_another_target_begins_no_deployment(
     assert "predicts a ride's cost" in capsys.readouterr().err
 
 
-def test_a_model_is_copied_and_loads_where_it_is_deployed(
+def test_a_model_is_copied_and_loaded_from_the_deployment_bucket(
     s3: S3Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = tool.main(["--from", f"s3://{TRAINED}", *given()])
@@ -83,7 +83,7 @@ def test_a_model_is_copied_and_loads_where_it_is_deployed(
     assert f"was copied from s3://{TRAINED}" in capsys.readouterr().out
 
 
-def test_a_model_that_is_there_is_left_as_it_is(
+def test_an_existing_model_is_not_copied_again(
     s3: S3Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--from", f"s3://{TRAINED}", *given()]
@@ -93,33 +93,31 @@ def test_a_model_that_is_there_is_left_as_it_is(
 
     assert tool.main(arguments) == 0
     assert s3.list_objects_v2(Bucket="production")["Contents"] == before
-    assert "is there" in capsys.readouterr().out
+    assert "is already there" in capsys.readouterr().out
 
 
-def test_what_is_there_is_checked_without_a_place_to_copy_from(s3: S3Client) -> None:
+def test_an_existing_model_is_loaded_without_a_source(s3: S3Client) -> None:
     assert tool.main(given(bucket=TRAINED)) == 0
 
 
-def test_a_copy_that_was_cut_short_is_made_anew(s3: S3Client) -> None:
+def test_an_interrupted_copy_starts_again(s3: S3Client) -> None:
     s3.put_object(Bucket="production", Key=f"{PREFIX}/model.onnx", Body=b"half")
 
     assert tool.main(["--from", f"s3://{TRAINED}", *given()]) == 0
 
 
-def test_the_description_of_a_model_is_copied_last(
-    s3: S3Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mlmodel_is_copied_last(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
     copied: list[str] = []
     monkeypatch.setattr(s3, "copy", lambda source, bucket, key: copied.append(key))
-    one = tool.Pinned("DurationModel", PREFIX, "")
+    one = tool.PinnedModel("DurationModel", PREFIX, "")
 
-    tool.bring(s3, one, TRAINED, "production")
+    tool.copy(s3, one, TRAINED, "production")
 
     assert len(copied) > 1
     assert copied[-1] == f"{PREFIX}/MLmodel"
 
 
-def test_another_model_than_the_pinned_one_is_not_deployed(
+def test_a_model_with_another_sha256_is_refused(
     s3: S3Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tool.main(["--from", f"s3://{TRAINED}", *given(64 * "0")]) == 1
@@ -129,8 +127,8 @@ def test_another_model_than_the_pinned_one_is_not_deployed(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["ModelBucket=production"], "no model in it"),
-        (["ModelBucket=production", "CostModel=1/cost"], "CostModelSha256: not given"),
+        (["ModelBucket=production"], "without a model"),
+        (["ModelBucket=production", "CostModel=1/cost"], "CostModelSha256 is missing"),
         (["nonsense"], "nonsense is neither"),
         (["file://no/such.yaml"], "no/such.yaml cannot be read"),
         (
@@ -140,7 +138,7 @@ def test_another_model_than_the_pinned_one_is_not_deployed(
         (["ModelBucket=none", "CostModel=1", "CostModelSha256=1"], "s3://none cannot be listed"),
     ],
 )
-def test_bad_input_is_one_sentence(
+def test_bad_input_prints_one_line_and_exits_with_2(
     s3: S3Client, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
     assert tool.main(["--from", f"s3://{TRAINED}", *arguments]) == 2
@@ -150,7 +148,7 @@ def test_bad_input_is_one_sentence(
     assert error.count("\n") == 1
 
 
-def test_a_profile_that_does_not_exist_is_one_sentence(
+def test_a_missing_profile_prints_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "none-of-this-name")
@@ -163,14 +161,14 @@ def test_a_profile_that_does_not_exist_is_one_sentence(
     assert all("AWS cannot be reached" in line for line in lines)
 
 
-def test_nothing_is_copied_where_models_lie_in_the_image(
+def test_nothing_is_copied_if_the_image_contains_the_models(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert tool.main(["BakedModel=build/model", "Release=1"]) == 0
-    assert "the models lie in the image" in capsys.readouterr().out
+    assert "the image contains the models" in capsys.readouterr().out
 
 
-def test_the_later_of_two_values_counts_and_files_may_be_json(tmp_path: Path) -> None:
+def test_the_later_value_counts_and_files_may_be_json(tmp_path: Path) -> None:
     (tmp_path / "models.yaml").write_text('{"DurationModel": "1/a", "DurationModelSha256": "0"}')
 
     found = tool.parameters([f"file://{tmp_path}/models.yaml", "DurationModel=1/b"])
@@ -178,5 +176,5 @@ def test_the_later_of_two_values_counts_and_files_may_be_json(tmp_path: Path) ->
     assert found == {"DurationModel": "1/b", "DurationModelSha256": "0"}
 
 
-def test_the_project_s_own_file_of_models_can_be_read() -> None:
+def test_models_yaml_of_the_project_can_be_read() -> None:
     assert isinstance(tool.parameters([f"file://{ROOT}/models.yaml"]), dict)

@@ -1,6 +1,6 @@
-"""The operator's path: rides that were rejected are found by reason, and answered after all.
+"""An operator finds rejected rides by reason and replays them.
 
-The rides go through an embedded Kinesis and the real handler, as those of a deployed stack do.
+The rides go through an embedded Kinesis and the real handler, as in a deployed stack.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from local.aws.event_source import Shard, poll
 from local.aws.kinesis_reader import event_id, readers
 from local.aws.server import embedded
 from operate import replay
-from operate.failed_records import Shelf
-from operate.inventory import look
+from operate.failed_records import FailedRecordStore
+from operate.inventory import take_inventory
+from tests.support.golden import GoldenModel
 from tools import sample_events
 
 from ..support.factories import payload
-from ..support.golden import GoldenModel
 from ..support.operate_fakes import FakeLambda
 
 BUCKET, LOCATION = "rejects", "s3://rejects/of-a-test"
@@ -33,7 +33,7 @@ BUCKET, LOCATION = "rejects", "s3://rejects/of-a-test"
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of an embedded AWS with an empty bucket; other clients find it, too."""
+    """A client for an embedded AWS with an empty bucket; other clients use that AWS too."""
     with embedded() as aws:
         for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KINESIS"):
             monkeypatch.setenv(name, aws.endpoint)
@@ -46,7 +46,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def streams(s3: Any) -> Any:
-    """A client of the Kinesis beside that bucket, with both streams."""
+    """A client for Kinesis in the same embedded AWS, with both streams created."""
     kinesis = boto3.client("kinesis")
     for name in ("ride_events", "ride_predictions"):
         kinesis.create_stream(StreamName=name, ShardCount=2)
@@ -56,7 +56,7 @@ def streams(s3: Any) -> Any:
 
 @pytest.fixture
 def deploy(golden_model: GoldenModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """The real handler, with the settings that a test gives it."""
+    """Returns the real handler, started with the settings that a test gives."""
 
     def deployed(**environment: str) -> Any:
         monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
@@ -80,7 +80,7 @@ def command(*arguments: str, lambda_: FakeLambda) -> int:
 
 
 def put(kinesis: Any, *payloads: bytes) -> list[str]:
-    """Send records; their event ids."""
+    """Send records and return their event ids."""
     reply = kinesis.put_records(
         StreamName="ride_events",
         Records=[{"Data": data, "PartitionKey": str(n)} for n, data in enumerate(payloads)],
@@ -108,7 +108,7 @@ def arrivals(kinesis: Any) -> dict[str, datetime]:
 
 
 def published(kinesis: Any) -> dict[str, dict[str, Any]]:
-    """The prediction events on the stream, by the event id of their ride; each is there once."""
+    """The prediction events on the stream by event id; checks that each occurs once."""
     found = [
         json.loads(record.data)
         for reader in readers(kinesis, "ride_predictions")
@@ -119,14 +119,14 @@ def published(kinesis: Any) -> dict[str, dict[str, Any]]:
     return by_id
 
 
-def test_an_operator_finds_fixes_and_replays_rides_that_a_setting_rejected(
+def test_an_operator_replays_rides_that_a_wrong_setting_rejected(
     streams: Any, s3: Any, deploy: Callable[..., Any], capsys: Any
 ) -> None:
     sent = put(streams, *[payload(n, trip_distance=0.5 + n) for n in range(40)], b"not a ride")
     arrived = arrivals(streams)
     *rides, broken = sent
 
-    # The night: PREDICTION_MAX was set too low at any hour, and most rides are rejected.
+    # PREDICTION_MAX is too low, so most rides are rejected.
     deliver(streams, deploy(PREDICTION_MAX="20"))
     at_first = published(streams)
     missing = set(rides) - set(at_first)
@@ -134,20 +134,20 @@ def test_an_operator_finds_fixes_and_replays_rides_that_a_setting_rejected(
     assert missing
     capsys.readouterr()
 
-    # The operator looks, and sees by which rule.
+    # The operator lists the rejects and sees the reason.
     assert replay.main([LOCATION]) == 0
     shown = capsys.readouterr().out
     assert f"{len(missing)} rides in" in shown
     assert "the model answered outside its range" in shown
 
-    # The setting is mended, and what was rejected is replayed: first as a dry run.
+    # The setting is fixed, and the rejects are replayed: first as a dry run.
     lambda_ = FakeLambda(deploy(PREDICTION_MAX="1440"))
     assert command(lambda_=lambda_) == 0
     assert published(streams) == at_first
     assert command("--yes", lambda_=lambda_) == 1
     assert "1 rides were rejected again" in capsys.readouterr().out
 
-    # The predictions are there, once, under the first event ids and arrival times.
+    # Each prediction is published once, with its first event id and arrival time.
     answered = published(streams)
     assert set(answered) == set(rides)
     for identifier in rides:
@@ -156,14 +156,14 @@ def test_an_operator_finds_fixes_and_replays_rides_that_a_setting_rejected(
         assert abs((when - arrived[identifier]).total_seconds()) < 0.001
     assert set(lambda_.event_ids) == missing | {broken}
 
-    # What is no ride at all waits, with its reason, and nothing else does.
-    seen = look(Shelf.at(s3, LOCATION))
+    # Only the record that is not a ride event remains, with its reason.
+    seen = take_inventory(FailedRecordStore.at(s3, LOCATION))
     assert [(span.rides, span.objects) for span in seen.reasons.values()] == [(1, 1)]
     assert command("--yes", lambda_=lambda_) == 1
     assert published(streams) == answered
 
 
-def test_of_an_aggregate_good_user_records_are_published_again_under_the_same_identity(
+def test_good_user_records_of_an_aggregate_are_published_again_with_the_same_identity(
     streams: Any, s3: Any, deploy: Callable[..., Any]
 ) -> None:
     good, far = payload(1, trip_distance=1), payload(2, trip_distance=900)

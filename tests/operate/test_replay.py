@@ -1,4 +1,4 @@
-"""Replay: what was rejected is found by reason, and answered under its first identity."""
+"""Replay: failed records are listed by reason and scored under their first identity."""
 
 from __future__ import annotations
 
@@ -26,12 +26,18 @@ from model_service.kinesis.rejects import Rejection, S3Rejects
 from model_service.scoring import Target
 from model_service.stream import processor
 from operate import invoke, redelivery, replay
-from operate.console import Screen
-from operate.errors import BadInput, Unreadable
-from operate.failed_records import MARK, Found, Shelf, content
-from operate.inventory import look
-from operate.invoke import Answer
-from operate.redelivery import Outcome
+from operate.command import CommandError
+from operate.console import OperatorConsole
+from operate.failed_records import (
+    MARKER_SUFFIX,
+    FailedRecordStore,
+    ObjectVersion,
+    UnreadableObject,
+    parse,
+)
+from operate.inventory import take_inventory
+from operate.invoke import InvocationResult
+from operate.redelivery import ReplayReport
 
 from ..support.factories import (
     SHARD,
@@ -64,7 +70,7 @@ def plenty() -> float:
 
 
 def reject(s3: Any, raw: Sequence[dict[str, Any]], reason: str = REASON, model: str = MODEL) -> str:
-    """Keep records as the function does; the key."""
+    """Store rejected records as the function does; returns the key."""
     before = set(keys(s3))
     assert not S3Rejects(s3, LOCATION, model)(rejections(raw, reason), plenty)
     [key] = set(keys(s3)) - before
@@ -72,7 +78,7 @@ def reject(s3: Any, raw: Sequence[dict[str, Any]], reason: str = REASON, model: 
 
 
 def give_up(s3: Any, raw: Sequence[dict[str, Any]], name: str = "a", arn: str = ARN) -> str:
-    """Keep records as Lambda itself does; the key."""
+    """Store failed records as Lambda does; returns the key."""
     body = rejects.failure(rejections(raw), now=NOW)
     del body["reasons"]
     body["requestContext"] = {"condition": "RetryAttemptsExhausted", "functionArn": f"{arn}:live"}
@@ -82,8 +88,8 @@ def give_up(s3: Any, raw: Sequence[dict[str, Any]], name: str = "a", arn: str = 
 
 
 def contents(s3: Any) -> dict[str, tuple[Record, ...]]:
-    """The records of each object that waits."""
-    return {found.key: shelf(s3).read(found).records for found in shelf(s3).find()[0]}
+    """The records of each pending object."""
+    return {version.key: store(s3).read(version).records for version in store(s3).pending()[0]}
 
 
 def keys(s3: Any) -> list[str]:
@@ -91,25 +97,25 @@ def keys(s3: Any) -> list[str]:
     return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
 
-def shelf(s3: Any) -> Shelf:
-    return Shelf.at(s3, LOCATION)
+def store(s3: Any) -> FailedRecordStore:
+    return FailedRecordStore.at(s3, LOCATION)
 
 
 def fine(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """A handler that deals with everything."""
+    """A handler that processes every record."""
     print('{"_aws":{},"rejected":[0.0]}')
     return {"batchItemFailures": []}
 
 
-def run(s3: Any, lambda_: FakeLambda, most: int = 1000) -> Outcome:
+def run(s3: Any, lambda_: FakeLambda, most: int = 1000) -> ReplayReport:
     target = lambda_.connect("ride-duration")
-    lots = look(shelf(s3)).lots
+    pending = take_inventory(store(s3)).pending
     return redelivery.replay(
-        shelf(s3), lots, target, most=most, sleep=lambda _: None, advance=lambda _: None
+        store(s3), pending, target, most=most, sleep=lambda _: None, advance=lambda _: None
     )
 
 
-# --- what lies there --------------------------------------------------------------------------
+# --- the inventory ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +126,7 @@ def aws() -> Iterator[str]:
 
 @pytest.fixture
 def s3(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of an empty bucket of the embedded AWS, which other clients find, too."""
+    """A client for an empty bucket of the embedded AWS, which other clients use too."""
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KINESIS"):
         monkeypatch.setenv(name, aws)
     client = boto3.client("s3")
@@ -135,26 +141,26 @@ def s3(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture(params=["memory", "moto"])
 def either(request: pytest.FixtureRequest) -> Any:
-    """The fake bucket and a real one keep one contract."""
+    """The fake bucket, and one of the embedded AWS: both must behave the same."""
     return MemoryS3() if request.param == "memory" else request.getfixturevalue("s3")
 
 
-def test_both_kinds_of_object_are_counted_by_reason(either: Any) -> None:
+def test_inventory_counts_both_kinds_of_object_by_reason(either: Any) -> None:
     reject(either, raws(3))
     reject(either, raws(2, "shardId-000000000001"), "data is not base64")
     give_up(either, raws(4, first=10))
 
-    seen = look(shelf(either))
+    seen = take_inventory(store(either))
 
     assert {name: (span.rides, span.objects) for name, span in seen.reasons.items()} == {
         ("Lambda gave up: RetryAttemptsExhausted", "ride-duration"): (4, 1),
         (REASON, MODEL): (3, 1),
         ("data is not base64", MODEL): (2, 1),
     }
-    assert (len(seen.lots), seen.records, seen.replayed, seen.unreadable) == (3, 9, 0, ())
+    assert (len(seen.pending), seen.records, seen.replayed, seen.unreadable) == (3, 9, 0, ())
 
 
-def test_first_and_last_arrival_are_those_of_a_reasons_own_rides() -> None:
+def test_first_and_last_arrival_belong_to_the_rides_of_a_reason() -> None:
     bucket = MemoryS3()
     early, late = kinesis_record(payload(1), 1, 1000.0), kinesis_record(payload(2), 2, 2000.0)
     reject(bucket, [late])
@@ -162,7 +168,7 @@ def test_first_and_last_arrival_are_those_of_a_reasons_own_rides() -> None:
     reject(bucket, [kinesis_record(payload(3), 3, 1500.0), kinesis_record(payload(4), 4, 500.0)])
     reject(bucket, [kinesis_record(payload(5), 5, 9000.0)], "another")
 
-    reasons = look(shelf(bucket)).reasons
+    reasons = take_inventory(store(bucket)).reasons
 
     times = {
         name: (span.first.timestamp(), span.last.timestamp()) for name, span in reasons.items()
@@ -174,32 +180,35 @@ def test_first_and_last_arrival_are_those_of_a_reasons_own_rides() -> None:
     }
 
 
-def test_user_records_of_a_record_are_counted_each() -> None:
+def test_inventory_counts_each_user_record_of_a_record() -> None:
     bucket = MemoryS3()
     [whole] = rejections(raws(1))
     users = [Rejection(whole.record, f"{whole.event_id}#{n}", REASON) for n in (0, 4)]
     S3Rejects(bucket, LOCATION, MODEL)(users, plenty)  # type: ignore[arg-type]
 
-    seen = look(shelf(bucket))
+    seen = take_inventory(store(bucket))
 
     assert (seen.reasons[REASON, MODEL].rides, seen.records) == (2, 1)
 
 
-def test_where_in_the_bytes_json_broke_makes_no_reason_of_its_own() -> None:
+def test_inventory_groups_json_errors_at_different_byte_positions() -> None:
     bucket = MemoryS3()
     for n in (1, 2):
         reject(bucket, raws(1, first=n), f"JSON is malformed (byte {n})")
 
-    assert list(look(shelf(bucket)).reasons) == [("JSON is malformed", MODEL)]
+    assert list(take_inventory(store(bucket)).reasons) == [("JSON is malformed", MODEL)]
 
 
-def test_a_location_is_a_prefix_of_whole_steps_or_one_key(either: Any) -> None:
+def test_a_location_matches_complete_key_segments_or_one_key(either: Any) -> None:
     key = reject(either, raws(1))
     reject(either, raws(1, first=2))
     either.put_object(Bucket=BUCKET, Key="of-a-test-of-others/x", Body=b"{}")
 
-    assert len(look(shelf(either)).lots) == 2
-    assert [lot.found.key for lot in look(Shelf.at(either, f"s3://{BUCKET}/{key}")).lots] == [key]
+    assert len(take_inventory(store(either)).pending) == 2
+    assert [
+        each.version.key
+        for each in take_inventory(FailedRecordStore.at(either, f"s3://{BUCKET}/{key}")).pending
+    ] == [key]
 
 
 @pytest.mark.parametrize(
@@ -214,42 +223,44 @@ def test_a_location_is_a_prefix_of_whole_steps_or_one_key(either: Any) -> None:
         b'{"requestContext": {"condition": "x"}, "payload": "["}',
     ],
 )
-def test_what_is_no_object_of_records_is_unreadable(body: bytes) -> None:
-    with pytest.raises(Unreadable):
-        content(Found("key", "etag"), body)
+def test_an_object_without_records_is_unreadable(body: bytes) -> None:
+    with pytest.raises(UnreadableObject):
+        parse(ObjectVersion("key", "etag"), body)
 
 
 @given(st.binary())
-def test_any_bytes_are_records_or_unreadable(body: bytes) -> None:
-    with pytest.raises(Unreadable):
-        content(Found("key", "etag"), body)
+def test_arbitrary_bytes_are_unreadable(body: bytes) -> None:
+    with pytest.raises(UnreadableObject):
+        parse(ObjectVersion("key", "etag"), body)
 
 
-def test_an_object_that_was_replaced_since_it_was_listed_is_unreadable(either: Any) -> None:
+def test_an_object_replaced_after_listing_is_unreadable(either: Any) -> None:
     key = reject(either, raws(1))
-    [found], _ = shelf(either).find()
+    [found], _ = store(either).pending()
     either.put_object(Bucket=BUCKET, Key=key, Body=b"another")
 
-    with pytest.raises(Unreadable, match="PreconditionFailed"):
-        shelf(either).read(found)
+    with pytest.raises(UnreadableObject, match="PreconditionFailed"):
+        store(either).read(found)
 
 
-# --- marks ------------------------------------------------------------------------------------
+# --- markers ----------------------------------------------------------------------------------
 
 
-def test_an_object_that_is_dealt_with_is_marked_and_not_replayed_again(either: Any) -> None:
+def test_a_processed_object_is_marked_and_not_replayed_again(either: Any) -> None:
     key = reject(either, raws(3))
     once, twice = FakeLambda(fine), FakeLambda(fine)
 
     first, second = run(either, once), run(either, twice)
 
-    assert (first.objects, first.records, first.remains) == (1, 3, {})
+    assert (first.objects, first.records, first.remaining) == (1, 3, {})
     assert (second.records, twice.batches) == (0, [])
-    assert [mark for mark in keys(either) if mark.startswith(f"{key}.") and mark.endswith(MARK)]
-    assert shelf(either).find() == ([], 1)
+    assert [
+        mark for mark in keys(either) if mark.startswith(f"{key}.") and mark.endswith(MARKER_SUFFIX)
+    ]
+    assert store(either).pending() == ([], 1)
 
 
-def test_what_is_rejected_again_waits_again_under_its_key(either: Any) -> None:
+def test_records_rejected_again_wait_under_the_same_key(either: Any) -> None:
     key = reject(either, raws(2))
 
     def rejects_again(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -257,20 +268,20 @@ def test_what_is_rejected_again_waits_again_under_its_key(either: Any) -> None:
         print('{"_aws":{},"rejected":[2.0]}')
         return {"batchItemFailures": []}
 
-    outcome = run(either, FakeLambda(rejects_again))
+    report = run(either, FakeLambda(rejects_again))
 
-    assert (outcome.objects, outcome.rejected) == (1, 2)
-    seen = look(shelf(either))
-    assert [lot.found.key for lot in seen.lots] == [key]
+    assert (report.objects, report.rejected) == (1, 2)
+    seen = take_inventory(store(either))
+    assert [each.version.key for each in seen.pending] == [key]
     assert list(seen.reasons) == [("still no good", MODEL)]
 
 
-# --- rules of delivery ------------------------------------------------------------------------
+# --- rules of redelivery ----------------------------------------------------------------------
 
 
-def test_records_of_a_shard_are_replayed_in_their_order() -> None:
+def test_records_of_a_shard_are_replayed_in_order() -> None:
     bucket = MemoryS3()
-    give_up(bucket, raws(2, first=7), "a")  # before the others by its key
+    give_up(bucket, raws(2, first=7), "a")  # its key sorts before the others
     for first in (5, 1, 3):
         reject(bucket, raws(2, first=first))
     lambda_ = FakeLambda(fine)
@@ -282,7 +293,7 @@ def test_records_of_a_shard_are_replayed_in_their_order() -> None:
     assert len(numbers) == 8
 
 
-def test_sequence_numbers_are_ordered_as_numbers() -> None:
+def test_sequence_numbers_are_compared_as_numbers() -> None:
     bucket = MemoryS3()
     for number in ("9", "10", "11"):
         [raw] = raws(1)
@@ -295,7 +306,7 @@ def test_sequence_numbers_are_ordered_as_numbers() -> None:
     assert lambda_.event_ids == [f"{SHARD}:{number}" for number in ("9", "10", "11")]
 
 
-def test_after_a_failure_that_is_reported_it_goes_on_from_there() -> None:
+def test_replay_continues_from_a_reported_failure() -> None:
     bucket = MemoryS3()
     reject(bucket, raws(5))
     failing = iter([3, 4])
@@ -306,13 +317,13 @@ def test_after_a_failure_that_is_reported_it_goes_on_from_there() -> None:
         return {"batchItemFailures": [{"itemIdentifier": number} for number in failures]}
 
     lambda_ = FakeLambda(handler)
-    outcome = run(bucket, lambda_)
+    report = run(bucket, lambda_)
 
     assert [len(batch) for batch in lambda_.batches] == [5, 2, 1]
-    assert (outcome.records, outcome.objects, outcome.remains) == (5, 1, {})
+    assert (report.records, report.objects, report.remaining) == (5, 1, {})
 
 
-def test_an_invocation_that_fails_is_repeated_with_half_of_its_records() -> None:
+def test_a_failed_invocation_is_repeated_with_half_of_its_records() -> None:
     bucket = MemoryS3()
     reject(bucket, raws(8))
 
@@ -322,13 +333,13 @@ def test_an_invocation_that_fails_is_repeated_with_half_of_its_records() -> None
         return fine(event, context)
 
     lambda_ = FakeLambda(handler)
-    outcome = run(bucket, lambda_)
+    report = run(bucket, lambda_)
 
     assert [len(batch) for batch in lambda_.batches] == [8, 4, 2, 2, 2, 2]
-    assert (outcome.records, outcome.remains) == (8, {})
+    assert (report.records, report.remaining) == (8, {})
 
 
-def test_an_object_that_gets_no_further_stays_unmarked() -> None:
+def test_an_object_without_progress_stays_unmarked() -> None:
     bucket = MemoryS3()
     bad, good = reject(bucket, raws(2)), reject(bucket, raws(2, first=3))
     first = raws(1)[0]["kinesis"]["sequenceNumber"]
@@ -338,31 +349,31 @@ def test_an_object_that_gets_no_further_stays_unmarked() -> None:
         return {"batchItemFailures": [{"itemIdentifier": first}] if first in numbers else []}
 
     lambda_ = FakeLambda(handler)
-    outcome = run(bucket, lambda_)
+    report = run(bucket, lambda_)
 
-    assert list(outcome.remains) == [bad]
-    assert outcome.objects == 1
+    assert list(report.remaining) == [bad]
+    assert report.objects == 1
     assert len(lambda_.batches) == redelivery.ATTEMPTS + 1
-    assert [found.key for found in shelf(bucket).find()[0]] == [bad]
+    assert [found.key for found in store(bucket).pending()[0]] == [bad]
     assert good != bad
 
 
-def test_it_stops_where_nothing_gets_on() -> None:
+def test_replay_ends_when_no_object_makes_progress() -> None:
     bucket = MemoryS3()
     listed = [reject(bucket, raws(1, first=n)) for n in range(1, 9)]
 
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-        raise ValueError("the model is at fault")
+        raise ValueError("the model is broken")
 
     lambda_ = FakeLambda(handler)
-    outcome = run(bucket, lambda_)
+    report = run(bucket, lambda_)
 
     assert len(lambda_.batches) == redelivery.GIVE_UP * redelivery.ATTEMPTS
-    assert sorted(outcome.remains) == sorted(listed)
-    assert outcome.remains[listed[0]] == "1 records remain: ValueError"
+    assert sorted(report.remaining) == sorted(listed)
+    assert report.remaining[listed[0]] == "1 records remain: ValueError"
 
 
-def test_it_does_not_stop_while_some_objects_get_on() -> None:
+def test_replay_continues_while_some_objects_make_progress() -> None:
     bucket = MemoryS3()
     for n in range(1, 13):
         reject(bucket, raws(1, first=n))
@@ -373,12 +384,12 @@ def test_it_does_not_stop_while_some_objects_get_on() -> None:
             raise ValueError
         return fine(event, context)
 
-    outcome = run(bucket, FakeLambda(handler))
+    report = run(bucket, FakeLambda(handler))
 
-    assert (outcome.objects, len(outcome.remains)) == (6, 6)
+    assert (report.objects, len(report.remaining)) == (6, 6)
 
 
-def test_it_does_not_stop_while_objects_get_on_in_part() -> None:
+def test_replay_continues_while_objects_make_partial_progress() -> None:
     bucket = MemoryS3()
     for n in range(0, 40, 10):
         reject(bucket, raws(2, first=n))
@@ -389,10 +400,10 @@ def test_it_does_not_stop_while_objects_get_on_in_part() -> None:
         second = event["Records"][1]["kinesis"]["sequenceNumber"]
         return {"batchItemFailures": [{"itemIdentifier": second}]}
 
-    outcome = run(bucket, FakeLambda(handler))
+    report = run(bucket, FakeLambda(handler))
 
-    assert outcome.records == 4
-    assert set(outcome.remains.values()) == {"1 records remain: ValueError"}
+    assert report.records == 4
+    assert set(report.remaining.values()) == {"1 records remain: ValueError"}
 
 
 @pytest.mark.parametrize(
@@ -405,23 +416,23 @@ def test_it_does_not_stop_while_objects_get_on_in_part() -> None:
         ReadTimeoutError(endpoint_url="http://127.0.0.1"),
     ],
 )
-def test_faults_that_may_pass_are_tried_again(fault: Exception) -> None:
+def test_transient_errors_are_retried(fault: Exception) -> None:
     bucket = MemoryS3()
     reject(bucket, raws(3))
 
-    outcome = run(bucket, FakeLambda(fine, faults=[fault] * (redelivery.ATTEMPTS - 1)))
+    report = run(bucket, FakeLambda(fine, faults=[fault] * (redelivery.ATTEMPTS - 1)))
 
-    assert (outcome.records, outcome.remains) == (3, {})
+    assert (report.records, report.remaining) == (3, {})
 
 
-def test_a_function_that_may_not_be_invoked_ends_it_at_once() -> None:
+def test_replay_ends_at_once_if_the_function_may_not_be_invoked() -> None:
     bucket = MemoryS3()
     reject(bucket, raws(3))
 
-    with pytest.raises(BadInput, match="cannot be invoked"):
+    with pytest.raises(CommandError, match="cannot be invoked"):
         run(bucket, FakeLambda(fine, faults=[client_error("AccessDeniedException", 403)]))
 
-    assert len(shelf(bucket).find()[0]) == 1
+    assert len(store(bucket).pending()[0]) == 1
 
 
 @pytest.mark.parametrize(
@@ -432,25 +443,25 @@ def test_a_function_that_may_not_be_invoked_ends_it_at_once() -> None:
         [],
         "ok",
         {"batchItemFailures": None},
-        {"batchItemFailures": [{"itemIdentifier": "of another batch"}]},
+        {"batchItemFailures": [{"itemIdentifier": "from another batch"}]},
         {"batchItemFailures": [{"id": "1"}]},
     ],
 )
-def test_no_answer_of_this_service_marks_nothing(response: Any) -> None:
+def test_a_response_of_another_service_marks_nothing(response: Any) -> None:
     bucket = MemoryS3()
     reject(bucket, raws(1))
 
-    outcome = run(bucket, FakeLambda(lambda event, context: response))
+    report = run(bucket, FakeLambda(lambda event, context: response))
 
-    assert outcome.records == 0
-    assert len(shelf(bucket).find()[0]) == 1
+    assert report.records == 0
+    assert len(store(bucket).pending()[0]) == 1
 
 
-def test_the_sdk_tries_a_throttled_invocation_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sdk_retries_a_throttled_invocation(monkeypatch: pytest.MonkeyPatch) -> None:
     statuses = [429, 503, 200]
 
     class Service(BaseHTTPRequestHandler):
-        """Lambda, throttled and then out of order for a moment."""
+        """A Lambda API that throttles the first call and fails the second."""
 
         def do_GET(self) -> None:
             self.reply(200)
@@ -478,18 +489,18 @@ def test_the_sdk_tries_a_throttled_invocation_again(monkeypatch: pytest.MonkeyPa
         found = target(records.read({"Records": raws(2)}))
         server.shutdown()
 
-    assert found == Answer(2, "", None)
+    assert found == InvocationResult(2, "", None)
     assert (statuses, len(pauses)) == ([], 2)
 
 
-# --- laws -------------------------------------------------------------------------------------
+# --- properties -------------------------------------------------------------------------------
 
 
 @given(st.lists(st.integers(0, 4_000_000), max_size=12), st.integers(1, 5))
 @example([2_500_000] * 5, 5)
 @example([7_000_000, 1, 1], 5)
 @settings(max_examples=40, deadline=None)
-def test_batches_hold_every_record_once_in_order_within_their_bounds(
+def test_batches_contain_every_record_once_in_order_within_the_limits(
     sizes: list[int], most: int
 ) -> None:
     raw = [kinesis_record("A" * size, n) for n, size in enumerate(sizes)]
@@ -498,7 +509,7 @@ def test_batches_hold_every_record_once_in_order_within_their_bounds(
 
     rest = waiting
     while rest:
-        length = redelivery.cut(rest, most)
+        length = redelivery.batch_length(rest, most)
         batches.append(rest[:length])
         rest = rest[length:]
 
@@ -508,47 +519,47 @@ def test_batches_hold_every_record_once_in_order_within_their_bounds(
 
 
 class Killed(BaseException):
-    """As by a signal."""
+    """Stands for a signal that kills the process."""
 
 
 @dataclass
 class Mortal(MemoryS3):
-    """A bucket whose user is killed at its n-th call, before or after it took effect."""
+    """A bucket that kills its user at the n-th call, before or after the call takes effect."""
 
     calls: int = 10**9
     late: bool = False
 
-    def _life(self) -> None:
+    def _count_down(self) -> None:
         self.calls -= 1
         if self.calls == 0:
             raise Killed
 
     def put_object(self, **options: Any) -> dict[str, Any]:
         if not self.late:
-            self._life()
+            self._count_down()
         found = super().put_object(**options)
         if self.late:
-            self._life()
+            self._count_down()
         return found
 
     def get_object(self, **options: Any) -> dict[str, Any]:
-        self._life()
+        self._count_down()
         return super().get_object(**options)
 
 
 @dataclass
 class Flaky:
-    """A handler that deals with as many records as *moods* say, or fails."""
+    """A handler that processes as many records as *moods* say, or fails."""
 
     moods: list[int | None]
-    dealt_with: list[str] = field(default_factory=list)
+    processed: list[str] = field(default_factory=list)
 
     def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         batch = event["Records"]
         mood = self.moods.pop() if self.moods else len(batch)
         if mood is None:
             raise ValueError("out of order")
-        self.dealt_with += [record["eventID"] for record in batch[:mood]]
+        self.processed += [record["eventID"] for record in batch[:mood]]
         numbers = [record["kinesis"]["sequenceNumber"] for record in batch[mood:]]
         return {"batchItemFailures": [{"itemIdentifier": number} for number in numbers[:1]]}
 
@@ -559,14 +570,15 @@ class Flaky:
     st.integers(1, 4),
 )
 @settings(max_examples=80, deadline=None)
-def test_killed_anywhere_nothing_is_lost_and_only_the_object_under_way_comes_twice(
+def test_a_killed_replay_loses_nothing_and_repeats_only_the_current_object(
     objects: list[tuple[int, str]], kills: list[tuple[int, bool]], most: int
 ) -> None:
     bucket, handler = Mortal(), Flaky([])
     for n, (count, shard) in enumerate(objects):
         reject(bucket, raws(count, f"shardId-00000000000{shard}", first=1 + 10 * n))
     by_key = {
-        lot.found.key: shelf(bucket).read(lot.found).records for lot in look(shelf(bucket)).lots
+        each.version.key: store(bucket).read(each.version).records
+        for each in take_inventory(store(bucket)).pending
     }
 
     for bucket.calls, bucket.late in [*kills, (10**9, False)]:
@@ -576,13 +588,13 @@ def test_killed_anywhere_nothing_is_lost_and_only_the_object_under_way_comes_twi
         except Killed:
             continue
 
-    times = Counter(handler.dealt_with)
+    times = Counter(handler.processed)
     repeated = {key for key, batch in by_key.items() if any(times[r.event_id] > 1 for r in batch)}
     everything = {record.event_id for batch in by_key.values() for record in batch}
     assert set(times) == everything
     assert sum(count - 1 for count in times.values()) <= 5 * len(kills)
     assert len(repeated) <= len(kills)
-    assert shelf(bucket).find()[0] == []
+    assert store(bucket).pending()[0] == []
 
 
 @given(
@@ -590,26 +602,27 @@ def test_killed_anywhere_nothing_is_lost_and_only_the_object_under_way_comes_twi
     st.lists(st.none() | st.integers(0, 6), max_size=40),
 )
 @settings(max_examples=80, deadline=None)
-def test_whatever_a_function_does_an_object_is_marked_only_if_all_of_it_is_dealt_with(
+def test_an_object_is_marked_only_if_all_its_records_are_processed(
     counts: list[int], moods: list[int | None]
 ) -> None:
     bucket, handler = MemoryS3(), Flaky(moods)
     for n, count in enumerate(counts):
         reject(bucket, raws(count, first=1 + 10 * n))
     by_key = {
-        lot.found.key: shelf(bucket).read(lot.found).records for lot in look(shelf(bucket)).lots
+        each.version.key: store(bucket).read(each.version).records
+        for each in take_inventory(store(bucket)).pending
     }
 
-    outcome = run(bucket, FakeLambda(handler), most=3)
+    report = run(bucket, FakeLambda(handler), most=3)
 
-    waiting = {found.key for found in shelf(bucket).find()[0]}
+    waiting = {found.key for found in store(bucket).pending()[0]}
     done = {r.event_id for key, batch in by_key.items() if key not in waiting for r in batch}
-    assert done <= set(handler.dealt_with)
-    assert waiting == set(outcome.remains)
-    assert max(Counter(handler.dealt_with).values(), default=0) <= 1
+    assert done <= set(handler.processed)
+    assert waiting == set(report.remaining)
+    assert max(Counter(handler.processed).values(), default=0) <= 1
 
 
-def test_what_the_functions_own_line_says_of_rejections_is_read() -> None:
+def test_replay_reads_the_number_of_rejections_from_the_metrics_line() -> None:
     report = processor.process(
         kinesis_event(payload(1), b"bad", b"bad too"),
         model=FakeModel(),
@@ -633,38 +646,38 @@ def command(*arguments: str, lambda_: FakeLambda | None = None) -> int:
     return replay.main([LOCATION, *arguments], connect=connect, sleep=lambda _: None)
 
 
-def test_a_listing_says_what_lies_there(s3: Any, capsys: Any) -> None:
+def test_a_listing_prints_reasons_and_totals(s3: Any, capsys: Any) -> None:
     reject(s3, raws(3))
-    s3.put_object(Bucket=BUCKET, Key="of-a-test/notes.txt", Body=b"mind the gap")
+    s3.put_object(Bucket=BUCKET, Key="of-a-test/notes.txt", Body=b"a note")
 
     assert command() == 0
 
     assert capsys.readouterr().out.splitlines() == [
         f"3 rides in 1 objects, 2022-06-02T09:18:34Z to 2022-06-02T09:18:34Z, {MODEL}: {REASON}",
-        "left alone: of-a-test/notes.txt: it is no object of rejected or failed records",
+        "skipped: of-a-test/notes.txt: does not hold rejected or failed records",
         "1 objects with 3 records wait to be replayed; 0 were replayed",
     ]
 
 
-def test_on_a_terminal_it_is_a_table_and_a_bar(s3: Any) -> None:
+def test_a_terminal_shows_a_table_and_a_progress_bar(s3: Any) -> None:
     reject(s3, raws(3), "Expected [bold] - at `$.ride`")
     shown = io.StringIO()
-    screen = Screen(Console(file=shown, force_terminal=True, width=160))
+    console = OperatorConsole(Console(file=shown, force_terminal=True, width=160))
 
-    screen.survey(look(shelf(s3)))
-    with screen.replaying(3) as advance:
+    console.show_inventory(take_inventory(store(s3)))
+    with console.replaying(3) as advance:
         advance(3)
 
     assert "Expected [bold] - at `$.ride`" in shown.getvalue()
     assert "3/3" in shown.getvalue()
 
 
-def test_a_function_is_not_invoked_unless_that_is_said(s3: Any, capsys: Any) -> None:
+def test_the_function_is_invoked_only_with_yes(s3: Any, capsys: Any) -> None:
     reject(s3, raws(3))
     lambda_ = FakeLambda(fine)
 
     assert command("--function", "ride-duration", lambda_=lambda_) == 0
-    assert "A dry run: ride-duration was not invoked" in capsys.readouterr().out
+    assert "Dry run: ride-duration was not invoked" in capsys.readouterr().out
     assert lambda_.batches == []
 
     assert command("--function", "ride-duration", "--yes", lambda_=lambda_) == 0
@@ -672,7 +685,7 @@ def test_a_function_is_not_invoked_unless_that_is_said(s3: Any, capsys: Any) -> 
     assert len(lambda_.event_ids) == 3
 
 
-def test_what_remains_is_named_and_is_exit_code_1(s3: Any, capsys: Any) -> None:
+def test_remaining_objects_are_listed_and_exit_with_1(s3: Any, capsys: Any) -> None:
     key = reject(s3, raws(3))
 
     def handler(event: dict[str, Any], context: Any) -> Any:
@@ -682,9 +695,9 @@ def test_what_remains_is_named_and_is_exit_code_1(s3: Any, capsys: Any) -> None:
     assert f"remains: {key}: 3 records remain: ValueError" in capsys.readouterr().out
 
 
-def test_what_cannot_be_read_is_left_alone_and_is_exit_code_1(s3: Any, capsys: Any) -> None:
+def test_unreadable_objects_are_skipped_and_exit_with_1(s3: Any, capsys: Any) -> None:
     reject(s3, raws(3))
-    s3.put_object(Bucket=BUCKET, Key="of-a-test/notes.txt", Body=b"mind the gap")
+    s3.put_object(Bucket=BUCKET, Key="of-a-test/notes.txt", Body=b"a note")
     lambda_ = FakeLambda(fine)
 
     assert command("--function", "f", "--yes", lambda_=lambda_) == 1
@@ -692,7 +705,7 @@ def test_what_cannot_be_read_is_left_alone_and_is_exit_code_1(s3: Any, capsys: A
     assert len(lambda_.event_ids) == 3
 
 
-def test_rides_that_are_rejected_again_are_exit_code_1(s3: Any, capsys: Any) -> None:
+def test_rides_rejected_again_exit_with_1(s3: Any, capsys: Any) -> None:
     reject(s3, raws(3))
 
     def handler(event: dict[str, Any], context: Any) -> Any:
@@ -707,11 +720,11 @@ def test_rides_that_are_rejected_again_are_exit_code_1(s3: Any, capsys: Any) -> 
     ("arguments", "sentence"),
     [
         (["s3://no-such-bucket/x"], "cannot be listed"),
-        (["rejects/x"], "rejects/x is not s3://bucket/prefix"),
+        (["rejects/x"], "rejects/x is not of the form s3://bucket/prefix"),
         ([LOCATION, "--function", "no-such"], "the function no-such cannot be looked up"),
     ],
 )
-def test_bad_input_is_one_sentence(
+def test_bad_input_prints_one_line_and_exits_with_2(
     arguments: list[str], sentence: str, s3: Any, capsys: Any
 ) -> None:
     assert replay.main(arguments, connect=FakeLambda(fine).connect) == 2
@@ -723,13 +736,13 @@ def test_bad_input_is_one_sentence(
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "ten", "10001", "1e3"])
-def test_a_batch_size_is_a_number_that_lambda_takes(size: str, capsys: Any) -> None:
+def test_a_batch_size_outside_lambdas_limits_is_refused(size: str, capsys: Any) -> None:
     with pytest.raises(SystemExit, match="2"):
         command("--batch-size", size)
     assert "a whole number from 1 to 10000" in capsys.readouterr().err
 
 
-def test_a_function_that_publishes_nothing_is_refused(s3: Any, capsys: Any) -> None:
+def test_a_function_in_a_test_run_is_refused(s3: Any, capsys: Any) -> None:
     reject(s3, raws(1))
     lambda_ = FakeLambda(fine, environment={"TEST_RUN": "True"})
 
@@ -737,9 +750,7 @@ def test_a_function_that_publishes_nothing_is_refused(s3: Any, capsys: Any) -> N
     assert "publishes nothing" in capsys.readouterr().err
 
 
-def test_what_another_model_or_function_left_is_refused_unless_that_is_said(
-    s3: Any, capsys: Any
-) -> None:
+def test_records_of_another_model_or_function_need_from_any(s3: Any, capsys: Any) -> None:
     reject(s3, raws(1), model="ride_cost_prediction_model")
     lambda_ = FakeLambda(fine)
 
@@ -754,12 +765,12 @@ def test_what_another_model_or_function_left_is_refused_unless_that_is_said(
     assert command("--function", "f", "--yes", "--from-any", lambda_=lambda_) == 0
 
 
-def test_one_who_interrupts_it_is_told_how_to_go_on(s3: Any, capsys: Any) -> None:
+def test_an_interrupted_replay_says_how_to_continue(s3: Any, capsys: Any) -> None:
     reject(s3, raws(1))
 
     def handler(event: dict[str, Any], context: Any) -> Any:
         raise KeyboardInterrupt
 
     assert command("--function", "f", "--yes", lambda_=FakeLambda(handler)) == 130
-    assert "goes on where it ended" in capsys.readouterr().err
-    assert len(shelf(s3).find()[0]) == 1
+    assert "run the same command again to continue" in capsys.readouterr().err
+    assert len(store(s3).pending()[0]) == 1

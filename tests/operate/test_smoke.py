@@ -1,4 +1,4 @@
-"""The smoke test: it passes on a stack that works, and says in words what does not."""
+"""The smoke test passes on a stack that works, and names what does not work."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from local.aws.server import REGION, Embedded, embedded
 from model_service import rides
 from model_service.errors import RideRejected
 from operate import deployed_stack, smoke
-from operate.errors import BadInput
+from operate.command import CommandError
+from tests.support.golden import GoldenModel
 
 from ..support.factories import payload
-from ..support.golden import GoldenModel
 
 PARTS = ["--input", "ride_events", "--output-stream", "ride_predictions"]
 LOCAL = [*PARTS, "--rejects", "s3://rejects/of-a-test"]
@@ -43,7 +43,7 @@ TEMPLATE = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Embedded]:
-    """A local stack without its function; what one test leaves there is another's old records."""
+    """A local stack without its function; records of one test stay for the next test."""
     with embedded() as running:
         kinesis = running.kinesis()
         for name in ("ride_events", "ride_predictions"):
@@ -55,7 +55,7 @@ def server() -> Iterator[Embedded]:
 
 @pytest.fixture
 def aws(server: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All clients find that stack."""
+    """Make all AWS clients use that stack."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     for name in ("", "_S3", "_KINESIS", "_CLOUDFORMATION"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL{name}", server.endpoint)
@@ -65,7 +65,7 @@ def aws(server: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
 def handler(
     aws: None, golden_model: GoldenModel, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
-    """The real one."""
+    """The real handler."""
     monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
     monkeypatch.setenv("REJECTS_LOCATION", "s3://rejects/of-a-test")
     monkeypatch.delitem(sys.modules, "lambda_function", raising=False)
@@ -75,7 +75,7 @@ def handler(
 
 @contextmanager
 def running(handler: Callable[..., Any]) -> Iterator[None]:
-    """What comes onto the input stream goes to *handler*, while the block lasts."""
+    """Deliver the input stream to *handler* while the block lasts."""
     kinesis, stop = boto3.client("kinesis"), Event()
     summary = kinesis.describe_stream_summary(StreamName="ride_events")
     shards = [Shard(reader.shard_id, reader) for reader in readers(kinesis, "ride_events")]
@@ -102,7 +102,7 @@ def put(stream: str, *payloads: bytes) -> None:
     )
 
 
-def test_a_stack_that_works_passes_among_records_of_others(
+def test_a_working_stack_passes_among_records_of_other_producers(
     handler: Callable[..., Any], capsys: Any
 ) -> None:
     put("ride_events", payload(1), b"bad", payload("smoke-of-another-run-0"))
@@ -113,17 +113,16 @@ def test_a_stack_that_works_passes_among_records_of_others(
 
     said = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
     assert said[0] == "sent 10 rides and a broken record to ride_events"
-    assert said[1].startswith(
-        "10 of 10 rides were answered on ride_predictions by ride_duration_prediction_model,"
-    )
+    assert said[1].startswith("ride_duration_prediction_model, version ")
+    assert said[1].endswith(", published predictions for 10 of 10 rides on ride_predictions")
     assert said[2:] == [
-        "the broken record lies under s3://rejects/of-a-test: "
+        "the broken record was rejected to s3://rejects/of-a-test: "
         "Expected `int` <= 265 - at `$.ride.DOLocationID`",
         "The stack works.",
     ]
 
 
-def test_two_runs_at_once_are_not_taken_for_each_other(
+def test_two_runs_at_once_do_not_disturb_each_other(
     handler: Callable[..., Any], capsys: Any
 ) -> None:
     with running(handler), ThreadPoolExecutor(2) as threads:
@@ -132,9 +131,7 @@ def test_two_runs_at_once_are_not_taken_for_each_other(
         assert [each.result() for each in both] == [0, 0]
 
 
-def test_a_function_that_rejects_every_ride_fails_it(
-    handler: Callable[..., Any], capsys: Any
-) -> None:
+def test_a_function_that_rejects_every_ride_fails(handler: Callable[..., Any], capsys: Any) -> None:
     def rejecting(event: dict[str, Any], context: Any) -> Any:
         broken = {"data": "AAAA"}
         spoilt = [{**r, "kinesis": r["kinesis"] | broken} for r in event["Records"]]
@@ -144,17 +141,17 @@ def test_a_function_that_rejects_every_ride_fails_it(
         assert smoke.main([*LOCAL, "--patience", "2"]) == 1
 
     said = capsys.readouterr().out
-    assert "no prediction came for 10 rides within 2 s" in said
-    assert "the broken record lies under" in said
+    assert "no prediction arrived for 10 rides within 2 s" in said
+    assert "the broken record was rejected to" in said
     assert said.endswith("The stack does not work.\n")
 
 
-def test_a_stack_without_a_function_fails_it(aws: None, capsys: Any) -> None:
+def test_a_stack_without_a_function_fails(aws: None, capsys: Any) -> None:
     assert smoke.main([*LOCAL, "--patience", "1"]) == 1
 
     said = capsys.readouterr().out
-    assert "no prediction came for 10 rides" in said
-    assert "the broken record did not come to s3://rejects/of-a-test" in said
+    assert "no prediction arrived for 10 rides" in said
+    assert "the broken record did not reach s3://rejects/of-a-test" in said
 
 
 @pytest.fixture
@@ -166,27 +163,27 @@ def known(aws: None) -> Iterator[str]:
     cloudformation.delete_stack(StackName="rides")
 
 
-def test_a_stack_is_known_by_its_outputs(known: str, capsys: Any) -> None:
+def test_a_stack_is_found_by_its_outputs(known: str, capsys: Any) -> None:
     assert smoke.main(["--stack", known, "--patience", "1"]) == 1
     assert "sent 10 rides and a broken record to ride_events" in capsys.readouterr().out
 
 
-def test_a_model_that_is_silent_beside_another_fails_it(
+def test_a_stack_fails_if_one_of_two_models_is_silent(
     known: str, handler: Callable[..., Any], capsys: Any
 ) -> None:
     with running(handler):
         assert smoke.main(["--stack", known, "--patience", "5"]) == 1
 
     said = capsys.readouterr().out
-    assert "10 of 10 rides were answered on ride_predictions by ride_duration_" in said
-    assert "1 of 2 models answered all rides within 5 s" in said
+    assert "published predictions for 10 of 10 rides on ride_predictions" in said
+    assert "1 of 2 models scored all rides within 5 s" in said
     assert said.endswith("The stack does not work.\n")
 
 
-def test_each_model_answers_every_ride_in_whichever_version() -> None:
+def test_versions_of_a_model_count_together() -> None:
     answered = {("m", "1"): {"a"}, ("m", "2"): {"b"}, ("n", "1"): {"a"}, ("o", "1"): {"a", "b"}}
 
-    assert smoke._done(["a", "b"], answered) == {"m", "o"}
+    assert smoke.complete_models(["a", "b"], answered) == {"m", "o"}
 
 
 @pytest.mark.parametrize(
@@ -205,31 +202,31 @@ def test_a_stack_of_another_template_is_refused(outputs: dict[str, str], sentenc
             listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
             return {"Stacks": [{"Outputs": listed}]}
 
-    with pytest.raises(BadInput, match=sentence):
-        deployed_stack.deployed(Client(), "rides")
+    with pytest.raises(CommandError, match=sentence):
+        deployed_stack.find_stack(Client(), "rides")
 
 
-def test_a_stack_that_is_not_there_is_refused() -> None:
+def test_a_missing_stack_is_refused() -> None:
     class Client:
         def describe_stacks(self, *, StackName: str) -> Any:
             raise ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStacks")
 
-    with pytest.raises(BadInput, match="the stack rides cannot be looked up"):
-        deployed_stack.deployed(Client(), "rides")
+    with pytest.raises(CommandError, match="the stack rides cannot be looked up"):
+        deployed_stack.find_stack(Client(), "rides")
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "name a --stack"),
-        (PARTS, "name a --stack"),
-        ([*LOCAL, "--stack", "rides"], "name a --stack"),
+        ([], "name either --stack"),
+        (PARTS, "name either --stack"),
+        ([*LOCAL, "--stack", "rides"], "name either --stack"),
         ([*LOCAL, "--input", "no-such"], "the stream no-such cannot be written to"),
         ([*LOCAL, "--output-stream", "no-such"], "the stream no-such cannot be read"),
         ([*LOCAL, "--rejects", "s3://no-such/x"], "s3://no-such/x cannot be read"),
     ],
 )
-def test_bad_input_is_one_sentence(
+def test_bad_input_prints_one_line_and_exits_with_2(
     arguments: list[str], sentence: str, aws: None, capsys: Any
 ) -> None:
     assert smoke.main(arguments) == 2
@@ -242,13 +239,13 @@ def test_bad_input_is_one_sentence(
 @pytest.mark.parametrize(
     "arguments", [["--patience", "0"], ["--patience", "soon"], ["--rejects", "rejects/x"]]
 )
-def test_what_is_no_number_or_location_is_refused(arguments: list[str], capsys: Any) -> None:
+def test_a_malformed_number_or_location_is_refused(arguments: list[str], capsys: Any) -> None:
     with pytest.raises(SystemExit, match="2"):
         smoke.main([*LOCAL, *arguments])
-    assert "it takes" in capsys.readouterr().err
+    assert "expected " in capsys.readouterr().err
 
 
-def test_ten_of_its_records_are_rides_and_the_last_is_not() -> None:
+def test_the_smoke_test_sends_ten_rides_and_a_broken_record() -> None:
     *good, broken = smoke.events("smoke-1").items()
 
     assert [rides.decode(data).ride_id for _, data in good] == [key for key, _ in good]
@@ -257,9 +254,9 @@ def test_ten_of_its_records_are_rides_and_the_last_is_not() -> None:
         rides.decode(broken[1])
 
 
-def test_a_stream_that_is_split_meanwhile_is_read_on(aws: None) -> None:
+def test_a_stream_is_still_read_after_a_shard_is_split(aws: None) -> None:
     kinesis = boto3.client("kinesis")
-    tail = deployed_stack.Tail(kinesis, "ride_predictions")
+    tail = deployed_stack.StreamTail(kinesis, "ride_predictions")
     [shard, *_] = kinesis.list_shards(StreamName="ride_predictions")["Shards"]
     bounds = shard["HashKeyRange"]
     middle = (int(bounds["StartingHashKey"]) + int(bounds["EndingHashKey"])) // 2

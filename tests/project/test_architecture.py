@@ -18,7 +18,7 @@ IMPORTS: dict[str, set[str]] = {
     CORE: set(),
     "models": {CORE},
     "kinesis": {CORE},
-    "datasets": {CORE, "batch", "models"},
+    "datasets": {CORE},
     "stream": {CORE, "kinesis"},
     "web": {CORE, "models"},
     "batch": {CORE, "datasets", "models"},

@@ -1,4 +1,4 @@
-"""Benchmarks answer every ride; how fast they do is for `make bench` to say."""
+"""Benchmarks predict every ride; `make bench` measures how fast."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", list(handler.STARTS))
-def test_each_way_answers_every_ride(way: str, golden_model: GoldenModel) -> None:
+@pytest.mark.parametrize("contender", list(handler.STARTS))
+def test_each_contender_predicts_every_ride(contender: str, golden_model: GoldenModel) -> None:
     environ = {**os.environ, **handler.ENVIRONMENT, "MODEL_LOCATION": golden_model.model_location}
-    command = [sys.executable, "-m", "benchmarks.handler", "--turn", way]
+    command = [sys.executable, "-m", "benchmarks.handler", "--turn", contender]
 
     found = json.loads(subprocess.check_output(command, cwd=ROOT, env=environ))
 
@@ -37,7 +37,7 @@ def test_each_way_answers_every_ride(way: str, golden_model: GoldenModel) -> Non
     assert all(milliseconds > 0 for milliseconds in found)
 
 
-def test_without_a_model_there_is_a_sentence(tmp_path: Path) -> None:
+def test_handler_benchmark_without_a_model_prints_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.handler", "--model", str(tmp_path)]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -46,7 +46,7 @@ def test_without_a_model_there_is_a_sentence(tmp_path: Path) -> None:
     assert done.stderr.endswith("run make model\n")
 
 
-def test_a_benchmark_leaves_the_figures_of_others(tmp_path: Path) -> None:
+def test_a_benchmark_keeps_the_figures_of_others(tmp_path: Path) -> None:
     path = tmp_path / "bench" / "results.json"
     for name, figure in (("handler", 1.0), ("images", 2.0), ("handler", 3.0)):
         results.save(name, {"figure": figure}, path)
@@ -96,7 +96,7 @@ RIVALS = {"constant": rivals.constant, "bare": rivals.bare, "tutorial": rivals.t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rival", list(RIVALS))
-def test_each_rival_of_the_web_service_answers_a_ride(
+def test_each_web_benchmark_rival_predicts_a_ride(
     rival: str, golden_model: GoldenModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
@@ -109,13 +109,13 @@ def test_each_rival_of_the_web_service_answers_a_ride(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(web.missing()), reason="needs wrk and hey")
-def test_the_web_service_is_asked_and_its_memory_read(golden_model: GoldenModel) -> None:
+@pytest.mark.skipif(bool(web.missing_tools()), reason="needs wrk and hey")
+def test_web_benchmark_measures_throughput_latency_and_memory(golden_model: GoldenModel) -> None:
     model = Path(golden_model.model_location)
 
-    with web.server(web.WAYS["one"], model, model) as at:
-        turn = web.turn(at, 1)
-        before, after = memory.memory(at.pid), memory.memory(at.pid)
+    with web.run_server(web.CONTENDERS["one"], model, model) as server:
+        turn = web.turn(server, 1)
+        before, after = memory.memory(server.pid), memory.memory(server.pid)
 
     assert turn.per_second > 10
     assert turn.cpu_us > 10
@@ -124,7 +124,7 @@ def test_the_web_service_is_asked_and_its_memory_read(golden_model: GoldenModel)
     assert abs(after.rss - before.rss) < 50
 
 
-def test_mlflow_is_asked_for_the_columns_that_the_model_names(golden_model: GoldenModel) -> None:
+def test_web_benchmark_sends_mlflow_the_columns_of_the_signature(golden_model: GoldenModel) -> None:
     [body] = web.split(Path(golden_model.model_location), web.rides()[:1])
     asked = json.loads(body)["dataframe_split"]
 
@@ -132,7 +132,7 @@ def test_mlflow_is_asked_for_the_columns_that_the_model_names(golden_model: Gold
     assert len(asked["data"][0]) == len(champion.INPUTS)
 
 
-def test_a_share_is_of_the_same_round() -> None:
+def test_web_benchmark_compares_servers_within_a_round() -> None:
     found = {
         "one": [web.Turn(100, 10, 1, 2), web.Turn(300, 10, 1, 2), web.Turn(300, 10, 1, 2)],
         "constant": [web.Turn(200, 5, 1, 2), web.Turn(400, 5, 1, 2), web.Turn(400, 5, 1, 2)],
@@ -148,7 +148,7 @@ def test_a_share_is_of_the_same_round() -> None:
     ]
 
 
-def test_the_parts_of_a_quote_are_timed(golden_model: GoldenModel) -> None:
+def test_quote_benchmark_times_each_part(golden_model: GoldenModel) -> None:
     served = Served(model.load(golden_model.model_location), Target())
     parts = quote.parts(Models(served, served))
     asked = quotes.decode(json.dumps(web.rides()[0]).encode(), datetime.now(UTC))
@@ -159,8 +159,8 @@ def test_the_parts_of_a_quote_are_timed(golden_model: GoldenModel) -> None:
     assert all(quote.microseconds(part, [asked]) > 0 for part in parts.values())
 
 
-def test_without_models_the_web_service_is_not_measured(tmp_path: Path) -> None:
-    assert web.fault(tmp_path, tmp_path) == f"there is no model in {tmp_path}: run make model"
+def test_web_benchmark_reports_a_missing_model(tmp_path: Path) -> None:
+    assert web.setup_error(tmp_path, tmp_path) == f"no model in {tmp_path}: run make model"
 
 
 def test_the_tutorial_makes_the_features_that_the_champion_was_trained_on() -> None:

@@ -1,4 +1,4 @@
-"""The documentation is tested: its commands run, its tables are complete, its links lead on."""
+"""Checks of the documentation: its commands, settings, links, paths, events and line lengths."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from model_service import rides
 from model_service.settings import Settings
+from tests.project.test_architecture import CORE, IMPORTS
 from tools import schemas
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +24,43 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 )
 MAKEFILE = (ROOT / "Makefile").read_text()
 
+MAX_COLUMNS = 100
+FOLDERS = (
+    *(".ci", ".github", "benchmarks", "docs", "events", "examples", "images", "local"),
+    *("model_service", "operate", "tests", "tools", "training"),
+)
+NAMED_PATH = re.compile(rf"(?:{'|'.join(map(re.escape, FOLDERS))})/[\w./-]*|[\w-]+\.py")
+"""A path from the project's root, or the name of a Python file, as pages name one in backticks."""
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=name)
+
 
 def blocks(page: Path, language: str) -> list[str]:
+    """The contents of a page's fenced code blocks in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def test_what_the_readme_says_of_a_ride_is_so() -> None:
+def code_spans(page: Path) -> list[str]:
+    """The contents of a page's backticks, outside of fenced code blocks."""
+    return re.findall(r"`([^`\n]+)`", without_blocks(page))
+
+
+def without_blocks(page: Path) -> str:
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", without_blocks(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_check_command_of_the_readme_accepts_its_ride() -> None:
     [script] = [block for block in blocks(ROOT / "README.md", "sh") if "rides check" in block]
 
     done = subprocess.run(
@@ -38,28 +70,53 @@ def test_what_the_readme_says_of_a_ride_is_so() -> None:
     assert done.stdout == "1 good, 0 rejected\n"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
-    named = set(re.findall(r"\bmake ([a-z-]+)\b", " ".join(commands(page))))
+@each_page
+def test_every_make_target_named_on_a_page_exists(page: Path) -> None:
+    commands = [*blocks(page, "sh"), *code_spans(page)]
+    named = set(re.findall(r"\bmake ([a-z-]+)\b", " ".join(commands)))
 
     assert named <= set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.MULTILINE))
 
 
-def commands(page: Path) -> list[str]:
-    return [*blocks(page, "sh"), *re.findall(r"`([^`\n]+)`", page.read_text())]
-
-
-def test_ci_runs_what_the_readme_tells_users_to_run() -> None:
+def test_ci_runs_the_commands_of_the_readme() -> None:
     lines = re.findall(r"^make ([^#\n]*)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
 
     assert {"check", "test-all", "demo", "image-test"} <= set(" ".join(lines).split())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)\)", page.read_text())
+@each_page
+def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\((?!https?:)(\S+?)\)", without_blocks(page)):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
 
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    assert broken == []
+
+
+@each_page
+def test_every_path_named_in_backticks_exists(page: Path) -> None:
+    python_files = {path.name for path in ROOT.glob("*.py")}
+    python_files |= {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    named = {span for span in code_spans(page) if NAMED_PATH.fullmatch(span)}
+
+    wrong = {path for path in named - python_files if not (ROOT / path).exists()}
+    assert {path for path in wrong if "/.venv/" not in path} == set()
+
+
+@each_page
+def test_prose_is_wrapped_at_100_columns(page: Path) -> None:
+    """Tables, code blocks, and lines that hold nothing but one link or code span are exempt."""
+    unbreakable = re.compile(r"[-*\s]*(\S+|!?\[[^]]*\]\(\S+\)\S?|`[^`]*`\S?)")
+    long = [
+        line
+        for line in without_blocks(page).splitlines()
+        if len(line) > MAX_COLUMNS and not line.startswith("|") and not unbreakable.fullmatch(line)
+    ]
+
+    assert long == []
 
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
@@ -76,15 +133,24 @@ def default_text(default: object) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def test_every_page_is_found_from_the_readme() -> None:
+def test_the_readme_links_to_every_page() -> None:
     readme = (ROOT / "README.md").read_text()
 
     for page in PAGES[1:]:
-        assert str(page.relative_to(ROOT)) in readme
+        assert f"]({name(page)})" in readme
 
 
-def test_rides_are_replayed_by_what_the_stream_invokes() -> None:
-    """Without the alias it would be what was deployed last, rolled back or not."""
+def test_the_table_of_folders_agrees_with_the_table_of_imports() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `model_service/(\w+)/` \|.*\| the core(.*) \|$", page, re.MULTILINE)
+
+    assert {folder: {CORE, *re.findall(r"\w+", others)} for folder, others in rows} == {
+        folder: imports for folder, imports in IMPORTS.items() if folder != CORE
+    }
+
+
+def test_the_runbook_replays_through_the_alias_that_the_stream_invokes() -> None:
+    """Without the alias, replay would invoke the newest version, even after a rollback."""
     runbook = (ROOT / "docs" / "runbook.md").read_text()
     named = re.findall(r"operate\.replay [^`]*--function (\S+?)`", runbook)
 
@@ -93,20 +159,20 @@ def test_rides_are_replayed_by_what_the_stream_invokes() -> None:
     assert "AutoPublishAlias: live" in (ROOT / "template.yaml").read_text()
 
 
-def test_who_may_replay_reaches_all_that_can_be_replayed() -> None:
+def test_the_replay_policy_covers_every_rejects_location() -> None:
     [policy] = blocks(ROOT / "docs" / "replay.md", "json")
     allowed = [(each["Action"], str(each["Resource"])) for each in json.loads(policy)["Statement"]]
     template = (ROOT / "template.yaml").read_text()
-    kept = re.findall(r"Value: !Sub s3://\$\{RejectsBucket\}/(\S+)", template)
+    prefixes = re.findall(r"Value: !Sub s3://\$\{RejectsBucket\}/(\S+)", template)
 
-    assert len(kept) == 2
-    for prefix in kept:
+    assert len(prefixes) == 2
+    for prefix in prefixes:
         for action, key in (("s3:GetObject", "*"), ("s3:PutObject", "*.replayed")):
             [resources] = [found for name, found in allowed if name == action]
             assert f"arn:aws:s3:::BUCKET/{prefix}/{key}" in resources
 
 
-def test_the_examples_of_events_are_events() -> None:
+def test_the_example_events_match_their_types() -> None:
     ride, prediction = blocks(ROOT / "docs" / "events" / "README.md", "json")
 
     assert rides.decode(ride.encode()).ride_id == 256

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import skops.io
 
-from model_service.models import loader
+from model_service.models import loader, trust
+from tests.support.golden import GoldenModel, Target
 
 from ..support import golden
 from ..support.factories import kinesis_event
-from ..support.golden import GoldenModel, Target
 
 
 def test_the_vectors_are_of_the_rides_in_the_code() -> None:
@@ -24,7 +24,7 @@ def test_training_predicts_the_golden_durations(golden_model: GoldenModel) -> No
     file = Path(golden_model.model_location) / "model.skops"
     from training.model import champion
 
-    trees = skops.io.load(file, trusted=sorted(loader.TRUSTED_TYPES))
+    trees = skops.io.load(file, trusted=sorted(trust.TRUSTED_TYPES))
 
     predicted = trees.predict(champion.frame(golden.ride_columns()))
 

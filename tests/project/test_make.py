@@ -1,4 +1,4 @@
-"""What make says where something is missing, or a function failed."""
+"""The messages of make when a tool is missing or a function fails."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ Make = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A clone, as far as make looks, on a machine without Docker."""
-    for name in ("Makefile", "pyproject.toml", "events/one-ride.json"):
+    """The files of a clone that make reads, on a machine without Docker."""
+    scripts = (str(path.relative_to(ROOT)) for path in (ROOT / "tools").glob("*.sh"))
+    for name in ("Makefile", "pyproject.toml", "events/one-ride.json", *scripts):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / "bin").mkdir()
@@ -58,7 +59,7 @@ PUSH = ["push", "REPOSITORY=1.dkr.ecr.eu-west-1.amazonaws.com/rides", "RELEASE=1
 
 
 @pytest.mark.parametrize("target", [*([name] for name in WITH_DOCKER), PUSH], ids=lambda t: t[0])
-def test_that_docker_is_missing_is_said_in_a_sentence(
+def test_a_missing_docker_is_reported_in_one_line(
     make: Make, place: Path, target: list[str]
 ) -> None:
     missing = make(*target)
@@ -75,7 +76,28 @@ def test_that_docker_is_missing_is_said_in_a_sentence(
     assert stopped.stderr.startswith("This needs Docker, whose engine does not answer: start it")
 
 
-def test_what_else_a_push_needs_is_said_too(make: Make, place: Path) -> None:
+def test_a_python_that_runs_is_found_and_a_missing_one_is_reported(place: Path) -> None:
+    def find_python() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/bash", "tools/find_python.sh"],
+            cwd=place,
+            env={"PATH": str(place / "bin"), "HOME": str(place)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    program(place / "bin/python3.13", "exit 127")  # a pyenv shim without its Python
+    missing = find_python()
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert missing.stderr.startswith("No Python 3.13 found. Install it (apt install")
+
+    program(place / ".pyenv/versions/3.13.5/bin/python3.13", "exit 0")
+    found = find_python()
+    assert found.stdout == f"{place}/.pyenv/versions/3.13.5/bin/python3.13\n"
+
+
+def test_push_reports_a_missing_aws_command_or_image(make: Make, place: Path) -> None:
     program(place / "bin/docker", '[ "$1" = info ]')
     assert "This needs the AWS command line (version 2)" in make(*PUSH).stderr
 
@@ -87,16 +109,15 @@ def test_what_else_a_push_needs_is_said_too(make: Make, place: Path) -> None:
     ("printed", "code", "said"),
     [
         (json.dumps({"batchItemFailures": [], "predictions": []}), 0, ""),
-        (json.dumps(ERROR), 2, "The function failed with SettingsError: its answer above says why"),
-        ("", 2, "The function gave no answer: what is above it says why"),
+        (json.dumps(ERROR), 2, "The function failed with SettingsError; see its response above"),
+        ("", 2, "The function did not respond; see its log above"),
     ],
-    ids=["an answer", "an error", "nothing"],
+    ids=["a response", "an error", "nothing"],
 )
-def test_what_sam_takes_for_well_fails_where_the_function_did(
+def test_invoke_fails_if_the_function_failed(
     make: Make, place: Path, printed: str, code: int, said: str
 ) -> None:
     """`sam local invoke` exits 0 in each of the cases."""
-    (place / "tools").mkdir()
     for name in ("__init__.py", "check_invoke.py"):
         (place / "tools" / name).symlink_to(ROOT / "tools" / name)
     program(place / ".venv/bin/python", f'exec {sys.executable} "$@"')
@@ -116,9 +137,7 @@ def test_what_sam_takes_for_well_fails_where_the_function_did(
     assert said in done.stderr
 
 
-def test_an_image_says_of_which_commit_it_is_and_whether_it_is_more(
-    make: Make, place: Path
-) -> None:
+def test_an_image_is_labelled_with_its_commit_and_dirty_state(make: Make, place: Path) -> None:
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for arguments in (["init", "-q"], ["add", "Makefile"], ["commit", "-qm", "All"]):
         subprocess.run([*git, *arguments], cwd=place, check=True)
@@ -131,7 +150,7 @@ def test_an_image_says_of_which_commit_it_is_and_whether_it_is_more(
     assert f"REVISION={commit}-dirty " in make("image").stdout
 
 
-def test_an_answer_is_passed_on_as_it_came(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_response_is_printed_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     code = check_invoke.main(["of the function's own\n", '{"batchItemFailures": []}'])
 
     assert (code, *capsys.readouterr()) == (
@@ -142,5 +161,5 @@ def test_an_answer_is_passed_on_as_it_came(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("line", ["[]", "null", '"text"', "{}", '{"errorMessage": "it timed out"}'])
-def test_what_is_no_answer_of_this_service_is_a_failure(line: str) -> None:
-    assert check_invoke.fault(line) == "The function failed: its answer above says why."
+def test_a_response_of_another_service_is_a_failure(line: str) -> None:
+    assert check_invoke.fault(line) == "The function failed; see its response above."

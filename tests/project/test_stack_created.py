@@ -22,8 +22,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from operate.deployed_stack import Stack as Parts
-from operate.deployed_stack import deployed
+from operate.deployed_stack import DeployedStack, find_stack
 
 from ..mutate_template import laws
 from ..support import stacks
@@ -339,7 +338,7 @@ def said(aws: Aws, ids: Ids) -> dict[str, Resource]:
 
 
 @pytest.mark.parametrize("kind", TELL)
-def test_services_say_what_the_template_says(said: dict[str, Resource], kind: str) -> None:
+def test_created_resources_match_the_template(said: dict[str, Resource], kind: str) -> None:
     silent = FORGOTTEN.get(kind, set()) | ASKED_BY
     template = {name: it for name, it in stacks.stack().of_type(kind).items() if name in said}
 
@@ -349,7 +348,7 @@ def test_services_say_what_the_template_says(said: dict[str, Resource], kind: st
 
 
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
-def test_what_services_say_keeps_the_law(
+def test_created_resources_pass_the_tests_of_the_template(
     said: dict[str, Resource], law: Callable[[Stack], None]
 ) -> None:
     stack = stacks.stack()
@@ -362,7 +361,7 @@ def test_what_services_say_keeps_the_law(
 
 
 @pytest.mark.parametrize("model", ["Duration", "Cost"])
-def test_the_alias_is_of_the_published_version(aws: Aws, ids: Ids, model: str) -> None:
+def test_the_alias_points_to_the_published_version(aws: Aws, ids: Ids, model: str) -> None:
     function = {"FunctionName": ids[f"{model}Scorer"]}
 
     [_, version] = aws("lambda").list_versions_by_function(**function)["Versions"]
@@ -372,14 +371,16 @@ def test_the_alias_is_of_the_published_version(aws: Aws, ids: Ids, model: str) -
     assert (alias["Name"], alias["FunctionVersion"]) == ("live", version["Version"])
 
 
-def test_outputs_name_what_was_made_and_operators_read_them(aws: Aws, ids: Ids) -> None:
+def test_outputs_name_the_created_resources(aws: Aws, ids: Ids) -> None:
     [stack] = aws("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
     outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
     rejects = f"s3://{ids['RejectsBucket']}/rejects"
 
-    read = deployed(aws("cloudformation"), NAME)
+    read = find_stack(aws("cloudformation"), NAME)
 
-    assert read == Parts(ids["RideEventsStream"], ids["PredictionsStream"], rejects, models=2)
+    assert read == DeployedStack(
+        ids["RideEventsStream"], ids["PredictionsStream"], rejects, models=2
+    )
     assert worded(outputs, ids) == {
         "RideEventsStreamName": "<RideEventsStream>",
         "RideEventsStreamArn": "<RideEventsStream.Arn>",
@@ -397,7 +398,7 @@ def test_outputs_name_what_was_made_and_operators_read_them(aws: Aws, ids: Ids) 
     }
 
 
-def test_of_a_deleted_stack_nothing_is_left_but_what_holds_data(aws: Aws) -> None:
+def test_only_resources_with_data_outlive_a_deleted_stack(aws: Aws) -> None:
     ids = create(aws, "deleted", accepted(), **OTHER_STREAMS)
     things = [
         (name, resource)
@@ -416,7 +417,7 @@ def test_of_a_deleted_stack_nothing_is_left_but_what_holds_data(aws: Aws) -> Non
 
 
 @pytest.mark.parametrize("refused", REFUSED)
-def test_nothing_is_left_out_that_ministack_would_make(aws: Aws, refused: str) -> None:
+def test_only_resources_that_ministack_refuses_are_left_out(aws: Aws, refused: str) -> None:
     name = re.sub("[^A-Za-z]", "", refused)
 
     with pytest.raises((ClientError, WaiterError)):

@@ -221,7 +221,7 @@ def test_every_setting_of_the_mapping_is_explicit(stack: Stack) -> None:
         }
 
 
-def test_a_batch_is_given_up_before_the_stream_forgets_it(stack: Stack) -> None:
+def test_a_batch_is_given_up_before_the_stream_retention_ends(stack: Stack) -> None:
     mapping = stack.of_type("AWS::Lambda::EventSourceMapping")["DurationScorerRides"]
     rides = stack.of_type("AWS::Kinesis::Stream")["RideEventsStream"]
 
@@ -231,7 +231,7 @@ def test_a_batch_is_given_up_before_the_stream_forgets_it(stack: Stack) -> None:
 # --- the functions --------------------------------------------------------------------------
 
 
-def test_every_setting_is_a_variable_or_deliberately_not(stack: Stack) -> None:
+def test_every_setting_is_a_variable_or_deliberately_omitted(stack: Stack) -> None:
     functions = stack.of_type("AWS::Lambda::Function")
     settings = {field.name.upper() for field in fields(Settings)}
     assert NO_VARIABLES.keys() < settings
@@ -241,7 +241,7 @@ def test_every_setting_is_a_variable_or_deliberately_not(stack: Stack) -> None:
         assert variables.keys() == settings - NO_VARIABLES.keys()
 
 
-def test_the_variables_are_settings_that_the_function_starts_with(stack: Stack) -> None:
+def test_the_function_starts_with_its_variables(stack: Stack) -> None:
     for model in MODELS:
         function = stack.of_type("AWS::Lambda::Function")[f"{model}Scorer"]
         variables = {name: str(text) for name, text in function["Environment"]["Variables"].items()}
@@ -256,13 +256,13 @@ def test_the_variables_are_settings_that_the_function_starts_with(stack: Stack) 
         assert not settings.return_predictions
 
 
-def test_metrics_are_not_lost_to_a_level_of_logging(stack: Stack) -> None:
+def test_the_log_level_does_not_drop_metrics(stack: Stack) -> None:
     for function in stack.of_type("AWS::Lambda::Function").values():
         assert function["LoggingConfig"]["LogFormat"] == "JSON"
         assert function["LoggingConfig"]["ApplicationLogLevel"] in ("TRACE", "DEBUG", "INFO")
 
 
-def test_logs_are_forgotten_in_time(stack: Stack) -> None:
+def test_logs_have_a_retention_period(stack: Stack) -> None:
     groups = stack.of_type("AWS::Logs::LogGroup")
     for function in stack.of_type("AWS::Lambda::Function").values():
         group = groups[function["LoggingConfig"]["LogGroup"].strip("<>")]
@@ -270,7 +270,7 @@ def test_logs_are_forgotten_in_time(stack: Stack) -> None:
         assert group["KmsKeyId"] == "<Key.Arn>"
 
 
-def test_a_new_version_takes_over_bit_by_bit_and_alarms_roll_it_back(stack: Stack) -> None:
+def test_a_new_version_takes_over_gradually_and_alarms_roll_it_back(stack: Stack) -> None:
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
     groups = stack.of_type("AWS::CodeDeploy::DeploymentGroup")
     for model in MODELS:
@@ -283,7 +283,7 @@ def test_a_new_version_takes_over_bit_by_bit_and_alarms_roll_it_back(stack: Stac
         assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
 
 
-def test_the_runbook_says_which_alarms_refuse_a_new_version(stack: Stack) -> None:
+def test_the_runbook_names_the_alarms_that_block_a_new_version(stack: Stack) -> None:
     runbook = (ROOT / "docs/runbook.md").read_text()
     [sentence] = re.findall(r"\*\*While (.*?) is on, CodeDeploy refuses", runbook)
 
@@ -292,14 +292,14 @@ def test_the_runbook_says_which_alarms_refuse_a_new_version(stack: Stack) -> Non
     assert {f"Duration{name}" for name in re.findall(r"`(\w+)`", sentence)} == refusing
 
 
-def test_snapstart_is_off_until_it_is_asked_for(stack: Stack) -> None:
+def test_snapstart_is_off_by_default(stack: Stack) -> None:
     assert stack.resources["DurationScorer"]["Properties"]["SnapStart"] == {"ApplyOn": "None"}
 
 
 # --- permissions ----------------------------------------------------------------------------
 
 
-def test_each_role_may_do_what_it_has_to_and_nothing_else(stack: Stack) -> None:
+def test_each_role_has_only_the_permissions_that_it_needs(stack: Stack) -> None:
     may: dict[str, dict[str, set[str]]] = {}
     for role, statement in stack.statements():
         assert statement["Effect"] == "Allow"
@@ -309,7 +309,7 @@ def test_each_role_may_do_what_it_has_to_and_nothing_else(stack: Stack) -> None:
     assert may == MAY
 
 
-def test_roles_are_assumed_by_the_services_they_are_for(stack: Stack) -> None:
+def test_roles_are_assumed_only_by_their_services(stack: Stack) -> None:
     services = {
         "ArchiveFunctionRole": "lambda.amazonaws.com",
         "BatchFunctionRole": "lambda.amazonaws.com",
@@ -340,7 +340,7 @@ def test_rejects_go_to_a_bucket_of_this_account_and_models_are_listed_by_prefix(
             assert conditions == {"s3:prefix": f"1/{role.removesuffix('ScorerRole').lower()}/"}
 
 
-def test_nothing_is_a_wildcard_but_where_there_is_no_other_way(stack: Stack) -> None:
+def test_wildcards_are_used_only_where_unavoidable(stack: Stack) -> None:
     found = {
         (name, statement.get("Sid", ""))
         for name, statement in all_statements(stack)
@@ -371,7 +371,7 @@ def test_streams_are_encrypted(stack: Stack) -> None:
         assert properties["StreamEncryption"] == {"EncryptionType": "KMS", "KeyId": "<Key.Arn>"}
 
 
-def test_buckets_are_encrypted_private_and_forget(stack: Stack) -> None:
+def test_buckets_are_encrypted_and_private_and_expire_objects(stack: Stack) -> None:
     days = {"RejectsBucket": 30, "ArchiveBucket": 90}
     policies = stack.of_type("AWS::S3::BucketPolicy")
     for name, bucket in stack.of_type("AWS::S3::Bucket").items():
@@ -390,7 +390,7 @@ def test_buckets_are_encrypted_private_and_forget(stack: Stack) -> None:
     assert not days
 
 
-def test_what_holds_data_outlives_the_stack(stack: Stack) -> None:
+def test_resources_with_data_are_retained(stack: Stack) -> None:
     kinds = {"AWS::S3::Bucket", "AWS::Kinesis::Stream", "AWS::KMS::Key"}
     for resource in stack.resources.values():
         if resource["Type"] in kinds:
@@ -506,7 +506,7 @@ OF_RUNS = {
 }
 
 
-def test_every_alarm_watches_what_its_name_says(stack: Stack) -> None:
+def test_every_alarm_monitors_the_metric_of_its_name(stack: Stack) -> None:
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
     expected = {f"{model}{name}" for model in MODELS for name in ALARMS}
     expected |= {f"{which}{name}" for which in ("RideEvents", "Predictions") for name in OF_STREAMS}
@@ -525,7 +525,7 @@ def test_every_alarm_watches_what_its_name_says(stack: Stack) -> None:
             assert [d["Value"] for d in alarm["Dimensions"]] == [f"<{which}{watched_thing}>"]
 
 
-def test_every_alarm_tells_somebody_and_is_explained(stack: Stack) -> None:
+def test_every_alarm_notifies_and_is_documented(stack: Stack) -> None:
     runbook = (ROOT / "docs/runbook.md").read_text()
     headings = {name.lower() for name in re.findall(r"^### (\w+)", runbook, re.MULTILINE)}
 
@@ -538,7 +538,7 @@ def test_every_alarm_tells_somebody_and_is_explained(stack: Stack) -> None:
         assert name.lower().endswith(anchor)
 
 
-def test_alarms_compare_with_what_was_asked_for(stack: Stack) -> None:
+def test_alarm_thresholds_follow_the_parameters(stack: Stack) -> None:
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
 
     assert alarms["DurationLatency"]["Threshold"] == 15000
@@ -557,7 +557,7 @@ def test_alarms_compare_with_what_was_asked_for(stack: Stack) -> None:
             assert used <= names, "an expression of metrics that the alarm has"
 
 
-def test_the_alarms_reach_the_topic_and_the_topic_reaches_people(stack: Stack) -> None:
+def test_alarms_may_publish_and_the_topic_has_subscribers(stack: Stack) -> None:
     [statement] = stack.resources["AlarmTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     assert (statement["Action"], statement["Resource"]) == ("sns:Publish", "<AlarmTopic>")
@@ -579,7 +579,7 @@ def test_the_alarms_reach_the_topic_and_the_topic_reaches_people(stack: Stack) -
         assert group["LogGroupName"].startswith(pattern.rpartition("log-group:")[2].rstrip("*"))
 
 
-def test_a_dashboard_reads_top_to_bottom_as_the_data_flows(stack: Stack) -> None:
+def test_a_dashboard_follows_the_data_flow_from_top_to_bottom(stack: Stack) -> None:
     alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
     names = {alarm["AlarmName"] for alarm in alarms}
     for model in MODELS:
@@ -595,7 +595,7 @@ def test_a_dashboard_reads_top_to_bottom_as_the_data_flows(stack: Stack) -> None
         assert len(re.findall(r'"<\w+(?:Throttled|ArchiveLate|ArchiveFails)\.Arn>"', body)) == 6
 
 
-def test_saved_queries_ask_for_fields_that_the_log_has(stack: Stack) -> None:
+def test_saved_queries_use_fields_that_the_log_has(stack: Stack) -> None:
     queries = stack.of_type("AWS::Logs::QueryDefinition")
     of_lambda = {"level", "message", "errorType", "requestId"}
     logged = line()
@@ -612,7 +612,7 @@ def test_saved_queries_ask_for_fields_that_the_log_has(stack: Stack) -> None:
         assert query["LogGroupNames"] == [f"<{model_of(name)}Logs>"]
 
 
-def test_the_query_for_reasons_finds_them_in_the_line(stack: Stack) -> None:
+def test_the_query_for_reasons_matches_the_log_line(stack: Stack) -> None:
     query = stack.of_type("AWS::Logs::QueryDefinition")["DurationReasonsQuery"]["QueryString"]
     [pattern] = re.findall(r"parse @message /(.*)/", query)
 
@@ -626,7 +626,7 @@ def test_the_query_for_reasons_finds_them_in_the_line(stack: Stack) -> None:
 
 
 @pytest.mark.slow
-def test_one_model_is_the_default_and_another_is_a_word(stack: Stack) -> None:
+def test_one_model_is_the_default_and_a_parameter_adds_another(stack: Stack) -> None:
     one = stacks.stack(Models="Duration")
 
     assert len(one.of_type("AWS::Lambda::EventSourceMapping")) == 1
@@ -635,7 +635,7 @@ def test_one_model_is_the_default_and_another_is_a_word(stack: Stack) -> None:
 
 
 @pytest.mark.slow
-def test_another_release_publishes_other_versions(stack: Stack) -> None:
+def test_another_release_publishes_new_versions(stack: Stack) -> None:
     other = stacks.stack(Release="1669154401")
 
     versions = set(stack.of_type("AWS::Lambda::Version"))
@@ -643,7 +643,7 @@ def test_another_release_publishes_other_versions(stack: Stack) -> None:
     assert not versions & set(other.of_type("AWS::Lambda::Version"))
 
 
-def test_a_deployment_without_a_name_is_refused(stack: Stack) -> None:
+def test_a_deployment_without_a_release_is_refused(stack: Stack) -> None:
     [rule] = stack.rules.values()
     [assertion] = rule["Assertions"]
 
@@ -676,7 +676,7 @@ def test_on_demand_streams_have_no_shards_to_count(stack: Stack) -> None:
 
 
 @pytest.mark.slow
-def test_taking_anything_away_is_noticed() -> None:
+def test_removing_any_resource_fails_a_test() -> None:
     survivors = [what for what, law in mutate_template.tried() if law is None]
 
     assert survivors == []
@@ -703,7 +703,7 @@ def test_every_function_runs_the_image_that_make_builds() -> None:
         assert f"-t ride-predictions:{image} " in makefile
 
 
-def test_what_the_images_copy_is_let_into_their_context() -> None:
+def test_dockerignore_admits_every_file_that_the_images_copy() -> None:
     ignored = (stacks.ROOT / ".dockerignore").read_text().splitlines()
     let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}
     copies = re.findall(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from model_service.batch import schedule as windows
+from model_service.batch.schedule import LENGTHS, last_window
 from model_service.settings import BatchSettings, ScheduleSettings
 
 from ..support import stacks
@@ -39,7 +39,7 @@ def test_every_setting_of_the_schedule_is_explicit(stack: Stack) -> None:
     [schedule] = stack.of_type("AWS::Scheduler::Schedule").values()
 
     assert schedule == {
-        "Description": "Scores the part of the archive that was completed",
+        "Description": "Scores the last complete hour, day or month of the archive",
         "ScheduleExpression": "cron(20 0 * * ? *)",
         "ScheduleExpressionTimezone": "UTC",
         "FlexibleTimeWindow": {"Mode": "OFF"},
@@ -54,7 +54,7 @@ def test_every_setting_of_the_schedule_is_explicit(stack: Stack) -> None:
     }
 
 
-def test_a_run_that_fails_is_tried_again_and_then_kept(stack: Stack) -> None:
+def test_a_failed_run_is_retried_and_then_queued(stack: Stack) -> None:
     [config] = stack.of_type("AWS::Lambda::EventInvokeConfig").values()
 
     assert config == {
@@ -69,14 +69,14 @@ def test_a_run_that_fails_is_tried_again_and_then_kept(stack: Stack) -> None:
     assert queue["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
 
 
-def test_only_schedules_of_this_account_may_start_it(stack: Stack) -> None:
+def test_only_schedules_of_this_account_may_start_a_run(stack: Stack) -> None:
     role = stack.of_type("AWS::IAM::Role")["BatchScheduleRole"]
 
     [statement] = role["AssumeRolePolicyDocument"]["Statement"]
     assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "000000000000"}}
 
 
-def test_only_the_archive_of_rides_and_what_was_scored_are_listed(stack: Stack) -> None:
+def test_the_function_may_list_only_the_archive_and_its_output(stack: Stack) -> None:
     conditions = {
         resource: statement.get("Condition")
         for role, statement in stack.statements()
@@ -90,7 +90,7 @@ def test_only_the_archive_of_rides_and_what_was_scored_are_listed(stack: Stack) 
     }
 
 
-def test_the_function_has_its_image_and_all_the_time_there_is(stack: Stack) -> None:
+def test_the_function_has_the_batch_image_and_the_maximum_timeout(stack: Stack) -> None:
     function = stack.of_type("AWS::Lambda::Function")["BatchFunction"]
 
     assert function["Timeout"] == 900
@@ -99,7 +99,7 @@ def test_the_function_has_its_image_and_all_the_time_there_is(stack: Stack) -> N
     assert (metadata["DockerBuildTarget"], metadata["DockerTag"]) == ("batch", "batch")
 
 
-def test_its_variables_are_its_settings(stack: Stack) -> None:
+def test_the_variables_of_the_function_are_its_settings(stack: Stack) -> None:
     function = stack.of_type("AWS::Lambda::Function")["BatchFunction"]
     variables = {name: str(text) for name, text in function["Environment"]["Variables"].items()}
     settings = [*fields(BatchSettings), *fields(ScheduleSettings)]
@@ -114,7 +114,7 @@ def test_its_variables_are_its_settings(stack: Stack) -> None:
     assert schedule.batch_window == "day"
 
 
-def test_a_missing_run_is_an_alarm(stack: Stack) -> None:
+def test_a_missing_run_raises_an_alarm(stack: Stack) -> None:
     missing = stack.of_type("AWS::CloudWatch::Alarm")["BatchMissing"]
 
     assert (missing["ComparisonOperator"], missing["Threshold"]) == ("LessThanThreshold", 1)
@@ -124,7 +124,7 @@ def test_a_missing_run_is_an_alarm(stack: Stack) -> None:
     assert 24 < hours <= 7 * 24, "a day between two runs, and a week is all that an alarm sees"
 
 
-def test_a_late_run_and_one_that_rejects_most_are_alarms(stack: Stack) -> None:
+def test_a_late_run_and_mostly_rejected_rides_raise_alarms(stack: Stack) -> None:
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
 
     assert (alarms["BatchLate"]["Threshold"], alarms["BatchLate"]["Statistic"]) == (3600, "Maximum")
@@ -134,7 +134,7 @@ def test_a_late_run_and_one_that_rejects_most_are_alarms(stack: Stack) -> None:
     assert alarms["BatchGivenUp"]["Threshold"] == 0
 
 
-def test_its_dashboard_shows_its_alarms_and_those_of_the_archive(stack: Stack) -> None:
+def test_the_batch_dashboard_shows_the_alarms_of_batch_and_archive(stack: Stack) -> None:
     body = stack.of_type("AWS::CloudWatch::Dashboard")["BatchDashboard"]["DashboardBody"]
     widgets = json.loads(body)["widgets"]
 
@@ -148,7 +148,7 @@ def test_its_dashboard_shows_its_alarms_and_those_of_the_archive(stack: Stack) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("often", SCHEDULES)
-def test_a_schedule_runs_when_its_window_is_over_and_delivered(often: str) -> None:
+def test_a_schedule_runs_after_its_window_is_archived(often: str) -> None:
     stack = stacks.stack(Batch=often)
     expression, window, hours = SCHEDULES[often]
 
@@ -156,17 +156,17 @@ def test_a_schedule_runs_when_its_window_is_over_and_delivered(often: str) -> No
     assert schedule["ScheduleExpression"] == expression
     variables = stack.of_type("AWS::Lambda::Function")["BatchFunction"]["Environment"]["Variables"]
     assert variables["BATCH_WINDOW"] == window
-    assert window in windows.LENGTHS
+    assert window in LENGTHS
     missing = stack.of_type("AWS::CloudWatch::Alarm")["BatchMissing"]
     assert missing["EvaluationPeriods"] == hours
     minutes = int(re.findall(r"\d+", expression)[0])
     assert minutes * 60 > FIREHOSE_SECONDS
     at = datetime(2026, 3, 1, 0, minutes, tzinfo=UTC)
-    assert windows.before(at, window).start < at
+    assert last_window(at, window).start < at
 
 
 @pytest.mark.slow
-def test_without_a_schedule_there_is_nothing_of_it(stack: Stack) -> None:
+def test_no_batch_resources_exist_without_a_schedule(stack: Stack) -> None:
     off = stacks.stack(Batch="Off")
 
     gone = stack.resources.keys() - off.resources.keys()
@@ -175,7 +175,7 @@ def test_without_a_schedule_there_is_nothing_of_it(stack: Stack) -> None:
 
 
 @pytest.mark.slow
-def test_one_model_in_its_image_needs_no_bucket_and_knows_no_costs() -> None:
+def test_one_model_in_the_image_needs_no_bucket() -> None:
     baked = stacks.stack(ModelBucket="")
 
     variables: dict[str, Any] = baked.of_type("AWS::Lambda::Function")["BatchFunction"][

@@ -1,6 +1,6 @@
-"""The workflows on GitHub, and how `sam` is called in them: what a reader would have to trust.
+"""Checks of the GitHub workflows and of the `sam` commands in them.
 
-They have not run on GitHub; what can be known without it is here.
+The workflows have not run on GitHub; these tests check what can be checked without it.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def scripts(job: Section) -> list[str]:
 
 
 def all_scripts(path: Path) -> str:
-    """With continued lines joined."""
+    """The scripts of all jobs, with continued lines joined."""
     every = "\n".join(script for job in jobs(path).values() for script in scripts(job))
     return every.replace("\\\n", " ")
 
 
 def blocks_of(page: str) -> list[str]:
-    """Of the shell."""
+    """The shell blocks of *page*."""
     return re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
@@ -64,8 +64,8 @@ def in_shell(page: str) -> str:
 
 
 def calls_of_sam(command: str) -> list[str]:
-    """In the workflow, on the page, and what `make` does for both."""
-    text = "\n".join((all_scripts(DEPLOY), in_shell(PAGE), MAKEFILE.replace("\\\n", " ")))
+    """The lines that run a command of sam: in the workflow, on the page and in the Makefile."""
+    text = "\n".join((all_scripts(DEPLOY), in_shell(PAGE), MAKEFILE.replace("$(SAM)", "sam")))
     return [line for line in text.splitlines() if re.search(rf"\bsam {command}\b", line)]
 
 
@@ -82,17 +82,17 @@ def test_every_make_target_that_a_workflow_runs_exists(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
-def test_every_job_comes_to_an_end(path: Path) -> None:
+def test_every_job_has_a_timeout(path: Path) -> None:
     for job in jobs(path).values():
         assert 0 < job["timeout-minutes"] <= 90
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
-def test_a_workflow_may_read_the_code_and_nothing_else(path: Path) -> None:
+def test_a_workflow_may_only_read_the_code(path: Path) -> None:
     assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}
 
 
-def test_only_jobs_that_deploy_can_ask_aws_for_a_role() -> None:
+def test_only_deployment_jobs_can_assume_an_aws_role() -> None:
     asking = {
         (path.stem, name)
         for path in WORKFLOWS
@@ -106,7 +106,7 @@ def test_only_jobs_that_deploy_can_ask_aws_for_a_role() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
-def test_every_action_is_pinned_to_a_commit_and_says_which_version_that_is(path: Path) -> None:
+def test_every_action_is_pinned_to_a_commit_with_its_version(path: Path) -> None:
     used = re.findall(r"^\s*- uses: (.*)$", path.read_text(), re.MULTILINE)
 
     assert used
@@ -117,19 +117,19 @@ def test_every_action_is_pinned_to_a_commit_and_says_which_version_that_is(path:
     ] == []
 
 
-def test_an_action_is_of_the_same_version_everywhere() -> None:
+def test_an_action_has_one_version_in_all_workflows() -> None:
     used = re.findall(r"uses: (.*)@(.*)", "\n".join(path.read_text() for path in WORKFLOWS))
 
     assert len(dict(used)) == len(set(used))
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
-def test_nothing_that_somebody_typed_becomes_a_part_of_a_script(path: Path) -> None:
+def test_user_input_is_not_expanded_inside_scripts(path: Path) -> None:
     assert "${{" not in all_scripts(path)  # it comes by the environment
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
-def test_no_key_is_kept(path: Path) -> None:
+def test_workflows_use_no_stored_keys(path: Path) -> None:
     text = path.read_text()
 
     assert "secrets." not in text
@@ -140,7 +140,7 @@ def test_no_key_is_kept(path: Path) -> None:
                 assert step["with"]["persist-credentials"] is False
 
 
-def test_the_environments_are_kept_by_what_they_were_made_from() -> None:
+def test_the_cache_key_covers_the_files_that_environments_are_made_from() -> None:
     [kept] = [
         step["with"]
         for step in jobs(ROOT / ".github/workflows/check.yml")["check"]["steps"]
@@ -153,7 +153,7 @@ def test_the_environments_are_kept_by_what_they_were_made_from() -> None:
         assert f"'{lock.relative_to(ROOT)}'" in made_from
 
 
-def test_the_bills_of_materials_are_uploaded_from_where_make_puts_them() -> None:
+def test_bills_of_materials_are_uploaded_from_the_directory_of_make_sbom() -> None:
     [uploaded] = [
         step["with"]
         for step in jobs(ROOT / ".github/workflows/image.yml")["image"]["steps"]
@@ -179,7 +179,7 @@ def test_production_waits_for_the_smoke_test_of_staging() -> None:
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_a_job_deploys_to_the_environment_that_it_is_named_for(name: str) -> None:
+def test_a_job_deploys_to_the_environment_of_its_name(name: str) -> None:
     job = jobs(DEPLOY)[name]
 
     assert job["environment"] == name
@@ -187,7 +187,7 @@ def test_a_job_deploys_to_the_environment_that_it_is_named_for(name: str) -> Non
     assert job["env"]["STACK"] == SAMCONFIG[name]["global"]["parameters"]["stack_name"]
 
 
-def test_there_is_one_image_and_production_gets_the_one_that_staging_tried() -> None:
+def test_production_deploys_the_image_that_staging_tested() -> None:
     text = all_scripts(DEPLOY)
     staging, production = (jobs(DEPLOY)[name]["steps"] for name in ENVIRONMENTS)
     [up] = [step["with"] for step in staging if "upload-artifact" in step.get("uses", "")]
@@ -199,7 +199,7 @@ def test_there_is_one_image_and_production_gets_the_one_that_staging_tried() -> 
     assert up["include-hidden-files"]  # .aws-sam
 
 
-# What `make push` calls, as far as it looks at the answers; each call is a line of a log.
+# Fakes of the commands that `make push` runs; each call adds a line to a log.
 DOCKER = """#!/bin/sh
 echo "docker $*" >>calls
 if [ "$1 $2" = "image inspect" ]; then echo "$LABEL"; fi
@@ -232,11 +232,13 @@ Resources:
 
 @pytest.fixture
 def push(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`make push` in a directory that has a built template, with Docker and AWS that obey."""
+    """`make push` in a directory that has a built template, with fake docker and aws commands."""
     built = tmp_path / ".aws-sam/build/template.yaml"
     built.parent.mkdir(parents=True)
     built.write_text(BUILT)
-    for name in ("Makefile", "pyproject.toml"):
+    scripts = ("tools/push.sh", "tools/need_docker.sh", "tools/stand_in.sh")
+    (tmp_path / "tools").mkdir()
+    for name in ("Makefile", "pyproject.toml", *scripts):
         (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / "bin").mkdir()
     for name, script in (("docker", DOCKER), ("aws", AWS)):
@@ -261,7 +263,7 @@ def push(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 REPOSITORY = "1.dkr.ecr.eu-west-1.amazonaws.com/rides"
 
 
-def test_the_image_goes_into_the_template_by_its_digest(
+def test_push_writes_digests_into_the_template(
     push: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     done = push(f"REPOSITORY={REPOSITORY}", "RELEASE=1669154400")
@@ -280,7 +282,7 @@ def test_the_image_goes_into_the_template_by_its_digest(
     assert "--repository-name rides --image-ids imageTag=1669154400" in calls
 
 
-def test_what_was_built_on_a_stand_in_is_not_pushed(
+def test_push_refuses_an_image_built_on_a_stand_in(
     push: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     done = push(f"REPOSITORY={REPOSITORY}", "RELEASE=1669154400", stand_in="true")
@@ -292,18 +294,18 @@ def test_what_was_built_on_a_stand_in_is_not_pushed(
 
 
 @pytest.mark.parametrize("given", [(), (f"REPOSITORY={REPOSITORY}",), ("RELEASE=1",)])
-def test_nothing_is_pushed_to_nowhere(
+def test_push_needs_a_repository_and_a_release(
     push: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, given: tuple[str, ...]
 ) -> None:
     done = push(*given)
 
     assert done.returncode != 0
-    assert "Say where to, and as what" in done.stderr
+    assert "REPOSITORY and RELEASE are not set" in done.stderr
     assert not (tmp_path / "calls").exists()
 
 
-def test_the_page_takes_a_stack_back_to_the_images_of_a_release_before(tmp_path: Path) -> None:
-    """ECR answers with the SHA-256 of a tag."""
+def test_the_documented_rollback_restores_the_images_of_an_earlier_release(tmp_path: Path) -> None:
+    """The fake ECR returns the SHA-256 of a tag as its digest."""
 
     def image(tag: str) -> str:
         return f"{REPOSITORY}@sha256:{hashlib.sha256(tag.encode()).hexdigest()}"
@@ -331,14 +333,14 @@ def test_the_page_takes_a_stack_back_to_the_images_of_a_release_before(tmp_path:
     assert mended == back
 
 
-def test_a_stand_in_has_the_label_that_is_looked_for() -> None:
+def test_base_images_and_stand_in_script_use_the_same_label() -> None:
     [label] = re.findall(r"^LABEL=([\w.-]+)=true", (ROOT / ".ci/base-images").read_text(), re.M)
 
-    assert f'.Config.Labels "{label}"' in MAKEFILE
+    assert f'.Config.Labels "{label}"' in (ROOT / "tools/stand_in.sh").read_text()
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_models_are_brought_with_the_parameters_of_the_deployment_before_it(name: str) -> None:
+def test_models_are_copied_with_the_parameters_of_the_deployment(name: str) -> None:
     text = scripts(jobs(DEPLOY)[name])
     [brought] = [at for at, script in enumerate(text) if "operate.models" in script]
     [deployed] = [at for at, script in enumerate(text) if "sam deploy" in script]
@@ -356,7 +358,7 @@ def test_two_deployments_never_overlap() -> None:
     }
 
 
-def test_the_page_does_by_hand_what_the_workflow_does() -> None:
+def test_the_documented_steps_match_the_workflow() -> None:
     for step in ("make build", "make push", "python -m operate.models"):
         assert step in all_scripts(DEPLOY)
         assert step in in_shell(PAGE)
@@ -369,7 +371,7 @@ def test_the_page_does_by_hand_what_the_workflow_does() -> None:
     ("environ", "code"),
     [({}, 0), ({"CI": "true"}, 1), ({"CI": "true", "WITHOUT_IMAGES": "true"}, 0)],
 )
-def test_images_are_left_untested_where_somebody_sees_it(
+def test_skipped_image_tests_are_visible(
     tmp_path: Path, environ: dict[str, str], code: int
 ) -> None:
     (tmp_path / ".ci").mkdir()
@@ -432,7 +434,7 @@ def test_every_deployment_names_its_release_on_the_command_line() -> None:
         assert last in {("Release", '"$RELEASE"'), ("Release", '"$(date')}
 
 
-def test_what_is_given_to_the_template_is_a_parameter_and_allowed() -> None:
+def test_parameters_given_to_the_template_exist_and_are_allowed() -> None:
     given = {
         pair
         for command in ("build", "deploy")
@@ -446,7 +448,7 @@ def test_what_is_given_to_the_template_is_a_parameter_and_allowed() -> None:
         assert value in [str(one) for one in allowed]
 
 
-def test_what_the_page_says_of_parameters_is_of_parameters() -> None:
+def test_the_parameters_in_the_documentation_exist() -> None:
     named = set(re.findall(r"`([A-Z]\w+)=[^`]*`", PAGE))
 
     assert named
@@ -454,7 +456,7 @@ def test_what_the_page_says_of_parameters_is_of_parameters() -> None:
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_an_environment_says_all_that_a_deployment_would_ask_for(name: str) -> None:
+def test_an_environment_has_every_option_of_a_guided_deployment(name: str) -> None:
     given = SAMCONFIG[name]["deploy"]["parameters"]
 
     assert set(given["capabilities"]) == {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}
@@ -464,7 +466,7 @@ def test_an_environment_says_all_that_a_deployment_would_ask_for(name: str) -> N
     assert "resolve_image_repos" not in given  # which would find no function in a loop
 
 
-def test_the_environments_differ_in_their_names_alone() -> None:
+def test_the_environments_differ_only_in_their_names() -> None:
     staging, production = (json.dumps(SAMCONFIG[name]) for name in ENVIRONMENTS)
 
     assert staging.replace("staging", "production") == production
@@ -497,7 +499,7 @@ print(json.dumps([flags, [param.name for param in params]]))
 
 @needs_sam
 @pytest.mark.parametrize("command", ("build", "deploy"))
-def test_sam_knows_every_option_that_it_is_given(command: str) -> None:
+def test_sam_accepts_every_option(command: str) -> None:
     done = subprocess.run(
         [SAM_PYTHON, "-c", OPTIONS, command], capture_output=True, text=True, check=True
     )

@@ -228,6 +228,46 @@ def test_a_response_that_lambda_would_refuse_leaves_the_predictions_out() -> Non
     assert processor.response(report, with_predictions=True) == {"batchItemFailures": []}
 
 
+def test_predictions_are_returned_up_to_the_limit_and_not_beyond(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The limit is in bytes of JSON as Lambda writes it: with spaces, and ASCII alone."""
+    report = process(kinesis_event(payload("\N{WASTEBASKET}"), payload("b" * 128)))
+    size = len(json.dumps([event_of(prediction) for prediction in report.published]))
+
+    monkeypatch.setattr(processor, "MAX_RESPONSE", size)
+    assert "predictions" in processor.response(report, with_predictions=True)
+    monkeypatch.setattr(processor, "MAX_RESPONSE", size - 1)
+    assert "predictions" not in processor.response(report, with_predictions=True)
+
+
+def test_every_prediction_has_the_arrival_time_of_its_own_record() -> None:
+    users = aggregate(payload(3), payload(4))
+    batch = [
+        kinesis_record(data, number, arrived=1_654_161_514.0 + number)
+        for number, data in enumerate([payload(1), BAD, payload(2), users], start=1)
+    ]
+
+    report = process({"Records": batch})
+
+    arrivals = {p.ride_id: p.source.arrived_at.timestamp() for p in report.published}
+    assert arrivals == {
+        1: 1_654_161_515.0,
+        2: 1_654_161_517.0,
+        3: 1_654_161_518.0,
+        4: 1_654_161_518.0,
+    }
+
+
+def test_the_gzips_of_one_record_take_nothing_from_the_next() -> None:
+    """Eleven records that unzip to a megabyte each are more than one record may hold."""
+    megabyte = gzip.compress(payload(1, padding="x" * 1_000_000))
+
+    report = process(kinesis_event(*[megabyte] * 11))
+
+    assert len(report.published) == 11
+
+
 def test_the_arrival_on_the_stream_stands_for_a_pickup_time_that_is_absent() -> None:
     model = FakeModel(lambda rides: Answers(rides.hour * 10 + rides.weekday))
 

@@ -131,7 +131,7 @@ def test_connections_from_before_the_snapshot_are_made_anew(relay: Relay) -> Non
 CLONES = """
 import json, os
 from random import Random
-from model_service import publisher
+from model_service.kinesis import publisher
 ours = publisher.connect("ride_predictions").uniform
 ordinary = Random(0).uniform
 found = []

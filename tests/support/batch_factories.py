@@ -1,4 +1,4 @@
-"""Tables of rides, models and runs for the tests of batch scoring."""
+"""Tables of rides, models and jobs for the tests of batch scoring."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model_service.batch import job
-from model_service.datasets import files as places
+from model_service.batch.manifest import InputResult
+from model_service.datasets import files as datasets_files
 from model_service.datasets.formats import columns
-from model_service.datasets.formats import rows as tables
-from model_service.datasets.manifest import Outcome
+from model_service.datasets.formats import rows as row_format
 from model_service.datasets.schema import Parsed
 from model_service.features import RideColumns
 from model_service.models.served import Models, Served
@@ -49,13 +49,13 @@ def models(
     *,
     cost: bool = False,
 ) -> Models:
-    """A model of durations, and one of costs where wanted, with the same answers."""
+    """A duration model and, if *cost*, a cost model with the same predictions."""
     duration = Served(FakeModel(ask, cannot), Target())
     return Models(duration, Served(FakeModel(ask, cannot, "Cost456"), COST) if cost else None)
 
 
 def table(*rows: dict[str, Any], **types: pa.DataType) -> pa.RecordBatch:
-    """Rows as Arrow; a column of *types* has that type."""
+    """Rows as Arrow; *types* are the types of some columns."""
     whole = pa.Table.from_pylist(list(rows) or [ROW])
     for name, type_ in types.items():
         at = whole.schema.get_field_index(name)
@@ -65,9 +65,9 @@ def table(*rows: dict[str, Any], **types: pa.DataType) -> pa.RecordBatch:
 
 
 def parsed(batch: pa.RecordBatch, *, text: bool = False) -> Parsed:
-    """What the rows of a table are."""
-    layout = columns.layout(batch.schema, name="a table", text=text)
-    return tables.parse(batch, layout, np.arange(1, len(batch) + 1, dtype=np.int64))
+    """The rides and the rejected rows of a table."""
+    names = columns.find_columns(batch.schema, name="a table", text=text)
+    return row_format.parse(batch, names, np.arange(1, len(batch) + 1, dtype=np.int64))
 
 
 def rides(*rows: dict[str, Any]) -> pa.RecordBatch:
@@ -83,21 +83,16 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-def run(output: Path, *inputs: Path | str, **changes: Any) -> list[Outcome]:
-    """A run over local files."""
-    silent = job.Progress(lambda *_: None, lambda *_: None)
-    options: dict[str, Any] = {
-        "models": models(),
-        "workers": 2,
-        "side_by_side": 2,
-        "progress": silent,
-    } | changes
-    with places.output(str(output)) as there:
-        return job.score(places.inputs([str(one) for one in inputs]), output=there, **options)
+def run(output: Path, *inputs: Path | str, **changes: Any) -> list[InputResult]:
+    """The results of a job over local files."""
+    options: dict[str, Any] = {"models": models(), "workers": 2, "parallel": 2} | changes
+    found = datasets_files.inputs([str(one) for one in inputs])
+    with datasets_files.output(str(output)) as directory:
+        return job.score_files(found, output=directory, **options)
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    """Everything below a directory, by name."""
+    """The content of all files below a directory, by name."""
     return {
         path.relative_to(directory).as_posix(): path.read_bytes()
         for path in sorted(directory.rglob("*"))

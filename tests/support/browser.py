@@ -1,4 +1,4 @@
-"""The page in a real browser: Debian's Chromium, without a window, driven by Playwright."""
+"""Opens the riders' page in headless Chromium (the Debian package), with Playwright."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ needs_chromium = pytest.mark.skipif(
     CHROMIUM is None and "CI" not in os.environ,
     reason="needs Chromium: apt install chromium",
 )
-OPTIONS = [  # what a container allows, and nothing asked from elsewhere
+OPTIONS = [  # works in a container, and makes no requests of its own
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
@@ -34,7 +34,7 @@ ride (float[N, 1] trip_distance) => (float[N, 1] value, float[N, 2] interval) {{
     high = Mul (value, most)
     interval = Concat <axis = 1> (low, high)
 }}"""
-"""So much a mile, within a quarter."""
+"""A model that predicts %s per mile, with an interval of ±25 %."""
 
 
 def write_ranged(path: Path, a_mile: float) -> Path:
@@ -50,23 +50,23 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visit:
-    """A page that is open; it holds what the browser said and asked for meanwhile."""
+    """An open page, with its requests and the browser's errors and warnings."""
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
-        self.asked: list[str] = []
-        self.faults: list[str] = []
+        self.requests: list[str] = []
+        self.errors: list[str] = []
         page.set_default_timeout(10_000)
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("console", lambda message: self.hear(message.type, message.text))
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda message: self.record(message.type, message.text))
         page.goto(address)
         expect(page.locator("#map [role=option]").first).to_be_attached()
 
-    def hear(self, kind: str, text: str) -> None:
-        failed = "Failed to load resource" in text  # tests make requests fail
+    def record(self, kind: str, text: str) -> None:
+        failed = "Failed to load resource" in text  # tests make requests fail on purpose
         if kind in ("error", "warning") and not failed:
-            self.faults.append(text)  # what the content security policy forbids is said here
+            self.errors.append(text)  # includes content security policy violations
 
     def choose(self, end: str, text: str) -> None:
         field = self.page.get_by_label(end, exact=True).and_(self.page.get_by_role("combobox"))
@@ -82,7 +82,7 @@ class Visit:
         expect(self.page.locator("#quote")).to_have_attribute("data-state", state, timeout=15_000)
 
     def number(self, figure: str) -> float:
-        """What stands for *figure*, in minutes or dollars, once it is an answer."""
+        """Wait for a quote, and return *figure* in minutes or dollars."""
         self.expect_state("answered")
         text = self.page.locator(f"#{figure} .value").inner_text()
         hours = re.search(r"(\d+)\s*h", text)
@@ -91,5 +91,5 @@ class Visit:
 
 
 def open_page(browser: Browser, address: str, **context: Any) -> Visit:
-    """A visit with a fresh memory; *context* is Playwright's: size, colours, touch."""
+    """Open the page with empty storage; *context* has Playwright's options (size, touch, …)."""
     return Visit(browser.new_context(**context).new_page(), address)

@@ -1,4 +1,7 @@
-"""Lambda and S3 for tests of operate/, where the embedded AWS has none, or is too slow for laws."""
+"""Fakes of Lambda and S3 for tests of operate/.
+
+The embedded AWS has no Lambda, and its S3 is too slow for property tests.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from operate.invoke import Function
+from operate.invoke import DeployedFunction
 
 Handler = Callable[[dict[str, Any], Any], Any]
 MODEL = "ride_duration_prediction_model"
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:ride-duration"
-LOG_BYTES = 4096  # of a log's end, as Lambda answers it
+LOG_BYTES = 4096  # the end of a log that Lambda returns
 
 
 def client_error(code: str, status: int = 400) -> ClientError:
@@ -30,7 +33,7 @@ def client_error(code: str, status: int = 400) -> ClientError:
 
 @dataclass
 class FakeLambda:
-    """A `LambdaClient` whose function is *handler*; of each invocation, *faults* come first."""
+    """A `LambdaClient` whose function is *handler*; it first raises each of *faults*."""
 
     handler: Handler
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -62,9 +65,9 @@ class FakeLambda:
             raise client_error("ResourceNotFoundException", 404)
         return {"FunctionArn": ARN, "Environment": {"Variables": dict(self.environment)}}
 
-    def connect(self, name: str) -> Function:
-        """For `replay.main`."""
-        return Function.named(self, name)
+    def connect(self, name: str) -> DeployedFunction:
+        """The *connect* argument of `replay.main`."""
+        return DeployedFunction.named(self, name)
 
     @property
     def event_ids(self) -> list[str]:
@@ -73,7 +76,7 @@ class FakeLambda:
 
 @dataclass
 class MemoryS3:
-    """A bucket in memory, with the part of a client's methods that operate/ and rejects use."""
+    """A bucket in memory; it has the S3 client methods that operate/ and rejects use."""
 
     objects: dict[str, bytes] = field(default_factory=dict)
 

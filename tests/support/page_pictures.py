@@ -1,6 +1,6 @@
-"""Writes the pictures of the page that docs show: ``make pictures``.
+"""Writes the screenshots of the riders' page in docs/images: ``make pictures``.
 
-They are of the models in build/, as make web serves them.
+They show the models in build/, as ``make web`` serves them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..web.test_server import ROOT, server
 from .browser import Visit, chromium, open_page
 
 IMAGES = ROOT / "docs" / "images"
-COLORS = 128  # of a picture; a page has few
+COLORS = 128  # per picture
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 
@@ -44,7 +44,7 @@ def failed(visit: Visit) -> None:
     quoted(visit)
     visit.page.context.set_offline(True)
     visit.page.get_by_label("Distance").fill("12")
-    visit.expect_state("trouble")
+    visit.expect_state("error")
 
 
 PICTURES: dict[str, tuple[dict[str, Any], Callable[[Visit], None]]] = {
@@ -57,17 +57,17 @@ PICTURES: dict[str, tuple[dict[str, Any], Callable[[Visit], None]]] = {
 
 
 def main(directory: Path = IMAGES) -> int:
-    """Write all of them; those of a phone are as high as its screen."""
+    """Write all screenshots; return 1 if a model is missing."""
     models = ROOT / "build" / "model", ROOT / "build" / "cost-model"
     if not all((location / "MLmodel").exists() for location in models):
-        print("there is no model in build/; run make model", file=sys.stderr)
+        print("no model in build/: run make model", file=sys.stderr)
         return 1
     duration, cost = models
     with server(duration, COST_MODEL_LOCATION=str(cost)) as (_, port), chromium() as browser:
         for name, (context, arrange) in PICTURES.items():
             visit = open_page(browser, f"http://{HOST}:{port}/", reduced_motion="reduce", **context)
             arrange(visit)
-            visit.page.wait_for_timeout(600)  # until nothing moves
+            visit.page.wait_for_timeout(600)  # until animations end
             picture = Image.open(io.BytesIO(visit.page.screenshot()))
             small = picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
             small.save(directory / f"{name}.png", optimize=True)

@@ -11,14 +11,14 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", ["Pipfile.lock", "tools/sam/Pipfile.lock"])
-def test_the_project_s_locks_name_no_index_and_agree(name: str) -> None:
+def test_lock_files_of_the_project_name_no_index_and_agree(name: str) -> None:
     lock = json.loads((ROOT / name).read_text())
 
     assert lock["_meta"]["sources"] == []
     assert check_lockfiles.disagreements(lock) == []
 
 
-def test_a_lock_loses_its_index_and_a_disagreement_is_named(
+def test_the_index_is_removed_and_a_disagreement_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lock = {

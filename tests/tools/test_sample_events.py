@@ -1,4 +1,4 @@
-"""The events in events/ are what the code writes, and mean to the function what their names say."""
+"""The files in events/ are current, and the function handles each as its name says."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_the_files_are_current() -> None:
     ("name", "published"),
     [("one-ride", 1), ("thousand-rides", 1000), ("kpl", 5), ("gzip", 3), ("bad-among-good", 4)],
 )
-def test_the_rides_of_an_event_are_answered(name: str, published: int) -> None:
+def test_the_rides_of_an_event_are_predicted(name: str, published: int) -> None:
     report = processed(name)
 
     assert len(report.published) == published
     assert report.checkpoint is None
 
 
-def test_the_bad_ride_among_good_ones_is_rejected_for_what_it_lacks() -> None:
+def test_the_bad_ride_among_good_ones_is_rejected_with_its_reason() -> None:
     [rejection] = processed("bad-among-good").rejected
 
     assert rejection.reason == "Object missing required field `trip_distance` - at `$.ride`"
@@ -74,11 +74,11 @@ def test_the_reference_implementation_reads_the_aggregates() -> None:
     assert len(users) == 5
 
 
-def test_a_thousand_rides_are_less_than_lambda_takes() -> None:
+def test_a_thousand_rides_are_within_the_limit_of_lambda() -> None:
     assert (FOLDER / "thousand-rides.json").stat().st_size < PAYLOAD_BYTES / 6
 
 
-def test_the_environment_has_settings_of_the_function() -> None:
+def test_the_environment_file_has_settings_of_the_function() -> None:
     [(function, environment)] = event("env").items()
     names = {field.name.upper() for field in fields(Settings)}
 
@@ -87,7 +87,7 @@ def test_the_environment_has_settings_of_the_function() -> None:
     assert Settings.from_env(environment).test_run
 
 
-def test_checking_fails_where_a_file_is_stale(tmp_path: Path, capsys: Any) -> None:
+def test_check_fails_if_a_file_is_out_of_date(tmp_path: Path, capsys: Any) -> None:
     assert sample_events.main([str(tmp_path / "events")]) == 0
     (tmp_path / "events" / "gzip.json").write_text("{}")
 
@@ -96,6 +96,6 @@ def test_checking_fails_where_a_file_is_stale(tmp_path: Path, capsys: Any) -> No
 
 
 @pytest.mark.parametrize("arguments", [[], ["--check"], ["--force", "x"], ["a", "b"]])
-def test_what_is_no_use_is_answered_with_the_use(arguments: list[str], capsys: Any) -> None:
+def test_wrong_arguments_print_the_usage(arguments: list[str], capsys: Any) -> None:
     assert sample_events.main(arguments) == 2
     assert capsys.readouterr().err.startswith("usage: ")

@@ -1,4 +1,4 @@
-"""Schemas say what the code does, and never take back what they said."""
+"""Schemas match the code, and stay compatible with those of the last release."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def prediction(field: str, interval: tuple[float, float] | None) -> Prediction:
         ("ride_cost", schemas.CostPredictionEvent),
     ],
 )
-def test_what_is_published_is_what_the_schema_promises(
+def test_published_predictions_match_the_schema(
     field: str, event: type[msgspec.Struct], interval: tuple[float, float] | None
 ) -> None:
     data = encode(event_of(prediction(field, interval)))
@@ -40,11 +40,11 @@ def test_what_is_published_is_what_the_schema_promises(
     assert msgspec.json.decode(msgspec.json.encode(read)) == msgspec.json.decode(data)
 
 
-def test_the_documents_are_what_the_code_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_documents_are_current(capsys: pytest.CaptureFixture[str]) -> None:
     assert schemas.main(["--check", str(DOCS)]) == 0
 
 
-def test_a_stale_document_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_outdated_document_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert schemas.main([str(tmp_path)]) == 0
     (tmp_path / "asyncapi.json").write_text("{}")
 
@@ -53,19 +53,19 @@ def test_a_stale_document_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("arguments", [[], ["--check"], ["--write", "x"]])
-def test_a_wrong_call_gets_a_sentence(
+def test_wrong_arguments_print_the_usage(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert schemas.main(arguments) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_there_is_a_release_to_compare_with() -> None:
+def test_released_schemas_exist() -> None:
     assert {path.name for path in RELEASED} == {f"{name}.schema.json" for name in schemas.EVENTS}
 
 
 @pytest.mark.parametrize("released", RELEASED, ids=lambda path: path.name)
-def test_fields_are_only_ever_added_and_never_become_required(released: Path) -> None:
+def test_fields_are_only_added_and_never_become_required(released: Path) -> None:
     before, now = json.loads(released.read_text())["$defs"], schemas.documents()[released.name]
 
     for name, old in before.items():
@@ -77,12 +77,12 @@ def test_fields_are_only_ever_added_and_never_become_required(released: Path) ->
 
 
 def plain(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema without the words, which may be improved."""
+    """*schema* without its descriptions, which may change."""
     return {key: value for key, value in schema.items() if key not in ("description", "examples")}
 
 
 @pytest.mark.parametrize("name", schemas.EVENTS)
-def test_every_event_has_a_message_and_every_reference_leads_somewhere(name: str) -> None:
+def test_every_event_has_a_message_and_every_reference_exists(name: str) -> None:
     document = schemas.documents()["asyncapi.json"]
 
     assert name in document["components"]["messages"]

@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from sklearn.linear_model import LinearRegression
 
 from model_service.features import columns
-from model_service.models import flavours, loader
+from model_service.models import flavours, loader, trust
 from model_service.rides import Ride
 from tests.support.training_factories import QUICK, ride, write_month
 from training import __main__ as command
@@ -79,7 +79,7 @@ def test_mlflow_reads_both_flavours(result: TrainingResult) -> None:
 def test_the_skops_file_has_only_types_that_the_service_trusts(result: TrainingResult) -> None:
     file = Path(result.model_location) / "model.skops"
 
-    assert set(skops.io.get_untrusted_types(file=file)) <= loader.TRUSTED_TYPES
+    assert set(skops.io.get_untrusted_types(file=file)) <= trust.TRUSTED_TYPES
 
 
 def test_the_run_has_parameters_and_metrics(result: TrainingResult, plan: TrainingPlan) -> None:

@@ -1,12 +1,12 @@
-/** What the page works out by itself, without a browser: `node --test tests/web/page.test.mjs`. */
+/** Tests the page's modules without a browser: `node --test tests/web/page.test.mjs`. */
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { ask, createAsker, trouble } from "../../model_service/web/static/asker.js";
-import { beside, cell, nearest, places } from "../../model_service/web/static/cells.js";
-import { createRecent } from "../../model_service/web/static/recent.js";
+import { createQuoteClient, fetchQuote, quoteError } from "../../model_service/web/static/quote_client.js";
+import { cell, nearest, neighbor, places } from "../../model_service/web/static/cells.js";
+import { createRecentQuotes } from "../../model_service/web/static/recent_quotes.js";
 import * as formatting from "../../model_service/web/static/formatting.js";
 import { distinct, matches, straightMiles, suggestedMiles } from "../../model_service/web/static/zones.js";
 
@@ -27,15 +27,15 @@ const ZONES = [
 ];
 const names = (found) => found.map(({ name }) => name);
 const ride = (miles) => ({ PULocationID: 130, DOLocationID: 205, trip_distance: miles });
-const soon = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-test("a zone is found by how its name begins, then by any of its words", () => {
+test("search ranks a zone whose name starts with the text first, then matches any word", () => {
   assert.deepEqual(names(matches(ZONES, "jam")).slice(0, 1), ["Jamaica"]);
   assert.deepEqual(names(matches(ZONES, "harlem")), ["East Harlem North", "Central Harlem North"]);
   assert.deepEqual(names(matches(ZONES, "n har")), ["East Harlem North", "Central Harlem North"]);
 });
 
-test("apostrophes, accents and capitals do not matter, and the borough is a word too", () => {
+test("search ignores apostrophes, accents and case, and matches the borough", () => {
   assert.deepEqual(names(matches(ZONES, "GOVERNORS")), ["Governor's Island"]);
   assert.deepEqual(names(matches(ZONES, "jamaïca est")), ["Jamaica Estates"]);
   assert.equal(matches(ZONES, "manhattan").length, 3);
@@ -43,20 +43,20 @@ test("apostrophes, accents and capitals do not matter, and the borough is a word
   assert.equal(matches(ZONES, " ").length, ZONES.length);
 });
 
-test("a name that several zones have gets their numbers, and all are in order", () => {
+test("zones that share a name are told apart by their ids", () => {
   const found = names(distinct([zone(57, "Corona"), zone(56, "Corona"), zone(7, "Astoria")]));
 
   assert.deepEqual(found.sort(), ["Astoria", "Corona (56)", "Corona (57)"]);
 });
 
-test("a degree of latitude is 69 miles, and a way back is as long", () => {
+test("straight-line distance is 69 miles per degree of latitude, and symmetric", () => {
   const [south, north] = [zone(1, "a", "", 40, -74), zone(2, "b", "", 41, -74)];
 
   assert.ok(Math.abs(straightMiles(south, north) - 69.1) < 0.1);
   assert.equal(straightMiles(south, north), straightMiles(north, south));
 });
 
-test("a distance is suggested within a zone, too", () => {
+test("a distance is suggested between zones and within one zone", () => {
   const table = { road_factor: 1.3, miles_within: 0.8, zones: [] };
   const [south, north] = [zone(1, "a", "", 40, -74), zone(2, "b", "", 40.1, -74)];
 
@@ -64,14 +64,14 @@ test("a distance is suggested within a zone, too", () => {
   assert.equal(suggestedMiles(table, south, south), 0.8);
 });
 
-/** The same scattered places each time. */
+/** Pseudorandom places, the same in each run. */
 function scattered(count) {
   let seed = 7;
   const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
   return places(Array.from({ length: count }, (_, id) => zone(id, "", "", 40 + random(), -74 + random())));
 }
 
-test("no corner of a cell is nearer to another place than to its own", () => {
+test("no corner of a cell is closer to another place than to its own", () => {
   const all = scattered(120);
 
   for (const place of all) {
@@ -84,16 +84,16 @@ test("no corner of a cell is nearer to another place than to its own", () => {
   }
 });
 
-test("an arrow leads to a place that lies there, or nowhere", () => {
+test("an arrow key moves to a place in its direction, or stays", () => {
   const all = scattered(60);
 
   for (const place of all) {
-    const east = beside(all, place, [1, 0]);
+    const east = neighbor(all, place, [1, 0]);
     assert.ok(east === place || east.x > place.x);
   }
 });
 
-test("a tap means the nearest place, and none where all are far", () => {
+test("a tap selects the nearest place, or none if all are far away", () => {
   const all = scattered(60);
   const [first] = all;
 
@@ -101,7 +101,7 @@ test("a tap means the nearest place, and none where all are far", () => {
   assert.equal(nearest(all, [1e6, 0], 5), null);
 });
 
-test("numbers read as people say them", () => {
+test("numbers are formatted with their units", () => {
   assert.equal(formatting.minutes(20.6), "21 min");
   assert.equal(formatting.minutes(59.7), "1 h");
   assert.equal(formatting.minutes(65), "1 h 5 min");
@@ -111,7 +111,7 @@ test("numbers read as people say them", () => {
   assert.equal(formatting.miles(3.66), "3.7 mi");
 });
 
-test("a quote is said in a sentence, with its ranges, and without a cost where there is none", () => {
+test("a quote is announced as a sentence, with its ranges, and without a missing cost", () => {
   const versions = { duration: "v" };
 
   assert.equal(formatting.spoken({ duration: 21, versions }), "21 min.");
@@ -121,108 +121,108 @@ test("a quote is said in a sentence, with its ranges, and without a cost where t
   );
 });
 
-test("now is New York's", () => {
+test("times are formatted in New York time", () => {
   assert.equal(formatting.newYorkTime(new Date("2021-03-01T13:15:00Z")), "2021-03-01T08:15");
   const sameYear = new Date("2021-12-31T12:00Z");
   assert.equal(formatting.moment("2021-03-01T08:15", sameYear), "Mon, Mar 1, 8:15 AM");
   assert.equal(formatting.moment("2022-03-01T08:15", sameYear), "Tue, Mar 1, 2022, 8:15 AM");
 });
 
-/** A service that never answers: what is asked of it ends when it is told to. */
-const silent = (_, { signal }) =>
+/** A fetch that never responds; it fails when its signal aborts. */
+const fetchForever = (_, { signal }) =>
   new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason)));
 
-test("a question ends when its answer is no longer wanted, or takes too long", async (t) => {
+test("a request ends when it is aborted or times out", async (t) => {
   const timers = [];
   t.mock.method(globalThis, "setTimeout", (run, after) => timers.push({ run, after }));
-  t.mock.method(globalThis, "fetch", silent);
+  t.mock.method(globalThis, "fetch", fetchForever);
   const [dropped, wanted] = [new AbortController(), new AbortController()];
-  const outcomes = [ask(ride(1), dropped.signal), ask(ride(2), wanted.signal)];
+  const results = [fetchQuote(ride(1), dropped.signal), fetchQuote(ride(2), wanted.signal)];
 
   dropped.abort();
-  assert.equal((await outcomes[0]).trouble.again, true);
+  assert.equal((await results[0]).error.retry, true);
 
   assert.equal(timers[1].after, 15_000);
   timers[1].run();
-  assert.equal((await outcomes[1]).trouble.again, true);
+  assert.equal((await results[1]).error.retry, true);
 });
 
-test("of several wishes the last is asked for, and a stale answer is dropped", async () => {
-  const asked = [];
+test("only the latest ride is requested, and an outdated quote is dropped", async () => {
+  const requested = [];
   const shown = [];
-  const ask = async ({ trip_distance: miles }, signal) => {
-    asked.push([miles, signal]);
-    await soon(miles === 2 ? 300 : 1);
+  const slowFetch = async ({ trip_distance: miles }, signal) => {
+    requested.push([miles, signal]);
+    await sleep(miles === 2 ? 300 : 1);
     return { quote: { duration: miles, versions: { duration: "v" } } };
   };
-  const asker = createAsker(ask, (outcome) => shown.push(outcome.quote.duration));
+  const client = createQuoteClient(slowFetch, (result) => shown.push(result.quote.duration));
 
-  asker.want(ride(1));
-  asker.want(ride(2));
-  await soon(350);
-  asker.want(ride(3));
-  await soon(500);
+  client.request(ride(1));
+  client.request(ride(2));
+  await sleep(350);
+  client.request(ride(3));
+  await sleep(500);
 
-  assert.deepEqual(asked.map(([miles]) => miles), [2, 3]);
-  assert.ok(asked[0][1].aborted);
+  assert.deepEqual(requested.map(([miles]) => miles), [2, 3]);
+  assert.ok(requested[0][1].aborted);
   assert.deepEqual(shown, [3]);
 });
 
-test("what may come right is asked again by itself, and nothing else is", async () => {
+test("temporary errors are retried, and others are not", async () => {
   const shown = [];
-  const outcomes = [{ trouble: { text: "gone", again: true } }, { trouble: { text: "wrong", again: false } }];
-  const asker = createAsker(async () => outcomes.shift(), (outcome) => shown.push(outcome.trouble.text));
+  const results = [{ error: { text: "gone", retry: true } }, { error: { text: "wrong", retry: false } }];
+  const client = createQuoteClient(async () => results.shift(), (result) => shown.push(result.error.text));
 
-  asker.want(ride(1));
-  await soon(4800);
+  client.request(ride(1));
+  await sleep(4800);
 
   assert.deepEqual(shown, ["gone", "wrong"]);
 });
 
-test("trouble is in words, names the field, and says whether to try again", () => {
+test("an error has a text, its field, and whether to retry", () => {
   const invalid = { type: "/docs#invalid-ride", field: "trip_distance" };
 
-  assert.match(trouble(422, invalid).text, /1,000 miles/);
-  assert.equal(trouble(422, invalid).field, "trip_distance");
-  assert.equal(trouble(422, { type: "/docs#unscorable" }).again, false);
-  assert.ok(trouble(503, {}).again && trouble(502, {}).again);
-  assert.equal(trouble(400, {}).again, false);
+  assert.match(quoteError(422, invalid).text, /1,000 miles/);
+  assert.equal(quoteError(422, invalid).field, "trip_distance");
+  assert.equal(quoteError(422, { type: "/docs#unscorable" }).retry, false);
+  assert.ok(quoteError(503, {}).retry && quoteError(502, {}).retry);
+  assert.equal(quoteError(400, {}).retry, false);
 });
 
-const past = (dropoff, duration) => ({ pickup: 130, dropoff, miles: 3, when: "", duration });
+const recentQuote = (dropoff, duration) => ({ pickup: 130, dropoff, miles: 3, when: "", duration });
 
-test("a recent quote takes the place of an earlier one of its ride, and few are kept", () => {
-  const recent = createRecent(null);
+test("a recent quote replaces an earlier one of the same ride, and six are kept", () => {
+  const recent = createRecentQuotes(null);
 
-  for (let dropoff = 1; dropoff <= 8; dropoff += 1) recent.add(past(dropoff, 10));
-  recent.add(past(5, 20));
+  for (let dropoff = 1; dropoff <= 8; dropoff += 1) recent.add(recentQuote(dropoff, 10));
+  recent.add(recentQuote(5, 20));
 
   assert.equal(recent.all().length, 6);
-  assert.deepEqual(recent.all()[0], past(5, 20));
-  assert.equal(recent.isKept(), false);
+  assert.deepEqual(recent.all()[0], recentQuote(5, 20));
+  assert.equal(recent.isStored(), false);
 });
 
-test("a storage that is full or holds nonsense is survived", () => {
+test("recent quotes survive a storage that is full or holds invalid data", () => {
   const full = () => {
     throw new Error("full");
   };
-  const recent = createRecent({ getItem: () => '[{"pickup": "x"}, 7]', setItem: full });
+  const recent = createRecentQuotes({ getItem: () => '[{"pickup": "x"}, 7]', setItem: full });
 
-  recent.add(past(5, 20));
+  recent.add(recentQuote(5, 20));
 
-  assert.deepEqual(recent.all(), [past(5, 20)]);
-  assert.equal(recent.isKept(), false);
-  assert.deepEqual(createRecent({ getItem: () => "{", setItem: full }).all(), []);
+  assert.deepEqual(recent.all(), [recentQuote(5, 20)]);
+  assert.equal(recent.isStored(), false);
+  assert.deepEqual(createRecentQuotes({ getItem: () => "{", setItem: full }).all(), []);
 });
 
-test("every zone can be reached by arrows from any other", () => {
+test("arrow keys reach every zone from every other zone", () => {
   const [, ...rows] = readFileSync(new URL("../../model_service/zones.csv", import.meta.url), "utf8")
     .trim()
     .split(/\r?\n/);
   const columns = rows.map((row) => row.split(",").map(Number));
   const all = places(columns.map(([id, , , latitude, longitude]) => zone(id, "", "", latitude, longitude)));
   const arrows = [[1, 0], [-1, 0], [0, 1], [0, -1]];
-  const next = new Map(all.map((place) => [place, arrows.map((arrow) => beside(all, place, arrow))]));
+  const next = new Map(all.map((place) => [place, arrows.map((arrow) => neighbor(all, place, arrow))]));
 
   for (const from of all) {
     const reached = new Set([from]);

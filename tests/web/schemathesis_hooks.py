@@ -1,4 +1,4 @@
-"""What JSON Schema has no words for, told to schemathesis by `schemathesis.toml`."""
+"""Adjusts the test data of schemathesis; `schemathesis.toml` loads this module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import schemathesis
 def map_body(context: Any, body: Any) -> Any:
     """Send whole numbers without a decimal point.
 
-    To JSON Schema 130.0 is an integer like 130; the service wants integers written as such.
+    JSON Schema accepts 130.0 as an integer, but the service requires 130.
     """
     if isinstance(body, dict):
         return {name: map_body(context, value) for name, value in body.items()}

@@ -1,4 +1,4 @@
-"""The web service on Flask's own test client."""
+"""The routes of the web service, through Flask's test client."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from model_service.scoring import Target
 from model_service.settings import WebSettings
 from model_service.web import app as web
 from model_service.web import quotes
+from tests.support.golden import GoldenModel
 from training.data.dataset import UNITS
 
 from ..support import golden, models
 from ..support.factories import by_distance
-from ..support.golden import GoldenModel
 
 RIDE = {"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}
 
@@ -47,7 +47,7 @@ def client_of(served: Models, lines: list[bytes] | None = None) -> FlaskClient:
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five minutes a mile, and two."""
+    """A model that predicts five minutes per mile, plus two."""
     return models.write_onnx(tmp_path_factory.mktemp("line"))
 
 
@@ -62,7 +62,7 @@ def client(served: Models) -> FlaskClient:
 
 
 @pytest.mark.parametrize("body", [RIDE, {"ride": RIDE}], ids=["bare", "wrapped"])
-def test_a_ride_gets_its_duration(client: FlaskClient, body: dict[str, Any]) -> None:
+def test_predict_returns_the_duration(client: FlaskClient, body: dict[str, Any]) -> None:
     answer = client.post("/predict", json=body)
 
     assert answer.status_code == 200
@@ -72,7 +72,7 @@ def test_a_ride_gets_its_duration(client: FlaskClient, body: dict[str, Any]) -> 
     }
 
 
-def test_a_second_model_adds_the_cost(line: Path) -> None:
+def test_cost_model_adds_the_cost(line: Path) -> None:
     settings = WebSettings(model_location=str(line), cost_model_location=str(line))
 
     answer = client_of(load(settings)).post("/predict", json={**RIDE, "ride_id": 256})
@@ -94,7 +94,7 @@ def test_a_second_model_adds_the_cost(line: Path) -> None:
         ([RIDE], 422, None),
     ],
 )
-def test_a_ride_that_breaks_a_rule_is_told_which(
+def test_invalid_ride_gets_a_problem_with_its_field_and_without_its_value(
     client: FlaskClient, body: Any, status: int, field: str | None
 ) -> None:
     answer = client.post("/predict", json=body)
@@ -107,14 +107,14 @@ def test_a_ride_that_breaks_a_rule_is_told_which(
 
 
 @pytest.mark.parametrize("body", [b"a ride", b'{"ride": ', b"\xff", b'{"x":' * 100_000])
-def test_what_is_no_json_is_a_bad_request(client: FlaskClient, body: bytes) -> None:
+def test_body_that_is_not_json_gets_400(client: FlaskClient, body: bytes) -> None:
     answer = client.post("/predict", data=body, content_type="application/json")
 
     assert answer.status_code == 400
     assert answer.get_json()["type"] == "/docs#malformed"
 
 
-def test_only_json_of_a_bounded_size_is_read(client: FlaskClient) -> None:
+def test_other_content_types_and_large_bodies_are_rejected(client: FlaskClient) -> None:
     text = client.post("/predict", data=b"{}", content_type="text/plain")
     large = client.post(
         "/predict", data=b" " * (quotes.MAX_BODY + 1), content_type="application/json"
@@ -123,7 +123,7 @@ def test_only_json_of_a_bounded_size_is_read(client: FlaskClient) -> None:
     assert (text.status_code, large.status_code) == (415, 413)
 
 
-def test_good_rides_of_a_batch_are_answered_though_others_are_bad(client: FlaskClient) -> None:
+def test_batch_returns_quotes_for_valid_rides_and_problems_for_others(client: FlaskClient) -> None:
     answer = client.post("/predict/batch", json=[RIDE, {**RIDE, "DOLocationID": 0}, "x", RIDE])
 
     first, second, third, fourth = answer.get_json()
@@ -133,13 +133,13 @@ def test_good_rides_of_a_batch_are_answered_though_others_are_bad(client: FlaskC
     assert third["status"] == 422
 
 
-def test_a_batch_has_a_bound(client: FlaskClient) -> None:
+def test_batch_accepts_at_most_1000_rides(client: FlaskClient) -> None:
     assert client.post("/predict/batch", json=[]).get_json() == []
     assert client.post("/predict/batch", json=[RIDE] * 1000).status_code == 200
     assert client.post("/predict/batch", json=[RIDE] * 1001).status_code == 422
 
 
-def test_an_answer_outside_its_range_is_a_problem_and_no_number() -> None:
+def test_prediction_outside_its_range_gets_a_problem() -> None:
     served = Models(Served(ByDistance(), Target(maximum=1.0)))
 
     answer = client_of(served).post("/predict", json=RIDE)
@@ -148,7 +148,7 @@ def test_an_answer_outside_its_range_is_a_problem_and_no_number() -> None:
     assert answer.get_json()["type"] == "/docs#unscorable"
 
 
-def test_a_broken_model_is_a_503_and_not_ready_and_quotes_nobody() -> None:
+def test_broken_model_gets_503_and_logs_no_customer_data() -> None:
     lines: list[bytes] = []
     client = client_of(Models(Served(Broken(), Target())), lines)
 
@@ -159,14 +159,14 @@ def test_a_broken_model_is_a_503_and_not_ready_and_quotes_nobody() -> None:
     assert b"Jane" not in b"".join(lines)
 
 
-def test_readiness_says_that_no_cost_is_answered(client: FlaskClient) -> None:
+def test_readyz_reports_a_missing_cost_model(client: FlaskClient) -> None:
     ready = client.get("/readyz").get_json()
 
     assert ready["duration"] == {"version": models.RUN_ID}
     assert ready["cost"] is None
 
 
-def test_a_request_has_an_id_a_log_line_and_safe_headers(served: Models) -> None:
+def test_every_request_gets_an_id_security_headers_and_a_log_line(served: Models) -> None:
     lines: list[bytes] = []
     client = client_of(served, lines)
 
@@ -183,23 +183,27 @@ def test_a_request_has_an_id_a_log_line_and_safe_headers(served: Models) -> None
     assert b"Jane" not in lines[1]
 
 
-def test_requests_and_rides_are_counted(client: FlaskClient) -> None:
+def test_metrics_count_requests_and_rides(client: FlaskClient) -> None:
     client.post("/predict", json=RIDE)
     client.post("/predict", json={})
+    client.post("/predict", data=b"{", content_type="application/json")
 
     counted = client.get("/metrics").text
     assert 'http_requests_total{route="/predict",status="200"} 1.0' in counted
     assert 'http_requests_total{route="/predict",status="422"} 1.0' in counted
+    assert 'http_requests_total{route="/predict",status="400"} 1.0' in counted
+    assert 'rides_total{outcome="quoted"} 1.0' in counted
+    assert 'rides_total{outcome="invalid"} 1.0' in counted  # a body without JSON is not a ride
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_another_method_is_told_the_right_one(client: FlaskClient, path: str) -> None:
+def test_wrong_method_gets_405_with_the_allowed_one(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
 
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
-def test_what_is_documented_is_what_is_served(client: FlaskClient, served: Models) -> None:
+def test_every_documented_path_is_served(client: FlaskClient, served: Models) -> None:
     document = client.get("/openapi.json").get_json()
     app: Any = client.application
 
@@ -210,7 +214,7 @@ def test_what_is_documented_is_what_is_served(client: FlaskClient, served: Model
     assert "Predict" in client.get("/docs").text or "/predict" in client.get("/docs").text
 
 
-def test_the_zones_are_sent_once(client: FlaskClient) -> None:
+def test_zones_are_revalidated_with_their_etag(client: FlaskClient) -> None:
     first = client.get("/zones.json")
     again = client.get("/zones.json", headers={"If-None-Match": first.headers["ETag"]})
 
@@ -219,20 +223,20 @@ def test_the_zones_are_sent_once(client: FlaskClient) -> None:
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_the_page_asks_for_all_of_its_scripts_at_once(client: FlaskClient) -> None:
-    asked = set(re.findall(r'(?:href|src)="page/(\w+\.js)"', client.get("/").text))
+def test_index_html_preloads_every_script(client: FlaskClient) -> None:
+    requested = set(re.findall(r'(?:href|src)="page/(\w+\.js)"', client.get("/").text))
 
-    assert asked == {path.name for path in web.PAGE.glob("*.js")}
+    assert requested == {path.name for path in web.PAGE.glob("*.js")}
 
 
-def test_the_page_and_its_files_are_served_and_nothing_beside_them(client: FlaskClient) -> None:
+def test_only_files_of_the_page_are_served(client: FlaskClient) -> None:
     assert client.get("/").content_type == "text/html; charset=utf-8"
     assert client.get("/page/page.js").content_type == "text/javascript; charset=utf-8"
     assert client.get("/page/icon.svg").content_type == "image/svg+xml"
     assert client.get("/page/web.py").status_code == 404
 
 
-def test_the_time_of_the_request_stands_for_one_that_is_absent(
+def test_missing_pickup_time_means_the_time_of_the_request(
     tmp_path: Path, golden_location: str
 ) -> None:
     loaded = loader.load(golden_location)
@@ -245,7 +249,7 @@ def test_the_time_of_the_request_stands_for_one_that_is_absent(
     assert client.post("/predict", json=RIDE).status_code == 200
 
 
-def test_golden_rides_get_the_answers_that_the_stream_gives(
+def test_golden_rides_get_the_same_predictions_as_in_the_stream(
     golden_location: str, golden_cost_model: GoldenModel
 ) -> None:
     duration = Served(loader.load(golden_location), Target())
@@ -254,7 +258,7 @@ def test_golden_rides_get_the_answers_that_the_stream_gives(
 
     answers = client.post("/predict/batch", json=golden.RIDES).get_json()
 
-    # Where a ride has no time, the stream takes its arrival, and the web the clock.
+    # Rides without a pick-up time differ: the stream uses the arrival, the web service the clock.
     timed = [n for n, ride in enumerate(golden.RIDES) if "pickup_datetime" in ride["ride"]]
     assert [answer["ride_id"] for answer in answers] == [ride["ride_id"] for ride in golden.RIDES]
     for target in UNITS:
@@ -276,13 +280,13 @@ def test_golden_rides_get_the_answers_that_the_stream_gives(
         ({"MODEL_LOCATION": "m", "WEB_CONCURRENCY": "-1"}, "WEB_CONCURRENCY"),
     ],
 )
-def test_a_wrong_setting_is_named(environ: dict[str, str], named: str) -> None:
+def test_invalid_setting_is_named_in_the_error(environ: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         WebSettings.from_env(environ)
 
 
 @pytest.mark.parametrize(("target", "other"), [("cost", "duration"), ("duration", "cost")])
-def test_a_model_of_one_target_is_not_served_as_the_other(
+def test_model_of_one_target_cannot_be_served_as_the_other(
     line: Path, tmp_path: Path, target: str, other: str
 ) -> None:
     wrong = str(models.write_onnx(tmp_path, metadata={"target": target}))

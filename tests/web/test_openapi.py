@@ -1,4 +1,4 @@
-"""The description of the web service says what it does: no answer is undocumented."""
+"""The OpenAPI document matches what the web service accepts and returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from local.aws.lambda_container import HOST
 from model_service.errors import RideRejected
 from model_service.web import quotes
-from model_service.web.openapi import MOMENT
+from model_service.web.openapi import TIMESTAMP
 
 from ..support.browser import write_ranged
 from .test_server import server
@@ -27,7 +27,7 @@ SECONDS = 40
 DAY = timedelta(hours=23, minutes=59)
 
 
-def is_taken(text: str) -> bool:
+def is_accepted(text: str) -> bool:
     body = b'{"PULocationID": 1, "DOLocationID": 1, "trip_distance": 1, "pickup_datetime": "%s"}'
     try:
         quotes.decode(body % text.encode(), datetime.now(UTC))
@@ -36,26 +36,28 @@ def is_taken(text: str) -> bool:
     return True
 
 
-@given(st.from_regex(re.compile(MOMENT), fullmatch=True))
-def test_a_moment_as_described_is_taken(text: str) -> None:
+@given(st.from_regex(re.compile(TIMESTAMP), fullmatch=True))
+def test_every_documented_timestamp_is_accepted(text: str) -> None:
     rounds_up_to_9999 = text.startswith("9998-12-31") and ":59:59." in text
 
-    assert is_taken(text) or rounds_up_to_9999
+    assert is_accepted(text) or rounds_up_to_9999
 
 
 @given(
     st.datetimes(timezones=st.none() | st.builds(timezone, st.timedeltas(-DAY, DAY))),
     st.sampled_from(["T", " ", "t", "_"]),
 )
-def test_a_moment_is_taken_if_it_is_as_described(moment: datetime, between: str) -> None:
+def test_timestamp_is_accepted_exactly_if_the_document_allows_it(
+    moment: datetime, between: str
+) -> None:
     text = moment.isoformat(between)
 
-    assert is_taken(text) == (re.fullmatch(MOMENT, text) is not None)
+    assert is_accepted(text) == (re.fullmatch(TIMESTAMP, text) is not None)
 
 
 @pytest.mark.slow
-def test_no_answer_is_undocumented_and_none_is_a_500(tmp_path: Path) -> None:
-    location = write_ranged(tmp_path, 1.0)  # a minute and a dollar a mile: no ride is unscorable
+def test_schemathesis_finds_no_undocumented_response_and_no_500(tmp_path: Path) -> None:
+    location = write_ranged(tmp_path, 1.0)  # 1.0 per mile, so every ride can be scored
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "--no-color"]
     options = ["--max-examples=60", f"--max-time={SECONDS}", "--seed=1"]
     with server(location, COST_MODEL_LOCATION=str(location)) as (_, port):

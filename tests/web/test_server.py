@@ -1,4 +1,4 @@
-"""The web service under the real gunicorn, on loopback."""
+"""The web service under gunicorn, on loopback."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(
     location: Path, port: int = 0, *options: str, **settings: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """gunicorn with two workers, and the port it listens on."""
+    """Run gunicorn with two workers; yield the process and its port."""
     port = port or free_ports()[0]
     environ = {**os.environ, "MODEL_LOCATION": str(location), "WEB_CONCURRENCY": "2", **settings}
     command = [sys.executable, "-m", "gunicorn", f"--bind={HOST}:{port}", *options, "predict:app"]
@@ -66,7 +66,7 @@ def port(line: Path) -> Iterator[int]:
         yield port
 
 
-def ask(port: int, path: str = "/predict", body: bytes | None = BODY) -> tuple[int, bytes]:
+def send(port: int, path: str = "/predict", body: bytes | None = BODY) -> tuple[int, bytes]:
     connection = HTTPConnection(HOST, port, timeout=30)
     try:
         headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -77,8 +77,8 @@ def ask(port: int, path: str = "/predict", body: bytes | None = BODY) -> tuple[i
         connection.close()
 
 
-def connect_and_ask(port: int) -> str:
-    """What becomes of a client that connects for one request."""
+def connect_and_send(port: int) -> str:
+    """Send one request on a new connection, and return what happened to it."""
     try:
         client = socket.create_connection((HOST, port), 30)
     except ConnectionRefusedError:
@@ -87,24 +87,24 @@ def connect_and_ask(port: int) -> str:
     with client:
         try:
             client.sendall(REQUEST)
-            return "answered" if client.recv(12) == b"HTTP/1.1 200" else "another answer"
+            return "answered" if client.recv(12) == b"HTTP/1.1 200" else "another response"
         except OSError as exc:
             return type(exc).__name__
 
 
-def test_a_ride_gets_its_duration(port: int) -> None:
-    status, body = ask(port)
+def test_predict_returns_the_duration(port: int) -> None:
+    status, body = send(port)
 
     assert status == 200
     assert json.loads(body)["duration"] == pytest.approx(20.3)
-    assert ask(port, "/readyz", None)[0] == 200
+    assert send(port, "/readyz", None)[0] == 200
 
 
-def test_counts_are_right_under_several_workers(line: Path) -> None:
+def test_metrics_are_summed_over_workers(line: Path) -> None:
     with server(line) as (_, port):
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda _: ask(port)[0], range(200)))
-        counted = ask(port, "/metrics", None)[1].decode()
+            answers = list(pool.map(lambda _: send(port)[0], range(200)))
+        counted = send(port, "/metrics", None)[1].decode()
 
     assert answers == [200] * 200
     [count] = re.findall(r'http_requests_total\{route="/predict",status="200"\} (\S+)', counted)
@@ -112,10 +112,10 @@ def test_counts_are_right_under_several_workers(line: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_counts_go_on_with_new_workers(line: Path) -> None:
+def test_metrics_survive_a_reload_with_new_workers(line: Path) -> None:
     with server(line) as (process, port):
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        answers = [ask(port)[0] for _ in range(3)]
+        answers = [send(port)[0] for _ in range(3)]
         before = set(children.read_text().split())
         assert before
 
@@ -124,17 +124,19 @@ def test_counts_go_on_with_new_workers(line: Path) -> None:
         while before & (now := set(children.read_text().split())) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert now and not before & now
-        answers += [ask(port)[0] for _ in range(2)]
-        counted = ask(port, "/metrics", None)[1].decode()
+        answers += [send(port)[0] for _ in range(2)]
+        counted = send(port, "/metrics", None)[1].decode()
 
     assert answers == [200] * 5
     assert 'http_requests_total{route="/predict",status="200"} 5.0' in counted
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_as_many_files_may_be_open_as_connections(line: Path) -> None:
+def test_server_raises_the_limit_on_open_files(line: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))  # a shell's usual limit
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (min(1024, hard), hard)
+    )  # the usual soft limit of a shell
     try:
         with server(line) as (process, _):
             limits = Path(f"/proc/{process.pid}/limits").read_text()
@@ -145,7 +147,7 @@ def test_as_many_files_may_be_open_as_connections(line: Path) -> None:
     assert int(files) > 2000
 
 
-def test_slow_clients_hold_up_nobody(port: int) -> None:
+def test_slow_clients_do_not_delay_others(port: int) -> None:
     head = f"POST /predict HTTP/1.1\r\nHost: rides\r\nContent-Length: {len(BODY)}\r\n".encode()
     with ExitStack() as stack:
         for _ in range(100):
@@ -153,14 +155,14 @@ def test_slow_clients_hold_up_nobody(port: int) -> None:
             slow.sendall(head)
 
         began = time.monotonic()
-        answers = [ask(port)[0] for _ in range(20)]
+        answers = [send(port)[0] for _ in range(20)]
         took = time.monotonic() - began
 
     assert answers == [200] * 20
     assert took < 5
 
 
-def test_a_thousand_connections_at_once_are_answered(port: int) -> None:
+def test_1000_simultaneous_connections_are_answered(port: int) -> None:
     with ExitStack() as stack:
         clients = [
             stack.enter_context(socket.create_connection((HOST, port), 30)) for _ in range(1000)
@@ -181,7 +183,7 @@ def test_a_thousand_connections_at_once_are_answered(port: int) -> None:
     ],
     ids=["nonsense", "oversized", "long header"],
 )
-def test_what_cannot_be_served_is_a_problem_without_an_echo(port: int, sent: bytes) -> None:
+def test_invalid_request_gets_a_problem_that_does_not_repeat_it(port: int, sent: bytes) -> None:
     with socket.create_connection((HOST, port), 10) as client:
         client.sendall(sent)
         answer = client.recv(65536)
@@ -189,10 +191,10 @@ def test_what_cannot_be_served_is_a_problem_without_an_echo(port: int, sent: byt
     assert re.match(rb"HTTP/1\.1 4\d\d ", answer)
     assert b"application/problem+json" in answer
     assert b"nonsense" not in answer
-    assert ask(port)[0] == 200
+    assert send(port)[0] == 200
 
 
-def test_a_request_that_has_begun_is_answered_after_sigterm(line: Path) -> None:
+def test_request_that_has_begun_is_answered_after_sigterm(line: Path) -> None:
     head = (
         b"POST /predict HTTP/1.1\r\nHost: rides\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n" % len(BODY)
@@ -216,15 +218,15 @@ def test_a_request_that_has_begun_is_answered_after_sigterm(line: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "text"),
     [
         ({"MODEL_LOCATION": ""}, "MODEL_LOCATION is not set"),
         ({"MODEL_LOCATION": "build/nowhere"}, "cannot read build/nowhere"),
         ({"LOG_LEVEL": "loud", "BIND": "everywhere"}, "BIND must be"),
     ],
 )
-def test_a_wrong_start_is_one_sentence_and_leaves_nothing(
-    line: Path, tmp_path: Path, settings: dict[str, str], said: str
+def test_failed_start_prints_one_sentence_and_leaves_no_files(
+    line: Path, tmp_path: Path, settings: dict[str, str], text: str
 ) -> None:
     scratch = {"MODEL_LOCATION": str(line), "TMPDIR": str(tmp_path)}
     environ = {**os.environ, **scratch, **settings}
@@ -236,22 +238,22 @@ def test_a_wrong_start_is_one_sentence_and_leaves_nothing(
 
     assert done.returncode != 0
     assert "cannot start: " in done.stderr
-    assert said in done.stderr
+    assert text in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_whoever_has_connected_before_the_port_closes_is_answered(line: Path) -> None:
+def test_every_accepted_connection_is_answered_while_the_port_closes(line: Path) -> None:
     found: Counter[str] = Counter()
     ended = threading.Event()
 
-    def ask_on(port: int) -> None:
+    def send_repeatedly(port: int) -> None:
         while not ended.is_set():
-            found[connect_and_ask(port)] += 1
+            found[connect_and_send(port)] += 1
 
     with server(line) as (process, port), ThreadPoolExecutor(8) as pool:
         try:
-            clients = [pool.submit(ask_on, port) for _ in range(8)]
+            clients = [pool.submit(send_repeatedly, port) for _ in range(8)]
             time.sleep(2)
             process.send_signal(signal.SIGTERM)
             assert process.wait(STOP_SECONDS) == 0
@@ -264,7 +266,7 @@ def test_whoever_has_connected_before_the_port_closes_is_answered(line: Path) ->
     assert set(found) <= {"answered", "refused"}
 
 
-def test_a_client_that_does_not_wait_gets_its_answers_in_order(port: int) -> None:
+def test_pipelined_requests_are_answered_in_order(port: int) -> None:
     rides = [
         b'{"PULocationID": 130, "DOLocationID": 205, "trip_distance": %d}' % n for n in range(50)
     ]
@@ -276,7 +278,7 @@ def test_a_client_that_does_not_wait_gets_its_answers_in_order(port: int) -> Non
     with socket.create_connection((HOST, port), 10) as client:
         client.sendall(sent)
         found = b""
-        while found.count(b'"duration":') < 2 * len(rides):  # of the value, and of the version
+        while found.count(b'"duration":') < 2 * len(rides):  # the value and the version
             found += client.recv(65536)
 
     assert [float(value) for value in re.findall(rb'\{"duration":([0-9.]+)', found)] == [
@@ -284,7 +286,7 @@ def test_a_client_that_does_not_wait_gets_its_answers_in_order(port: int) -> Non
     ]
 
 
-def test_a_body_that_nobody_read_is_no_part_of_the_next_request(port: int) -> None:
+def test_unread_body_is_not_parsed_as_the_next_request(port: int) -> None:
     connection = HTTPConnection(HOST, port, timeout=10)
     statuses = []
     for media_type in ("text/plain", "application/json", "text/plain", "application/json"):
@@ -297,7 +299,7 @@ def test_a_body_that_nobody_read_is_no_part_of_the_next_request(port: int) -> No
     assert statuses == [415, 200, 415, 200]
 
 
-def test_a_wrong_number_of_workers_is_one_sentence(line: Path) -> None:
+def test_invalid_number_of_workers_is_reported_in_one_sentence(line: Path) -> None:
     environ = {**os.environ, "MODEL_LOCATION": str(line), "WEB_CONCURRENCY": "many"}
 
     done = subprocess.run(
@@ -307,11 +309,11 @@ def test_a_wrong_number_of_workers_is_one_sentence(line: Path) -> None:
 
     assert done.returncode == 1
     assert done.stderr == (
-        "cannot start: WEB_CONCURRENCY must be a number of workers, or 0 for one a CPU\n"
+        "cannot start: WEB_CONCURRENCY must be a number of workers, or 0 for one worker per CPU\n"
     )
 
 
-def test_help_starts_nothing_and_needs_no_settings() -> None:
+def test_help_needs_no_settings() -> None:
     environ = {**os.environ, "MODEL_LOCATION": "", "WEB_CONCURRENCY": "many"}
 
     done = subprocess.run(
@@ -323,7 +325,7 @@ def test_help_starts_nothing_and_needs_no_settings() -> None:
     assert "--bind" in done.stdout
 
 
-def test_an_idle_connection_is_served_after_sigterm_and_holds_up_no_stop(line: Path) -> None:
+def test_idle_connection_is_served_after_sigterm_and_does_not_delay_the_stop(line: Path) -> None:
     with server(line) as (process, port):
         idle, late = (HTTPConnection(HOST, port, timeout=10) for _ in range(2))
         for connection in (idle, late):
@@ -343,14 +345,14 @@ def test_an_idle_connection_is_served_after_sigterm_and_holds_up_no_stop(line: P
         late.close()
 
 
-def test_another_server_takes_over_the_port_and_who_is_reset_may_ask_again(
+def test_new_server_takes_over_the_port_and_reset_clients_can_retry(
     line: Path, tmp_path: Path
 ) -> None:
-    def ask_again(port: int) -> tuple[int, bytes]:
+    def send_with_retry(port: int) -> tuple[int, bytes]:
         try:
-            return ask(port)
-        except ConnectionResetError:  # in the moment of closing; docs/web.md says so
-            return ask(port)
+            return send(port)
+        except ConnectionResetError:  # at the moment of closing, as docs/web.md says
+            return send(port)
 
     other = models.write_onnx(tmp_path, run_id="the-new-champion")
     port, _ = free_ports()
@@ -360,20 +362,22 @@ def test_another_server_takes_over_the_port_and_who_is_reset_may_ask_again(
         ThreadPoolExecutor(4) as pool,
         server(other, port, "--reuse-port"),
     ):
-        time.sleep(3)  # the port answered before the new server was there
-        asking = [pool.submit(lambda: [ask_again(port) for _ in range(200)]) for _ in range(4)]
+        time.sleep(3)  # until the new server listens, too
+        futures = [
+            pool.submit(lambda: [send_with_retry(port) for _ in range(200)]) for _ in range(4)
+        ]
         time.sleep(0.2)
         old.send_signal(signal.SIGTERM)
         assert old.wait(STOP_SECONDS) == 0
-        found = [answer for each in asking for answer in each.result(60)]
-        after = ask(port)
+        found = [answer for each in futures for answer in each.result(60)]
+        after = send(port)
 
     assert {status for status, _ in found} == {200}
     assert b"the-new-champion" in after[1]
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "text"),
     [
         (["sh", "examples/quote.sh"], '"duration":20.3'),
         ([sys.executable, "examples/quote.py"], "a ride: 20.3 minutes\nwrong: Expected"),
@@ -381,8 +385,8 @@ def test_another_server_takes_over_the_port_and_who_is_reset_may_ask_again(
     ],
     ids=["curl", "Python", "JavaScript"],
 )
-def test_an_example_gets_its_quote_or_says_that_nobody_is_there(
-    port: int, command: list[str], said: str
+def test_example_prints_a_quote_or_reports_a_missing_server(
+    port: int, command: list[str], text: str
 ) -> None:
     def run(port: int) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -390,9 +394,9 @@ def test_an_example_gets_its_quote_or_says_that_nobody_is_there(
             cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
-    there, nobody = run(port), run(free_ports()[0])
+    running, missing = run(port), run(free_ports()[0])
 
-    assert (there.returncode, there.stderr) == (0, "")
-    assert said in there.stdout
-    assert (nobody.returncode != 0, nobody.stdout.strip()) == (True, "")
-    assert nobody.stderr.count("\n") == 1
+    assert (running.returncode, running.stderr) == (0, "")
+    assert text in running.stdout
+    assert (missing.returncode != 0, missing.stdout.strip()) == (True, "")
+    assert missing.stderr.count("\n") == 1

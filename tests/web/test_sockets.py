@@ -1,4 +1,4 @@
-"""What the worker asks of the kernel, each on a socket of loopback."""
+"""The socket functions of the worker, on loopback."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def pair(listener: socket.socket) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A client, and the server's end."""
+    """The two ends of a connection: the client's and the server's."""
     with socket.create_connection(listener.getsockname()) as client:
         server, _ = listener.accept()
         with server:
             yield client, server
 
 
-def test_a_client_that_does_not_read_leaves_no_room_for_an_answer(
+def test_socket_is_not_writable_while_its_client_does_not_read(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     client, server = pair
@@ -44,7 +44,9 @@ def test_a_client_that_does_not_read_leaves_no_room_for_an_answer(
         assert client.recv(1 << 20)
 
 
-def test_headers_and_body_leave_together(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_corked_socket_sends_headers_and_body_together(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
     client, server = pair
     client.settimeout(0.1)
     with sockets.corked(server):
@@ -56,8 +58,10 @@ def test_headers_and_body_leave_together(pair: tuple[socket.socket, socket.socke
     assert client.recv(64) == b"headers, body"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a port is emptied and closed")
-def test_a_port_that_closes_takes_who_has_connected_and_nobody_new(
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="other systems accept the waiting connections and close"
+)
+def test_close_accepts_waiting_connections_and_no_new_ones(
     listener: socket.socket,
 ) -> None:
     address = listener.getsockname()
@@ -72,7 +76,7 @@ def test_a_port_that_closes_takes_who_has_connected_and_nobody_new(
             return False
         return True
 
-    closed = listener.dup()  # as another worker has it
+    closed = listener.dup()  # like the copy of another worker
     sockets.close(listener, accept)
 
     assert [one.getpeername() for one in accepted] == [one.getsockname() for one in clients]
@@ -84,7 +88,7 @@ def test_a_port_that_closes_takes_who_has_connected_and_nobody_new(
         socket.create_connection(address, 0.2)
 
 
-def test_an_answer_that_is_not_taken_whole_is_none() -> None:
+def test_sent_returns_false_for_a_partial_send() -> None:
     here, there = socket.socketpair()
     with here, there:
         here.setblocking(False)

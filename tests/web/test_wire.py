@@ -1,4 +1,4 @@
-"""What goes past gunicorn, as bytes; test_worker has it on sockets."""
+"""Responses that the worker writes itself; test_worker covers them on sockets."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from email.utils import parsedate_to_datetime
 from model_service.web import wire
 
 
-def test_an_answer_says_when_it_was_made() -> None:
+def test_response_has_the_current_date() -> None:
     before = datetime.now(UTC).replace(microsecond=0)
 
     _, _, rest = wire.answer("200 OK", [], b"").partition(b"\r\n")
 
-    said = parsedate_to_datetime(BytesParser().parsebytes(rest)["Date"])
-    assert before <= said <= datetime.now(UTC)
+    date = parsedate_to_datetime(BytesParser().parsebytes(rest)["Date"])
+    assert before <= date <= datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""gunicorn's worker in this process, on sockets of loopback; test_web_server has whole servers."""
+"""The worker in this process, on loopback sockets; test_server covers whole servers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NEW_EACH_TIME = re.compile(rb"(Date: |X-Request-ID: )[^\r]*\r\n")
 
 @pytest.fixture
 def lines() -> list[bytes]:
-    """What the service logs."""
+    """The lines of the log."""
     return []
 
 
@@ -51,7 +51,7 @@ def app(lines: list[bytes]) -> Flask:
 
 
 class Application:
-    """What gunicorn's worker asks of its application."""
+    """The part of gunicorn's application that its worker uses."""
 
     def __init__(self, app: Callable[..., Any]) -> None:
         self.app = app
@@ -62,7 +62,7 @@ class Application:
 
 @contextmanager
 def worker_of(app: Callable[..., Any], path: str = "", **options: object) -> Iterator[Worker]:
-    """A worker that listens, at *path* or a port, and whose events are dispatched by hand."""
+    """Run a worker on *path* or a port; tests dispatch its events."""
     config = Config()
     for name, value in {"workers": 2, "keepalive": 75, **options}.items():
         config.set(name, value)
@@ -78,7 +78,7 @@ def worker_of(app: Callable[..., Any], path: str = "", **options: object) -> Ite
         worker.set_accept_enabled(True)
         try:
             yield worker
-            dispatch(worker, lambda: not worker.nr_conns)  # all clients have gone
+            dispatch(worker, lambda: not worker.nr_conns)  # all connections are closed
             assert not worker.nr_conns
         finally:
             worker.tpool.shutdown()
@@ -94,7 +94,7 @@ def _local(path: str) -> socket.socket:
 
 
 def dispatch(worker: Worker, until: Callable[[], object]) -> None:
-    """What `Worker.run` does, for a second at most."""
+    """Dispatch events like `Worker.run`, for at most a second."""
     end = time.monotonic() + 1
     while not until() and time.monotonic() < end:
         if worker.alive:
@@ -104,7 +104,7 @@ def dispatch(worker: Worker, until: Callable[[], object]) -> None:
 
 
 def receive(worker: Worker, client: socket.socket) -> bytes:
-    """The next answer, without its date and its id."""
+    """Return the next response, without its date and its id."""
     found = bytearray()
 
     def ended() -> bool:
@@ -120,14 +120,14 @@ def receive(worker: Worker, client: socket.socket) -> bytes:
 
 
 def answer(worker: Worker, sent: bytes) -> bytes:
-    """What a client gets that connects for it."""
+    """Send a request on a new connection, and return its response."""
     with socket.create_connection(worker.sockets[0].getsockname(), 5) as client:
         client.sendall(sent)
         return receive(worker, client)
 
 
 def connect(stack: ExitStack, listener: socket.socket, clients: int) -> None:
-    """So many, who wait to be accepted."""
+    """Open connections that wait to be accepted."""
     for _ in range(clients):
         stack.enter_context(socket.create_connection(listener.getsockname(), 5))
 
@@ -162,7 +162,7 @@ def request(headers: bytes = JSON, body: bytes = RIDE, version: bytes = b"1.1") 
         (request(JSON + b"Connection: close\r\n"), b"200 OK"),
     ],
 )
-def test_past_gunicorn_or_not_the_answer_is_the_same(
+def test_direct_path_gives_the_same_response_as_gunicorn(
     app: Flask, lines: list[bytes], sent: bytes, status: bytes
 ) -> None:
     with worker_of(app) as worker:
@@ -211,7 +211,7 @@ BODIES = [RIDE, b"", b"{", b"5\r\n{}\r\n0\r\n\r\n", request()]
 
 @st.composite
 def packets(draw: st.DrawFn) -> list[bytes]:
-    """A request that is odd in one way, or in none: its head, in two parts, and its body."""
+    """A request with at most one unusual part: its head in two pieces, and its body."""
     some = st.sampled_from
     line, length, headers = b"POST /predict HTTP/1.1", b"%d", [JSON.strip()]
     match draw(some(["line", "length", "headers", "nothing"])):
@@ -229,7 +229,7 @@ def packets(draw: st.DrawFn) -> list[bytes]:
 
 
 def exchange(worker: Worker, sent: list[bytes]) -> bytes:
-    """All that a client gets that sends so much and no more, until its connection ends."""
+    """Send all pieces, and return every byte received until the connection closes."""
     found: list[bytes] = []
 
     def ended() -> bool:
@@ -240,7 +240,7 @@ def exchange(worker: Worker, sent: list[bytes]) -> bytes:
     with socket.create_connection(worker.sockets[0].getsockname(), 5) as client:
         client.setblocking(False)
         dispatch(worker, lambda: worker.nr_conns)
-        with suppress(OSError):  # it is closed already
+        with suppress(OSError):  # already closed
             for some in sent:
                 client.sendall(some)
                 worker.wait_for_and_dispatch_events(0.001)
@@ -250,12 +250,12 @@ def exchange(worker: Worker, sent: list[bytes]) -> bytes:
     return NEW_EACH_TIME.sub(rb"\1\r\n", b"".join(found)).replace(CONTINUE, b"")
 
 
-def test_past_gunicorn_or_not_a_connection_goes_the_same_way(
+def test_direct_path_treats_a_connection_like_gunicorn(
     app: Flask, lines: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "model_service.web.worker.STALL_SECONDS", 1
-    )  # where gunicorn waits for more
+    )  # gunicorn waits this long for more data
     with worker_of(app) as quick, worker_of(app) as usual:
         usual.quick = False
 
@@ -274,7 +274,7 @@ def test_past_gunicorn_or_not_a_connection_goes_the_same_way(
 
 
 @pytest.mark.parametrize(("digits", "status"), [(b"%020d", b"400 "), (b"9%020d", b"413 ")])
-def test_a_body_is_no_request_however_many_digits_its_length_has(
+def test_body_is_not_parsed_as_a_request_for_any_content_length(
     app: Flask, digits: bytes, status: bytes
 ) -> None:
     body = request()
@@ -292,12 +292,14 @@ def test_a_body_is_no_request_however_many_digits_its_length_has(
 
 
 @pytest.mark.parametrize("wanted", [{"accesslog": "-"}, {"statsd_host": "localhost:8125"}])
-def test_gunicorns_own_log_of_requests_misses_none(app: Flask, wanted: dict[str, Any]) -> None:
+def test_direct_path_is_off_while_gunicorn_logs_requests(
+    app: Flask, wanted: dict[str, Any]
+) -> None:
     with worker_of(app, **wanted) as worker:
         assert not worker.quick
 
 
-def test_what_is_wrapped_around_the_application_sees_every_request(app: Flask) -> None:
+def test_wrapper_around_the_application_sees_every_request(app: Flask) -> None:
     seen: list[str] = []
 
     def wrapped(environ: Any, start_response: Any) -> Any:
@@ -310,7 +312,7 @@ def test_what_is_wrapped_around_the_application_sees_every_request(app: Flask) -
     assert seen == ["/predict"]
 
 
-def test_no_connection_is_kept_where_none_shall_be(app: Flask) -> None:
+def test_connection_closes_if_keepalive_is_off(app: Flask) -> None:
     with worker_of(app, keepalive=0) as worker:
         assert b"\r\nConnection: close\r\n" in answer(worker, request())
 
@@ -330,7 +332,7 @@ ENDLESS = b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000
     ],
     ids=["nonsense", "two lengths", "too long", "endless", "cut off"],
 )
-def test_what_is_refused_unread_is_safe_counted_and_logged(
+def test_unreadable_request_gets_a_problem_a_count_and_a_log_line(
     app: Flask,
     lines: list[bytes],
     sent: bytes,
@@ -348,14 +350,14 @@ def test_what_is_refused_unread_is_safe_counted_and_logged(
     assert line.startswith(b"HTTP/1.1 %d " % status)
     assert isinstance(body, bytes) and msgspec.json.decode(body)["status"] == status
     assert found["Connection"] == "close"
-    assert {*middleware.SECURITY, ("Cache-Control", "no-store")} <= set(found.items())
+    assert {*middleware.SECURITY_HEADERS, ("Cache-Control", "no-store")} <= set(found.items())
     assert "X-Request-ID" in found
     logged = msgspec.json.decode(lines[0])
     assert (logged["route"], logged["method"], logged["status"]) == ("other", "other", status)
     assert f'http_requests_total{{route="other",status="{status}"}} 1.0' in counted
 
 
-def test_an_answer_to_what_is_not_read_to_its_end_says_that_it_is_the_last(app: Flask) -> None:
+def test_response_to_a_partly_read_request_closes_the_connection(app: Flask) -> None:
     chunked = (
         b"POST /predict HTTP/1.1\r\nHost: rides\r\nTransfer-Encoding: chunked\r\n%s\r\n" % JSON
     )
@@ -363,7 +365,7 @@ def test_an_answer_to_what_is_not_read_to_its_end_says_that_it_is_the_last(app: 
         assert b"\r\nConnection: close\r\n" in answer(worker, chunked)
 
 
-def test_a_plain_request_for_a_ride_goes_past_gunicorn(
+def test_plain_request_for_a_ride_takes_the_direct_path(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handled: list[bytes] = []
@@ -375,31 +377,33 @@ def test_a_plain_request_for_a_ride_goes_past_gunicorn(
         assert not handled
 
 
-@pytest.mark.parametrize("why", ["stops", "has answered enough"])
-def test_the_last_answer_of_a_worker_closes_the_connection(app: Flask, why: str) -> None:
+@pytest.mark.parametrize("reason", ["stops", "reached its maximum of requests"])
+def test_last_response_of_a_worker_closes_the_connection(app: Flask, reason: str) -> None:
     with worker_of(app) as worker:
         address = worker.sockets[0].getsockname()
         with socket.create_connection(address, 5) as client:
             client.sendall(request())
             assert b"Connection: keep-alive" in receive(worker, client)
             [conn] = worker.waiting
-            assert conn.timeout > time.monotonic() + 60  # of 75 that it is kept
+            assert conn.timeout > time.monotonic() + 60  # keepalive is 75 seconds
 
-            worker.alive = why != "stops"
-            worker.max_requests = 2 if why == "has answered enough" else worker.max_requests
+            worker.alive = reason != "stops"
+            worker.max_requests = (
+                2 if reason == "reached its maximum of requests" else worker.max_requests
+            )
             client.sendall(request())
             assert b"Connection: close" in receive(worker, client)
             assert not worker.alive
 
 
-def test_a_client_that_is_gone_ends_its_connection_alone(app: Flask) -> None:
+def test_client_that_disconnects_affects_no_other_connection(app: Flask) -> None:
     with worker_of(app) as worker, ExitStack() as stack:
         address = worker.sockets[0].getsockname()
         gone, stays = (stack.enter_context(socket.create_connection(address, 5)) for _ in range(2))
         dispatch(worker, lambda: worker.nr_conns == 2)
         gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         gone.sendall(request())
-        gone.close()  # and resets the connection
+        gone.close()  # resets the connection
         stays.sendall(request())
 
         assert receive(worker, stays).startswith(b"HTTP/1.1 200")
@@ -407,7 +411,7 @@ def test_a_client_that_is_gone_ends_its_connection_alone(app: Flask) -> None:
         assert worker.nr_conns == 1
 
 
-def test_a_client_that_is_gone_before_it_is_refused_harms_nobody(app: Flask) -> None:
+def test_error_response_to_a_disconnected_client_raises_nothing(app: Flask) -> None:
     here, gone = socket.socketpair()
     gone.close()
 
@@ -415,7 +419,7 @@ def test_a_client_that_is_gone_before_it_is_refused_harms_nobody(app: Flask) -> 
         worker.handle_error(None, here, "", InvalidHeader("X"))
 
 
-def test_a_worker_accepts_its_share_and_leaves_the_rest_for_a_moment(app: Flask) -> None:
+def test_worker_accepts_its_share_and_then_pauses(app: Flask) -> None:
     with worker_of(app, workers=4) as worker, ExitStack() as stack:
         [listener] = worker.sockets
         connect(stack, listener, 15)
@@ -425,18 +429,18 @@ def test_a_worker_accepts_its_share_and_leaves_the_rest_for_a_moment(app: Flask)
         worker.set_accept_enabled(True)
         assert listener not in {key.fileobj for key in worker.poller.get_map().values()}
 
-        dispatch(worker, lambda: worker.nr_conns == 15)  # where no other worker takes them
+        dispatch(worker, lambda: worker.nr_conns == 15)  # if no other worker takes them
         assert worker.nr_conns == 15
 
 
-def test_a_worker_that_answers_says_that_it_lives(app: Flask) -> None:
+def test_worker_sends_a_heartbeat_when_it_answers(app: Flask) -> None:
     with worker_of(app) as worker:
         before = worker.tmp.last_update()
         answer(worker, request())
         assert worker.tmp.last_update() != before
 
 
-def test_a_worker_sleeps_where_it_is_full_and_not_where_it_rests(app: Flask) -> None:
+def test_worker_sleeps_longer_when_full_than_when_pausing(app: Flask) -> None:
     def seconds(worker: Worker) -> float:
         began = time.monotonic()
         worker.wait_for_and_dispatch_events(0.2)
@@ -450,7 +454,7 @@ def test_a_worker_sleeps_where_it_is_full_and_not_where_it_rests(app: Flask) -> 
             assert least <= seconds(worker) <= most
 
 
-def test_a_worker_accepts_no_more_than_it_may_hold(app: Flask) -> None:
+def test_worker_accepts_at_most_its_number_of_connections(app: Flask) -> None:
     with worker_of(app, workers=1, worker_connections=3) as worker, ExitStack() as stack:
         [listener] = worker.sockets
         connect(stack, listener, 15)
@@ -460,7 +464,7 @@ def test_a_worker_accepts_no_more_than_it_may_hold(app: Flask) -> None:
         assert worker.nr_conns == 3
 
 
-def test_a_worker_that_may_open_no_more_files_keeps_what_it_has(app: Flask) -> None:
+def test_worker_out_of_file_descriptors_serves_open_connections(app: Flask) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with worker_of(app) as worker, ExitStack() as stack:
         address = worker.sockets[0].getsockname()
@@ -483,8 +487,8 @@ def test_a_worker_that_may_open_no_more_files_keeps_what_it_has(app: Flask) -> N
         assert receive(worker, second).startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize("connection", [b"keep-alive", b"close"])  # past gunicorn, and not
-def test_a_local_socket_is_served_as_well(app: Flask, tmp_path: Path, connection: bytes) -> None:
+@pytest.mark.parametrize("connection", [b"keep-alive", b"close"])  # the direct path, and gunicorn
+def test_unix_socket_is_served(app: Flask, tmp_path: Path, connection: bytes) -> None:
     path = str(tmp_path / "service")
     with worker_of(app, path) as worker, socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
@@ -493,7 +497,7 @@ def test_a_local_socket_is_served_as_well(app: Flask, tmp_path: Path, connection
         assert b"Connection: %s\r\n" % connection in receive(worker, client)
 
 
-def test_a_worker_that_is_alone_accepts_all(app: Flask) -> None:
+def test_single_worker_accepts_all_connections(app: Flask) -> None:
     with worker_of(app, workers=1) as worker, ExitStack() as stack:
         [listener] = worker.sockets
         connect(stack, listener, 16)

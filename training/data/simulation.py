@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from model_service.datasets.months import months as months_between
-from model_service.geography import AXES, places
+from model_service.zones import AXES, locations
 
 from .tlc import DROPOFF, MONEY, PICKUP, PREFIX, types
 
@@ -79,7 +79,7 @@ def write(directory: Path, months: Sequence[str], rides: int, seed: int) -> None
 
 
 def _city(rng: np.random.Generator) -> City:
-    place = places()[1:, [AXES.index("across"), AXES.index("along")]].astype(np.float64)
+    place = locations()[1:, [AXES.index("across"), AXES.index("along")]].astype(np.float64)
     place = np.where(np.isnan(place), OUTSIDE, place)
     apart = np.abs(place[:, None] - place).sum(axis=2)  # streets run along two axes
     popular = rng.lognormal(0, 1.3, ZONES)

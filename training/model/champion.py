@@ -23,7 +23,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from model_service.features import NO_TIME, Inputs, RideColumns, table
-from model_service.geography import AXES
+from model_service.zones import AXES
 
 from ..data.dataset import UNITS, DataError, Rides, Target, days, take
 from ..metrics import rmse

@@ -1,7 +1,7 @@
 """The champion as an ONNX graph, written by hand so that a prediction for one ride is fast.
 
 The graph takes both zones and `NUMBERS`.  It computes `ZONE_FEATURES` itself, from a table of zone
-positions, by the same operations in the same order as `model_service.geography`, so that the bits
+positions, by the same operations in the same order as `model_service.zones`, so that the bits
 agree.  The trees of the value are one operator and those of the spread another, which is a tenth
 faster than one operator with two targets.
 
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from model_service.geography import places
 from model_service.models.flavours import INTERVAL
+from model_service.zones import locations
 
 from .champion import NUMBERS, FittedChampion
 
@@ -51,7 +51,7 @@ def build(champion: FittedChampion) -> onnx.ModelProto:
         inputs,
         outputs,
         [
-            numpy_helper.from_array(places(), "places"),
+            numpy_helper.from_array(locations(), "places"),
             numpy_helper.from_array(np.array([1]), "second"),
             numpy_helper.from_array(np.array([0, 1]), "compass"),
             numpy_helper.from_array(DOWN_AND_UP, "down_and_up"),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from model_service import storage
 from model_service.errors import ModelError
 from model_service.features import RideColumns, columns
-from model_service.models import loader
+from model_service.models import trust
 from model_service.models.loader import LoadedModel
 from model_service.scoring import WARM_UP
 
@@ -191,7 +191,7 @@ def _compare_forms(candidate: Contender, rides: RideColumns) -> tuple[float | No
         saved = storage.at(candidate.location).read("model.skops")
     except ModelError as exc:
         return None, [f"its ONNX and scikit-learn forms cannot be compared: {exc}"]
-    trees = skops.io.loads(saved, trusted=sorted(loader.TRUSTED_TYPES))
+    trees = skops.io.loads(saved, trusted=sorted(trust.TRUSTED_TYPES))
     difference = max(
         float(np.max(np.abs(predicted - candidate.loaded.predict(some).values)))
         for some in (rides, metrics.without_time(rides))

@@ -1,11 +1,8 @@
-"""Which column of a file of rides is which, whatever its generation calls and types it.
-
-The TLC's green and yellow months are understood as they are.
-"""
+"""The columns of a file of rides: their names and types, in all generations of the TLC's files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import pyarrow as pa
 
@@ -22,31 +19,27 @@ NAMES = {
     "total_amount": ("total_amount",),
     "tip_amount": ("tip_amount",),
 }
-"""What a column may be called, in whatever case."""
+"""Our name of a column -> the names that it may have in a file, in upper or lower case."""
 
-NEEDED = ("PULocationID", "DOLocationID", "trip_distance")
+REQUIRED = ("PULocationID", "DOLocationID", "trip_distance")
 
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Which column of a file is which, by our names; a file has what it has."""
-
-    columns: dict[str, str]
+ColumnNames = Mapping[str, str]
+"""Our name of a column -> its name in a file, for the columns that the file has."""
 
 
-def layout(schema: pa.Schema, *, name: str, text: bool = False) -> Layout:
-    """What the columns of the file *name* are; in *text*, such as CSV, any may be anything.
+def find_columns(schema: pa.Schema, *, name: str, text: bool = False) -> ColumnNames:
+    """Return the columns of the file *name*; in *text*, such as CSV, types are not checked.
 
-    Raises `FileError` where one is missing, or of a type that it cannot be.
+    Raises `FileError` if a column is missing, is there twice or has an unsuitable type.
     """
-    there = {column.lower(): column for column in reversed(schema.names)}
+    names = {column.lower(): column for column in reversed(schema.names)}
     found = {
-        ours: there[theirs.lower()]
-        for ours, names in NAMES.items()
-        for theirs in reversed(names)
-        if theirs.lower() in there
+        ours: names[theirs.lower()]
+        for ours, aliases in NAMES.items()
+        for theirs in reversed(aliases)
+        if theirs.lower() in names
     }
-    faults = [f"there is no column {ours}" for ours in NEEDED if ours not in found]
+    faults = [f"there is no column {ours}" for ours in REQUIRED if ours not in found]
     faults += [
         f"there are two columns {column}"
         for column in found.values()
@@ -54,17 +47,17 @@ def layout(schema: pa.Schema, *, name: str, text: bool = False) -> Layout:
     ]
     if not text:
         faults += [
-            f"{column} is {_kind(type_)}, not {_wanted(ours)}"
+            f"{column} is {_type_name(type_)}, not {_expected(ours)}"
             for ours, column in found.items()
-            if not _fits(ours, type_ := schema.field(schema.names.index(column)).type)
+            if not _is_suitable(ours, type_ := schema.field(schema.names.index(column)).type)
         ]
     if faults:
         raise FileError(f"{name} does not hold rides: {'; '.join(faults)}")
-    return Layout(found)
+    return found
 
 
 def is_text(type_: pa.DataType) -> bool:
-    """However wide its offsets are."""
+    """Return whether *type_* is one of Arrow's types of text."""
     return bool(
         pa.types.is_string(type_)
         or pa.types.is_large_string(type_)
@@ -72,7 +65,7 @@ def is_text(type_: pa.DataType) -> bool:
     )
 
 
-def _fits(ours: str, type_: pa.DataType) -> bool:
+def _is_suitable(ours: str, type_: pa.DataType) -> bool:
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
     if pa.types.is_null(type_):
@@ -85,11 +78,11 @@ def _fits(ours: str, type_: pa.DataType) -> bool:
     return is_number or (ours == "ride_id" and is_text(type_))
 
 
-def _wanted(ours: str) -> str:
+def _expected(ours: str) -> str:
     if ours.endswith("_datetime"):
         return "a time"
     return "a number or text" if ours == "ride_id" else "a number"
 
 
-def _kind(type_: pa.DataType) -> str:
+def _type_name(type_: pa.DataType) -> str:
     return "text" if is_text(type_) else str(type_)

@@ -1,8 +1,8 @@
-"""Lines of JSON to rides: ride events, as the stream has them; the archive's lines; bare rides.
+"""Lines of JSON to rides: ride events, lines of the archive, or bare rides.
 
-Each is read as the stream reads it (`records`, `rides.decode`), so that no ride is accepted here
-and rejected there.  A bare ride is what a ride event has under ``ride``, its id beside that or not
-at all.
+Ride events and lines of the archive are read by the functions that the stream uses, so that no ride
+is accepted here and rejected there.  A bare ride is the object under ``ride`` of a ride event, with
+or without an id in it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from ...rides import Ride
 from ..arrow import arrow, texts
 from ..schema import RIDES, Parsed, rejections
 from ..timestamps import moments
-from .rows import identified, instants
+from .rows import pickup_instants, with_hashes
 
 
-class Kind(Enum):
-    """What the lines of a file are."""
+class LineKind(Enum):
+    """What each line of a file holds."""
 
-    EVENTS = "ride events"
-    ARCHIVE = "lines of the archive"
-    BARE = "bare rides"
+    EVENTS = "ride event"
+    ARCHIVE = "record of the archive"
+    BARE = "bare ride"
 
 
-class _Shape(Struct):
+class _Keys(Struct):
+    """The keys that tell the kinds apart."""
+
     ride: Raw | UnsetType = UNSET
     event_id: Raw | UnsetType = UNSET
     data: Raw | UnsetType = UNSET
@@ -47,8 +49,8 @@ class _ArchiveLine(Struct):
     partition_key: str = ""
 
 
-class _Result(NamedTuple):
-    """A ride read from a line, or the reason why it was rejected."""
+class _Decoded(NamedTuple):
+    """A ride from a line, or the reason why it was rejected."""
 
     row: int
     event_id: str | None
@@ -57,112 +59,107 @@ class _Result(NamedTuple):
     ride_id: int | str | UnsetType = UNSET
 
 
-_shape = msgspec.json.Decoder(_Shape)
+_keys = msgspec.json.Decoder(_Keys)
 _archive_line = msgspec.json.Decoder(_ArchiveLine)
 
 
-def kind(line: bytes, *, name: str) -> Kind:
-    """What the lines of the file *name* are, by its first.
+def kind_of_file(first_line: bytes, *, name: str) -> LineKind:
+    """Return the kind of the file *name* from its first line.
 
-    Raises `FileError` where that is no JSON object.
+    Raises `FileError` if the line is not a JSON object.
     """
-    found = _kind(line)
+    found = _kind(first_line)
     if found is None:
-        raise FileError(f"{name} does not hold rides: its first line is no JSON object")
+        raise FileError(f"{name} does not hold rides: its first line is not a JSON object")
     return found
 
 
-def _kind(line: bytes) -> Kind | None:
-    """What a line is; None where it is no JSON object."""
+def parse(lines: Sequence[bytes], kind: LineKind, first_row: int) -> Parsed:
+    """Return the rides and the rejected lines; *lines* are numbered from *first_row*.
+
+    Empty lines are skipped.  In a file of bare rides each line is read as its own kind, because the
+    first line may have been an invalid ride event.
+    """
+    decoded = [
+        one
+        for row, line in enumerate(lines, start=first_row)
+        if (data := line.strip())
+        for one in _decode(row, data, (_kind(data) or kind) if kind is LineKind.BARE else kind)
+    ]
+    return Parsed(_rides(decoded), _rejected(decoded))
+
+
+def _kind(line: bytes) -> LineKind | None:
+    """Return the kind of a line, or None if it is not a JSON object."""
     try:
-        shape = _shape.decode(line)
+        keys = _keys.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if shape.ride is not UNSET:
-        return Kind.EVENTS
-    return Kind.BARE if shape.data is UNSET or shape.event_id is UNSET else Kind.ARCHIVE
+    if keys.ride is not UNSET:
+        return LineKind.EVENTS
+    return LineKind.BARE if keys.data is UNSET or keys.event_id is UNSET else LineKind.ARCHIVE
 
 
-def parse(lines: Sequence[bytes], kind: Kind, first_row: int) -> Parsed:
-    """The rides of *lines*, which are numbered from *first_row*; empty lines are skipped.
-
-    Where the first line of the file was a bare ride, the kind of each line is found anew: that
-    first line may have been a broken event.
-    """
-    found: list[_Result] = []
-    for row, line in enumerate(lines, start=first_row):
-        if data := line.strip():
-            its_kind = _kind(data) or kind if kind is Kind.BARE else kind
-            found += _READERS[its_kind](row, data)
-    return Parsed(_rides(found), _rejected(found))
-
-
-def _event(row: int, data: bytes) -> Iterator[_Result]:
+def _decode(row: int, data: bytes, kind: LineKind) -> Iterator[_Decoded]:
+    """Yield the ride of a line, or the rides that the KPL aggregated in a line of the archive."""
     try:
-        event = rides.decode(data)
+        match kind:
+            case LineKind.EVENTS:
+                event = rides.decode(data)
+                yield _Decoded(row, None, data, event.ride, event.ride_id)
+            case LineKind.BARE:
+                ride = rides.decode_bare(data)
+                yield _Decoded(row, None, data, ride, ride.ride_id)
+            case LineKind.ARCHIVE:
+                yield from _archived_rides(row, data)
     except RideRejected as exc:
-        yield _Result(row, None, data, exc)
-    else:
-        yield _Result(row, None, data, event.ride, event.ride_id)
+        yield _Decoded(row, None, data, exc)
 
 
-def _bare(row: int, data: bytes) -> Iterator[_Result]:
-    try:
-        ride = rides.decode_bare(data)
-    except RideRejected as exc:
-        yield _Result(row, None, data, exc)
-    else:
-        yield _Result(row, None, data, ride, ride.ride_id)
-
-
-def _archived(row: int, data: bytes) -> Iterator[_Result]:
-    """The ride events of one line of the archive: one, or those of a KPL aggregate."""
+def _archived_rides(row: int, data: bytes) -> Iterator[_Decoded]:
+    """Yield the rides of a line of the archive.  Raises `RideRejected` if it is malformed."""
     try:
         line: _ArchiveLine = rides.parse(_archive_line, data)
     except RideRejected as exc:
-        yield _Result(row, None, data, RideRejected(f"not a line of the archive: {exc}"))
-        return
+        raise RideRejected(f"not a line of the archive: {exc}") from None
     for event_id, event, raw in rides.read(line.data, line.event_id, line.arrived_at):
-        bytes_read = data if raw is None else raw
+        original = data if raw is None else raw
         if isinstance(event, RideRejected):
-            yield _Result(row, event_id, bytes_read, event)
+            yield _Decoded(row, event_id, original, event)
         else:
-            yield _Result(row, event_id, bytes_read, event.ride, event.ride_id)
+            yield _Decoded(row, event_id, original, event.ride, event.ride_id)
 
 
-_READERS = {Kind.EVENTS: _event, Kind.ARCHIVE: _archived, Kind.BARE: _bare}
-
-
-def _rides(found: Sequence[_Result]) -> pa.RecordBatch:
-    good = [one for one in found if isinstance(one.ride, Ride)]
-    asked = [one.ride for one in found if isinstance(one.ride, Ride)]
-    times = moments(
-        [None if ride.pickup_datetime is UNSET else ride.pickup_datetime for ride in asked],
-        np.array([ride.pickup_datetime is not UNSET for ride in asked], dtype=bool),
+def _rides(decoded: Sequence[_Decoded]) -> pa.RecordBatch:
+    valid = [one for one in decoded if isinstance(one.ride, Ride)]
+    found = [one.ride for one in decoded if isinstance(one.ride, Ride)]
+    pickup = moments(
+        [None if ride.pickup_datetime is UNSET else ride.pickup_datetime for ride in found],
+        np.array([ride.pickup_datetime is not UNSET for ride in found], dtype=bool),
     )
     numbers = {
-        "PULocationID": np.array([ride.pickup for ride in asked], dtype=np.int64),
-        "DOLocationID": np.array([ride.dropoff for ride in asked], dtype=np.int64),
-        "trip_distance": np.array([ride.distance for ride in asked], dtype=np.float64),
+        "PULocationID": np.array([ride.pickup for ride in found], dtype=np.int64),
+        "DOLocationID": np.array([ride.dropoff for ride in found], dtype=np.int64),
+        "trip_distance": np.array([ride.distance for ride in found], dtype=np.float64),
     }
-    ids = [None if one.ride_id is UNSET else str(one.ride_id) for one in good]
+    ids = [None if one.ride_id is UNSET else str(one.ride_id) for one in valid]
     columns = {
-        "row": arrow(np.array([one.row for one in good], dtype=np.int64)),
-        "ride_id": identified(texts(ids, pa.string()), numbers, times, {}),
-        "event_id": texts([one.event_id for one in good], pa.string()),
+        "row": arrow(np.array([one.row for one in valid], dtype=np.int64)),
+        "ride_id": with_hashes(texts(ids, pa.string()), numbers, pickup, {}),
+        "event_id": texts([one.event_id for one in valid], pa.string()),
         **{name: arrow(column) for name, column in numbers.items()},
-        "pickup_datetime": instants(times),
-        "ride_duration_actual": pa.nulls(len(good), pa.float64()),
-        "ride_cost_actual": pa.nulls(len(good), pa.float64()),
+        "pickup_datetime": pickup_instants(pickup),
+        "ride_duration_actual": pa.nulls(len(valid), pa.float64()),
+        "ride_cost_actual": pa.nulls(len(valid), pa.float64()),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in RIDES.names], schema=RIDES)
 
 
-def _rejected(found: Sequence[_Result]) -> pa.RecordBatch:
-    bad = [one for one in found if isinstance(one.ride, RideRejected)]
+def _rejected(decoded: Sequence[_Decoded]) -> pa.RecordBatch:
+    rejected = [one for one in decoded if isinstance(one.ride, RideRejected)]
     return rejections(
-        [one.row for one in bad],
-        [one.event_id for one in bad],
-        [str(one.ride) for one in bad],
-        [one.data for one in bad],
+        [one.row for one in rejected],
+        [one.event_id for one in rejected],
+        [str(one.ride) for one in rejected],
+        [one.data for one in rejected],
     )

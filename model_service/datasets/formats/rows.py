@@ -1,11 +1,11 @@
-"""Rows of Parquet and CSV to rides: the rules of `rides.decode` over whole columns.
+"""Rows of Parquet and CSV files to rides: the rules of `rides.decode`, applied to whole columns.
 
-A row is accepted exactly where its ride event would be; the words of a rejection are those of
-`rides.decode`, which is asked about the rows that the columns have found at fault.  So text that
-is not UTF-8 is a rejection, and is kept with its bytes.
+A row is accepted exactly if the ride event with its values would be.  The reason for a rejection is
+the message of `rides.decode`, which is called only for the rows that the columns show to be
+invalid.  Text that is not UTF-8 makes its row invalid; the rejection keeps its bytes.
 
-A column has one type where JSON has one a value: an integer may come as 130.0, an id or a time
-that is null is one that is absent.
+A column has one type, while each JSON value has its own: an integer may be written as 130.0, and a
+null id or time means that the ride has none.
 """
 
 from __future__ import annotations
@@ -22,64 +22,65 @@ from numpy.typing import NDArray
 
 from ... import local_time, rides
 from ...errors import FileError, RideRejected
+from ...rides import MAX_ID_LENGTH, MAX_MILES, MAX_ZONE, MIN_ZONE
 from .. import ride_ids
 from ..arrow import arrow, numpy, texts
 from ..schema import REJECTED, RIDES, Parsed
 from ..timestamps import Times, times, written
-from .columns import NEEDED, Layout, is_text
+from .columns import REQUIRED, ColumnNames, is_text
 
 NUMBER = r"^ *[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,2})? *$"
-SENT = (*NEEDED, "pickup_datetime", "ride_id")
-"""What a ride event has."""
-MOST_EXACT = float(rides.MAX_INTEGER)
+ZONES = ("PULocationID", "DOLocationID")
+MAX_INTEGER = float(rides.MAX_INTEGER)
 
 
-def check_text(batch: pa.RecordBatch, layout: Layout, *, name: str) -> None:
-    """Raises `FileError` where a column of *batch*, the first of *name*, has text for numbers."""
-    for ours in NEEDED:
-        cells = _readable(_plain(batch[layout.columns[ours]].drop_null()))
+def check_numbers(batch: pa.RecordBatch, columns: ColumnNames, *, name: str) -> None:
+    """Check that the numeric columns of *batch*, the first of the text file *name*, have numbers.
+
+    Raises `FileError` if a column has cells and none of them is a number.
+    """
+    for ours in REQUIRED:
+        cells = _decoded(_plain(batch[columns[ours]].drop_null()))
         if len(cells) and np.isnan(_numbers(cells, len(cells))).all():
-            column = layout.columns[ours]
-            raise FileError(f"{name} does not hold rides: {column} is text, not a number")
+            raise FileError(f"{name} does not hold rides: {columns[ours]} is text, not a number")
 
 
-def parse(batch: pa.RecordBatch, layout: Layout, row: NDArray[np.int64]) -> Parsed:
-    """The rides of *batch*; *row* has the number of each row in its file."""
-    came = {ours: _plain(batch[column]) for ours, column in layout.columns.items()}
-    given = {ours: _readable(column) for ours, column in came.items()}
-    numbers = {name: _numbers(given[name], len(batch)) for name in NEEDED}
-    pickup = times(given.get("pickup_datetime"), len(batch))
-    ids, good = _ids(given.get("ride_id"), len(batch))
-    for zone in NEEDED[:2]:
-        good &= (numbers[zone] >= 1) & (numbers[zone] <= 265) & _whole(numbers[zone])
-    good &= (numbers["trip_distance"] >= 0) & (numbers["trip_distance"] < 1000)
-    good &= pickup.valid
-    bad = np.flatnonzero(~good)
-    found = _truth(given, pickup, len(batch))
-    found |= {"row": arrow(row), "ride_id": identified(ids, numbers, pickup, given)}
-    found |= {"trip_distance": arrow(numbers["trip_distance"]), "pickup_datetime": instants(pickup)}
-    found["event_id"] = pa.nulls(len(batch), pa.string())
-    for zone in NEEDED[:2]:
-        found[zone] = arrow(np.where(good, numbers[zone], 0).astype(np.int64))
+def parse(batch: pa.RecordBatch, columns: ColumnNames, row: NDArray[np.int64]) -> Parsed:
+    """Return the valid and the rejected rows of *batch*; *row* are their numbers in the file."""
+    size = len(batch)
+    raw = {ours: _plain(batch[column]) for ours, column in columns.items()}
+    cells = {ours: _decoded(column) for ours, column in raw.items()}
+    numbers = {name: _numbers(cells[name], size) for name in REQUIRED}
+    pickup = times(cells.get("pickup_datetime"), size)
+    ids, valid = _ids(cells.get("ride_id"), size)
+    for zone in ZONES:
+        valid &= (numbers[zone] >= MIN_ZONE) & (numbers[zone] <= MAX_ZONE)
+        valid &= _is_integer(numbers[zone])
+    valid &= (numbers["trip_distance"] >= 0) & (numbers["trip_distance"] < MAX_MILES)
+    valid &= pickup.valid
+    invalid = np.flatnonzero(~valid)
+    found = {
+        "row": arrow(row),
+        "ride_id": with_hashes(ids, numbers, pickup, cells),
+        "event_id": pa.nulls(size, pa.string()),
+        **{zone: arrow(np.where(valid, numbers[zone], 0).astype(np.int64)) for zone in ZONES},
+        "trip_distance": arrow(numbers["trip_distance"]),
+        "pickup_datetime": pickup_instants(pickup),
+        **_actual_values(cells, pickup, size),
+    }
     whole = pa.RecordBatch.from_arrays([found[name] for name in RIDES.names], schema=RIDES)
-    kept = whole.filter(arrow(good)) if len(bad) else whole
-    at_fault = whole.take(arrow(bad))
-    return Parsed(kept, _rejected(at_fault, came, bad))
-
-
-def _whole(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
-    whole: NDArray[np.bool_] = np.floor(numbers) == numbers
-    return whole
+    accepted = whole.filter(arrow(valid)) if len(invalid) else whole
+    return Parsed(accepted, _rejected(whole.take(arrow(invalid)), raw, invalid))
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    """Without a dictionary, and text as its bytes."""
+    """Return *column* without a dictionary encoding, and text as bytes."""
     plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     return plain.cast(pa.binary()) if is_text(plain.type) else plain
 
 
-def _readable(column: pa.Array) -> pa.Array:
-    """Bytes as text; where they are no UTF-8, as empty text, which nothing here may be."""
+def _decoded(column: pa.Array) -> pa.Array:
+    """Return bytes as text; cells that are not UTF-8 become "", which is invalid everywhere."""
     if not pa.types.is_binary(column.type):
         return column
     try:
@@ -97,95 +98,117 @@ def _utf8(cell: bytes | None) -> bytes | None:
 
 
 def _numbers(column: pa.Array, size: int) -> NDArray[np.float64]:
-    """NaN where there is no number."""
+    """Return the numbers of *column*, with NaN for cells that are not numbers."""
     if pa.types.is_null(column.type):
         return np.full(size, np.nan)
     if is_text(column.type):
-        nothing = pa.nulls(size, column.type)
-        column = pc.if_else(pc.match_substring_regex(column, NUMBER), column, nothing)
+        nulls = pa.nulls(size, column.type)
+        column = pc.if_else(pc.match_substring_regex(column, NUMBER), column, nulls)
         column = pc.utf8_trim(column, " ")
     return numpy(column.cast(pa.float64(), safe=False))
 
 
+def _is_integer(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    is_integer: NDArray[np.bool_] = np.floor(numbers) == numbers
+    return is_integer
+
+
 def _ids(column: pa.Array | None, size: int) -> tuple[pa.Array, NDArray[np.bool_]]:
-    """The ids as text, null where there is none; and which of them are none that may be."""
+    """Return the ids as text, null if a ride has none, and which rows have a valid id or none."""
     if column is None or pa.types.is_null(column.type):
         return pa.nulls(size, pa.string()), np.ones(size, dtype=bool)
     if is_text(column.type):
-        there, lengths = numpy(pc.is_valid(column)), numpy(pc.utf8_length(column))
-        return column.cast(pa.string()), ~there | ((lengths >= 1) & (lengths <= 128))
+        is_present, lengths = numpy(pc.is_valid(column)), numpy(pc.utf8_length(column))
+        return column.cast(pa.string()), ~is_present | ((lengths >= 1) & (lengths <= MAX_ID_LENGTH))
     numbers = _numbers(column, size)
-    good = np.isnan(numbers) | ((np.abs(numbers) <= MOST_EXACT) & _whole(numbers))
-    whole = np.where(good, np.nan_to_num(numbers), 0).astype(np.int64)
-    return arrow(whole, ~np.isnan(numbers)).cast(pa.string()), good
+    valid = np.isnan(numbers) | ((np.abs(numbers) <= MAX_INTEGER) & _is_integer(numbers))
+    integers = np.where(valid, np.nan_to_num(numbers), 0).astype(np.int64)
+    return arrow(integers, ~np.isnan(numbers)).cast(pa.string()), valid
 
 
-def identified(
+def with_hashes(
     ids: pa.Array,
     numbers: dict[str, NDArray[Any]],
     pickup: Times,
-    given: dict[str, pa.Array],
+    cells: dict[str, pa.Array],
 ) -> pa.Array:
-    """The ids, and for rides without one a hash of all that tells them from others."""
+    """Return *ids*, with a hash of the ride's columns in place of null."""
     if not ids.null_count:
         return ids
-    known = [
+    hashed = [
         *(column.astype(np.float64) for column in numbers.values()),
         np.where(pickup.known, pickup.micros, np.iinfo(np.int64).min),
     ]
-    if "dropoff_datetime" in given:
-        known.append(times(given["dropoff_datetime"], len(ids)).micros)
+    if "dropoff_datetime" in cells:
+        hashed.append(times(cells["dropoff_datetime"], len(ids)).micros)
     for name in ("VendorID", "total_amount", "tip_amount"):
-        if name in given:
-            known.append(_numbers(given[name], len(ids)))
-    return pc.coalesce(ids, ride_ids.hashes(known))
+        if name in cells:
+            hashed.append(_numbers(cells[name], len(ids)))
+    return pc.coalesce(ids, ride_ids.hashes(hashed))
 
 
-def instants(pickup: Times) -> pa.Array:
+def pickup_instants(pickup: Times) -> pa.Array:
+    """Return pick-up times with New York's time zone; null if unknown or invalid."""
     micros = pickup.micros
     if pickup.naive.any():
         shown = np.where(pickup.naive & pickup.valid, micros, 0)
         micros = np.where(pickup.naive, local_time.instants(shown), micros)
-    there = pickup.known & pickup.valid
-    return arrow(micros, there).cast(RIDES.field("pickup_datetime").type)
+    is_known = pickup.known & pickup.valid
+    return arrow(micros, is_known).cast(RIDES.field("pickup_datetime").type)
 
 
-def _truth(given: dict[str, pa.Array], pickup: Times, size: int) -> dict[str, pa.Array]:
-    """By the clock on the wall, as training has it; null where it is not known."""
+def _actual_values(cells: dict[str, pa.Array], pickup: Times, size: int) -> dict[str, pa.Array]:
+    """Return the durations in minutes, by local time as in training, and the costs in dollars."""
     minutes = cost = pa.nulls(size, pa.float64())
-    if "dropoff_datetime" in given:
-        dropoff = times(given["dropoff_datetime"], size)
-        known = pickup.known & pickup.valid & dropoff.known & dropoff.valid
-        known &= pickup.naive == dropoff.naive
-        minutes = arrow((dropoff.micros - pickup.micros) / (60 * local_time.SECOND), known)
-    if "total_amount" in given and "tip_amount" in given:
-        dollars = _numbers(given["total_amount"], size) - _numbers(given["tip_amount"], size)
+    if "dropoff_datetime" in cells:
+        dropoff = times(cells["dropoff_datetime"], size)
+        is_known = pickup.known & pickup.valid & dropoff.known & dropoff.valid
+        is_known &= pickup.naive == dropoff.naive
+        minutes = arrow((dropoff.micros - pickup.micros) / (60 * local_time.SECOND), is_known)
+    if "total_amount" in cells and "tip_amount" in cells:
+        dollars = _numbers(cells["total_amount"], size) - _numbers(cells["tip_amount"], size)
         cost = arrow(dollars, np.isfinite(dollars))
     return {"ride_duration_actual": minutes, "ride_cost_actual": cost}
 
 
 def _rejected(
-    rows: pa.RecordBatch, came: dict[str, pa.Array], bad: NDArray[np.int64]
+    rows: pa.RecordBatch, raw: dict[str, pa.Array], invalid: NDArray[np.int64]
 ) -> pa.RecordBatch:
-    """*rows*, which are at *bad*, as the ride events they came as, and what is wrong with them."""
-    cells = {name: _cells(column.take(arrow(bad))) for name, column in came.items() if name in SENT}
-    data = []
-    for n, identity in enumerate(rows["ride_id"].to_pylist()):
-        ride = {name: _number(cells[name][n]) for name in NEEDED}
-        if (time := cells.get("pickup_datetime", {n: None})[n]) is not None:
-            ride["pickup_datetime"] = _text(time) if isinstance(time, bytes) else time
-        given = cells.get("ride_id", {n: None})[n]
-        given = _text(given) if isinstance(given, bytes) else _number(given)
-        data.append({"ride": ride, "ride_id": identity if given is None else given})
-    events = [msgspec.json.encode(event) for event in data]
+    """Return the rejections of *rows*, which are the rows *invalid* of the columns *raw*."""
+    missing = pa.nulls(len(rows))
+    taken = {name: column.take(arrow(invalid)) for name, column in raw.items()}
+    numbers = zip(*(taken[name].to_pylist() for name in REQUIRED), strict=True)
+    times = _json_times(taken.get("pickup_datetime", missing))
+    ids = taken.get("ride_id", missing).to_pylist()
+    events = [
+        _ride_event([_json_number(cell) for cell in cells], time, _json_id(ride_id, hashed))
+        for cells, time, ride_id, hashed in zip(
+            numbers, times, ids, rows["ride_id"].to_pylist(), strict=True
+        )
+    ]
     reasons = texts([_reason(event) for event in events], pa.string())
     columns = [rows["row"], rows["event_id"], reasons, texts(events, pa.binary())]
     return pa.RecordBatch.from_arrays(columns, schema=REJECTED)
 
 
-def _cells(column: pa.Array) -> list[Any]:
-    is_time = pa.types.is_timestamp(column.type)
-    return written(column) if is_time else column.to_pylist()
+def _json_times(column: pa.Array) -> list[Any]:
+    if pa.types.is_timestamp(column.type):
+        return written(column)
+    return [None if cell is None else _json_text(cell) for cell in column.to_pylist()]
+
+
+def _json_id(cell: Any, hashed: str) -> Any:
+    """Return an id as a JSON value, or *hashed* if the ride has none."""
+    if cell is None:
+        return hashed
+    return _json_text(cell) if isinstance(cell, bytes) else _json_number(cell)
+
+
+def _ride_event(numbers: list[Any], time: Any, ride_id: Any) -> bytes:
+    ride = dict(zip(REQUIRED, numbers, strict=True))
+    if time is not None:
+        ride["pickup_datetime"] = time
+    return msgspec.json.encode({"ride": ride, "ride_id": ride_id})
 
 
 def _reason(event: bytes) -> str:
@@ -193,21 +216,21 @@ def _reason(event: bytes) -> str:
         rides.decode(event)
     except RideRejected as exc:
         return str(exc)
-    raise AssertionError("the columns rejected a row that is a ride")
+    raise AssertionError("the columns rejected a row that is a valid ride")
 
 
-def _number(cell: Any) -> Any:
-    """As JSON would have it; text stays text where it is no number."""
+def _json_number(cell: Any) -> Any:
+    """Return a number as JSON has it; text that is not a number stays text."""
     if isinstance(cell, bytes):
         if not re.fullmatch(NUMBER.encode(), cell):
-            return _text(cell)
+            return _json_text(cell)
     elif cell is None or isinstance(cell, int):
         return cell
     number = float(cell)
     return int(number) if number.is_integer() else number
 
 
-def _text(cell: bytes) -> msgspec.Raw:
-    """As JSON text, with its own bytes also where they are no UTF-8."""
+def _json_text(cell: bytes) -> msgspec.Raw:
+    """Return text as JSON, with its original bytes even if they are not UTF-8."""
     text = cell.decode(errors="surrogateescape")
     return msgspec.Raw(json.dumps(text, ensure_ascii=False).encode(errors="surrogateescape"))

@@ -1,4 +1,4 @@
-/** The boroughs: the colours of the map's cells, and the buttons that show a part of the city. */
+/** The boroughs: draws their zones on the map, and the buttons that zoom to a borough. */
 
 import { cell } from "./cells.js";
 import { element } from "./route.js";
@@ -10,7 +10,7 @@ import { element } from "./route.js";
 export const WHOLE = "Whole city";
 
 /**
- * One option a zone, in groups by borough.
+ * Draws one option per zone, in a group per borough.
  * @param {SVGSVGElement} svg
  * @param {Place[]} places
  */
@@ -34,19 +34,19 @@ export function drawCells(svg, places) {
 }
 
 /**
- * What the colours mean; each shows its part of the city.
+ * Adds the buttons, which are also the legend of the colors.
  * @param {HTMLElement} group
  * @param {Zone[]} zones
- * @param {(part: string) => void} frame
+ * @param {(part: string) => void} zoom
  */
-export function addBoroughs(group, zones, frame) {
+export function addBoroughs(group, zones, zoom) {
   for (const part of [WHOLE, ...boroughsOf(zones)]) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = slug(part);
     button.textContent = part;
     button.setAttribute("aria-pressed", String(part === WHOLE));
-    button.addEventListener("click", () => frame(part));
+    button.addEventListener("click", () => zoom(part));
     group.append(button);
   }
 }
@@ -54,5 +54,5 @@ export function addBoroughs(group, zones, frame) {
 /** @param {Zone[]} zones */
 const boroughsOf = (zones) => [...new Set(zones.map(({ borough }) => borough))].sort();
 
-/** @param {string} words */
-const slug = (words) => words.toLowerCase().replaceAll(" ", "-");
+/** @param {string} name */
+const slug = (name) => name.toLowerCase().replaceAll(" ", "-");

@@ -1,33 +1,33 @@
-/** The map's geometry: zones as points on a plane, and the land that is nearest to each. */
+/** The map's geometry: zones as points on a plane, and a Voronoi cell around each. */
 
 /** @typedef {import("./zones.js").Zone} Zone */
 /** @typedef {[number, number]} Point */
 /** @typedef {{zone: Zone, x: number, y: number}} Place */
 /** @typedef {{x: number, y: number, width: number, height: number}} Box */
 
-export const UNITS = 20; // of the plane, a mile
-const MILES_A_DEGREE = 69.1;
-const CORNERS = 24; // of a cell that has no neighbour near
-const REACH = [0.35, 1.5]; // miles; the least and the most that a cell extends
+export const UNITS = 20; // of the plane, per mile
+const MILES_PER_DEGREE = 69.1;
+const CORNERS = 24; // of a cell without close neighbors
+const REACH = [0.35, 1.5]; // miles; the minimum and maximum radius of a cell
 
 /**
- * Where the zones lie; a city is small enough for a plane.
+ * Projects the centroids of the zones; a city is small enough for a flat projection.
  * @param {Zone[]} zones
  * @returns {Place[]}
  */
 export function places(zones) {
-  const middle = zones.reduce((sum, zone) => sum + zone.latitude, 0) / zones.length;
-  const shrunk = Math.cos((middle * Math.PI) / 180);
-  const scale = MILES_A_DEGREE * UNITS;
+  const meanLatitude = zones.reduce((sum, zone) => sum + zone.latitude, 0) / zones.length;
+  const longitudeScale = Math.cos((meanLatitude * Math.PI) / 180);
+  const scale = MILES_PER_DEGREE * UNITS;
   return zones.map((zone) => ({
     zone,
-    x: (zone.longitude + 74) * scale * shrunk,
-    y: (middle - zone.latitude) * scale,
+    x: (zone.longitude + 74) * scale * longitudeScale,
+    y: (meanLatitude - zone.latitude) * scale,
   }));
 }
 
 /**
- * The land that is nearer to *place* than to any other, as far as it reaches.
+ * The cell of *place*: the points closer to it than to any other place, within a radius.
  * @param {Place} place
  * @param {Place[]} all
  * @returns {Point[]}
@@ -45,24 +45,24 @@ export function cell(place, all) {
   ]);
   for (const { other, far } of others) {
     if (far > 2 * reach) break;
-    corners = nearer(corners, place, other);
+    corners = clip(corners, place, other);
   }
   return corners;
 }
 
-/** @param {number[]} distances of the nearest neighbours */
+/** @param {number[]} distances to the nearest neighbors */
 function reachOf(distances) {
   const mean = distances.reduce((sum, far) => sum + far, 0) / distances.length || Infinity;
   return Math.min(Math.max(0.72 * mean, REACH[0] * UNITS), REACH[1] * UNITS);
 }
 
 /**
- * The part of a polygon that is nearer to *place* than to *other*.
+ * The part of a polygon that is closer to *place* than to *other*.
  * @param {Point[]} corners
  * @param {Place} place
  * @param {Place} other
  */
-function nearer(corners, place, other) {
+function clip(corners, place, other) {
   const [dx, dy] = [other.x - place.x, other.y - place.y];
   const half = (dx * (place.x + other.x) + dy * (place.y + other.y)) / 2;
   /** @param {Point} corner */
@@ -79,7 +79,7 @@ function nearer(corners, place, other) {
 /**
  * @param {Point} from
  * @param {Point} to
- * @param {number} share of the way
+ * @param {number} share of the distance
  * @returns {Point}
  */
 const between = (from, to, share) => [
@@ -88,7 +88,7 @@ const between = (from, to, share) => [
 ];
 
 /**
- * The place nearest to a point, if any lies within *reach*.
+ * The place closest to a point, or null if none is within *reach*.
  * @param {Place[]} all
  * @param {Point} point
  * @param {number} reach
@@ -103,12 +103,12 @@ export function nearest(all, [x, y], reach) {
 }
 
 /**
- * The next place in a direction: ahead rather than aside.
+ * The next place in a direction, or *from* if there is none. Prefers places straight ahead.
  * @param {Place[]} all
  * @param {Place} from
- * @param {Point} direction, of length one
+ * @param {Point} direction, a unit vector
  */
-export function beside(all, from, [right, down]) {
+export function neighbor(all, from, [right, down]) {
   let [best, least] = [from, Infinity];
   for (const place of all) {
     const [dx, dy] = [place.x - from.x, place.y - from.y];
@@ -122,7 +122,7 @@ export function beside(all, from, [right, down]) {
 }
 
 /**
- * What holds all of the points, and a margin.
+ * The bounding box of the points, with a margin.
  * @param {Point[]} points
  * @param {number} margin
  * @returns {Box}

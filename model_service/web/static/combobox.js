@@ -1,17 +1,17 @@
-/** A field that finds a zone by its name: the ARIA Authoring Practices' editable combobox. */
+/** An input that finds a zone by name: the editable combobox of the ARIA Authoring Practices. */
 
 import { matches } from "./zones.js";
 
 /** @typedef {import("./zones.js").Zone} Zone */
 
 /**
- * @param {HTMLInputElement} input, of role combobox
+ * @param {HTMLInputElement} input of role combobox
  * @param {object} given
  * @param {Zone[]} given.zones
  * @param {(zone: Zone | null) => void} given.onChoice
- * @param {(text: string) => void} given.say tells who cannot see the list
+ * @param {(text: string) => void} given.announce to screen readers
  */
-export function createCombobox(input, { zones, onChoice, say }) {
+export function createCombobox(input, { zones, onChoice, announce }) {
   const list = /** @type {HTMLElement} */ (input.parentElement?.querySelector("[role=listbox]"));
   /** @type {Zone | null} */
   let chosen = null;
@@ -24,7 +24,7 @@ export function createCombobox(input, { zones, onChoice, say }) {
     found = options;
     const none = document.createElement("li");
     none.className = "none";
-    none.textContent = "No zone has that name. There are those of New York City, and Newark Airport.";
+    none.textContent = "No matching zone. We cover New York City and Newark Airport.";
     list.replaceChildren(...found.map(option));
     if (found.length === 0) list.replaceChildren(none);
     list.hidden = false;
@@ -54,7 +54,7 @@ export function createCombobox(input, { zones, onChoice, say }) {
     return item;
   }
 
-  /** @param {number} index, or -1 for none */
+  /** @param {number} index or -1 for none */
   function move(index) {
     list.children[active]?.classList.remove("active");
     active = index;
@@ -78,8 +78,8 @@ export function createCombobox(input, { zones, onChoice, say }) {
     input.value = zone?.name ?? "";
   }
 
-  /** What was typed becomes a choice; where it is none, the last choice is back. */
-  function settle() {
+  /** Chooses the active option; without one, restores the last choice. */
+  function accept() {
     if (list.hidden) return;
     if (active >= 0) choose(found[active]);
     else if (input.value.trim() === "") choose(null);
@@ -100,7 +100,7 @@ export function createCombobox(input, { zones, onChoice, say }) {
       if (list.hidden) open(zones);
       move(active <= 0 ? found.length - 1 : active - 1);
     },
-    Enter: settle,
+    Enter: accept,
     Escape() {
       if (!list.hidden) {
         show(chosen);
@@ -119,14 +119,14 @@ export function createCombobox(input, { zones, onChoice, say }) {
     open(matches(zones, input.value));
     const typed = input.value.trim() !== "";
     move(typed && found.length > 0 ? 0 : -1);
-    say(found.length === 1 ? "1 zone" : `${found.length} zones`);
+    announce(found.length === 1 ? "1 zone" : `${found.length} zones`);
   });
   input.addEventListener("click", () => {
     input.select();
     if (list.hidden) open(zones);
   });
-  input.addEventListener("blur", settle);
-  list.addEventListener("pointerdown", (event) => event.preventDefault()); // it keeps the focus
+  input.addEventListener("blur", accept);
+  list.addEventListener("pointerdown", (event) => event.preventDefault()); // keeps the focus in the input
 
   return { show };
 }

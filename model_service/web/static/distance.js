@@ -1,40 +1,40 @@
-/** The field of the distance: suggested from the map, and a rider's own where they know better. */
+/** The distance input: filled in from the zones, and editable by the rider. */
 
-import { by } from "./dom.js";
+import { byId } from "./dom.js";
 import { miles } from "./formatting.js";
 
 /**
- * @param {number} factor how much longer roads are than a straight line
+ * @param {number} factor from straight-line to road distance
  * @param {() => void} onChange
  */
 export function createDistance(factor, onChange) {
-  const input = by("miles", HTMLInputElement);
-  const hint = by("miles-hint");
-  const button = by("suggested");
+  const input = byId("miles", HTMLInputElement);
+  const hint = byId("miles-hint");
+  const button = byId("suggested");
   /** @type {number | null} */
   let suggestion = null;
 
-  function words() {
-    if (suggestion === null) return "Suggested once both ends are known.";
-    if (input.value === "") return "How far is it?";
-    if (Number(input.value) !== suggestion) return "Your own distance.";
-    return `Suggested: a straight line, times ${factor} for the roads.`;
+  function hintText() {
+    if (suggestion === null) return "Filled in once you choose both zones.";
+    if (input.value === "") return "Enter the distance.";
+    if (Number(input.value) !== suggestion) return "The distance you entered.";
+    return `Estimate: straight-line distance × ${factor}.`;
   }
 
-  function explain() {
-    hint.textContent = words();
+  function updateHint() {
+    hint.textContent = hintText();
     button.hidden = suggestion === null || (input.value !== "" && Number(input.value) === suggestion);
-    if (suggestion !== null) button.textContent = `Back to ${miles(suggestion)}`;
+    if (suggestion !== null) button.textContent = `Use ${miles(suggestion)}`;
   }
 
   /** @param {number | null} value */
   function set(value) {
     input.value = value === null ? "" : String(value);
-    explain();
+    updateHint();
   }
 
   input.addEventListener("input", () => {
-    explain();
+    updateHint();
     onChange();
   });
   button.addEventListener("click", () => {
@@ -45,14 +45,14 @@ export function createDistance(factor, onChange) {
 
   return {
     set,
-    /** @param {number | null} value for other zones, whose distance is another */
+    /** @param {number | null} value for the chosen zones; null without both */
     suggest(value) {
       suggestion = value;
       set(value);
     },
-    /** In miles; none where there is none. */
+    /** In miles; null if empty. */
     value: () => (input.value === "" ? null : Number(input.value)),
-    /** What is wrong with what was typed; nothing where it can be sent. */
-    fault: () => (input.checkValidity() ? "" : "The distance has to be from 0 to less than 1,000 miles."),
+    /** The error in the input; empty if it is valid. */
+    error: () => (input.checkValidity() ? "" : "Enter a distance from 0 to less than 1,000 miles."),
   };
 }

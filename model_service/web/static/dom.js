@@ -1,21 +1,21 @@
-/** Elements of the page, found by what index.html calls them, and made. */
+/** Functions that find elements of index.html and make new ones. */
 
 /**
- * The element with that id, which index.html has.
+ * Finds the element with that id; throws an error if index.html has none of that type.
  * @template {Element} [T=HTMLElement]
  * @param {string} id
  * @param {new () => T} [type]
  * @returns {T}
  */
-export function by(id, type) {
+export function byId(id, type) {
   const found = document.getElementById(id);
   const expected = type ?? HTMLElement;
-  if (!(found instanceof expected)) throw new Error(`index.html has no #${id}`);
+  if (!(found instanceof expected)) throw new Error(`index.html has no #${id} of the expected type`);
   return /** @type {T} */ (/** @type {unknown} */ (found));
 }
 
 /**
- * The radio buttons of that name.
+ * Finds the radio buttons of that name.
  * @param {string} name
  */
 export function radios(name) {

@@ -1,4 +1,4 @@
-/** Numbers and moments as people read and hear them. */
+/** Formats numbers and times for people to read and hear. */
 
 const dollarsAndCents = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
 const wholeDollars = new Intl.NumberFormat("en-US", {
@@ -25,19 +25,19 @@ export const dollars = (value) => dollarsAndCents.format(value);
 /** @param {number} value */
 export const miles = (value) => `${oneDecimal.format(value)} mi`;
 
-/** @param {[number, number]} interval, of minutes */
+/** @param {[number, number]} interval in minutes */
 export function minutesBetween([low, high]) {
   const [from, to] = [Math.round(low), Math.round(high)];
   return to < 60 ? `${from}–${to} min` : `${minutes(from)} – ${minutes(to)}`;
 }
 
-/** @param {[number, number]} interval, of dollars */
+/** @param {[number, number]} interval in dollars */
 export const dollarsBetween = ([low, high]) =>
   `${wholeDollars.format(low)}–${wholeDollars.format(high)}`;
 
 /**
- * A quote in a sentence, for who hears it.
- * @param {import("./asker.js").Quote} quote
+ * A quote as a sentence for screen readers.
+ * @param {import("./quote_client.js").Quote} quote
  */
 export function spoken({ duration, cost, intervals = {} }) {
   const parts = [`${minutes(duration)}${likely(intervals.duration, minutes)}`];
@@ -47,14 +47,14 @@ export function spoken({ duration, cost, intervals = {} }) {
 
 /**
  * @param {[number, number] | undefined} interval
- * @param {(value: number) => string} word
+ * @param {(value: number) => string} format
  */
-function likely(interval, word) {
-  return interval ? `, likely between ${word(interval[0])} and ${word(interval[1])}` : "";
+function likely(interval, format) {
+  return interval ? `, likely between ${format(interval[0])} and ${format(interval[1])}` : "";
 }
 
 /**
- * A moment on New York's clocks, as an input of type datetime-local has it.
+ * A time in New York, in the format of a datetime-local input.
  * @param {Date} moment
  */
 export function newYorkTime(moment) {
@@ -67,8 +67,8 @@ export function newYorkTime(moment) {
 }
 
 /**
- * Such as "Mon, Mar 1, 8:15 AM", with the year where it is another than now.
- * @param {string} local, as an input of type datetime-local has it
+ * Formats a time like "Mon, Mar 1, 8:15 AM", with the year if it is not the current year.
+ * @param {string} local in the format of a datetime-local input
  */
 export function moment(local, now = new Date()) {
   return new Intl.DateTimeFormat("en-US", {

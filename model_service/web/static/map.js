@@ -1,7 +1,7 @@
-/** The map: a list of zones laid out where they lie; chosen from by hand or by arrow keys. */
+/** The map: a list box of zones at their locations, for pointers and arrow keys. */
 
 import { WHOLE, addBoroughs, drawCells } from "./boroughs.js";
-import { beside, box, nearest, places as lay } from "./cells.js";
+import { box, nearest, neighbor, places as project } from "./cells.js";
 import { createRoute } from "./route.js";
 
 /** @typedef {import("./zones.js").Zone} Zone */
@@ -9,9 +9,9 @@ import { createRoute } from "./route.js";
 /** @typedef {import("./cells.js").Point} Point */
 /** @typedef {import("./cells.js").Box} Box */
 
-const FINGER = 24; // pixels between a tap and the zone that it means
-const CROWDED = 8; // pixels between two zones that a finger cannot tell from each other
-const GLIDE = 350; // milliseconds, from one part of the city to another
+const TAP_RADIUS = 24; // pixels from a tap to the zone that it selects
+const CROWDED = 8; // pixels between two zones that are too close to tap
+const ZOOM_TIME = 350; // milliseconds of the animation from one part of the city to another
 /** @type {Record<string, Point>} */
 const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
 
@@ -22,10 +22,10 @@ const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], Arro
  * @param {HTMLElement} given.boroughs
  * @param {Zone[]} given.zones
  * @param {(zone: Zone) => void} given.onChoice
- * @param {(borough: string) => void} given.onCloser look, which a tap took among zones that lie close
+ * @param {(borough: string) => void} given.onZoom after a tap among zones that are close together
  */
-export function createMap({ svg, tip, boroughs, zones, onChoice, onCloser }) {
-  const places = lay(zones);
+export function createMap({ svg, tip, boroughs, zones, onChoice, onZoom }) {
+  const places = project(zones);
   const placeOf = new Map(places.map((place) => [place.zone, place]));
   const { paths, outlines } = drawCells(svg, places);
   const drawRoute = createRoute(svg);
@@ -43,24 +43,24 @@ export function createMap({ svg, tip, boroughs, zones, onChoice, onCloser }) {
   function drawView() {
     svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.width} ${view.height}`);
     drawRoute(ends[0], ends[1], view, pixel());
-    point(active);
+    highlight(active);
   }
 
   /**
-   * Show a part of the city.
+   * Zooms to a part of the city.
    * @param {string} part
    */
-  function frame(part) {
+  function zoom(part) {
     shownPart = part;
     const shown = places.filter(({ zone }) => part === WHOLE || zone.borough === part);
-    const margin = part === WHOLE ? 4 : shown.length > 1 ? 12 : 60; // Newark's is alone
+    const margin = part === WHOLE ? 4 : shown.length > 1 ? 12 : 60; // Newark's zone is alone
     const target = box(shown.flatMap(({ zone }) => outlines.get(zone) ?? []), margin);
     for (const button of boroughs.children) {
       button.setAttribute("aria-pressed", String(button.textContent === part));
     }
-    point(null);
+    highlight(null);
     cancelAnimationFrame(motion);
-    glide({ ...view }, target, performance.now());
+    animate({ ...view }, target, performance.now());
   }
 
   /**
@@ -68,22 +68,22 @@ export function createMap({ svg, tip, boroughs, zones, onChoice, onCloser }) {
    * @param {Box} to
    * @param {number} began
    */
-  function glide(from, to, began) {
+  function animate(from, to, began) {
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const passed = still ? 1 : Math.min((performance.now() - began) / GLIDE, 1);
+    const passed = still ? 1 : Math.min((performance.now() - began) / ZOOM_TIME, 1);
     const eased = 1 - (1 - passed) ** 3;
     /** @param {keyof Box} side */
     const mix = (side) => from[side] + eased * (to[side] - from[side]);
     view = { x: mix("x"), y: mix("y"), width: mix("width"), height: mix("height") };
     drawView();
-    if (passed < 1) motion = requestAnimationFrame(() => glide(from, to, began));
+    if (passed < 1) motion = requestAnimationFrame(() => animate(from, to, began));
   }
 
   /**
-   * Say which zone is under the pointer or the arrow keys.
+   * Highlights the zone under the pointer or the arrow keys.
    * @param {Place | null} place
    */
-  function point(place) {
+  function highlight(place) {
     if (active) paths.get(active.zone)?.classList.remove("active");
     active = place;
     tip.hidden = !place;
@@ -104,7 +104,7 @@ export function createMap({ svg, tip, boroughs, zones, onChoice, onCloser }) {
     const matrix = svg.getScreenCTM();
     if (!matrix) return null;
     const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(matrix.inverse());
-    return nearest(places, [x, y], Math.max(FINGER * pixel(), 20));
+    return nearest(places, [x, y], Math.max(TAP_RADIUS * pixel(), 20));
   }
 
   /** @param {Place} place */
@@ -118,44 +118,44 @@ export function createMap({ svg, tip, boroughs, zones, onChoice, onCloser }) {
     const { key } = event;
     if (!(key in ARROWS) && key !== "Enter" && key !== " ") return;
     event.preventDefault();
-    if (!active) point(middle());
-    else if (key in ARROWS) point(beside(places, active, ARROWS[key]));
+    if (!active) highlight(middle());
+    else if (key in ARROWS) highlight(neighbor(places, active, ARROWS[key]));
     else onChoice(active.zone);
   }
 
-  /** Where the arrow keys begin: at the middle of what is shown. */
+  /** The zone in the middle of the view, where the arrow keys start. */
   const middle = () => nearest(places, [view.x + view.width / 2, view.y + view.height / 2], Infinity);
 
-  addBoroughs(boroughs, zones, frame);
+  addBoroughs(boroughs, zones, zoom);
   svg.addEventListener("pointermove", (event) => {
-    if (event.pointerType !== "touch") point(under(event));
+    if (event.pointerType !== "touch") highlight(under(event));
   });
-  svg.addEventListener("pointerleave", () => point(null));
+  svg.addEventListener("pointerleave", () => highlight(null));
   svg.addEventListener("click", (event) => {
     const place = under(event);
     if (!place) return;
     if (event.pointerType !== "touch" || !crowded(place)) return onChoice(place.zone);
-    frame(place.zone.borough);
-    onCloser(place.zone.borough);
+    zoom(place.zone.borough);
+    onZoom(place.zone.borough);
   });
   svg.addEventListener("keydown", onKey);
   svg.addEventListener("focus", () => {
-    if (svg.matches(":focus-visible")) point(active ?? ends.find(Boolean) ?? middle());
+    if (svg.matches(":focus-visible")) highlight(active ?? ends.find(Boolean) ?? middle());
   });
-  svg.addEventListener("blur", () => point(null));
+  svg.addEventListener("blur", () => highlight(null));
   new ResizeObserver(drawView).observe(svg);
 
   return {
     /**
      * @param {Zone | null} pickup
      * @param {Zone | null} dropoff
-     * @param {"pickup" | "dropoff"} end that the map chooses next
+     * @param {"pickup" | "dropoff"} end that the next selection sets
      */
     show(pickup, dropoff, end) {
       ends = [pickup, dropoff].map((zone) => (zone && placeOf.get(zone)) ?? null);
       const selected = end === "pickup" ? pickup : dropoff;
       for (const [zone, path] of paths) path.setAttribute("aria-selected", String(zone === selected));
-      svg.setAttribute("aria-label", end === "pickup" ? "Pick-up, on the map" : "Drop-off, on the map");
+      svg.setAttribute("aria-label", end === "pickup" ? "Choose the pick-up on the map" : "Choose the drop-off on the map");
       drawView();
     },
   };

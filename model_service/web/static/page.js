@@ -1,24 +1,24 @@
-/** The page: a wish from fields and map, and what becomes of it. */
+/** The entry point of the page: connects the inputs and the map with the quote. */
 
-import { createAnswer } from "./answer.js";
-import { ask, createAsker } from "./asker.js";
 import { createCombobox } from "./combobox.js";
 import { createDistance } from "./distance.js";
-import { by, radios } from "./dom.js";
+import { byId, radios } from "./dom.js";
 import { createMap } from "./map.js";
-import { browserStorage, createRecent } from "./recent.js";
-import { createRecentList } from "./recentlist.js";
-import { createWhen } from "./when.js";
+import { createPickupTime } from "./pickup_time.js";
+import { createQuoteCard } from "./quote_card.js";
+import { createQuoteClient, fetchQuote } from "./quote_client.js";
+import { createRecentList } from "./recent_list.js";
+import { browserStorage, createRecentQuotes } from "./recent_quotes.js";
 import { suggestedMiles, zoneTable } from "./zones.js";
 
 /** @typedef {import("./zones.js").Zone} Zone */
 /** @typedef {"pickup" | "dropoff"} End */
 
-const STALE = 5 * 60 * 1000; // milliseconds, until a ride that begins now begins at another time
+const STALE = 5 * 60 * 1000; // milliseconds, after which a quote for "now" is out of date
 
-/** @param {string} text for who cannot see the page */
-const say = (text) => {
-  by("said").textContent = text;
+/** @param {string} text for screen readers */
+const announce = (text) => {
+  byId("announcements").textContent = text;
 };
 
 /** @param {import("./zones.js").ZoneTable} table */
@@ -26,52 +26,52 @@ function start(table) {
   /** @type {Record<End, Zone | null>} */
   const ends = { pickup: null, dropoff: null };
   /** @type {End} */
-  let aimed = "pickup";
-  let answeredAt = Infinity;
+  let activeEnd = "pickup";
+  let quotedAt = Infinity;
 
-  const answer = createAnswer(by("quote"), say);
-  const recent = createRecent(browserStorage());
-  const distance = createDistance(table.road_factor, wish);
-  const when = createWhen(wish);
+  const card = createQuoteCard(byId("quote"), announce);
+  const recent = createRecentQuotes(browserStorage());
+  const distance = createDistance(table.road_factor, update);
+  const time = createPickupTime(update);
   const boxes = { pickup: boxOf("pickup"), dropoff: boxOf("dropoff") };
-  const asker = createAsker(ask, (outcome, ride) => {
-    answer.show(outcome);
-    if ("trouble" in outcome) return;
-    answeredAt = Date.now();
+  const client = createQuoteClient(fetchQuote, (result, ride) => {
+    card.show(result);
+    if ("error" in result) return;
+    quotedAt = Date.now();
     recent.add({
       pickup: ride.PULocationID,
       dropoff: ride.DOLocationID,
       miles: ride.trip_distance,
       when: ride.pickup_datetime?.slice(0, 16) ?? "",
-      duration: outcome.quote.duration,
-      cost: outcome.quote.cost,
+      duration: result.quote.duration,
+      cost: result.quote.cost,
     });
     list.show();
   });
   const list = createRecentList(recent, table.zones, (past, pickup, dropoff) => {
-    when.set(past.when);
+    time.set(past.when);
     setEnds({ pickup, dropoff });
     distance.set(past.miles);
-    wish();
-    by("quote").scrollIntoView({ block: "nearest" });
+    update();
+    byId("quote").scrollIntoView({ block: "nearest" });
   });
   const map = createMap({
-    svg: by("map", SVGSVGElement),
-    tip: by("tip"),
-    boroughs: by("boroughs"),
+    svg: byId("map", SVGSVGElement),
+    tip: byId("tip"),
+    boroughs: byId("boroughs"),
     zones: table.zones,
     onChoice(zone) {
-      say(`${aimed === "pickup" ? "Pick-up" : "Drop-off"}: ${zone.name}`);
-      choose(aimed, zone);
+      announce(`${activeEnd === "pickup" ? "Pick-up" : "Drop-off"}: ${zone.name}`);
+      choose(activeEnd, zone);
     },
-    onCloser: (borough) => say(`The map shows ${borough}. Tap again.`),
+    onZoom: (borough) => announce(`Showing ${borough}. Tap the zone again.`),
   });
 
   /** @param {End} end */
   function boxOf(end) {
-    const input = by(end, HTMLInputElement);
-    input.addEventListener("focus", () => aim(end));
-    return createCombobox(input, { zones: table.zones, onChoice: (zone) => choose(end, zone), say });
+    const input = byId(end, HTMLInputElement);
+    input.addEventListener("focus", () => activate(end));
+    return createCombobox(input, { zones: table.zones, onChoice: (zone) => choose(end, zone), announce });
   }
 
   /**
@@ -81,14 +81,14 @@ function start(table) {
   function choose(end, zone) {
     const other = end === "pickup" ? "dropoff" : "pickup";
     setEnds({ [end]: zone });
-    if (zone && !ends[other]) aim(other);
+    if (zone && !ends[other]) activate(other);
   }
 
-  /** @param {End} end that the map chooses next */
-  function aim(end) {
-    aimed = end;
+  /** @param {End} end that the next selection on the map sets */
+  function activate(end) {
+    activeEnd = end;
     for (const radio of radios("end")) radio.checked = radio.value === end;
-    map.show(ends.pickup, ends.dropoff, aimed);
+    map.show(ends.pickup, ends.dropoff, activeEnd);
   }
 
   /** @param {Partial<Record<End, Zone | null>>} changed */
@@ -97,51 +97,51 @@ function start(table) {
     const { pickup, dropoff } = ends;
     boxes.pickup.show(pickup);
     boxes.dropoff.show(dropoff);
-    map.show(pickup, dropoff, aimed);
+    map.show(pickup, dropoff, activeEnd);
     distance.suggest(pickup && dropoff && suggestedMiles(table, pickup, dropoff));
-    wish();
+    update();
   }
 
-  /** Ask for what the fields say, or say what is wrong with them. */
-  function wish() {
+  /** Requests a quote for the inputs, or shows what is missing or wrong. */
+  function update() {
     const [miles, { pickup, dropoff }] = [distance.value(), ends];
-    asker.want(null);
-    if (distance.fault()) return answer.refuse("miles", distance.fault());
-    if (when.fault()) return answer.refuse("time", when.fault());
-    if (!pickup || !dropoff) return answer.empty("Choose where you start and where you are going.");
-    if (miles === null) return answer.empty("Say how far it is.");
-    answer.asking();
-    asker.want({
+    client.request(null);
+    if (distance.error()) return card.showInputError("miles", distance.error());
+    if (time.error()) return card.showInputError("time", time.error());
+    if (!pickup || !dropoff) return card.showPrompt("Choose a pick-up and a drop-off.");
+    if (miles === null) return card.showPrompt("Enter the distance.");
+    card.showLoading();
+    client.request({
       PULocationID: pickup.id,
       DOLocationID: dropoff.id,
       trip_distance: miles,
-      pickup_datetime: when.value(),
+      pickup_datetime: time.value(),
     });
   }
 
   for (const radio of radios("end")) {
-    radio.addEventListener("change", () => aim(radio.value === "pickup" ? "pickup" : "dropoff"));
+    radio.addEventListener("change", () => activate(radio.value === "pickup" ? "pickup" : "dropoff"));
   }
-  by("swap").addEventListener("click", () => setEnds({ pickup: ends.dropoff, dropoff: ends.pickup }));
-  by("again").addEventListener("click", () => asker.again());
-  by("ride").addEventListener("submit", (event) => event.preventDefault());
-  addEventListener("online", () => asker.again());
+  byId("swap").addEventListener("click", () => setEnds({ pickup: ends.dropoff, dropoff: ends.pickup }));
+  byId("retry").addEventListener("click", () => client.retry());
+  byId("ride").addEventListener("submit", (event) => event.preventDefault());
+  addEventListener("online", () => client.retry());
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && !when.value() && Date.now() - answeredAt > STALE) asker.again();
+    if (!document.hidden && !time.value() && Date.now() - quotedAt > STALE) client.retry();
   });
 }
 
-/** The table of zones, however long the service takes to come back. */
+/** Loads the table of zones; retries until the service responds. */
 async function load() {
   for (;;) {
     try {
       return await zoneTable();
     } catch {
-      by("loading").textContent = "The service cannot be reached. Trying again …";
-      await new Promise((again) => setTimeout(again, 3000));
+      byId("loading").textContent = "We can’t reach the service. Trying again…";
+      await new Promise((resolve) => setTimeout(resolve, 3000));
     }
   }
 }
 
 start(await load());
-by("loading").remove();
+byId("loading").remove();

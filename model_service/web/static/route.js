@@ -1,4 +1,4 @@
-/** The ride on the map: both ends, their names, and a curve between them. */
+/** Draws the ride on the map: both ends, their names, and a curve between them. */
 
 /** @typedef {import("./cells.js").Place} Place */
 /** @typedef {import("./cells.js").Box} Box */
@@ -6,7 +6,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * An element of SVG.
+ * Makes an SVG element.
  * @template {keyof SVGElementTagNameMap} Name
  * @param {Name} name
  * @param {Record<string, string | number>} attributes
@@ -26,7 +26,7 @@ export function createRoute(svg) {
    * @param {Place | null} pickup
    * @param {Place | null} dropoff
    * @param {Box} view
-   * @param {number} pixel how much of the plane a pixel is
+   * @param {number} pixel the size of a pixel, in units of the plane
    */
   return function draw(pickup, dropoff, view, pixel) {
     const ends = [pickup, dropoff].map((place) => (place && within(place, view) ? place : null));
@@ -56,7 +56,7 @@ function within({ x, y }, view) {
  */
 function curve(from, to, pixel) {
   const [dx, dy] = [to.x - from.x, to.y - from.y];
-  const side = dx > 0 ? 1 : -1; // it bends upwards
+  const side = dx > 0 ? 1 : -1; // bends the curve upwards
   const middle = [(from.x + to.x) / 2 + 0.18 * side * dy, (from.y + to.y) / 2 - 0.18 * side * dx];
   return element("path", {
     d: `M${from.x} ${from.y}Q${middle.join(" ")} ${to.x} ${to.y}`,
@@ -65,7 +65,7 @@ function curve(from, to, pixel) {
 }
 
 /**
- * A circle where the ride begins, a square where it ends.
+ * A circle at the pick-up, a square at the drop-off.
  * @param {Place} place
  * @param {number} end
  * @param {number} pixel
@@ -79,12 +79,12 @@ function marker({ x, y }, end, pixel) {
 
 /**
  * @param {Place} place
- * @param {boolean} below rather than above
+ * @param {boolean} below the place instead of above it
  * @param {Box} view
  * @param {number} pixel
  */
 function name({ zone, x, y }, below, view, pixel) {
-  const share = (x - view.x) / view.width; // a name at the edge grows inwards
+  const share = (x - view.x) / view.width; // aligns a name at the edge inwards
   const made = element("text", {
     x: x + (share < 0.25 ? -6 : share > 0.75 ? 6 : 0) * pixel,
     y: y + (below ? 24 : -13) * pixel,

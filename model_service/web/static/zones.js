@@ -1,23 +1,24 @@
-/** The taxi zones: found by name, and how far it is from one to another. */
+/** The taxi zones: search by name, and the distance between two zones. */
 
 /** @typedef {{id: number, name: string, borough: string, latitude: number, longitude: number}} Zone */
 /** @typedef {{road_factor: number, miles_within: number, zones: Zone[]}} ZoneTable */
 
-const EARTH_MILES = 3958.8; // its mean radius
+const EARTH_MILES = 3958.8; // mean radius
 
 /**
- * The table, its zones by name.
+ * Fetches the table, with its zones sorted by name.
  * @returns {Promise<ZoneTable>}
  */
 export async function zoneTable() {
-  const answer = await fetch("zones.json", { signal: AbortSignal.timeout(10_000) });
-  if (!answer.ok) throw new Error(`zones.json: ${answer.status}`);
-  const table = await answer.json();
+  const response = await fetch("zones.json", { signal: AbortSignal.timeout(10_000) });
+  if (!response.ok) throw new Error(`zones.json: ${response.status}`);
+  const table = await response.json();
   return { ...table, zones: distinct(table.zones) };
 }
 
 /**
- * By name; one that several have gets their numbers: "Corona (56)".  Newark has no borough.
+ * Sorts zones by name, and adds the id to a name that several zones have: "Corona (56)".
+ * Replaces the borough of Newark, "EWR", by "New Jersey".
  * @param {Zone[]} zones
  */
 export function distinct(zones) {
@@ -30,14 +31,14 @@ export function distinct(zones) {
 }
 
 /**
- * Those that *text* may mean, the likeliest first; all where it is empty.
+ * The zones that match *text*, best match first; all zones if it is empty.
  * @param {Zone[]} zones
  * @param {string} text
  */
 export function matches(zones, text) {
-  const asked = plain(text);
+  const query = normalize(text);
   return zones
-    .map((zone) => ({ zone, rank: rank(zone, asked) }))
+    .map((zone) => ({ zone, rank: rank(zone, query) }))
     .filter(({ rank }) => rank < Infinity)
     .sort((one, other) => one.rank - other.rank)
     .map(({ zone }) => zone);
@@ -45,31 +46,31 @@ export function matches(zones, text) {
 
 /**
  * @param {Zone} zone
- * @param {string} asked, plain
+ * @param {string} query normalized
  */
-function rank(zone, asked) {
-  const name = plain(zone.name);
-  if (name.startsWith(asked)) return 0;
-  const words = asked.split(" ");
-  if (begin(words, name)) return 1;
-  if (begin(words, `${name} ${plain(zone.borough)}`)) return 2;
-  return asked.length > 2 && name.includes(asked) ? 3 : Infinity;
+function rank(zone, query) {
+  const name = normalize(zone.name);
+  if (name.startsWith(query)) return 0;
+  const words = query.split(" ");
+  if (prefixes(words, name)) return 1;
+  if (prefixes(words, `${name} ${normalize(zone.borough)}`)) return 2;
+  return query.length > 2 && name.includes(query) ? 3 : Infinity;
 }
 
 /**
- * Whether each word begins one of the text.
+ * Whether each word is a prefix of a word of the text.
  * @param {string[]} words
  * @param {string} text
  */
-function begin(words, text) {
+function prefixes(words, text) {
   return words.every((word) => ` ${text}`.includes(` ${word}`));
 }
 
 /**
- * Letters and digits alone, so that "governors" finds "Governor's".
+ * Lower case letters and digits only, so that "governors" finds "Governor's".
  * @param {string} text
  */
-function plain(text) {
+function normalize(text) {
   return text
     .normalize("NFD")
     .replace(/[\u0300-\u036f'’]/g, "")
@@ -79,7 +80,7 @@ function plain(text) {
 }
 
 /**
- * Miles to be driven: as the crow flies, by how much longer roads are.
+ * Estimates the driving distance in miles: the straight line times the road factor.
  * @param {ZoneTable} table
  * @param {Zone} from
  * @param {Zone} to
@@ -90,14 +91,14 @@ export function suggestedMiles(table, from, to) {
 }
 
 /**
- * Along the great circle, between centroids.
+ * The great-circle distance between the centroids.
  * @param {Zone} from
  * @param {Zone} to
  */
 export function straightMiles(from, to) {
   const [north, east] = [radians(to.latitude - from.latitude), radians(to.longitude - from.longitude)];
-  const shrunk = Math.cos(radians(from.latitude)) * Math.cos(radians(to.latitude));
-  const chord = Math.sin(north / 2) ** 2 + shrunk * Math.sin(east / 2) ** 2;
+  const cosines = Math.cos(radians(from.latitude)) * Math.cos(radians(to.latitude));
+  const chord = Math.sin(north / 2) ** 2 + cosines * Math.sin(east / 2) ** 2;
   return 2 * EARTH_MILES * Math.asin(Math.sqrt(chord));
 }
 

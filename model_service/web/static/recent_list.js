@@ -1,31 +1,31 @@
-/** The list of recent quotes; each is a button that asks for its ride anew. */
+/** The list of recent quotes; a click on one requests a new quote for its ride. */
 
-import { by, make } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { dollars, miles, minutes, moment } from "./formatting.js";
 
 /** @typedef {import("./zones.js").Zone} Zone */
-/** @typedef {import("./recent.js").Past} Past */
+/** @typedef {import("./recent_quotes.js").RecentQuote} RecentQuote */
 
 /**
- * @param {ReturnType<typeof import("./recent.js").createRecent>} recent
+ * @param {ReturnType<typeof import("./recent_quotes.js").createRecentQuotes>} recent
  * @param {Zone[]} zones
- * @param {(past: Past, pickup: Zone, dropoff: Zone) => void} onChoice
+ * @param {(past: RecentQuote, pickup: Zone, dropoff: Zone) => void} onChoice
  */
 export function createRecentList(recent, zones, onChoice) {
-  const section = by("recent");
-  const byId = new Map(zones.map((zone) => [zone.id, zone]));
+  const section = byId("recent");
+  const zoneById = new Map(zones.map((zone) => [zone.id, zone]));
 
   function show() {
     const items = recent.all().flatMap(item);
     section.querySelector("ol")?.replaceChildren(...items);
     section.hidden = items.length === 0;
-    by("kept").textContent = recent.isKept() ? "Kept in this browser only." : "Kept until you leave.";
+    byId("storage-note").textContent = recent.isStored() ? "Saved in this browser only." : "Kept until you leave this page.";
   }
 
-  /** @param {Past} past */
+  /** @param {RecentQuote} past */
   function item(past) {
-    const [pickup, dropoff] = [byId.get(past.pickup), byId.get(past.dropoff)];
-    if (!pickup || !dropoff) return []; // of a table of zones that was another
+    const [pickup, dropoff] = [zoneById.get(past.pickup), zoneById.get(past.dropoff)];
+    if (!pickup || !dropoff) return []; // stored with another table of zones
     const button = make("button", "");
     button.type = "button";
     const cost = past.cost === undefined ? "" : ` · ${dollars(past.cost)}`;
@@ -41,10 +41,10 @@ export function createRecentList(recent, zones, onChoice) {
     return [made];
   }
 
-  by("forget").addEventListener("click", () => {
+  byId("clear").addEventListener("click", () => {
     recent.clear();
     show();
-    by("pickup").focus(); // what had the focus is gone
+    byId("pickup").focus(); // the button that had the focus is hidden
   });
   show();
   return { show };

@@ -1,14 +1,14 @@
-/** The fields of the pick-up time: now, or another, on New York's clocks. */
+/** The pick-up time inputs: now, or a later date and time in New York. */
 
-import { by, radios } from "./dom.js";
+import { byId, radios } from "./dom.js";
 import { newYorkTime } from "./formatting.js";
 
 /** @param {() => void} onChange */
-export function createWhen(onChange) {
-  const moment = by("moment");
-  const time = by("time", HTMLInputElement);
+export function createPickupTime(onChange) {
+  const moment = byId("moment");
+  const time = byId("time", HTMLInputElement);
 
-  /** @param {string} when as an input of type datetime-local has it; none for now */
+  /** @param {string} when in the format of a datetime-local input; empty for now */
   function set(when) {
     for (const radio of radios("when")) radio.checked = (radio.value === "now") === (when === "");
     moment.hidden = when === "";
@@ -25,10 +25,10 @@ export function createWhen(onChange) {
 
   return {
     set,
-    /** As the service reads it; none for now. */
+    /** In the format of the API; undefined for now. */
     value: () => (moment.hidden ? undefined : `${time.value}:00`.slice(0, 19)),
-    /** What is wrong with what was chosen; nothing where it can be sent. */
-    fault() {
+    /** The error in the input; empty if it is valid. */
+    error() {
       if (moment.hidden || (time.value && time.checkValidity())) return "";
       return time.value ? "Choose a date from 2009 to 9998." : "Choose a date and a time.";
     },

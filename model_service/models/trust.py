@@ -1,0 +1,56 @@
+"""Whether a downloaded model may be run.
+
+A pickle, a custom ``python_model`` and ``code_paths`` are code, and are refused unless allowed.  A
+skops file names the types that it needs; they are compared with the list below before MLflow opens
+the file, because MLflow itself believes the list that comes with the model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+
+TRUSTED_TYPES = frozenset(
+    {
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.tree._tree.Tree",
+    }
+)
+"""The types that a skops file may hold beyond those that skops itself trusts."""
+
+
+def check_code(mlmodel: dict[str, Any], flavour: str) -> None:
+    """Raises `ModelError` where the *flavour* of a model could run code of its own."""
+    sklearn = mlmodel["flavors"].get("sklearn", {})
+    loader = mlmodel["flavors"]["python_function"]
+    if flavour != "sklearn":
+        what = f"its loader is {str(loader.get('loader_module'))[:80]}"
+    elif sklearn.get("serialization_format") != "skops":
+        what = "it is a pickle"
+    elif sklearn.get("code") or loader.get("code"):
+        what = "it brings code_paths"
+    elif loader.get("data") or loader.get("model_path") != sklearn.get("pickled_model"):
+        what = "its flavours name different files"
+    else:
+        return
+    raise ModelError(
+        f"the model may run code of its own ({what}): log it as ONNX or skops, or set"
+        " ALLOW_PICKLED_MODELS=True if you trust whoever made it"
+    )
+
+
+def check_types(file: Path) -> None:
+    """Raises `ModelError` where a skops file holds a type that is not trusted."""
+    import skops.io
+
+    try:
+        unknown = set(skops.io.get_untrusted_types(file=file)) - TRUSTED_TYPES
+    except Exception as exc:  # skops raises whatever it stumbles over
+        raise ModelError(f"skops cannot read the model: {exc}") from exc
+    if unknown:
+        raise ModelError(
+            f"the model holds types that are not trusted: {', '.join(sorted(unknown))}; log it as"
+            " ONNX, or set ALLOW_PICKLED_MODELS=True if you trust whoever made it"
+        )
