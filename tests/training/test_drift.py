@@ -137,5 +137,5 @@ def test_files_without_valid_rides_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="no valid ride events"):
         drift.read_rides([tmp_path / "a"])
-    with pytest.raises(FileError, match="damaged, or ends too early"):
+    with pytest.raises(FileError, match="damaged or ends too early"):
         drift.read_rides([tmp_path / "b.gz"])
