@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from training.pipeline import Result
-
 from .support import golden
+from .support.golden import GoldenModel
 
 collect_ignore = ["support/sam_transform.py"]  # runs in the environment of the SAM CLI
 
@@ -16,7 +15,7 @@ OURS = ("AWS_", "MODEL_", "PREDICTION", "KINESIS_", "MLFLOW_", "REJECTS_")
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test meets the settings, or the AWS account, of whoever runs it."""
+    """Keep the settings and the AWS account of the developer away from every test."""
     for name in list(os.environ):
         if name.startswith(OURS) and not name.endswith("_CA_BUNDLE"):
             monkeypatch.delenv(name)
@@ -29,18 +28,18 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def golden_model(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """The model of the golden vectors: trained, tracked and logged as any other."""
+def golden_model(tmp_path_factory: pytest.TempPathFactory) -> GoldenModel:
+    """The duration model of the golden vectors, trained once a session."""
     return golden.train(tmp_path_factory.mktemp("golden"))
 
 
 @pytest.fixture(scope="session")
-def golden_cost_model(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """The same of what rides cost."""
+def golden_cost_model(tmp_path_factory: pytest.TempPathFactory) -> GoldenModel:
+    """The cost model of the golden vectors, trained once a session."""
     return golden.train(tmp_path_factory.mktemp("golden_cost"), "cost")
 
 
 @pytest.fixture
-def golden_location(golden_model: Result) -> str:
+def golden_location(golden_model: GoldenModel) -> str:
     assert Path(golden_model.model_location, "model.onnx").exists()
     return golden_model.model_location

@@ -1,7 +1,7 @@
-"""How much longer roads are than a straight line: ``python -m tools.road_factor DIRECTORY``.
+"""The ratio of road distance to straight distance: ``python -m tools.road_factor DIRECTORY``.
 
-Both numbers that `model_service.zones` suggests a distance by are medians over real rides with a
-distance, month by month, so that a month with many rides does not speak for the others.
+`model_service.zones` suggests distances by two constants.  This tool computes both from real
+rides: the median of each month, then the median of all months, so that each month counts the same.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from training.data import dataset
 EARTH_MILES = 3958.8  # its mean radius
 
 
-class Roads(NamedTuple):
-    """What the rides of a month say."""
+class RoadStatistics(NamedTuple):
+    """Statistics over the rides of a month."""
 
     rides: int
     factor: float
-    """The median of miles driven for each mile between the centroids."""
+    """The median of miles driven per straight mile between the zones' centroids."""
     within: float
-    """The median of miles within a zone."""
+    """The median distance of rides within one zone, in miles."""
     error: float
-    """The median of how many miles the suggestion is off."""
+    """The median absolute error of the suggested distance, in miles."""
 
 
-def roads(rides: RideColumns) -> Roads:
-    """Of *rides* that have a distance and whose zones lie somewhere."""
+def statistics(rides: RideColumns) -> RoadStatistics:
+    """The statistics of the rides with a distance and with zones that have a position."""
     straight = straight_miles(rides.pickup, rides.dropoff)
     known = np.isfinite(straight) & (rides.distance > 0)
     straight, driven = straight[known], rides.distance[known]
     between = straight > 0
     suggested = np.where(between, np.maximum(ROAD_FACTOR * straight, MILES_WITHIN), MILES_WITHIN)
-    return Roads(
+    return RoadStatistics(
         rides=len(driven),
         factor=float(np.median(driven[between] / straight[between])),
         within=float(np.median(driven[~between])),
@@ -49,7 +49,7 @@ def roads(rides: RideColumns) -> Roads:
 
 
 def straight_miles(pickup: NDArray[np.int64], dropoff: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Along the great circle between centroids; not a number where a zone lies nowhere."""
+    """Great-circle miles between the centroids, shape (n,); NaN where a zone has no position."""
     places = np.full((266, 2), np.nan)
     for zone in taxi_zones():
         places[zone.id] = np.radians((zone.latitude, zone.longitude))
@@ -62,7 +62,7 @@ def straight_miles(pickup: NDArray[np.int64], dropoff: NDArray[np.int64]) -> NDA
 
 
 def main(arguments: list[str]) -> int:
-    """Print what each month says, and the median month."""
+    """Print the statistics of each month and the median of all months; returns the exit code."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print("usage: python -m tools.road_factor DIRECTORY", file=sys.stderr)
         return 2
@@ -70,23 +70,23 @@ def main(arguments: list[str]) -> int:
     found = []
     try:
         for month in dataset.months(directory):
-            found.append(roads(dataset.read(directory, month, "duration").columns))
+            found.append(statistics(dataset.read(directory, month, "duration").columns))
             print(_line(month, found[-1]))
     except ServiceError as exc:
         print(exc, file=sys.stderr)
         return 2
     if not found:
-        print(f"There is no month in {directory}.", file=sys.stderr)
+        print(f"There is no month of rides in {directory}.", file=sys.stderr)
         return 2
     _, *medians = (float(np.median(column)) for column in zip(*found, strict=True))
-    print(_line("median", Roads(sum(each.rides for each in found), *medians)))
+    print(_line("median", RoadStatistics(sum(each.rides for each in found), *medians)))
     return 0
 
 
-def _line(name: str, said: Roads) -> str:
+def _line(name: str, month: RoadStatistics) -> str:
     return (
-        f"{name:8} {said.rides:7} rides  factor {said.factor:.2f}"
-        f"  within a zone {said.within:.2f} miles  off by {said.error:.2f} miles"
+        f"{name:8} {month.rides:7} rides  factor {month.factor:.2f}"
+        f"  within a zone {month.within:.2f} miles  off by {month.error:.2f} miles"
     )
 
 

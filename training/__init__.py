@@ -1,13 +1,6 @@
-"""Turn rides into a model.
+"""Training of models, in the order of the data: each part imports only those before it.
 
-Read it in the order of the work: ``download`` (what the TLC publishes; ``transfer`` is one file
-over HTTP, and ``notes`` say what need not come again), ``data`` (rides of a month) or
-``simulation`` (where there is no data), ``fit``, ``export``, ``tracking``, and ``run``, which puts
-them in sequence for the ``months`` of a ``plan``.  Features come from ``model_service.features``,
-so a model is trained on what it will be asked; ``schema`` is what is known of the TLC's files,
-``quality`` which rides are kept.
-
-Then come ``report``, which leaves figures, ``pictures`` and a model ``card`` with the run, and
-``lifecycle``: the ``promotion`` of a candidate that wins a ``contest`` on the same rides, the
-``registry`` of champions, the ``release`` of one, ``drift`` and the ``backtest``.
+``data`` (months of rides), ``metrics``, ``drift``, ``model``, ``plan``, ``inputs``, ``reports``,
+``registry`` (MLflow), ``pipeline`` (one training run), ``experiments`` and ``commands``.  Features
+come from ``model_service.features``, so that a model is trained on what the service computes.
 """

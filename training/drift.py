@@ -1,16 +1,17 @@
-"""What rides and predictions were like when a model was trained, and how far live ones are off.
+"""The baseline of a model's training data, and the drift of live rides and predictions from it.
 
-The first is `Baseline`, the file ``baseline.json`` among a model's extra files.  It has shares,
-never rides.  How far two distributions lie apart is the population stability index,
-the sum of (live - trained) * log(live / trained) over what can be told apart: below 0.1 is steady,
-above 0.25 is another population.  Where there are few rides the index is large by chance alone,
-so what chance would make of it is taken away.
+A model has its `Baseline` in ``baseline.json`` among its extra files.  It holds shares of rides,
+and no rides.  Drift is measured by the population stability index: the sum over all bins of
+(live - trained) * log(live / trained).  Below 0.1 a distribution is steady, above 0.25 it has
+drifted.  For few rides the index is large by chance alone, so its expected value under no change
+is subtracted first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -18,70 +19,73 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_service import storage
+from model_service.batch.scoring import columns
+from model_service.datasets.formats.reader import chunks
 from model_service.errors import ModelError
 from model_service.features import RideColumns
 
-from .data.dataset import UNITS, Rides, Target
+from .data.dataset import UNITS, DataError, Rides, Target, concatenate_columns
 
 Floats = NDArray[np.float64]
 
 FILE = "extra_files/baseline.json"
-MISSING, OTHER = "missing", "other"
+MISSING = "missing"
 RARE = 0.01
-"""A value that fewer rides than this share have is told apart from no other rare one."""
-LEAST = 1e-4
-"""Stands for a share of 0, whose logarithm is none."""
+"""Values with a smaller share of the rides are pooled into one bin."""
+MIN_SHARE = 1e-4
+"""Replaces a share of 0, which has no logarithm."""
 MOVED, DRIFTED = 0.1, 0.25
-HOURLY = 20
-"""Rides; the mean of an hour with fewer says little."""
+MIN_HOURLY_RIDES = 20
+"""The mean of an hour with fewer rides is left out."""
 QUANTILES = (0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999)
 
 Level = Literal["steady", "moved", "drifted"]
 
 
-class Numbers(msgspec.Struct, frozen=True):
-    """How numbers are distributed."""
+class NumberDistribution(msgspec.Struct, frozen=True):
+    """The distribution of a numeric value over the training rides."""
 
     edges: tuple[float, ...]
-    """Between the bins; the first has no lower end, the last no upper one."""
+    """The edges between bins; the first bin has no lower edge, and the last no upper one."""
     share: tuple[float, ...]
-    """Of the rides in each bin: one more than edges."""
+    """The share of rides in each bin; one more than edges."""
     mean: float
     quantiles: dict[str, float]
 
 
-class Plausible(msgspec.Struct, frozen=True):
-    """Where predictions lie if all is well: low and high, both in."""
+class PlausibleRange(msgspec.Struct, frozen=True):
+    """The ranges of plausible predictions: low and high, both included."""
 
     value: tuple[float, float]
-    """All but one in five hundred predictions of the training data."""
+    """Holds all but one in five hundred predictions for the training rides."""
     mean: tuple[float, float]
-    """Its hourly means, from the lowest to the highest."""
+    """The lowest and highest hourly mean of those predictions."""
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """The file."""
+    """The contents of ``baseline.json``."""
 
     format: Literal[1]
     target: Target
     unit: str
     months: tuple[str, ...]
     rides: int
-    numbers: dict[str, Numbers]
-    """``trip_distance`` and ``prediction``."""
+    numbers: dict[str, NumberDistribution]
+    """By name: ``trip_distance`` and ``prediction``."""
     shares: dict[str, dict[str, float]]
-    """Of rides by value: ``PULocationID``, ``DOLocationID``, ``hour``, ``weekday``."""
-    plausible: Plausible
+    """Shares of rides by value of ``PULocationID``, ``DOLocationID``, ``hour`` and ``weekday``."""
+    plausible: PlausibleRange
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How far live rides are off in one respect."""
+    """The drift of one feature, or of the predictions."""
 
     name: str
     index: float
+    """The population stability index."""
     chance: float
-    """What the index would be on the mean if nothing had changed."""
+    """The expected index if nothing had changed."""
 
     @property
     def level(self) -> Level:
@@ -90,7 +94,7 @@ class Shift:
 
 
 def baseline(rides: Rides, predicted: Floats, *, target: Target, months: Sequence[str]) -> Baseline:
-    """What the training data is like, and what the model says of it."""
+    """The baseline of training rides and a model's predictions for them."""
     return Baseline(
         format=1,
         target=target,
@@ -98,53 +102,62 @@ def baseline(rides: Rides, predicted: Floats, *, target: Target, months: Sequenc
         months=tuple(months),
         rides=len(rides),
         numbers={
-            "trip_distance": _numbers(rides.columns.distance),
-            "prediction": _numbers(predicted),
+            "trip_distance": _distribution(rides.columns.distance),
+            "prediction": _distribution(predicted),
         },
-        shares={name: _shares(values) for name, values in _values(rides.columns).items()},
-        plausible=Plausible(
-            value=_pair(np.quantile(predicted, [0.001, 0.999])),
-            mean=_hourly(rides.pickup_datetime, predicted),
+        shares={name: _shares(values) for name, values in _categories(rides.columns).items()},
+        plausible=PlausibleRange(
+            value=_plausible_values(predicted),
+            mean=_hourly_means(rides.pickup_datetime, predicted),
         ),
     )
 
 
-def read(location: str) -> Baseline:
+def read_baseline(location: str) -> Baseline:
     """The baseline of the model at *location*.  Raises `ModelError` where it has none."""
     try:
         return msgspec.json.decode(storage.at(location).read(FILE), type=Baseline)
     except msgspec.MsgspecError as exc:
-        raise ModelError(f"{FILE} of the model is not as training writes it: {exc}") from exc
+        raise ModelError(f"{FILE} of the model is not in the format of training: {exc}") from exc
+
+
+def read_rides(paths: Sequence[Path]) -> tuple[RideColumns, int]:
+    """The valid rides of all files in order, and the number of rejected ones.
+
+    The files are those that batch scoring reads, such as ride events or the archive.  Raises
+    `FileError` where one cannot be read, and `DataError` where none has a valid ride.
+    """
+    parsed = [chunk.parse() for path in paths for chunk in chunks(path, name=str(path))]
+    if not any(len(part.rides) for part in parsed):
+        raise DataError("The files hold no valid ride events.")
+    rides = concatenate_columns([columns(part.rides) for part in parsed])
+    return rides, sum(len(part.rejected) for part in parsed)
 
 
 def compare(trained: Baseline, rides: RideColumns, predicted: Floats) -> list[Shift]:
-    """How far *rides*, and what the model says of them, are off; what is furthest comes first."""
+    """The drift of *rides* and of the predictions for them, largest first."""
     live = {"trip_distance": rides.distance, "prediction": predicted}
-    found = [
-        _shift(name, known.share, _binned(live[name], known.edges), trained.rides, len(predicted))
+    counts = trained.rides, len(predicted)
+    shifts = [
+        _shift(name, known.share, _binned(live[name], known.edges), *counts)
         for name, known in trained.numbers.items()
     ]
-    for name, values in _values(rides).items():
-        common = _common(trained.shares[name])
-        found.append(
-            _shift(
-                name,
-                _pooled(trained.shares[name], common),
-                _pooled(_shares(values), common),
-                trained.rides,
-                len(predicted),
-            )
+    for name, values in _categories(rides).items():
+        known = trained.shares[name]
+        common = [value for value, share in known.items() if share >= RARE and value != MISSING]
+        shifts.append(
+            _shift(name, _pooled(known, common), _pooled(_shares(values), common), *counts)
         )
-    return sorted(found, key=lambda shift: shift.chance - shift.index)
+    return sorted(shifts, key=lambda shift: shift.chance - shift.index)
 
 
-def outside(trained: Baseline, predicted: Floats) -> float:
-    """The share of predictions that are not plausible."""
+def implausible_share(trained: Baseline, predicted: Floats) -> float:
+    """The share of predictions outside the plausible range."""
     low, high = trained.plausible.value
     return float(np.mean((predicted < low) | (predicted > high)))
 
 
-def _values(rides: RideColumns) -> Mapping[str, Floats]:
+def _categories(rides: RideColumns) -> Mapping[str, Floats]:
     return {
         "PULocationID": rides.pickup.astype(np.float64),
         "DOLocationID": rides.dropoff.astype(np.float64),
@@ -153,10 +166,10 @@ def _values(rides: RideColumns) -> Mapping[str, Floats]:
     }
 
 
-def _numbers(values: Floats) -> Numbers:
+def _distribution(values: Floats) -> NumberDistribution:
     edges = tuple(np.unique(np.quantile(values, np.linspace(0.1, 0.9, 9))).tolist())
     quantiles = np.quantile(values, QUANTILES).tolist()
-    return Numbers(
+    return NumberDistribution(
         edges=edges,
         share=_binned(values, edges),
         mean=float(np.mean(values)),
@@ -165,49 +178,46 @@ def _numbers(values: Floats) -> Numbers:
 
 
 def _binned(values: Floats, edges: Sequence[float]) -> tuple[float, ...]:
-    places = np.searchsorted(edges, values, side="right")
-    return tuple((np.bincount(places, minlength=len(edges) + 1) / len(values)).tolist())
+    bins = np.searchsorted(edges, values, side="right")
+    return tuple((np.bincount(bins, minlength=len(edges) + 1) / len(values)).tolist())
 
 
 def _shares(values: Floats) -> dict[str, float]:
     known = values[~np.isnan(values)]
-    found, counts = np.unique(known, return_counts=True)
+    names, counts = np.unique(known, return_counts=True)
     shares = {
         f"{value:g}": count / len(values)
-        for value, count in zip(found.tolist(), counts.tolist(), strict=True)
+        for value, count in zip(names.tolist(), counts.tolist(), strict=True)
     }
     unknown = (len(values) - len(known)) / len(values)
     return shares | ({MISSING: unknown} if unknown else {})
 
 
-def _common(shares: Mapping[str, float]) -> list[str]:
-    return [name for name, share in shares.items() if share >= RARE and name != MISSING]
-
-
 def _pooled(shares: Mapping[str, float], common: Sequence[str]) -> tuple[float, ...]:
-    told = [shares.get(name, 0.0) for name in (*common, MISSING)]
-    return (*told, 1 - sum(told))
+    """The shares of the *common* values, of missing ones, and of all others together."""
+    named = [shares.get(value, 0.0) for value in (*common, MISSING)]
+    return (*named, 1 - sum(named))
 
 
 def _shift(
     name: str, trained: Sequence[float], live: Sequence[float], rides: int, live_rides: int
 ) -> Shift:
-    before, now = (np.maximum(shares, LEAST) for shares in (trained, live))
+    before, now = (np.maximum(shares, MIN_SHARE) for shares in (trained, live))
     index = float(np.sum((now - before) * np.log(now / before)))
     chance = (len(before) - 1) * (1 / rides + 1 / live_rides)
     return Shift(name, index, chance)
 
 
-def _hourly(pickup: NDArray[np.datetime64], predicted: Floats) -> tuple[float, float]:
-    _, place, rides = np.unique(
+def _plausible_values(predicted: Floats) -> tuple[float, float]:
+    low, high = np.quantile(predicted, [0.001, 0.999]).tolist()
+    return low, high
+
+
+def _hourly_means(pickup: NDArray[np.datetime64], predicted: Floats) -> tuple[float, float]:
+    _, hour, rides = np.unique(
         pickup.astype("datetime64[h]"), return_inverse=True, return_counts=True
     )
-    means = (np.bincount(place, predicted) / rides)[rides >= HOURLY]
-    if not len(means):  # so few rides that one of them is as good as a mean
-        return _pair(np.quantile(predicted, [0.001, 0.999]))
+    means = (np.bincount(hour, predicted) / rides)[rides >= MIN_HOURLY_RIDES]
+    if not len(means):  # with so few rides, the range of single predictions stands in
+        return _plausible_values(predicted)
     return float(means.min()), float(means.max())
-
-
-def _pair(values: Floats) -> tuple[float, float]:
-    low, high = values.tolist()
-    return low, high

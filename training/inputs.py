@@ -1,66 +1,63 @@
-"""The months of a plan: their rides by what they are for, and what became of their rows."""
+"""The rides of a training plan, by use, and the record of how each month was used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .data import dataset
 from .data.dataset import Rides
-from .data.provenance import fingerprint
+from .data.provenance import MonthUse, fingerprint
 from .data.tlc import TAXIS
-from .plan import Plan
-from .reports.model_card import Rows
+from .plan import TrainingPlan
 
-Step = Callable[[str], None]
-"""Told what is about to be done."""
+OnStep = Callable[[str], None]
+"""Called with the name of each step before it begins."""
 
 
 @dataclass(frozen=True, slots=True)
-class Months:
-    """What a model is made of and judged by."""
+class TrainingData:
+    """The rides that a model is trained, calibrated and tested on."""
 
     training: Rides
     calibration: Rides | None
     test: Rides
-    rows: tuple[Rows, ...]
-    """By month, oldest first."""
+    months: tuple[MonthUse, ...]
+    """Oldest first."""
 
     def dropped(self) -> list[dict[str, object]]:
-        """A table of the rows that are not used, and why."""
+        """A table of the dropped rows: a row for each month and reason."""
         return [
-            {"month": of.month, "use": of.use, "reason": reason, "rows": rows}
-            for of in self.rows
-            for reason, rows in of.tally.dropped.items()
+            {"month": one.month, "use": one.use, "reason": reason, "rows": rows}
+            for one in self.months
+            for reason, rows in one.tally.dropped.items()
         ]
 
 
-def read(plan: Plan, step: Step) -> Months:
-    """All months of *plan*.  Raises `DataError`."""
-    found = {rows.month: (rides, rows) for rides, rows in _read(plan, step)}
-    return Months(
-        training=dataset.join([found[month][0] for month in plan.train]),
-        calibration=found[plan.calibrate][0] if plan.calibrate else None,
-        test=found[plan.test][0],
-        rows=tuple(rows for _, rows in found.values()),
-    )
-
-
-def _read(plan: Plan, step: Step) -> Iterator[tuple[Rides, Rows]]:
+def read(plan: TrainingPlan, on_step: OnStep) -> TrainingData:
+    """Read all months of *plan*.  Raises `DataError`."""
     uses = dict.fromkeys(plan.train, "training") | {plan.test: "test"}
     if plan.calibrate:
         uses[plan.calibrate] = "calibration"
-    share = _share(plan)
+    share = _training_share(plan)
+    rides, months = dict[str, Rides](), list[MonthUse]()
     for month, use in sorted(uses.items()):
-        step(f"reading {month}")
-        rides, tally = dataset.read_counted(plan.data, month, plan.target, plan.kind)
+        on_step(f"reading {month}")
+        found, counts = dataset.read_with_counts(plan.data, month, plan.target, plan.kind)
         if use == "training" and share < 1:
-            rides, tally = dataset.thin(rides, tally, share, plan.seed)
+            found, counts = dataset.sample(found, counts, share, plan.seed)
         file = fingerprint(plan.data / TAXIS[plan.kind].file(month))
-        yield rides, Rows(month, use, file, tally)
+        rides[month] = found
+        months.append(MonthUse(month, use, file, counts))
+    return TrainingData(
+        training=dataset.concatenate([rides[month] for month in plan.train]),
+        calibration=rides[plan.calibrate] if plan.calibrate else None,
+        test=rides[plan.test],
+        months=tuple(months),
+    )
 
 
-def _share(plan: Plan) -> float:
-    """Of the rides to train on; the files say how many there are without being read."""
-    rows = sum(dataset.rows(plan.data, month, plan.kind) for month in plan.train)
+def _training_share(plan: TrainingPlan) -> float:
+    """The share of the training rides to use, from the row counts in the files' metadata."""
+    rows = sum(dataset.count_rows(plan.data, month, plan.kind) for month in plan.train)
     return min(1.0, plan.most / max(rows, 1))

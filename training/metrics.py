@@ -1,6 +1,7 @@
-"""How far off a model is: on the whole, and for every month, borough and hour.
+"""The errors of a model on test rides: in total, and by month, borough and hour.
 
-Everything here asks the model in the form that is served, and knows nothing of how it was made.
+Everything here calls a model through the function that the service calls, and does not depend on
+how the model was made.
 """
 
 from __future__ import annotations
@@ -21,40 +22,40 @@ from model_service.zones import taxi_zones
 
 from .data.dataset import Rides, take
 
-Ask = Callable[[RideColumns], Answers]
+Predict = Callable[[RideColumns], Answers]
 Floats = NDArray[np.float64]
 
 UNKNOWN = "unknown"
-"""The borough of a zone that lies nowhere."""
-FEWEST = 30
-"""Rides; figures of a part with less say nothing."""
+"""The borough of a zone without a position."""
+MIN_RIDES = 30
+"""The metrics of a part with fewer rides are left out."""
 IMPORTANCE_SAMPLE = 10_000
-SAID = {
+INPUTS = {
     "pick-up zone": "pickup",
     "drop-off zone": "dropoff",
     "distance": "distance",
     "time": "picked_up",
 }
-"""The properties of a ride and the columns that hold them."""
+"""The inputs of a ride event, and the column that holds each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """Rides that a model has not seen, and what it says of them."""
+class Evaluation:
+    """Rides that a model was not trained on, and its predictions for them."""
 
     month: NDArray[np.str_]
-    """The TLC's file that each is from; shape (n,), as everything else."""
+    """The month of the file that each ride is from; shape (n,), like all arrays here."""
     rides: Rides
     answers: Answers
 
     @property
     def error(self) -> Floats:
-        """Above 0 where too much was predicted."""
+        """The prediction minus the true value, in minutes or dollars."""
         return self.answers.values - self.rides.target
 
     @property
     def covered(self) -> NDArray[np.bool_] | None:
-        """Whether the truth lies inside the interval; None where the model has none."""
+        """Whether the true value is within the interval; None where the model has no intervals."""
         if self.answers.intervals is None:
             return None
         low, high = self.answers.intervals.T
@@ -63,8 +64,8 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Some of the rides of a test, and how far off the model is on them."""
+class PartMetrics:
+    """The errors of a model on one part of the test rides, in minutes or dollars."""
 
     kind: str
     """``all``, ``month``, ``borough`` or ``hour``."""
@@ -73,20 +74,22 @@ class Part:
     rmse: float
     mae: float
     p90: float
-    """Nine of ten errors are smaller."""
+    """The 90th percentile of the absolute error."""
     bias: float
+    """The mean of prediction minus true value."""
     coverage: float | None
+    """The share of true values within their intervals."""
     width: float | None
-    """Of the intervals, on the mean."""
+    """The mean width of the intervals."""
 
 
-def ask_month(ask: Ask, month: str, rides: Rides) -> Trial:
-    """A model's answers for a whole month."""
-    return Trial(np.full(len(rides), month), rides, ask(rides.columns))
+def evaluate_month(predict: Predict, month: str, rides: Rides) -> Evaluation:
+    """A model's predictions for a whole month."""
+    return Evaluation(np.full(len(rides), month), rides, predict(rides.columns))
 
 
-def parts(test: Trial) -> tuple[Part, ...]:
-    """The whole, and every month, borough and hour that has at least `FEWEST` rides."""
+def by_part(test: Evaluation) -> tuple[PartMetrics, ...]:
+    """The metrics of all rides, then of each month, borough and hour with `MIN_RIDES` rides."""
     hour = test.rides.columns.hour
     kinds: dict[str, NDArray[np.str_]] = {
         "month": test.month,
@@ -97,16 +100,17 @@ def parts(test: Trial) -> tuple[Part, ...]:
     return (
         _part("all", "all", test, everything),
         *(
-            _part(kind, str(name), test, of == name)
-            for kind, of in kinds.items()
-            for name, rides in zip(*np.unique(of, return_counts=True), strict=True)
-            if rides >= FEWEST
+            _part(kind, str(name), test, names == name)
+            for kind, names in kinds.items()
+            for name, rides in zip(*np.unique(names, return_counts=True), strict=True)
+            if rides >= MIN_RIDES
         ),
     )
 
 
-def of_kind(found: Sequence[Part], kind: str) -> list[Part]:
-    return [part for part in found if part.kind == kind]
+def of_kind(parts: Sequence[PartMetrics], kind: str) -> list[PartMetrics]:
+    """The parts of one kind, in order."""
+    return [part for part in parts if part.kind == kind]
 
 
 def boroughs(zones: NDArray[np.int64]) -> NDArray[np.str_]:
@@ -126,50 +130,48 @@ def rmse(error: Floats) -> float:
 
 
 def without_time(columns: RideColumns) -> RideColumns:
-    """The same rides, of which nobody knows when they begin."""
+    """The same rides with an unknown pick-up time."""
     return replace(columns, picked_up=np.full(len(columns), NO_TIME))
 
 
-def importance(ask: Ask, rides: Rides, *, seed: int) -> dict[str, float]:
-    """By how much RMSE grows where what a ride says is another ride's: for each of `SAID`."""
+def importance(predict: Predict, rides: Rides, *, seed: int) -> dict[str, float]:
+    """Permutation importance of `INPUTS`: the growth of RMSE where an input is shuffled."""
     rng = np.random.default_rng(seed)
-    sample = rng.permutation(len(rides))[:IMPORTANCE_SAMPLE]
-    some = take(rides, sample)
+    some = take(rides, rng.permutation(len(rides))[:IMPORTANCE_SAMPLE])
     columns, target = some.columns, some.target
-    before = rmse(ask(columns).values - target)
-    found = {}
-    for name, column in SAID.items():
-        other = rng.permutation(len(sample))
-        shuffled = replace(columns, **{column: getattr(columns, column)[other]})
-        found[name] = rmse(ask(shuffled).values - target) - before
-    return found
+    before = rmse(predict(columns).values - target)
+    growth = {}
+    for name, column in INPUTS.items():
+        order = rng.permutation(len(some))
+        shuffled = replace(columns, **{column: getattr(columns, column)[order]})
+        growth[name] = rmse(predict(shuffled).values - target) - before
+    return growth
 
 
-def milliseconds(asks: Sequence[Ask], rides: RideColumns, *, calls: int) -> list[float]:
-    """What one call takes each of *asks*, asked in turn: the median of the best of five rounds."""
-    best = [inf] * len(asks)
+def milliseconds(predict: Predict, rides: RideColumns, *, calls: int) -> float:
+    """The time of one call: the least of five medians over *calls* calls."""
+    best = inf
     for _ in range(5):
-        taken: list[list[float]] = [[] for _ in asks]
+        times = []
         for _ in range(calls):
-            for i, ask in enumerate(asks):
-                before = perf_counter()
-                ask(rides)
-                taken[i].append(1000 * (perf_counter() - before))
-        best = [min(known, median(times)) for known, times in zip(best, taken, strict=True)]
+            before = perf_counter()
+            predict(rides)
+            times.append(1000 * (perf_counter() - before))
+        best = min(best, median(times))
     return best
 
 
-def subsets(rides: Rides, shares: tuple[float, ...], *, seed: int) -> Iterator[Rides]:
-    """Growing parts of *rides*, each inside the next."""
+def nested_subsets(rides: Rides, shares: tuple[float, ...], *, seed: int) -> Iterator[Rides]:
+    """Random subsets of *rides* in increasing size, each of which contains the one before."""
     order = np.random.default_rng(seed).permutation(len(rides))
     for share in shares:
         yield take(rides, np.sort(order[: round(share * len(rides))]))
 
 
-def _part(kind: str, name: str, test: Trial, some: NDArray[np.bool_]) -> Part:
+def _part(kind: str, name: str, test: Evaluation, some: NDArray[np.bool_]) -> PartMetrics:
     error = test.error[some]
     covered, intervals = test.covered, test.answers.intervals
-    return Part(
+    return PartMetrics(
         kind=kind,
         name=name,
         rides=len(error),

@@ -1,7 +1,7 @@
-"""The sequence: read, fit, test, export, log, and load what was logged as the service would.
+"""The steps of training: read, fit, test, export, log, load, report.
 
-Nothing is logged before the model has been tested and its ONNX form proven; nothing is returned
-before the service's own loader has scored a ride with it.
+Nothing is logged before the model was tested and its ONNX form compared with it.  Nothing is
+returned before the service's own loader has predicted a ride with the logged model.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from model_service import storage
 from model_service.models import flavours, loader
 from model_service.models.loader import LoadedModel
 
-from . import drift, inputs
-from . import metrics as evaluation
-from .data import dataset
-from .data.provenance import environment, revision, together
-from .inputs import Months, Step
-from .model import baselines, export
-from .model import champion as fit
-from .plan import Plan as Plan
-from .plan import check, told
-from .registry import tracking
+from . import drift, inputs, metrics
+from .data.dataset import UNITS
+from .data.provenance import combined_sha256, environment, revision
+from .inputs import OnStep, TrainingData
+from .model import baselines, champion, export
+from .model.champion import ErrorMetrics, FittedChampion
+from .plan import TrainingPlan, check, run_parameters
+from .registry import promotion, tracking
+from .registry.tracking import Destination, RunRecord
+from .registry.two_flavour_model import TwoFlavourModel
 from .reports import training_report
-from .reports.model_card import Facts
+from .reports.model_card import CardFacts
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """A logged model, and how it did on the test month."""
+class TrainingResult:
+    """A logged model, and its predictions for the test month."""
 
     run_id: str
     model_location: str
-    """What MODEL_LOCATION takes."""
+    """In the form of MODEL_LOCATION."""
     model_sha256: str
-    metrics: dict[str, fit.Metrics]
+    metrics: dict[str, ErrorMetrics]
     """``test`` and ``baseline_linear``."""
     true: NDArray[np.float64]
     predicted: NDArray[np.float64]
@@ -48,116 +48,130 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
-    """A model that is not logged yet, and how it did."""
+class TestedModel:
+    """A fitted model and its predictions for the test month."""
 
-    champion: fit.Fitted
+    champion: FittedChampion
     predicted: NDArray[np.float64]
-    """Of the test month."""
-    metrics: dict[str, fit.Metrics]
+    metrics: dict[str, ErrorMetrics]
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
-    """Its form for the service, which answers as it does."""
+class ExportedModel:
+    """The ONNX form of a model, which was compared with the model itself."""
 
     graph: bytes
     difference: float
-    """The largest between both forms, in minutes or dollars."""
-    described: drift.Baseline
-    """The rides that it was trained on."""
+    """The largest difference between both forms, in minutes or dollars."""
+    baseline: drift.Baseline
 
 
-def train(plan: Plan, *, step: Step) -> Result:
-    """Train and log one model.  Raises a `ServiceError` where that is not to be."""
+def train(plan: TrainingPlan, *, on_step: OnStep) -> TrainingResult:
+    """Train and log one model.  Raises a `ServiceError` where it cannot be trained or logged."""
     check(plan)
-    read = inputs.read(plan, step)
-    tested = _test(plan, read, step)
-    proven = _prove(plan, read, tested, step)
-    step("logging to MLflow")
-    run_id, location = _log(plan, read, tested, proven)
-    step("loading it as the service does")
-    digest = hashlib.sha256(storage.at(location).read("MLmodel") + proven.graph).hexdigest()
-    served = loader.load(location, sha256=digest)  # which scores a ride
-    result = Result(
+    data = inputs.read(plan, on_step)
+    tested = _fit_and_test(plan, data, on_step)
+    exported = _export(plan, data, tested, on_step)
+    on_step("logging to MLflow")
+    run_id, location = _log(plan, data, tested, exported)
+    on_step("loading the model as the service does")
+    digest = hashlib.sha256(storage.at(location).read("MLmodel") + exported.graph).hexdigest()
+    served = loader.load(location, sha256=digest)  # which predicts a ride
+    result = TrainingResult(
         run_id, location, digest, tested.metrics,
-        read.test.target, tested.predicted, read.test.columns.hour,
+        data.test.target, tested.predicted, data.test.columns.hour,
     )  # fmt: skip
     if plan.card:
-        step("drawing pictures, and writing the model's card")
-        _report(plan, read, proven, served, result)
+        on_step("drawing plots and writing the model card")
+        _attach_report(plan, data, exported, served, result)
     return result
 
 
-def _test(plan: Plan, read: Months, step: Step) -> Tested:
-    step(f"fitting a model to {len(read.training):,} rides")
-    champion = fit.champion(
-        read.training, seed=plan.seed, calibration=read.calibration, parameters=plan.parameters
+def _fit_and_test(plan: TrainingPlan, data: TrainingData, on_step: OnStep) -> TestedModel:
+    on_step(f"fitting a model to {len(data.training):,} rides")
+    fitted = champion.fit(
+        data.training, seed=plan.seed, calibration=data.calibration, parameters=plan.parameters
     )
-    predicted = fit.predict(champion, read.test.columns)
-    step("fitting the linear baseline")
-    linear = baselines.linear(read.training, plan.seed)(read.test.columns)
-    metrics = {
-        "test": fit.metrics(read.test.target, predicted, plan.target),
-        "baseline_linear": fit.metrics(read.test.target, linear, plan.target),
+    predicted = champion.predict(fitted, data.test.columns)
+    on_step("fitting the linear baseline")
+    linear = baselines.linear(data.training, plan.seed)(data.test.columns)
+    errors = {
+        "test": champion.error_metrics(data.test.target, predicted, plan.target),
+        "baseline_linear": champion.error_metrics(data.test.target, linear, plan.target),
     }
-    return Tested(champion, predicted, metrics)
+    return TestedModel(fitted, predicted, errors)
 
 
-def _prove(plan: Plan, read: Months, tested: Tested, step: Step) -> Proven:
-    step("exporting to ONNX, and comparing")
+def _export(
+    plan: TrainingPlan, data: TrainingData, tested: TestedModel, on_step: OnStep
+) -> ExportedModel:
+    on_step("exporting to ONNX and comparing both forms")
     graph = export.to_onnx(tested.champion)
-    difference = export.largest_difference(tested.champion, graph, read.test.columns)
-    step("describing the rides")
-    answers = flavours.onnx(graph)(read.training.columns)
-    described = drift.baseline(read.training, answers.values, target=plan.target, months=plan.train)
-    return Proven(graph, difference, described)
+    difference = export.largest_difference(tested.champion, graph, data.test.columns)
+    on_step("computing the baseline for drift")
+    answers = flavours.onnx(graph)(data.training.columns)
+    baseline = drift.baseline(data.training, answers.values, target=plan.target, months=plan.train)
+    return ExportedModel(graph, difference, baseline)
 
 
-def _log(plan: Plan, read: Months, tested: Tested, proven: Proven) -> tuple[str, str]:
-    described = {Path(drift.FILE).name: msgspec.json.encode(proven.described)}
-    return tracking.log(
-        tracking.Champion(plan.target, tested.champion.value, proven.graph, described),
-        told(plan, len(read.training)),
-        {**_flat(tested.metrics), "onnx_largest_difference": proven.difference},
-        data=[(of.use, plan.data, of.file) for of in read.rows],
-        dropped=read.dropped(),
+def _log(
+    plan: TrainingPlan, data: TrainingData, tested: TestedModel, exported: ExportedModel
+) -> tuple[str, str]:
+    extra_files = {Path(drift.FILE).name: msgspec.json.encode(exported.baseline)}
+    model = TwoFlavourModel(plan.target, tested.champion.value, exported.graph, extra_files)
+    errors = {
+        f"{key}_{name}": value
+        for key, values in tested.metrics.items()
+        for name, value in values.items()
+    }
+    record = RunRecord(
+        parameters=run_parameters(plan, len(data.training)),
+        metrics={**errors, "onnx_largest_difference": exported.difference},
         tags={
             "mlflow.source.git.commit": revision(),
-            "data_sha256": together(of.file for of in read.rows),
+            "data_sha256": combined_sha256(one.file for one in data.months),
             **environment(),
         },
-        tracking_uri=plan.tracking_uri,
-        experiment=plan.experiment,
-        artifacts=plan.artifacts,
+        directory=plan.data,
+        months=data.months,
+        dropped=data.dropped(),
+    )
+    return tracking.log(
+        model, record, Destination(plan.tracking_uri, plan.experiment, plan.artifacts)
     )
 
 
-def _report(plan: Plan, read: Months, proven: Proven, served: LoadedModel, result: Result) -> None:
-    tested = evaluation.ask_month(served.predict, plan.test, read.test)
-    facts = Facts(
+def _attach_report(
+    plan: TrainingPlan,
+    data: TrainingData,
+    exported: ExportedModel,
+    served: LoadedModel,
+    result: TrainingResult,
+) -> None:
+    test = metrics.evaluate_month(served.predict, plan.test, data.test)
+    facts = CardFacts(
         target=plan.target,
         run_id=result.run_id,
         location=result.model_location,
         sha256=result.model_sha256,
         revision=revision(),
-        features=tuple(fit.INPUTS),
-        parameters=told(plan, len(read.training)),
+        features=tuple(champion.INPUTS),
+        parameters=run_parameters(plan, len(data.training)),
         environment=environment(),
-        rows=read.rows,
-        parts=evaluation.parts(tested),
-        baseline_rmse=result.metrics["baseline_linear"][f"rmse_{dataset.UNITS[plan.target]}"],
+        months=data.months,
+        parts=metrics.by_part(test),
+        baseline_rmse=result.metrics["baseline_linear"][f"rmse_{UNITS[plan.target]}"],
         one_ride_ms=training_report.one_ride_ms(served.predict),
-        largest_difference=proven.difference,
-        plausible=proven.described.plausible.value,
+        largest_difference=exported.difference,
+        plausible=exported.baseline.plausible.value,
     )
-    trained = training_report.Trained(
-        served.predict, read.training, tested, plan.seed, plan.parameters
+    trained = training_report.TrainedModel(
+        served.predict, data.training, test, plan.seed, plan.parameters
     )
-    training_report.write(trained, facts, plan.tracking_uri)
-
-
-def _flat(metrics: dict[str, fit.Metrics]) -> fit.Metrics:
-    return {
-        f"{of}_{name}": value for of, values in metrics.items() for name, value in values.items()
-    }
+    tracking.attach(
+        plan.tracking_uri,
+        result.run_id,
+        promotion.CARD_FOLDER,
+        training_report.build(trained, facts),
+        training_report.metric_series(facts.parts, plan.target),
+    )

@@ -1,57 +1,65 @@
-"""What to train on what, and where to log it."""
+"""The settings of one training run: months, target, hyper-parameters, and where it is logged."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_service.datasets.months import months
+
 from .data.dataset import DataError, Target
 from .data.tlc import Kind
-from .model import champion
-from .span import first_day
+from .model import parameters
+from .model.parameters import Parameters
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Months are written YYYY-MM; `check` says whether they make sense together."""
+class TrainingPlan:
+    """The settings of one training run; months have the form YYYY-MM."""
 
     data: Path
+    """The directory of the months' files."""
     train: tuple[str, ...]
     test: str
     target: Target
     tracking_uri: str
     artifacts: str | None
-    """``s3://…`` or a directory; None for where MLflow puts them."""
+    """``s3://…`` or a directory; None for MLflow's default."""
     kind: Kind = "green"
     experiment: str = "ride-predictions"
     calibrate: str | None = None
-    """The month between that the intervals are calibrated on; None for the rides of `train`."""
+    """The month that the intervals are calibrated on; None for the training rides."""
     most: int = 1_000_000
-    """Rides to train on; of more, a random share: memory and time are bounded by this."""
+    """The largest number of training rides; more are sampled, which bounds memory and time."""
     seed: int = 0
-    parameters: champion.Parameters = champion.PARAMETERS
+    parameters: Parameters = parameters.DEFAULTS
     card: bool = True
-    """Whether pictures and a model card are made; without one no model is promoted."""
+    """Whether to make a model card; a model without one cannot be promoted."""
 
 
-def check(plan: Plan) -> None:
-    """Raises `DataError` where a month is none, or not later than what it is to judge."""
+def check(plan: TrainingPlan) -> None:
+    """Check the order of the months: training, then calibration, then test.
+
+    Raises `SettingsError` where a month is malformed, and `DataError` where one is too early.
+    """
     for month in filter(None, [*plan.train, plan.calibrate, plan.test]):
-        first_day(month)  # raises where it is none
+        months(month, month)
     last = max(plan.train)
     if plan.calibrate:
         if plan.calibrate <= last:
             raise DataError(
-                f"{plan.calibrate} cannot calibrate what is trained on {last}: "
+                f"{plan.calibrate} cannot calibrate a model that is trained on {last}: "
                 "name a later --calibrate."
             )
         last = plan.calibrate
     if plan.test <= last:
-        raise DataError(f"{plan.test} cannot test what is trained on {last}: name a later --test.")
+        raise DataError(
+            f"{plan.test} cannot test a model that is trained on {last}: name a later --test."
+        )
 
 
-def told(plan: Plan, rides: int) -> dict[str, object]:
-    """What a run that is trained on so many *rides* says of itself."""
+def run_parameters(plan: TrainingPlan, rides: int) -> dict[str, object]:
+    """The parameters to log for a run that is trained on this number of *rides*."""
     return {
         "train": ",".join(plan.train),
         "calibrate": plan.calibrate or "",

@@ -35,7 +35,7 @@ from .counts import StreamCounts
 from .rides import DemoInputError, RideMonths, Trip, check_directory, simulated, tlc, trips
 
 if TYPE_CHECKING:
-    from training.pipeline import Result
+    from training.pipeline import TrainingResult
 
 RIDES = 5000
 OUTPUT = Path("build/demo")
@@ -154,11 +154,12 @@ def _set_environment(aws: Embedded) -> None:
     os.environ.update(aws.environ, MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
 
 
-def _train(months: RideMonths, scratch: Path, step: Any) -> Result:
+def _train(months: RideMonths, scratch: Path, step: Any) -> TrainingResult:
     step("starting MLflow")
     from training import pipeline  # slow: it imports MLflow and scikit-learn
+    from training.plan import TrainingPlan
 
-    plan = pipeline.Plan(
+    plan = TrainingPlan(
         data=months.directory,
         train=(months.train,),
         test=months.test,
@@ -168,10 +169,10 @@ def _train(months: RideMonths, scratch: Path, step: Any) -> Result:
         card=False,  # the report replaces it
     )
     with contextlib.redirect_stdout(sys.stderr):
-        return pipeline.train(plan, step=step)
+        return pipeline.train(plan, on_step=step)
 
 
-def _function(aws: Embedded, result: Result) -> Any:
+def _function(aws: Embedded, result: TrainingResult) -> Any:
     os.environ.update(
         MODEL_LOCATION=result.model_location,
         MODEL_SHA256=result.model_sha256,
@@ -205,7 +206,7 @@ def _figures(
     summary: Mapping[str, Any],
     counted: StreamCounts,
     months: RideMonths,
-    result: Result,
+    result: TrainingResult,
     streamed: Sequence[Trip],
 ) -> html_report.ReportFigures:
     by_id = {str(trip.ride_id): trip for trip in streamed}

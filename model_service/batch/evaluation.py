@@ -1,8 +1,7 @@
 """The errors of predictions by month and model, if the true values are known, as sums that add up.
 
-Only rides of 1 to 60 minutes and of 2.50 to 200 dollars count, as in training: most rides outside
-these ranges are meters left running, and would dominate the means.  They are scored like any other
-ride, and their errors are in the output.
+Only rides whose true value lies within the limits of `truth` are compared, as in training.  The
+others are scored like any other ride, and their errors are in the output.
 """
 
 from __future__ import annotations
@@ -15,14 +14,10 @@ import pyarrow as pa
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from .. import truth
 from ..datasets.arrow import numpy
 
-COMPARED: Mapping[str, tuple[float, float]] = {
-    "ride_duration": (1, 60),  # minutes
-    "ride_cost": (2.5, 200),  # dollars
-}
-UNITS: Mapping[str, str] = {"ride_duration": "minutes", "ride_cost": "dollars"}
-EVERYTHING = (-np.inf, np.inf)
+UNITS: Mapping[str, str] = {field: true.unit for field, true in truth.TRUE_VALUES.items()}
 
 
 class Sums(Struct, frozen=True):
@@ -102,8 +97,7 @@ def errors(sums: Sums) -> Errors:
 
 def _sums(scored: pa.RecordBatch, field: str) -> Sums:
     actual, low, high = (_numbers(scored, f"{field}_{name}") for name in ("actual", "low", "high"))
-    least, most = COMPARED.get(field, EVERYTHING)
-    counts = (actual >= least) & (actual <= most)
+    counts = truth.for_field(field).valid(actual)
     error = _numbers(scored, field)[counts] - actual[counts]
     actual, low, high = actual[counts], low[counts], high[counts]
     return Sums(

@@ -23,6 +23,6 @@ def months(first: str, last: str) -> list[str]:
 
 def _number(month: str) -> int:
     """Return the number of months since year 0."""
-    if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", month):
+    if not re.fullmatch(r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])", month):
         raise SettingsError("a month must be in the form YYYY-MM")
     return int(month[:4]) * 12 + int(month[5:]) - 1

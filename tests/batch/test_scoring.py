@@ -26,8 +26,8 @@ from model_service.features import RideColumns
 from model_service.models import loader
 from model_service.models.served import Models, Served
 from model_service.scoring import Answers, Target
+from tests.support.golden import GoldenModel
 from training.data.dataset import UNITS
-from training.pipeline import Result
 
 from ..support import golden
 from ..support.batch_factories import ROW, models
@@ -176,7 +176,7 @@ def test_empty_batch_has_no_predictions() -> None:
 
 
 def test_golden_rides_have_the_predictions_of_the_stream(
-    golden_location: str, golden_cost_model: Result
+    golden_location: str, golden_cost_model: GoldenModel
 ) -> None:
     loaded = {
         "duration": loader.load(golden_location),

@@ -23,7 +23,7 @@ from local.aws.lambda_api import LocalFunction, serve_api
 from local.aws.server import KEY, REGION
 from local.run_stream import PREDICTIONS
 from operate import replay, smoke
-from training.pipeline import Result
+from tests.support.golden import GoldenModel
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +41,7 @@ def started(place: Path, **settings: str) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def running(
-    golden_model: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    golden_model: GoldenModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[subprocess.Popen[str]]:
     """A stack with a wrong limit; AWS clients in this process use it."""
     with started(

@@ -18,10 +18,10 @@ from model_service.errors import ModelError
 from model_service.features import RideColumns, columns, rows
 from model_service.models import flavours
 from model_service.rides import Ride
-from tests.support.training_factories import QUICK
+from tests.support.training_factories import fit_quickly
 from training.data.dataset import Rides
 from training.model import champion, export
-from training.model.champion import Fitted
+from training.model.champion import FittedChampion
 
 from ..support import models
 
@@ -39,15 +39,15 @@ ride (float[N, 1] trip_distance) => (float[N, 1] value, string[N, 1] note, float
 
 
 @pytest.fixture(scope="module")
-def trees() -> Fitted:
+def trees() -> FittedChampion:
     """What training fits."""
     learnt = models.rides(1_000)
     when = np.full(1_000, np.datetime64("2021-03-01T08:15"))
-    return champion.champion(Rides(learnt, models.minutes(learnt), when), seed=0, parameters=QUICK)
+    return fit_quickly(Rides(learnt, models.minutes(learnt), when))
 
 
 @pytest.fixture(scope="module")
-def ask_trees(trees: Fitted) -> flavours.Ask:
+def ask_trees(trees: FittedChampion) -> flavours.Ask:
     return flavours.onnx(export.to_onnx(trees))
 
 
@@ -197,7 +197,7 @@ def test_onnx_without_intervals_has_none() -> None:
     assert onnx_of(models.LINE)(models.rides(3)).intervals is None
 
 
-def test_onnx_answers_as_the_trees_do(trees: Fitted, ask_trees: flavours.Ask) -> None:
+def test_onnx_answers_as_the_trees_do(trees: FittedChampion, ask_trees: flavours.Ask) -> None:
     answers = ask_trees(models.rides())
 
     assert answers.values == pytest.approx(champion.predict(trees, models.rides()), abs=1e-4)

@@ -22,8 +22,8 @@ from local.aws.server import embedded
 from operate import replay
 from operate.failed_records import FailedRecordStore
 from operate.inventory import take_inventory
+from tests.support.golden import GoldenModel
 from tools import sample_events
-from training.pipeline import Result
 
 from ..support.factories import payload
 from ..support.operate_fakes import FakeLambda
@@ -55,7 +55,7 @@ def streams(s3: Any) -> Any:
 
 
 @pytest.fixture
-def deploy(golden_model: Result, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def deploy(golden_model: GoldenModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Returns the real handler, started with the settings that a test gives."""
 
     def deployed(**environment: str) -> Any:

@@ -22,7 +22,7 @@ from model_service import rides
 from model_service.errors import RideRejected
 from operate import deployed_stack, smoke
 from operate.command import CommandError
-from training.pipeline import Result
+from tests.support.golden import GoldenModel
 
 from ..support.factories import payload
 
@@ -62,7 +62,9 @@ def aws(server: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def handler(aws: None, golden_model: Result, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def handler(
+    aws: None, golden_model: GoldenModel, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
     """The real handler."""
     monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
     monkeypatch.setenv("REJECTS_LOCATION", "s3://rejects/of-a-test")

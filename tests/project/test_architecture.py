@@ -25,7 +25,41 @@ IMPORTS: dict[str, set[str]] = {
 }
 """Folder of ``model_service`` → all the other folders of it that its modules import."""
 
-FREE_OF_IO = {"errors", "settings", "rides", "features", "scoring", "payloads", "local_time"}
+TRAINING_IMPORTS: dict[str, set[str]] = {
+    "data": set(),
+    "metrics": {"data"},
+    "drift": {"data"},
+    "model": {"data", "metrics"},
+    "plan": {"data", "model"},
+    "inputs": {"data", "plan"},
+    "reports": {"data", "metrics", "model"},
+    "registry": {"data", "metrics", "model", "reports"},
+    "pipeline": {
+        "data",
+        "drift",
+        "inputs",
+        "metrics",
+        "model",
+        "plan",
+        "registry",
+        "reports",
+    },
+    "experiments": {"data", "inputs", "metrics", "model", "registry", "reports"},
+    "commands": {"data", "drift", "experiments", "model", "pipeline", "plan", "registry"},
+    "__main__": {"commands"},
+}
+"""Folder or module of ``training`` → all the others that it imports, which stand above it."""
+
+FREE_OF_IO = {
+    "errors",
+    "settings",
+    "rides",
+    "features",
+    "scoring",
+    "payloads",
+    "local_time",
+    "truth",
+}
 SLOW_TO_IMPORT = {"boto3", "mlflow", "onnxruntime", "pandas", "sklearn", "skops"}
 
 
@@ -81,6 +115,25 @@ def test_each_folder_imports_exactly_what_the_table_says() -> None:
     assert found == IMPORTS
 
 
+def test_training_imports_exactly_what_its_table_says() -> None:
+    training = ROOT / "training"
+    found: dict[str, set[str]] = {}
+    for path in training.rglob("*.py"):
+        own = path.relative_to(training).with_suffix("").parts[0]
+        names = {one.split(".")[1] for one in imported(path) if one.startswith("training.")}
+        found.setdefault(own, set()).update(names - {own})
+    del found["__init__"]
+
+    assert found == TRAINING_IMPORTS
+
+
+def test_no_part_of_training_imports_a_later_one() -> None:
+    order = list(TRAINING_IMPORTS)
+
+    for part, names in TRAINING_IMPORTS.items():
+        assert names <= set(order[: order.index(part)])
+
+
 @pytest.mark.parametrize("path", modules(), ids=name)
 def test_the_service_imports_no_training_and_no_tools(path: Path) -> None:
     assert not roots(path) & ({*TOP_LEVEL} - {"model_service"} | {"lambda_function"})
@@ -124,3 +177,16 @@ def test_only_entry_points_read_the_environment() -> None:
         "model_service/batch/__main__.py",
         "model_service/batch/spark.py",
     }
+
+
+def test_rooms_of_local_import_each_other_in_one_direction() -> None:
+    def room(parts: tuple[str, ...]) -> str:
+        return parts[1] if parts[1] in ("aws", "demo") else "local"
+
+    found: dict[str, set[str]] = {"aws": set(), "local": set(), "demo": set()}
+    for path in (ROOT / "local").rglob("*.py"):
+        own = room(path.relative_to(ROOT).parts)
+        names = {tuple(one.split(".")) for one in imported(path) if one.startswith("local.")}
+        found[own] |= {room(parts) for parts in names} - {own}
+
+    assert found == {"aws": set(), "local": {"aws"}, "demo": {"aws", "local"}}

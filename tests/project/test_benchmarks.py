@@ -19,15 +19,15 @@ from model_service.models.served import Models, Served
 from model_service.rides import Ride
 from model_service.scoring import Target
 from model_service.web import quotes
+from tests.support.golden import GoldenModel
 from training.model import champion
-from training.pipeline import Result
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("contender", list(handler.STARTS))
-def test_each_contender_predicts_every_ride(contender: str, golden_model: Result) -> None:
+def test_each_contender_predicts_every_ride(contender: str, golden_model: GoldenModel) -> None:
     environ = {**os.environ, **handler.ENVIRONMENT, "MODEL_LOCATION": golden_model.model_location}
     command = [sys.executable, "-m", "benchmarks.handler", "--turn", contender]
 
@@ -79,7 +79,9 @@ def test_the_table_has_the_share_of_the_tutorial() -> None:
     ]
 
 
-def test_a_champion_without_onnx_is_left_to_mlflow(golden_model: Result, tmp_path: Path) -> None:
+def test_a_champion_without_onnx_is_left_to_mlflow(
+    golden_model: GoldenModel, tmp_path: Path
+) -> None:
     copy = image.without_onnx(Path(golden_model.model_location), tmp_path / "copy")
 
     assert model.load(str(copy)).flavour == "sklearn"
@@ -95,7 +97,7 @@ RIVALS = {"constant": rivals.constant, "bare": rivals.bare, "tutorial": rivals.t
 @pytest.mark.slow
 @pytest.mark.parametrize("rival", list(RIVALS))
 def test_each_web_benchmark_rival_predicts_a_ride(
-    rival: str, golden_model: Result, monkeypatch: pytest.MonkeyPatch
+    rival: str, golden_model: GoldenModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
     client = RIVALS[rival]().test_client()
@@ -108,7 +110,7 @@ def test_each_web_benchmark_rival_predicts_a_ride(
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(web.missing_tools()), reason="needs wrk and hey")
-def test_web_benchmark_measures_throughput_latency_and_memory(golden_model: Result) -> None:
+def test_web_benchmark_measures_throughput_latency_and_memory(golden_model: GoldenModel) -> None:
     model = Path(golden_model.model_location)
 
     with web.run_server(web.CONTENDERS["one"], model, model) as server:
@@ -122,7 +124,7 @@ def test_web_benchmark_measures_throughput_latency_and_memory(golden_model: Resu
     assert abs(after.rss - before.rss) < 50
 
 
-def test_web_benchmark_sends_mlflow_the_columns_of_the_signature(golden_model: Result) -> None:
+def test_web_benchmark_sends_mlflow_the_columns_of_the_signature(golden_model: GoldenModel) -> None:
     [body] = web.split(Path(golden_model.model_location), web.rides()[:1])
     asked = json.loads(body)["dataframe_split"]
 
@@ -146,7 +148,7 @@ def test_web_benchmark_compares_servers_within_a_round() -> None:
     ]
 
 
-def test_quote_benchmark_times_each_part(golden_model: Result) -> None:
+def test_quote_benchmark_times_each_part(golden_model: GoldenModel) -> None:
     served = Served(model.load(golden_model.model_location), Target())
     parts = quote.parts(Models(served, served))
     asked = quotes.decode(json.dumps(web.rides()[0]).encode(), datetime.now(UTC))

@@ -10,9 +10,7 @@ import pytest
 import skops.io
 
 from model_service.models import loader, trust
-from training.data.dataset import Target
-from training.model import champion
-from training.pipeline import Result
+from tests.support.golden import GoldenModel, Target
 
 from ..support import golden
 from ..support.factories import kinesis_event
@@ -22,8 +20,10 @@ def test_the_vectors_are_of_the_rides_in_the_code() -> None:
     assert json.loads(golden.FILE.read_text())["rides"] == golden.RIDES
 
 
-def test_training_predicts_the_golden_durations(golden_model: Result) -> None:
+def test_training_predicts_the_golden_durations(golden_model: GoldenModel) -> None:
     file = Path(golden_model.model_location) / "model.skops"
+    from training.model import champion
+
     trees = skops.io.load(file, trusted=sorted(trust.TRUSTED_TYPES))
 
     predicted = trees.predict(champion.frame(golden.ride_columns()))
@@ -38,11 +38,13 @@ def target(request: pytest.FixtureRequest) -> Target:
 
 
 @pytest.fixture
-def trained(target: Target, golden_model: Result, golden_cost_model: Result) -> Result:
+def trained(
+    target: Target, golden_model: GoldenModel, golden_cost_model: GoldenModel
+) -> GoldenModel:
     return golden_model if target == "duration" else golden_cost_model
 
 
-def test_the_served_model_gives_the_golden_answers(target: Target, trained: Result) -> None:
+def test_the_served_model_gives_the_golden_answers(target: Target, trained: GoldenModel) -> None:
     served = loader.load(trained.model_location, sha256=trained.model_sha256)
 
     values, intervals = served.predict(golden.ride_columns())
@@ -53,7 +55,7 @@ def test_the_served_model_gives_the_golden_answers(target: Target, trained: Resu
 
 
 def test_the_handler_gives_the_golden_answers(
-    target: Target, trained: Result, monkeypatch: pytest.MonkeyPatch
+    target: Target, trained: GoldenModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     field = f"ride_{target}"
     monkeypatch.setenv("MODEL_LOCATION", trained.model_location)
@@ -72,7 +74,7 @@ def test_the_handler_gives_the_golden_answers(
     assert ends == pytest.approx(golden.intervals(target), abs=golden.TOLERANCE)
 
 
-def test_a_ride_has_the_same_bits_alone_as_in_company(golden_model: Result) -> None:
+def test_a_ride_has_the_same_bits_alone_as_in_company(golden_model: GoldenModel) -> None:
     served = loader.load(golden_model.model_location)
     rides = golden.ride_columns()
 

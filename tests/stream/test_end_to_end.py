@@ -17,10 +17,10 @@ import pytest
 from local.aws.event_source import Shard, poll
 from local.aws.kinesis_reader import readers
 from local.aws.server import embedded
-from training.pipeline import Result
 
 from ..support import golden, kinesis_local
 from ..support.factories import payload
+from ..support.golden import GoldenModel
 
 BAD = [b"", b"{}", payload(1, PULocationID=266), b"\xf3\x89\x9a\xc2" + bytes(20)]
 SHARDS = 2
@@ -63,7 +63,7 @@ def streams(endpoint: str) -> Iterator[Any]:
 
 @pytest.fixture
 def handler(
-    golden_model: Result, endpoint: str, moto: str, monkeypatch: pytest.MonkeyPatch
+    golden_model: GoldenModel, endpoint: str, moto: str, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
     """The handler, wired to that Kinesis, and to a bucket for rejects."""
     monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
@@ -127,7 +127,7 @@ def published(kinesis: Any) -> list[dict[str, Any]]:
 
 
 def test_golden_rides_come_out_as_golden_predictions(
-    streams: Any, bucket: Any, handler: Callable[..., Any], golden_model: Result
+    streams: Any, bucket: Any, handler: Callable[..., Any], golden_model: GoldenModel
 ) -> None:
     put(streams, golden.payloads())
 

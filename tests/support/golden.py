@@ -1,16 +1,18 @@
-"""Golden vectors: fixed rides whose predictions must come out the same from every door.
+"""Golden vectors: fixed rides whose predictions must be the same from every entry point.
 
-``python -m tests.support.golden`` trains their models anew and rewrites golden.json.  Do that where
-the simulation or the training was meant to change, and never to make a test pass.
+``python -m tests.support.golden`` trains their models again and rewrites golden.json.  Run it where
+the simulation or the training was meant to change, and never to make a test pass.  Training is
+imported inside functions, because it takes seconds and most tests do without it.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -18,16 +20,14 @@ import numpy as np
 from model_service import rides
 from model_service.features import columns
 from model_service.models import loader
-from training.data import simulation
-from training.data.dataset import UNITS, Target
-from training.pipeline import Plan, Result
-from training.pipeline import train as run
 
 from .factories import ARRIVED, ride_event
 
 FILE = Path(__file__).parent / "golden.json"
 TOLERANCE = 1e-3  # minutes or dollars; training refuses to log a model whose forms differ by more
 MONTHS = ("2021-01", "2021-02")
+Target = Literal["duration", "cost"]
+TARGETS: tuple[Target, ...] = ("duration", "cost")
 RIDES: list[dict[str, Any]] = [
     ride_event(1, pickup_datetime="2021-03-01T08:15:00"),
     ride_event(2, pickup_datetime="2021-03-01T08:15:00-05:00"),
@@ -44,13 +44,22 @@ RIDES: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class GoldenModel:
+    """A trained and logged model of the golden vectors."""
+
+    run_id: str
+    model_location: str
+    model_sha256: str
+
+
 def payloads() -> list[bytes]:
-    """The rides as bytes."""
+    """The rides as the bytes of ride events."""
     return [json.dumps(ride).encode() for ride in RIDES]
 
 
 def ride_columns() -> Any:
-    """The rides as columns; a ride without a time has that of its arrival."""
+    """The rides as columns; a ride without a pick-up time has the time of its arrival."""
     arrived_at = datetime.fromtimestamp(ARRIVED, UTC)
     return columns([rides.decode(data, arrived_at).ride for data in payloads()])
 
@@ -61,7 +70,7 @@ def expected(target: Target = "duration") -> list[float]:
 
 
 def intervals(target: Target = "duration") -> list[float]:
-    """Low and high of each ride, one after the other."""
+    """The low and high end of each ride's interval, one after the other."""
     return [end for _, *ends in _vectors(target) for end in ends]
 
 
@@ -71,26 +80,32 @@ def _vectors(target: Target) -> list[list[float]]:
     return found
 
 
-def train(directory: Path, target: Target = "duration") -> Result:
-    """The model of the vectors."""
+def train(directory: Path, target: Target = "duration") -> GoldenModel:
+    """Train and log the model of the vectors, without a model card."""
+    from training import pipeline
+    from training.data import simulation
+    from training.plan import TrainingPlan
+
     simulation.write(directory / "rides", MONTHS, 3_000, seed=7)
-    plan = Plan(
+    plan = TrainingPlan(
         data=directory / "rides",
         train=MONTHS[:1],
         test=MONTHS[1],
         target=target,
         tracking_uri=f"sqlite:///{directory / 'mlflow.db'}",
         artifacts=str(directory / "artifacts"),
+        card=False,
     )
-    return run(plan, step=lambda what: None)
+    result = pipeline.train(plan, on_step=lambda _: None)
+    return GoldenModel(result.run_id, result.model_location, result.model_sha256)
 
 
 def main() -> None:
-    vectors = {target: _answers(target) for target in UNITS}
+    vectors = {target: _predict(target) for target in TARGETS}
     FILE.write_bytes(msgspec.json.format(msgspec.json.encode({"rides": RIDES, **vectors})) + b"\n")
 
 
-def _answers(target: Target) -> list[list[float]]:
+def _predict(target: Target) -> list[list[float]]:
     with TemporaryDirectory() as directory:
         location = train(Path(directory), target).model_location
         answers = loader.load(location).predict(ride_columns())

@@ -37,7 +37,7 @@ def test_a_month_says_its_medians_of_rides_that_have_a_distance_and_a_place() ->
     dropoffs = [SAINT_ALBANS, SAINT_ALBANS, SAINT_ALBANS, SAINT_ALBANS, JAMAICA, NOWHERE]
     miles = [1.1 * line, 1.5 * line, 9 * line, 0.0, 0.7, 50.0]
 
-    said = road_factor.roads(rides(dropoffs, miles))
+    said = road_factor.statistics(rides(dropoffs, miles))
 
     assert said.rides == 4
     assert said.factor == pytest.approx(1.5)

@@ -5,18 +5,14 @@ import pytest
 
 from model_service.features import columns
 from model_service.rides import Ride
-from tests.support.training_factories import Months, simulated_months
+from tests.support.training_factories import Months
+from training.data import dataset
 from training.model import baselines
 from training.model.baselines import BASELINES
 
 
-@pytest.fixture(scope="module")
-def months(tmp_path_factory: pytest.TempPathFactory) -> Months:
-    return simulated_months(tmp_path_factory.mktemp("rides"))
-
-
 @pytest.mark.parametrize("name", BASELINES)
-def test_each_is_better_than_one_answer_for_all_rides(months: Months, name: str) -> None:
+def test_each_baseline_is_better_than_a_constant_prediction(months: Months, name: str) -> None:
     trained, tested = months
 
     error = BASELINES[name](trained, 0)(tested.columns) - tested.target
@@ -25,15 +21,16 @@ def test_each_is_better_than_one_answer_for_all_rides(months: Months, name: str)
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_each_is_the_same_for_the_same_seed(months: Months, name: str) -> None:
+def test_each_baseline_is_the_same_for_the_same_seed(months: Months, name: str) -> None:
     trained, tested = months
+    trained = dataset.take(trained, slice(500))
 
     one, other = (BASELINES[name](trained, 7)(tested.columns) for _ in range(2))
 
-    np.testing.assert_allclose(one, other, rtol=1e-12)  # two threads add up in any order
+    np.testing.assert_allclose(one, other, rtol=1e-12)  # two threads add in any order
 
 
-def test_the_mean_of_a_route_is_that_of_its_rides(months: Months) -> None:
+def test_the_mean_by_route_is_the_mean_of_its_rides(months: Months) -> None:
     trained, _ = months
     first = trained.columns.pickup[0], trained.columns.dropoff[0]
     alike = (trained.columns.pickup == first[0]) & (trained.columns.dropoff == first[1])

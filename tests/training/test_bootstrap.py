@@ -1,4 +1,4 @@
-"""Better by more than noise: of two models with equal errors neither ever wins."""
+"""The bootstrap comparison: only a model that is better by more than noise wins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_model_that_is_much_better_wins() -> None:
     assert gain.gain == pytest.approx(1, abs=0.3)
 
 
-def test_a_model_beats_neither_itself_nor_its_better() -> None:
+def test_a_model_beats_neither_itself_nor_a_better_one() -> None:
     good, bad = noise(0, 4), noise(1, 5)
 
     assert bootstrap.rmse_gain(good, good, DAYS, seed=0).confidence == 0
@@ -35,14 +35,14 @@ def test_a_model_beats_neither_itself_nor_its_better() -> None:
 def test_models_that_are_equally_good_seldom_win() -> None:
     wins = sum(
         bootstrap.rmse_gain(noise(2 * i), noise(2 * i + 1), DAYS, seed=i).confidence >= 0.95
-        for i in range(100)
+        for i in range(50)
     )
 
-    assert wins <= 12  # 5 are expected; more than 12 come by chance once in a thousand times
+    assert wins <= 8  # 2.5 are expected; more than 8 come by chance once in a thousand times
 
 
-def test_a_day_that_was_different_does_not_decide() -> None:
-    """As many rides as it has, one day is one piece of evidence."""
+def test_one_unusual_day_does_not_decide() -> None:
+    """One day is one piece of evidence, however many rides it has."""
     champion, candidate = noise(0), noise(0)
     champion[DAYS[0] == DAYS] *= 3
 
@@ -69,12 +69,12 @@ def test_the_order_of_rides_does_not_matter(seed: int, order: list[int]) -> None
 def test_a_borough_may_be_worse_by_the_bound_and_no_more() -> None:
     before = {"Queens": 4.0, "Bronx": 6.0}
 
-    found = bootstrap.worse(before, {"Queens": 4.19, "Bronx": 6.4}, bound=0.05)
+    found = bootstrap.worse_boroughs(before, {"Queens": 4.19, "Bronx": 6.4}, bound=0.05)
 
     assert found == ["Bronx"]
 
 
 def test_boroughs_with_few_rides_are_not_compared() -> None:
-    pickup = np.array([4] * 200 + [264] * (bootstrap.FEWEST_RIDES - 1))
+    pickup = np.array([4] * 200 + [264] * (bootstrap.MIN_BOROUGH_RIDES - 1))
 
     assert set(bootstrap.rmse_by_borough(np.ones(len(pickup)), pickup)) == {"Manhattan"}

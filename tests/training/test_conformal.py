@@ -1,4 +1,4 @@
-"""Conformal prediction: what the arithmetic promises."""
+"""Conformal prediction: the guarantees of the arithmetic."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_reach_is_no_larger_than_it_has_to_be(given: tuple[np.ndarray, np.nd
     assert reach == 0 or weight[score >= reach].sum() > conformal.TAIL * weight.sum() - 1e-9
 
 
-def test_a_ride_that_counts_twice_is_as_good_as_two() -> None:
+def test_a_weight_of_two_equals_two_rides() -> None:
     score = np.array([5.0, 1.0, 3.0, 2.0])
 
     assert conformal.quantile(score, np.array([1.0, 2, 3, 1])) == conformal.quantile(

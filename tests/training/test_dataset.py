@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_service.local_time import new_york
+from model_service.features import columns
+from model_service.rides import Ride
 from tests.support.training_factories import MONTH, TLC_DATA, needs_tlc_data, ride, write_month
 from training.data import dataset
 from training.data.dataset import DataError
@@ -73,7 +74,7 @@ def test_rides_of_1_to_60_minutes_are_kept(tmp_path: Path, kept: bool, minutes: 
         (False, {"lpep_pickup_datetime": None}),
     ],
 )
-def test_only_what_is_no_ride_event_is_left_out(
+def test_only_invalid_ride_events_are_dropped(
     tmp_path: Path, kept: bool, changes: dict[str, Any]
 ) -> None:
     write_month(tmp_path, ride(), ride(**changes))
@@ -95,7 +96,7 @@ def test_a_stray_date_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kept", "total"), [(True, 4.5), (True, 202.0), (False, 4.49), (False, 202.01), (False, -18.0)]
 )
-def test_a_ride_that_costs_too_little_or_too_much_is_not_learnt_from(
+def test_rides_with_an_implausible_cost_are_dropped(
     tmp_path: Path, kept: bool, total: float
 ) -> None:
     write_month(tmp_path, ride(), ride(total_amount=total))  # with a tip of 2
@@ -103,11 +104,21 @@ def test_a_ride_that_costs_too_little_or_too_much_is_not_learnt_from(
     assert len(dataset.read(tmp_path, MONTH, "cost")) == 1 + kept
 
 
-@given(st.one_of(times, in_march))
-def test_hours_are_those_that_the_service_reads_from_an_event(moment: datetime) -> None:
-    table = pl.DataFrame({"pickup": [moment]}).select(dataset.clock(pl.col("pickup")))
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.one_of(times, in_march), min_size=1, max_size=50))
+def test_pick_up_times_are_read_as_the_service_reads_them(
+    tmp_path_factory: pytest.TempPathFactory, moments: list[datetime]
+) -> None:
+    directory = tmp_path_factory.mktemp("month")
+    end = timedelta(minutes=15)
+    rides = [
+        ride(lpep_pickup_datetime=moment, lpep_dropoff_datetime=moment + end) for moment in moments
+    ]
 
-    assert table["pickup"].to_list() == [new_york(moment).replace(tzinfo=None)]
+    read = dataset.read(write_month(directory, *rides), MONTH, "duration").columns
+
+    served = columns([Ride(130, 205, 3.66, moment) for moment in moments])
+    assert np.array_equal(read.picked_up, served.picked_up)
 
 
 def test_an_hour_that_does_not_exist_is_taken_an_hour_later(tmp_path: Path) -> None:
@@ -138,7 +149,9 @@ def test_months_are_joined_in_order(tmp_path: Path) -> None:
     write_month(tmp_path, lasting(10), lasting(20), month="2021-01")
     write_month(tmp_path, lasting(30), month="2021-02")
 
-    joined = dataset.join([dataset.read(tmp_path, m, "duration") for m in ("2021-02", "2021-01")])
+    joined = dataset.concatenate(
+        [dataset.read(tmp_path, m, "duration") for m in ("2021-02", "2021-01")]
+    )
 
     assert joined.target.tolist() == [30, 10, 20]
     assert len(joined.columns.hour) == len(joined.pickup_datetime) == 3
@@ -152,19 +165,19 @@ def test_months_are_found_by_their_names_oldest_first(tmp_path: Path) -> None:
     assert dataset.months(tmp_path) == ["2020-12", "2021-02"]
 
 
-def test_a_missing_directory_is_said(tmp_path: Path) -> None:
+def test_a_missing_directory_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"There is no directory .*nowhere"):
         dataset.read(tmp_path / "nowhere", MONTH, "duration")
 
 
-def test_a_missing_month_names_those_there_are(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_month_lists_the_available_ones(tmp_path: Path) -> None:
     write_month(tmp_path, ride())
 
     with pytest.raises(DataError, match=r"no month 2021-04 in .*: it has 2021-03\.$"):
         dataset.read(tmp_path, "2021-04", "duration")
 
 
-def test_an_empty_directory_says_what_is_looked_for(tmp_path: Path) -> None:
+def test_the_error_for_an_empty_directory_names_the_expected_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"it has no green_tripdata_YYYY-MM\.parquet"):
         dataset.read(tmp_path, MONTH, "duration")
 
@@ -176,7 +189,9 @@ def test_an_empty_directory_says_what_is_looked_for(tmp_path: Path) -> None:
         ("trip_distance is text, not a number", lambda table, name: table.cast({name: pl.String})),
     ],
 )
-def test_a_column_that_is_not_the_tlcs_is_named(tmp_path: Path, message: str, change: Any) -> None:
+def test_the_error_names_a_missing_or_mistyped_column(
+    tmp_path: Path, message: str, change: Any
+) -> None:
     change(pl.DataFrame([ride()]), "trip_distance").write_parquet(
         tmp_path / f"green_tripdata_{MONTH}.parquet"
     )
@@ -192,7 +207,7 @@ def test_all_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:
         dataset.read(tmp_path, MONTH, "duration")
 
 
-def test_money_is_only_asked_for_where_it_is_the_target(tmp_path: Path) -> None:
+def test_amounts_are_only_needed_for_the_cost(tmp_path: Path) -> None:
     pl.DataFrame([ride()]).drop("total_amount").write_parquet(
         tmp_path / f"green_tripdata_{MONTH}.parquet"
     )
@@ -203,14 +218,14 @@ def test_money_is_only_asked_for_where_it_is_the_target(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not Parquet at all"])
-def test_a_file_that_is_no_parquet_is_said(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / f"green_tripdata_{MONTH}.parquet").write_bytes(content)
 
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         dataset.read(tmp_path, MONTH, "duration")
 
 
-def test_a_file_that_was_cut_off_is_said(tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = write_month(tmp_path, *[ride()] * 1000) / f"green_tripdata_{MONTH}.parquet"
     path.write_bytes(path.read_bytes()[:-100])
 
@@ -218,7 +233,7 @@ def test_a_file_that_was_cut_off_is_said(tmp_path: Path) -> None:
         dataset.read(tmp_path, MONTH, "duration")
 
 
-def test_a_month_without_a_valid_ride_is_said(tmp_path: Path) -> None:
+def test_a_month_without_a_valid_ride_is_refused(tmp_path: Path) -> None:
     write_month(tmp_path, lasting(0.5))
 
     with pytest.raises(DataError, match="no valid ride"):

@@ -22,18 +22,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from urllib3 import Retry
 
+from model_service.errors import SettingsError
 from tests.support.archive_stand_in import Archive, Trouble, archive
 from tests.support.training_factories import ride
 from training import __main__ as command
-from training import span
+from training.commands.arguments import expand_months
 from training.data import dataset, download, http, receipts
-from training.data.dataset import DataError
 from training.data.download import DownloadError
-from training.data.http import NotThereError, Server, TransferError
+from training.data.http import NotFoundError, Server, TransferError
 
 ROOT = Path(__file__).parents[2]
 JANUARY, FEBRUARY = "green_tripdata_2022-01.parquet", "green_tripdata_2022-02.parquet"
-AT_ONCE = http.PATIENCE.new(backoff_factor=0, backoff_jitter=0)
+AT_ONCE = http.RETRIES.new(backoff_factor=0, backoff_jitter=0)
 
 
 def a_month(rides: int) -> bytes:
@@ -71,17 +71,18 @@ def bring(tlc: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> R
     return bring
 
 
-def server(patience: Retry = AT_ONCE) -> Server:
-    return Server(requests.Session(), lambda text: None, patience)
+def server(retries: Retry = AT_ONCE) -> Server:
+    return Server(requests.Session(), lambda text: None, retries)
 
 
-def attempt(tlc: Archive, directory: Path, patience: Retry = AT_ONCE) -> None:
-    """January, without the waiting."""
-    (directory / receipts.SHELF).mkdir(exist_ok=True)
+def attempt(tlc: Archive, directory: Path, retries: Retry = AT_ONCE) -> None:
+    """Download January, without pauses between retries."""
+    (directory / receipts.FOLDER).mkdir(exist_ok=True)
     file = directory / JANUARY
-    asked = server(patience)
-    with asked.session:
-        download.month(asked, f"{tlc.url}/{JANUARY}", file, download.found(file), lambda *_: None)
+    source = server(retries)
+    with source.session:
+        current = download.current_receipt(file)
+        download.download(source, f"{tlc.url}/{JANUARY}", file, current, lambda *_: None)
 
 
 def process(tlc: Archive, directory: Path) -> subprocess.Popen[str]:
@@ -98,7 +99,7 @@ def process(tlc: Archive, directory: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_months_are_there_as_they_were_published(bring: Run, tmp_path: Path) -> None:
+def test_months_are_downloaded_as_published(bring: Run, tmp_path: Path) -> None:
     code, out, err = bring(last="2022-02")
 
     assert code == 0
@@ -108,7 +109,7 @@ def test_months_are_there_as_they_were_published(bring: Run, tmp_path: Path) -> 
     assert f"{JANUARY}: downloaded, {len(WHOLE):,} bytes" in err.splitlines()
 
 
-def test_nothing_else_is_left(bring: Run, tmp_path: Path) -> None:
+def test_a_download_leaves_only_the_month_and_its_receipt(bring: Run, tmp_path: Path) -> None:
     bring()
 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [
@@ -117,7 +118,7 @@ def test_nothing_else_is_left(bring: Run, tmp_path: Path) -> None:
     ]
 
 
-def test_the_server_is_told_who_asks(bring: Run, tlc: Archive) -> None:
+def test_requests_name_the_client(bring: Run, tlc: Archive) -> None:
     bring()
 
     [asked] = tlc.asked
@@ -215,7 +216,7 @@ def test_a_file_that_the_command_did_not_leave_so_stays_as_it_is(
     code, _, err = bring(last="2022-02")
 
     assert code == 1
-    assert err.splitlines()[0].endswith("stays as it is: --replace downloads it anew.")
+    assert err.splitlines()[0].endswith("Use --replace to download it again.")
     assert (tmp_path / JANUARY).read_bytes() == changed
     assert [asked.name for asked in tlc.asked] == [FEBRUARY]
 
@@ -223,7 +224,7 @@ def test_a_file_that_the_command_did_not_leave_so_stays_as_it_is(
     assert (tmp_path / JANUARY).read_bytes() == WHOLE
 
 
-def test_a_month_that_is_not_there_is_said_and_the_others_are_had(
+def test_a_missing_month_is_reported_and_the_others_are_downloaded(
     bring: Run, tlc: Archive, tmp_path: Path
 ) -> None:
     del tlc.files[JANUARY]
@@ -236,7 +237,7 @@ def test_a_month_that_is_not_there_is_said_and_the_others_are_had(
     assert dataset.months(tmp_path) == ["2022-02"]
 
 
-def test_a_server_that_dies_is_asked_for_the_rest(bring: Run, tlc: Archive, tmp_path: Path) -> None:
+def test_a_broken_connection_is_resumed(bring: Run, tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(dies_after=HALF)]
 
     code, _, err = bring()
@@ -247,12 +248,12 @@ def test_a_server_that_dies_is_asked_for_the_rest(bring: Run, tlc: Archive, tmp_
     assert again.headers["Range"] == f"bytes={HALF}-"
     assert re.fullmatch('"[0-9a-f]{32}"', again.headers["If-Range"])
     assert (again.status, again.sent) == (206, len(WHOLE) - HALF)
-    assert f"breaks off after {HALF:,} bytes; trying again in 0 s" in err
+    assert f"broke off after {HALF:,} bytes; retrying in 0 s" in err
 
 
-def test_the_rest_is_asked_for_by_the_next_run(tlc: Archive, tmp_path: Path) -> None:
+def test_the_next_run_resumes(tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(dies_after=HALF)]
-    with pytest.raises(TransferError, match=r"bytes; the same command goes on from here\.$"):
+    with pytest.raises(TransferError, match=r"bytes; run the same command again to resume\.$"):
         attempt(tlc, tmp_path, Retry(total=0))
 
     attempt(tlc, tmp_path)
@@ -261,7 +262,7 @@ def test_the_rest_is_asked_for_by_the_next_run(tlc: Archive, tmp_path: Path) -> 
     assert [asked.status for asked in tlc.asked] == [200, 206]
 
 
-def test_a_server_that_ignores_ranges_sends_all_of_it(tlc: Archive, tmp_path: Path) -> None:
+def test_a_server_without_ranges_sends_the_whole_file_again(tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(dies_after=HALF), Trouble(ignores_range=True)]
 
     attempt(tlc, tmp_path)
@@ -270,9 +271,7 @@ def test_a_server_that_ignores_ranges_sends_all_of_it(tlc: Archive, tmp_path: Pa
     assert [asked.status for asked in tlc.asked] == [200, 200]
 
 
-def test_a_file_that_changes_meanwhile_is_not_mixed_with_what_it_was(
-    tlc: Archive, tmp_path: Path
-) -> None:
+def test_parts_of_two_versions_of_a_file_are_not_mixed(tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(dies_after=HALF)]
     with pytest.raises(TransferError):
         attempt(tlc, tmp_path, Retry(total=0))
@@ -284,7 +283,9 @@ def test_a_file_that_changes_meanwhile_is_not_mixed_with_what_it_was(
 
 
 @pytest.mark.parametrize("etag", ["", 'W/"weak"'])
-def test_what_has_no_name_of_its_own_is_begun_anew(tlc: Archive, tmp_path: Path, etag: str) -> None:
+def test_a_file_without_a_strong_etag_is_downloaded_again(
+    tlc: Archive, tmp_path: Path, etag: str
+) -> None:
     tlc.troubles = [Trouble(dies_after=HALF, headers={"ETag": etag})]
 
     attempt(tlc, tmp_path)
@@ -301,7 +302,7 @@ def test_what_has_no_name_of_its_own_is_begun_anew(tlc: Archive, tmp_path: Path,
         {"ETag": '"another"'},
     ],
 )
-def test_a_part_that_was_not_asked_for_is_not_taken(
+def test_a_range_that_was_not_requested_is_not_used(
     tlc: Archive, tmp_path: Path, headers: dict[str, str]
 ) -> None:
     tlc.troubles = [Trouble(dies_after=HALF), Trouble(headers=headers)]
@@ -312,7 +313,7 @@ def test_a_part_that_was_not_asked_for_is_not_taken(
     assert [asked.status for asked in tlc.asked] == [200, 206, 200]
 
 
-def test_a_part_that_is_shorter_than_it_says_is_gone_on_with(tlc: Archive, tmp_path: Path) -> None:
+def test_a_response_that_ends_too_early_is_resumed(tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(dies_after=HALF), Trouble(headers={"Content-Length": "5"})]
 
     attempt(tlc, tmp_path)
@@ -321,7 +322,9 @@ def test_a_part_that_is_shorter_than_it_says_is_gone_on_with(tlc: Archive, tmp_p
     assert tlc.asked[2].headers["Range"] == f"bytes={HALF + 5}-"
 
 
-def test_a_part_that_the_server_does_not_know_is_begun_anew(tlc: Archive, tmp_path: Path) -> None:
+def test_a_range_that_the_server_refuses_starts_the_download_again(
+    tlc: Archive, tmp_path: Path
+) -> None:
     tlc.troubles = [Trouble(dies_after=HALF), Trouble(status=416)]
 
     attempt(tlc, tmp_path)
@@ -330,10 +333,10 @@ def test_a_part_that_the_server_does_not_know_is_begun_anew(tlc: Archive, tmp_pa
     assert "Range" not in tlc.asked[2].headers
 
 
-def test_a_body_that_is_shorter_than_was_said_is_not_taken(tlc: Archive, tmp_path: Path) -> None:
+def test_a_body_that_is_shorter_than_its_length_is_not_used(tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(headers={"Content-Length": str(len(WHOLE) + 1)})] * 9
 
-    with pytest.raises(TransferError, match=rf"breaks off after {len(WHOLE):,} bytes"):
+    with pytest.raises(TransferError, match=rf"broke off after {len(WHOLE):,} bytes"):
         attempt(tlc, tmp_path, Retry(total=0))
     with pytest.raises(TransferError):
         attempt(tlc, tmp_path)
@@ -357,13 +360,13 @@ def test_a_truncated_file_is_not_kept(
     code, _, err = bring(last="2022-02")
 
     assert code == 1
-    assert err.splitlines()[0] == f"What came as {JANUARY} is no Parquet file; it was not kept."
+    assert err.splitlines()[0] == f"{JANUARY} as downloaded is not a Parquet file; it was deleted."
     assert dataset.months(tmp_path) == ["2022-02"]
-    assert not receipts.part(tmp_path / JANUARY).exists()
+    assert not receipts.part_path(tmp_path / JANUARY).exists()
 
 
 @pytest.mark.parametrize("page", [b"<html>Sign in</html>", b"", b"PAR1PAR1", b"PAR1" * 9])
-def test_what_is_no_parquet_is_not_kept(
+def test_a_file_that_is_not_parquet_is_deleted(
     bring: Run, tlc: Archive, tmp_path: Path, page: bytes
 ) -> None:
     bring()
@@ -372,13 +375,11 @@ def test_what_is_no_parquet_is_not_kept(
     code, _, err = bring()
 
     assert code == 1
-    assert "is no Parquet file" in err
+    assert "is not a Parquet file" in err
     assert (tmp_path / JANUARY).read_bytes() == WHOLE
 
 
-def test_a_server_in_trouble_gets_the_time_that_it_asks_for(
-    bring: Run, tlc: Archive, tmp_path: Path
-) -> None:
+def test_retries_wait_as_long_as_retry_after_asks(bring: Run, tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(status=503, headers={"Retry-After": "1"})]
     begun = time.monotonic()
 
@@ -386,22 +387,23 @@ def test_a_server_in_trouble_gets_the_time_that_it_asks_for(
 
     assert code == 0
     assert time.monotonic() - begun >= 1
-    assert "is answered with 503; trying again in 1 s" in err
+    assert "the server answered 503; retrying in 1 s" in err
 
 
-def test_a_server_that_asks_for_very_long_is_left_alone(bring: Run, tlc: Archive) -> None:
+def test_a_very_long_retry_after_ends_the_command(bring: Run, tlc: Archive) -> None:
     tlc.troubles = [Trouble(status=429, headers={"Retry-After": "7200"})]
 
     code, _, err = bring()
 
     assert code == 2
     assert err.splitlines() == [
-        f"{JANUARY} at 127.0.0.1 is answered with 429; it asks for 7,200 seconds of patience."
+        f"{JANUARY} at 127.0.0.1: the server answered 429; "
+        "the server asks for a pause of 7,200 seconds."
     ]
     assert len(tlc.asked) == 1
 
 
-def test_a_wait_that_is_no_time_is_not_waited_for(tlc: Archive, tmp_path: Path) -> None:
+def test_a_malformed_retry_after_is_ignored(tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(status=503, headers={"Retry-After": "soon"})]
 
     attempt(tlc, tmp_path)
@@ -409,39 +411,38 @@ def test_a_wait_that_is_no_time_is_not_waited_for(tlc: Archive, tmp_path: Path) 
     assert (tmp_path / JANUARY).read_bytes() == WHOLE
 
 
-def test_patience_ends(tlc: Archive, tmp_path: Path) -> None:
+def test_retries_are_limited(tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(status=500)] * 9
 
-    with pytest.raises(TransferError, match="is answered with 500; the same command goes on"):
+    with pytest.raises(TransferError, match="the server answered 500; run the same command again"):
         attempt(tlc, tmp_path)
 
     assert len(tlc.asked) == 6
 
 
-def test_waits_get_longer() -> None:
+def test_a_server_that_does_not_answer_is_retried() -> None:
     said: list[str] = []
-    patience = AT_ONCE.new(backoff_factor=0.01)
-    asked = Server(requests.Session(), said.append, patience)
+    asked = Server(requests.Session(), said.append, AT_ONCE.new(backoff_factor=0.01))
 
-    with pytest.raises(TransferError, match=r"No answer from 127\.0\.0\.1"), asked.session:
-        http.bring(asked, "http://127.0.0.1:9/x", Path("x"), lambda *_: None, unless=None)
+    with pytest.raises(TransferError, match=r"No response from 127\.0\.0\.1"), asked.session:
+        http.fetch(asked, "http://127.0.0.1:9/x", Path("x"), lambda *_: None, unless=None)
 
     assert len(said) == 5
 
 
-def test_what_is_refused_is_not_asked_for_twice(bring: Run, tlc: Archive) -> None:
+def test_a_client_error_is_not_retried(bring: Run, tlc: Archive) -> None:
     tlc.troubles = [Trouble(status=400)]
 
     code, _, err = bring(last="2022-02")
 
     assert code == 2
-    assert err.splitlines() == [f"{JANUARY} at 127.0.0.1 is answered with 400."]
+    assert err.splitlines() == [f"{JANUARY} at 127.0.0.1: the server answered 400."]
     assert len(tlc.asked) == 1
 
 
-def test_a_full_disk_is_said(bring: Run, tmp_path: Path) -> None:
-    (tmp_path / receipts.SHELF).mkdir()
-    receipts.part(tmp_path / JANUARY).symlink_to("/dev/full")
+def test_a_full_disk_is_reported(bring: Run, tmp_path: Path) -> None:
+    (tmp_path / receipts.FOLDER).mkdir()
+    receipts.part_path(tmp_path / JANUARY).symlink_to("/dev/full")
 
     code, _, err = bring()
 
@@ -450,23 +451,21 @@ def test_a_full_disk_is_said(bring: Run, tmp_path: Path) -> None:
     assert dataset.months(tmp_path) == []
 
 
-def test_a_directory_that_cannot_be_made_is_said(bring: Run, tmp_path: Path) -> None:
-    (tmp_path / receipts.SHELF).touch()
+def test_a_directory_that_cannot_be_created_is_reported(bring: Run, tmp_path: Path) -> None:
+    (tmp_path / receipts.FOLDER).touch()
 
     code, _, err = bring()
 
-    assert (code, err) == (2, f"{tmp_path / receipts.SHELF}: File exists.\n")
+    assert (code, err) == (2, f"{tmp_path / receipts.FOLDER}: File exists.\n")
 
 
-def test_who_is_killed_leaves_what_the_next_goes_on_from(
-    bring: Run, tlc: Archive, tmp_path: Path
-) -> None:
+def test_a_killed_download_can_be_resumed(bring: Run, tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(dies_after=HALF, hangs=True)]
     with process(tlc, tmp_path) as killed:
         assert tlc.hanging.wait(30)
-        wait_for(lambda: size(receipts.part(tmp_path / JANUARY)))
+        wait_for(lambda: size(receipts.part_path(tmp_path / JANUARY)))
         killed.send_signal(signal.SIGKILL)
-    some = size(receipts.part(tmp_path / JANUARY))
+    some = size(receipts.part_path(tmp_path / JANUARY))
 
     code, _, _ = bring()
 
@@ -475,31 +474,36 @@ def test_who_is_killed_leaves_what_the_next_goes_on_from(
     assert tlc.asked[1].headers["Range"] == f"bytes={some}-"
 
 
-def test_who_stops_it_is_told_how_to_go_on(tlc: Archive, tmp_path: Path) -> None:
+def test_an_interrupted_download_says_how_to_resume(tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(dies_after=HALF, hangs=True)]
     with process(tlc, tmp_path) as stopped:
         assert tlc.hanging.wait(30)
         stopped.send_signal(signal.SIGINT)
         _, err = stopped.communicate(timeout=30)
 
-    assert (stopped.returncode, err) == (130, "Stopped; the same command goes on from here.\n")
+    assert (stopped.returncode, err) == (
+        130,
+        "Interrupted; run the same command again to resume.\n",
+    )
 
 
-def test_two_do_not_download_to_one_directory(bring: Run, tlc: Archive, tmp_path: Path) -> None:
+def test_two_downloads_to_one_directory_are_refused(
+    bring: Run, tlc: Archive, tmp_path: Path
+) -> None:
     tlc.troubles = [Trouble(dies_after=HALF, hangs=True)]
     with process(tlc, tmp_path) as first:
         assert tlc.hanging.wait(30)
         code, _, err = bring()
         first.kill()
 
-    assert (code, err) == (2, f"Another download to {tmp_path} is under way.\n")
+    assert (code, err) == (2, f"Another download to {tmp_path} is running.\n")
 
 
-def test_who_is_killed_before_the_last_step_is_not_taken_for_somebody_else(
+def test_a_download_that_was_killed_before_the_last_step_is_completed(
     bring: Run, tlc: Archive, tmp_path: Path
 ) -> None:
     bring()
-    (tmp_path / JANUARY).rename(receipts.part(tmp_path / JANUARY))
+    (tmp_path / JANUARY).rename(receipts.part_path(tmp_path / JANUARY))
     (tmp_path / JANUARY).write_bytes(b"the month before it was published anew")
 
     code, out, _ = bring()
@@ -512,11 +516,11 @@ def test_who_is_killed_before_the_last_step_is_not_taken_for_somebody_else(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--to", "2021-12"), "There is no month from 2022-01 to 2021-12."),
-        (("--to", "2022-13"), "'2022-13' is no month: write YYYY-MM."),
+        (("--to", "2021-12"), "2022-01 is after 2021-12"),
+        (("--to", "2022-13"), "a month must be in the form YYYY-MM"),
     ],
 )
-def test_months_that_are_none_are_said(
+def test_malformed_months_are_refused(
     bring: Run, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     code, _, err = bring(*arguments)
@@ -525,7 +529,7 @@ def test_months_that_are_none_are_said(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_that_is_none_is_said(bring: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_malformed_address_is_refused(bring: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         bring("--source", "s3://bucket/prefix")
 
@@ -555,18 +559,18 @@ def test_whatever_the_troubles_a_month_is_as_published_or_not_there(
         for tlc.troubles in runs:
             try:
                 attempt(tlc, Path(directory), AT_ONCE.new(total=2))
-            except (DownloadError, TransferError, NotThereError, download.MonthError):
+            except (DownloadError, TransferError, NotFoundError, download.MonthError):
                 assert not file.exists() or file.read_bytes() == WHOLE
             else:
                 assert file.read_bytes() == WHOLE
 
 
-def test_months_can_be_named_by_the_first_and_the_last() -> None:
-    assert span.named(["2022-03..2022-05", "2022-01", "2022-04"]) == [
-        *("2022-01", "2022-03", "2022-04", "2022-05")
-    ]
-    with pytest.raises(DataError, match="is no month"):
-        span.named(["2022-01.."])
+def test_months_can_be_given_as_a_range() -> None:
+    assert expand_months(["2022-03..2022-05", "2022-01", "2022-04"]) == (
+        *("2022-01", "2022-03", "2022-04", "2022-05"),
+    )
+    with pytest.raises(SettingsError, match="must be in the form YYYY-MM"):
+        expand_months(["2022-01.."])
 
 
 def size(path: Path) -> int:

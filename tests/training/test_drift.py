@@ -4,18 +4,19 @@ import gzip
 import json
 from base64 import b64encode
 from dataclasses import fields, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from model_service.errors import ModelError
+from model_service.errors import FileError, ModelError
 from model_service.features import NO_TIME, RideColumns
-from model_service.rides import Ride
+from tests.core.test_payloads import aggregated
+from tests.support.factories import payload
 from tests.training.test_metrics import rides
-from training import drift, live
+from training import drift
 from training.data.dataset import DataError, Rides
 from training.drift import Baseline
 
@@ -48,7 +49,7 @@ def test_a_few_of_its_rides_are_steady_too(trained: Baseline, month: Rides) -> N
     assert set(found.values()) == {"steady"}
 
 
-def test_what_has_changed_is_named_first_and_the_rest_is_not(
+def test_the_changed_feature_comes_first_and_the_others_are_steady(
     trained: Baseline, month: Rides
 ) -> None:
     kilometres = replace(month.columns, distance=month.columns.distance * 1.609)
@@ -59,26 +60,26 @@ def test_what_has_changed_is_named_first_and_the_rest_is_not(
     assert {shift.level for shift in found[1:]} == {"steady"}
 
 
-def test_rides_without_time_are_seen(trained: Baseline, month: Rides) -> None:
+def test_rides_without_time_are_drift(trained: Baseline, month: Rides) -> None:
     blank = replace(month.columns, picked_up=np.full(5000, NO_TIME))
 
     assert levels(trained, replace(month, columns=blank))["hour"] == "drifted"
 
 
-def test_predictions_that_were_never_seen_are_counted(trained: Baseline, month: Rides) -> None:
+def test_implausible_predictions_are_counted(trained: Baseline, month: Rides) -> None:
     assert levels(trained, month, factor=3)["prediction"] == "drifted"
-    assert drift.outside(trained, month.target) == 0
-    assert drift.outside(trained, month.target + 100) == 1
+    assert drift.implausible_share(trained, month.target) == 0
+    assert drift.implausible_share(trained, month.target + 100) == 1
 
 
-def test_the_file_is_read_as_it_was_written(trained: Baseline, tmp_path: Path) -> None:
+def test_the_baseline_is_read_as_it_was_written(trained: Baseline, tmp_path: Path) -> None:
     (tmp_path / "extra_files").mkdir()
     (tmp_path / drift.FILE).write_bytes(msgspec.json.encode(trained))
 
-    assert drift.read(str(tmp_path)) == trained
+    assert drift.read_baseline(str(tmp_path)) == trained
 
 
-def test_shares_are_shares(trained: Baseline) -> None:
+def test_shares_add_up_to_1(trained: Baseline) -> None:
     for shares in trained.shares.values():
         assert sum(shares.values()) == pytest.approx(1)
     for numbers in trained.numbers.values():
@@ -87,49 +88,54 @@ def test_shares_are_shares(trained: Baseline) -> None:
 
 
 @pytest.mark.parametrize("text", [None, b"{}", b"none"])
-def test_a_model_without_the_file_is_refused(text: bytes | None, tmp_path: Path) -> None:
+def test_a_model_without_a_baseline_is_refused(text: bytes | None, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "extra_files").mkdir()
         (tmp_path / drift.FILE).write_bytes(text)
 
     with pytest.raises(ModelError, match=r"baseline\.json"):
-        drift.read(str(tmp_path))
+        drift.read_baseline(str(tmp_path))
 
 
-EVENT: dict[str, Any] = {
-    "ride": {"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66},
-    "ride_id": 256,
-}
-
-
-def archived(event: dict[str, Any]) -> bytes:
-    data = b64encode(json.dumps(event).encode()).decode()
+def archived(data: bytes) -> bytes:
+    """A line of the archive that holds a record with this data."""
     line = {"event_id": "1", "arrived_at": "2026-11-25T13:00:00Z", "partition_key": "256"}
-    return json.dumps(line | {"data": data}).encode()
+    return json.dumps(line | {"data": b64encode(data).decode()}).encode()
 
 
-def test_a_line_is_an_event_or_of_the_archive() -> None:
-    assert live.ride(json.dumps(EVENT).encode()) == Ride(130, 205, 3.66)
+def test_a_ride_without_a_time_has_that_of_its_arrival(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(archived(payload()))
 
-    ride = live.ride(archived(EVENT))
+    rides, rejected = drift.read_rides([tmp_path / "archive"])
 
-    assert (ride.pickup, str(ride.pickup_datetime)) == (130, "2026-11-25 13:00:00+00:00")
-
-
-def test_files_may_be_gzipped_and_bad_lines_are_counted(tmp_path: Path) -> None:
-    (tmp_path / "a.gz").write_bytes(gzip.compress(archived(EVENT) + b"\nnonsense\n\n"))
-    (tmp_path / "b.json").write_bytes(json.dumps(EVENT).encode())
-
-    columns, rejected = live.read([tmp_path / "a.gz", tmp_path / "b.json"])
-
-    assert (columns.pickup.tolist(), rejected) == ([130, 130], 1)
+    assert (rides.pickup.tolist(), rejected) == ([130], 0)
+    assert rides.picked_up.tolist() == [datetime(2026, 11, 25, 8)]  # in New York
 
 
-def test_files_without_rides_are_said(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"nonsense")
-    (tmp_path / "b.gz").write_bytes(b"nonsense")
+def test_archive_lines_are_read_as_the_service_reads_records(tmp_path: Path) -> None:
+    """The archive keeps the bytes of a record: plain, gzipped or aggregated by the KPL."""
+    lines = [payload(1), gzip.compress(payload(2)), aggregated(payload(3), payload(4))]
+    (tmp_path / "archive").write_bytes(b"\n".join(map(archived, lines)))
 
-    with pytest.raises(DataError, match="no ride event"):
-        live.read([tmp_path / "a"])
-    with pytest.raises(DataError, match="no whole gzip file"):
-        live.read([tmp_path / "b.gz"])
+    rides, rejected = drift.read_rides([tmp_path / "archive"])
+
+    assert (len(rides), rejected) == (4, 0)
+
+
+def test_files_may_be_gzipped_and_rejected_lines_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(archived(payload()) + b"\nnonsense\n\n"))
+    (tmp_path / "b.json").write_bytes(payload())
+
+    rides, rejected = drift.read_rides([tmp_path / "a.gz", tmp_path / "b.json"])
+
+    assert (rides.pickup.tolist(), rejected) == ([130, 130], 1)
+
+
+def test_files_without_valid_rides_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(payload(PULocationID=0))
+    (tmp_path / "b.gz").write_bytes(gzip.compress(payload())[:-9])
+
+    with pytest.raises(DataError, match="no valid ride events"):
+        drift.read_rides([tmp_path / "a"])
+    with pytest.raises(FileError, match="damaged or ends too early"):
+        drift.read_rides([tmp_path / "b.gz"])

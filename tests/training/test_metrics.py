@@ -12,7 +12,7 @@ from model_service.features import RideColumns
 from model_service.scoring import Answers
 from training import metrics
 from training.data.dataset import Rides
-from training.metrics import Trial
+from training.metrics import Evaluation
 from training.reports import plots, svg_style
 
 
@@ -33,32 +33,32 @@ def by_distance(columns: RideColumns) -> Answers:
     return Answers(columns.distance, np.stack([columns.distance, columns.distance + 1], axis=1))
 
 
-def test_a_part_says_how_far_off_the_model_is() -> None:
+def test_a_part_has_the_errors_of_its_rides() -> None:
     month = rides(100)
-    late = Trial(np.full(100, "2023-01"), month, Answers(month.target + 2))
+    late = Evaluation(np.full(100, "2023-01"), month, Answers(month.target + 2))
 
-    [whole] = metrics.of_kind(metrics.parts(late), "all")
+    [whole] = metrics.of_kind(metrics.by_part(late), "all")
 
     assert (whole.rides, whole.rmse, whole.mae, whole.p90, whole.bias) == (100, 2, 2, 2, 2)
     assert whole.coverage is None
 
 
-def test_intervals_are_counted_where_the_truth_lies_inside() -> None:
+def test_coverage_counts_the_true_values_within_their_intervals() -> None:
     month = rides(100)
     outside = month.target.copy()
     outside[:25] += 5
-    test = metrics.ask_month(by_distance, "2023-01", replace(month, target=outside))
+    test = metrics.evaluate_month(by_distance, "2023-01", replace(month, target=outside))
 
-    [whole] = metrics.of_kind(metrics.parts(test), "all")
+    [whole] = metrics.of_kind(metrics.by_part(test), "all")
 
     assert (whole.coverage, whole.width) == (0.75, 1)
 
 
-def test_every_hour_and_borough_has_its_own_figures() -> None:
+def test_every_hour_and_borough_has_its_own_metrics() -> None:
     pickup = np.where(np.arange(2400) < 1200, 4, 264)
-    test = metrics.ask_month(by_distance, "2023-01", rides(2400, pickup=pickup))
+    test = metrics.evaluate_month(by_distance, "2023-01", rides(2400, pickup=pickup))
 
-    found = metrics.parts(test)
+    found = metrics.by_part(test)
 
     assert [part.name for part in metrics.of_kind(found, "borough")] == ["Manhattan", "unknown"]
     hours = metrics.of_kind(found, "hour")
@@ -66,11 +66,11 @@ def test_every_hour_and_borough_has_its_own_figures() -> None:
     assert sum(part.rides for part in hours) == 2400
 
 
-def test_a_part_with_few_rides_has_no_figures() -> None:
-    pickup = np.where(np.arange(1000) < metrics.FEWEST - 1, 264, 4)
-    test = metrics.ask_month(by_distance, "2023-01", rides(1000, pickup=pickup))
+def test_a_part_with_few_rides_has_no_metrics() -> None:
+    pickup = np.where(np.arange(1000) < metrics.MIN_RIDES - 1, 264, 4)
+    test = metrics.evaluate_month(by_distance, "2023-01", rides(1000, pickup=pickup))
 
-    boroughs = metrics.of_kind(metrics.parts(test), "borough")
+    boroughs = metrics.of_kind(metrics.by_part(test), "borough")
 
     assert [part.name for part in boroughs] == ["Manhattan"]
 
@@ -83,7 +83,7 @@ def test_every_zone_has_a_borough_or_is_unknown(zones: list[int]) -> None:
     assert set(found.tolist()) <= known | {metrics.UNKNOWN}
 
 
-def test_what_a_model_does_not_look_at_has_no_importance() -> None:
+def test_an_input_that_a_model_ignores_has_no_importance() -> None:
     found = metrics.importance(by_distance, rides(500), seed=0)
 
     assert found["distance"] > 1
@@ -91,31 +91,31 @@ def test_what_a_model_does_not_look_at_has_no_importance() -> None:
 
 
 def test_subsets_grow_inside_each_other() -> None:
-    small, large = metrics.subsets(rides(1000), (0.1, 0.5), seed=0)
+    small, large = metrics.nested_subsets(rides(1000), (0.1, 0.5), seed=0)
 
     assert (len(small), len(large)) == (100, 500)
     assert set(small.pickup_datetime.tolist()) < set(large.pickup_datetime.tolist())
 
 
 @pytest.fixture(scope="module")
-def drawn() -> list[plots.Picture]:
-    test = metrics.ask_month(by_distance, "2023-01", rides(2400))
-    return plots.all_of(
+def drawn() -> list[plots.Plot]:
+    test = metrics.evaluate_month(by_distance, "2023-01", rides(2400))
+    return plots.all_plots(
         test,
-        metrics.parts(test),
+        metrics.by_part(test),
         importances={"distance": 3.0, "time": 0.5},
-        learned=[plots.Learned(100, 3.0), plots.Learned(1000, 2.0)],
+        learning=[plots.LearningPoint(100, 3.0), plots.LearningPoint(1000, 2.0)],
         baseline=2.5,
         unit="minutes",
     )
 
 
-def test_a_model_with_intervals_has_seven_pictures(drawn: list[plots.Picture]) -> None:
+def test_a_model_with_intervals_has_seven_plots(drawn: list[plots.Plot]) -> None:
     assert len({picture.name for picture in drawn}) == len(drawn) == 7
     assert all(picture.alt and picture.caption for picture in drawn)
 
 
-def test_no_stand_in_colour_is_left_in_a_picture(drawn: list[plots.Picture]) -> None:
+def test_no_placeholder_colour_is_left_in_a_plot(drawn: list[plots.Plot]) -> None:
     for picture in drawn:
         alone = svg_style.standalone(picture.svg)
         inside = svg_style.inline(picture.svg, picture.name, picture.alt)
@@ -125,13 +125,13 @@ def test_no_stand_in_colour_is_left_in_a_picture(drawn: list[plots.Picture]) -> 
 
 
 @pytest.mark.parametrize("grown", [0.0, -0.2])
-def test_a_model_that_looks_at_nothing_has_a_picture_of_that(grown: float) -> None:
+def test_importance_can_be_drawn_for_a_model_that_ignores_its_inputs(grown: float) -> None:
     picture = plots.importance({"distance": grown, "time": 0.0}, "minutes")
 
     assert f"{grown:+.2f}" in picture.svg
 
 
-def test_the_same_picture_is_the_same_text(drawn: list[plots.Picture]) -> None:
+def test_the_same_plot_gives_the_same_text(drawn: list[plots.Plot]) -> None:
     again = plots.importance({"distance": 3.0, "time": 0.5}, "minutes")
 
     assert again in drawn
@@ -139,7 +139,7 @@ def test_the_same_picture_is_the_same_text(drawn: list[plots.Picture]) -> None:
 
 @example([5])
 @given(st.lists(st.integers(1, 10**6), min_size=1))
-def test_the_most_has_the_strongest_shade_however_many_that_are(counts: list[int]) -> None:
+def test_the_largest_count_has_the_strongest_shade(counts: list[int]) -> None:
     shades = plots.shaded(np.array(counts, dtype=float))
 
     assert shades[int(np.argmax(counts))] == svg_style.SHADES[-1]

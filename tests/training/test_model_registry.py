@@ -1,8 +1,8 @@
-"""Whoever becomes champion has met the one that is; also where many try at once."""
+"""Every champion was compared with the one before, also where many are promoted at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,78 +13,75 @@ from training.registry import model_registry, tracking
 from training.registry.model_registry import (
     AFTER,
     CHAMPION,
-    Overtaken,
-    Registry,
+    ChampionChanged,
+    ModelRegistry,
+    ModelVersion,
     RegistryError,
-    Version,
 )
 from training.registry.tracking import TrackingError
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    uri = f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}"
-    with tracking._mlflow(uri) as mlflow:
-        mlflow.MlflowClient(uri, registry_uri=uri).search_registered_models()  # makes the tables
-    return uri
+def database(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path], str]) -> str:
+    return new_database(tmp_path_factory.mktemp("registry") / "mlflow.db")
 
 
 @pytest.fixture
-def known(database: str, request: pytest.FixtureRequest) -> Iterator[Registry]:
+def known(database: str, request: pytest.FixtureRequest) -> Iterator[ModelRegistry]:
     """A registry without a champion, and three versions."""
     with tracking.client(database) as client:
-        found = Registry(client, request.node.name[:60])
+        found = ModelRegistry(client, request.node.name[:60])
         client.create_registered_model(found.model)
         for number in "123":
             client.create_model_version(found.model, f"/models/{number}", None)
         yield found
 
 
-def champion(known: Registry) -> Version:
+def champion(known: ModelRegistry) -> ModelVersion:
     found = known.find(CHAMPION)
     assert found is not None
     return found
 
 
-def test_the_first_champion_follows_nobody(known: Registry) -> None:
+def test_the_first_champion_has_no_predecessor(known: ModelRegistry) -> None:
     known.promote(known.version("1"), over=None)
 
     assert (champion(known).number, champion(known).after) == ("1", "")
 
 
-def test_files_that_were_changed_since_are_not_registered_anew(known: Registry) -> None:
+def test_changed_files_are_not_registered_again(known: ModelRegistry) -> None:
     known.client.create_model_version(known.model, "/models/4", "run")
     known.client.set_model_version_tag(known.model, "4", "sha256", "a" * 64)
 
-    with pytest.raises(RegistryError, match="not those that were registered"):
+    with pytest.raises(RegistryError, match="have changed since"):
         known.register("run", "m-1", "b" * 64)
 
 
-def test_a_champion_remembers_whom_it_beat(known: Registry) -> None:
+def test_a_champion_names_its_predecessor(known: ModelRegistry) -> None:
     known.promote(known.version("1"), over=None)
     known.promote(known.version("3"), over=known.version("1"))
 
     assert (champion(known).number, champion(known).after) == ("3", "1")
 
 
-def test_who_beat_a_champion_of_the_past_has_to_try_again(known: Registry) -> None:
+def test_a_candidate_judged_against_a_former_champion_is_refused(known: ModelRegistry) -> None:
     known.promote(known.version("1"), over=None)
     known.promote(known.version("2"), over=known.version("1"))
 
-    with pytest.raises(Overtaken):
+    with pytest.raises(ChampionChanged):
         known.promote(known.version("3"), over=known.version("1"))
 
     assert champion(known).number == "2"
 
 
-def test_of_many_who_beat_the_same_champion_one_takes_its_place(known: Registry) -> None:
+def test_one_of_many_candidates_becomes_the_champion(known: ModelRegistry) -> None:
     known.promote(known.version("1"), over=None)
     first = known.version("1")
 
     def attempt(number: str) -> bool:
         try:
             known.promote(known.version(number), over=first)
-        except Overtaken:
+        except ChampionChanged:
             return False
         return True
 
@@ -95,7 +92,9 @@ def test_of_many_who_beat_the_same_champion_one_takes_its_place(known: Registry)
     assert champion(known).after == "1"
 
 
-def test_who_dies_before_the_alias_has_moved_changes_nothing(known: Registry) -> None:
+def test_a_promotion_that_died_before_moving_the_alias_changes_nothing(
+    known: ModelRegistry,
+) -> None:
     known.promote(known.version("1"), over=None)
     known.client.set_model_version_tag(known.model, "2", AFTER, "1")  # and died
 
@@ -104,7 +103,7 @@ def test_who_dies_before_the_alias_has_moved_changes_nothing(known: Registry) ->
     assert (champion(known).number, champion(known).after) == ("3", "1")
 
 
-def test_rolling_back_goes_where_the_champion_came_from(known: Registry) -> None:
+def test_a_rollback_restores_the_previous_champion(known: ModelRegistry) -> None:
     known.promote(known.version("1"), over=None)
     known.promote(known.version("2"), over=known.version("1"))
 
@@ -114,11 +113,10 @@ def test_rolling_back_goes_where_the_champion_came_from(known: Registry) -> None
     assert known.version("2").rolled_back
 
 
-def test_two_versions_that_came_after_each_other_are_no_circle_to_go_back_in(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_two_versions_cannot_be_rolled_back_to_each_other_forever(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], new_database: Callable[[Path], str]
 ) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    (tmp_path / "mlflow.db").touch()
+    uri = new_database(tmp_path / "mlflow.db")
     with model_registry.opened(uri, "duration") as known:
         known.client.create_registered_model(known.model)
         one, two = (
@@ -134,10 +132,10 @@ def test_two_versions_that_came_after_each_other_are_no_circle_to_go_back_in(
         code = command.main(["rollback", "--tracking-uri", uri])
 
         assert (code, champion(known).number) == (2, two.number)
-    assert "Version 1 has itself been taken back; promote one." in capsys.readouterr().err
+    assert "Version 1 was itself rolled back: promote another one." in capsys.readouterr().err
 
 
-def test_only_the_champion_can_be_rolled_back(known: Registry) -> None:
+def test_only_the_champion_can_be_rolled_back(known: ModelRegistry) -> None:
     known.promote(known.version("1"), over=None)
 
     with pytest.raises(RegistryError, match="Version 2 is no longer the champion"):
@@ -146,10 +144,10 @@ def test_only_the_champion_can_be_rolled_back(known: Registry) -> None:
     assert not known.version("2").rolled_back
 
 
-def test_a_lock_that_nobody_takes_away_is_named(
-    known: Registry, monkeypatch: pytest.MonkeyPatch
+def test_the_error_names_a_lock_that_is_never_released(
+    known: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_registry, "PATIENCE", 0.1)
+    monkeypatch.setattr(model_registry, "LOCK_TIMEOUT", 0.1)
     known.client.create_registered_model(f"{known.model}.changing")
 
     with pytest.raises(RegistryError, match=r"delete the registered model .*\.changing by hand"):
@@ -158,9 +156,9 @@ def test_a_lock_that_nobody_takes_away_is_named(
     assert known.find(CHAMPION) is None
 
 
-def test_a_fault_leaves_no_lock_behind(known: Registry) -> None:
+def test_an_error_releases_the_lock(known: ModelRegistry) -> None:
     known.promote(known.version("1"), over=None)
-    with pytest.raises(Overtaken):
+    with pytest.raises(ChampionChanged):
         known.promote(known.version("2"), over=None)
 
     known.promote(known.version("2"), over=known.version("1"))

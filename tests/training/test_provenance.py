@@ -10,7 +10,7 @@ import pytest
 from training.data import provenance
 
 
-def test_a_fingerprint_is_of_the_content_alone(tmp_path: Path) -> None:
+def test_a_fingerprint_depends_on_the_content_alone(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"rides")
     (tmp_path / "b").write_bytes(b"rides")
 
@@ -25,11 +25,11 @@ def test_several_files_have_one_fingerprint_in_any_order(tmp_path: Path) -> None
         (tmp_path / name).write_text(name)
     files = [provenance.fingerprint(tmp_path / name) for name in "ab"]
 
-    assert provenance.together(files) == provenance.together(files[::-1])
-    assert provenance.together(files) != provenance.together(files[:1])
+    assert provenance.combined_sha256(files) == provenance.combined_sha256(files[::-1])
+    assert provenance.combined_sha256(files) != provenance.combined_sha256(files[:1])
 
 
-def test_the_revision_says_whether_anything_was_changed(tmp_path: Path) -> None:
+def test_the_revision_tells_whether_files_have_changed(tmp_path: Path) -> None:
     identity = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org"]
     for arguments in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "Begin"]):
         subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
@@ -41,7 +41,7 @@ def test_the_revision_says_whether_anything_was_changed(tmp_path: Path) -> None:
     assert provenance.revision(tmp_path) == f"{clean}-changed"
 
 
-def test_outside_of_git_the_revision_is_what_the_image_says_or_unknown(
+def test_without_git_the_revision_is_the_variable_or_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REVISION", "abc")
@@ -51,7 +51,7 @@ def test_outside_of_git_the_revision_is_what_the_image_says_or_unknown(
     assert provenance.revision(tmp_path) == "unknown"
 
 
-def test_the_environment_names_what_figures_depend_on() -> None:
+def test_the_environment_has_the_versions_of_the_libraries() -> None:
     found = provenance.environment()
 
     assert set(provenance.LIBRARIES) <= set(found)

@@ -1,4 +1,4 @@
-"""From a trained model to what a deployment takes, through the command line and S3."""
+"""Promotion, release and drift of trained models, through the command line and S3."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ import yaml
 
 from local.aws.server import Embedded, embedded
 from model_service.models import loader
-from tests.support.training_factories import QUICK, write_yellow_month
+from tests.support.training_factories import FEW_BINS, QUICK, write_yellow_month
 from training import __main__ as command
-from training import drift
+from training import drift, pipeline
 from training.data import simulation
-from training.model import champion
+from training.pipeline import TrainingResult
+from training.plan import TrainingPlan
 from training.registry import release
 from training.registry.release import ReleaseError
 from training.reports import model_card
@@ -29,7 +31,6 @@ from training.reports import model_card
 from ..support.operate_fakes import client_error
 
 MONTHS = ["2021-01", "2021-02", "2021-03"]
-Summary = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -44,43 +45,39 @@ def aws() -> Iterator[Embedded]:
 
 @pytest.fixture(autouse=True)
 def to_the_emulator(aws: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also for each test, since `tests/conftest.py` leads every one of them away from AWS."""
+    """Set for each test as well, because `tests/conftest.py` clears the environment of each."""
     for name, value in aws.environ.items():
         monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("lifecycle")
-    simulation.write(place / "rides", MONTHS, 6_000, seed=0)
-    (place / "quick.json").write_text(json.dumps({"parameters": QUICK}))
+def place(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path], str]) -> Path:
+    place = tmp_path_factory.mktemp("release")
+    simulation.write(place / "rides", MONTHS[:2], 500, seed=0)
+    simulation.write(place / "rides", MONTHS[2:], 2_500, seed=0)
+    new_database(place / "mlflow.db")
     return place
 
 
 @pytest.fixture(scope="module")
-def train(place: Path, aws: Embedded) -> Callable[..., Summary]:
-    def train(*months: str, more: tuple[str, ...] = ()) -> Summary:
-        code = command.main(
-            ["train", *_where(place), "--train", *months, "--test", "2021-03",
-             "--data", str(place / "rides"), "--artifacts", "s3://models/runs",
-             "--experiment", "rides", "--json", str(place / "summary.json"),
-             "--parameters", str(place / "quick.json"), *more]
-        )  # fmt: skip
-        assert code == 0
-        summary: Summary = json.loads((place / "summary.json").read_text())
-        return summary
-
-    return train
-
-
-@pytest.fixture(scope="module")
-def models(train: Callable[..., Summary]) -> dict[str, Summary]:
+def models(place: Path, aws: Embedded) -> dict[str, TrainingResult]:
     """A poor model, a good one, and one without a card."""
-    return {
-        "poor": train("2021-01", more=("--seed", "1")),
-        "good": train("2021-01", "2021-02"),
-        "bare": train("2021-01", "2021-02", more=("--no-card",)),
+    good = TrainingPlan(
+        data=place / "rides",
+        train=("2021-01", "2021-02"),
+        test="2021-03",
+        target="duration",
+        tracking_uri=f"sqlite:///{place / 'mlflow.db'}",
+        artifacts="s3://models/runs",
+        experiment="rides",
+        parameters={**QUICK, **FEW_BINS},
+    )
+    plans = {
+        "poor": replace(good, train=("2021-01",), most=150),
+        "good": good,
+        "bare": replace(good, most=150, card=False),
     }
+    return {name: pipeline.train(plan, on_step=lambda _: None) for name, plan in plans.items()}
 
 
 def _where(place: Path) -> list[str]:
@@ -92,7 +89,7 @@ Run = Callable[..., tuple[int, Any, str]]
 
 @pytest.fixture
 def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """A command: exit code, the JSON it printed, what it told people."""
+    """Runs a command; returns its exit code, the JSON that it printed, and its messages."""
 
     def run(name: str, *arguments: str) -> tuple[int, Any, str]:
         code = command.main([name, *_where(place), *arguments])
@@ -103,18 +100,18 @@ def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
-def promote(run: Run, place: Path, models: dict[str, Summary]) -> Run:
+def promote(run: Run, place: Path, models: dict[str, TrainingResult]) -> Run:
     def promote(name: str, *arguments: str) -> tuple[int, Any, str]:
         return run(
             "promote", "--data", str(place / "rides"), "--experiment", "rides",
-            "--run", models[name]["run_id"], *arguments,
+            "--run", models[name].run_id, *arguments,
         )  # fmt: skip
 
     return promote
 
 
 def test_a_model_goes_from_candidate_to_champion_and_back(
-    run: Run, promote: Run, models: dict[str, Summary]
+    run: Run, promote: Run, models: dict[str, TrainingResult]
 ) -> None:
     code, found, err = promote("bare")
     assert (code, found["promoted"]) == (1, False)
@@ -122,7 +119,7 @@ def test_a_model_goes_from_candidate_to_champion_and_back(
 
     code, found, err = promote("poor")
     assert (code, found["champion"], found["reasons"]) == (0, None, [])
-    assert "is the champion, where there was none" in err
+    assert "is the first champion." in err
 
     code, _, err = run("rollback")
     assert (code, "is the first champion" in err) == (2, True)
@@ -137,18 +134,18 @@ def test_a_model_goes_from_candidate_to_champion_and_back(
     assert "it does not beat the champion by more than noise" in err
 
     code, found, err = run("release")
-    assert (code, found["models"][0]["run_id"]) == (0, models["good"]["run_id"])
+    assert (code, found["models"][0]["run_id"]) == (0, models["good"].run_id)
 
     code, found, err = run("rollback")
     assert (code, err.count("is the champion of ride-duration again")) == (0, 1)
     code, found, err = run("release")
-    assert found["models"][0]["model_sha256"] == models["poor"]["model_sha256"]
+    assert found["models"][0]["model_sha256"] == models["poor"].model_sha256
 
     code, _, err = promote("good")
     assert (code, "it was rolled back at" in err) == (1, True)
 
 
-def test_a_month_that_it_was_trained_on_cannot_judge(promote: Run) -> None:
+def test_a_training_month_cannot_judge(promote: Run) -> None:
     code, _, err = promote("good", "--month", "2021-02")
 
     assert code == 1
@@ -156,33 +153,36 @@ def test_a_month_that_it_was_trained_on_cannot_judge(promote: Run) -> None:
 
 
 def test_a_model_is_judged_on_the_taxis_that_it_was_trained_on(
-    promote: Run, place: Path, models: dict[str, Summary]
+    promote: Run, place: Path, models: dict[str, TrainingResult]
 ) -> None:
     write_yellow_month(place / "rides", "2021-03")
 
     code, out, err = promote("good", "--kind", "yellow")
 
-    run_id = models["good"]["run_id"]
+    run_id = models["good"].run_id
     assert (code, out) == (2, "")
-    assert err == f"The run {run_id} was trained on green taxis: say --kind.\n"
+    assert err == f"The run {run_id} was trained on green taxis: use --kind green.\n"
 
 
-def test_drift_of_yellow_rides_is_told_from_their_months(
-    models: dict[str, Summary], place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_drift_reads_yellow_months(
+    models: dict[str, TrainingResult],
+    place: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_yellow_month(place / "rides", "2021-03").rename(
         tmp_path / "yellow_tripdata_2021-03.parquet"
     )
-    location = models["good"]["model_location"]
+    location = models["good"].model_location
 
     code = command.main(["drift", "--model", location, "--data", str(tmp_path), "--kind", "yellow"])
 
     assert code == 0
-    assert json.loads(capsys.readouterr().out)["rides"] > 5_000
+    assert json.loads(capsys.readouterr().out)["rides"] > 2_000
 
 
-def test_what_a_deployment_takes_is_what_the_service_loads(
-    run: Run, promote: Run, place: Path, models: dict[str, Summary]
+def test_the_service_loads_the_released_model(
+    run: Run, promote: Run, place: Path, models: dict[str, TrainingResult]
 ) -> None:
     promote("poor")
 
@@ -199,12 +199,12 @@ def test_what_a_deployment_takes_is_what_the_service_loads(
         "DurationModel": parameters["DurationModel"],
         "DurationModelSha256": parameters["DurationModelSha256"],
     }
-    assert location == released["model_location"] == models["poor"]["model_location"]
+    assert location == released["model_location"] == models["poor"].model_location
     loaded = loader.load(location, sha256=parameters["DurationModelSha256"])
     assert loaded.version == released["run_id"]
 
 
-def test_the_copy_is_where_a_run_id_says(run: Run, promote: Run) -> None:
+def test_the_copy_is_at_the_path_of_its_run_id(run: Run, promote: Run) -> None:
     promote("poor")
 
     _, found, _ = run("release", "--bucket", "production")
@@ -215,7 +215,7 @@ def test_the_copy_is_where_a_run_id_says(run: Run, promote: Run) -> None:
     assert (
         loader.load(f"s3://production/{older}", sha256=of["MODEL_SHA256"]).version == of["RUN_ID"]
     )
-    assert drift.read(f"s3://production/{older}").target == "duration"
+    assert drift.read_baseline(f"s3://production/{older}").target == "duration"
 
 
 def test_overrides_are_one_line(run: Run, promote: Run) -> None:
@@ -229,51 +229,62 @@ def test_overrides_are_one_line(run: Run, promote: Run) -> None:
     )
 
 
-def test_an_alias_that_names_nothing_is_said(run: Run, models: dict[str, Summary]) -> None:
+def test_an_unknown_alias_is_refused(run: Run, models: dict[str, TrainingResult]) -> None:
     code, out, err = run("release", "--alias", "heir")
 
     assert (code, out) == (2, "")
-    assert "No version of ride-duration is called heir: promote one first." in err
+    assert "No version of ride-duration has the alias heir: promote one." in err
 
 
-def test_a_copy_that_was_given_up_is_completed(aws: Embedded, models: dict[str, Summary]) -> None:
-    location, s3 = models["good"]["model_location"], boto3.client("s3")
+def test_an_interrupted_copy_is_completed(aws: Embedded, models: dict[str, TrainingResult]) -> None:
+    location, s3 = models["good"].model_location, boto3.client("s3")
     graph = s3.get_object(Bucket="models", Key=key(location, "model.onnx"))["Body"].read()
     s3.put_object(Bucket="production", Key="half/model.onnx", Body=graph)
 
     release.copy(location, "production", "half")
 
-    assert loader.load("s3://production/half", sha256=models["good"]["model_sha256"])
+    assert loader.load("s3://production/half", sha256=models["good"].model_sha256)
 
 
-def test_until_a_copy_is_whole_nothing_loads_it(
-    aws: Embedded, models: dict[str, Summary], monkeypatch: pytest.MonkeyPatch
+def test_the_description_of_a_model_is_written_last(tmp_path: Path) -> None:
+    for name in ("MLmodel", "model.onnx", "python_env.yaml", "extra_files/baseline.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    s3: Any = RecordingS3()
+
+    release.upload(s3, tmp_path, "production", "model")
+
+    assert s3.written[-1] == "model/MLmodel"
+    assert set(s3.written[:-1]) == {
+        "model/model.onnx",
+        "model/python_env.yaml",
+        "model/extra_files/baseline.json",
+    }
+
+
+def test_the_files_of_another_model_are_left_alone(
+    aws: Embedded, models: dict[str, TrainingResult]
 ) -> None:
-    written: list[str] = []
-    put = release._put
+    release.copy(models["good"].model_location, "production", "taken")
 
-    def watched(client: Any, bucket: str, key: str, content: bytes) -> None:
-        put(client, bucket, key, content)
-        written.append(Path(key).name)
+    with pytest.raises(ReleaseError, match="belongs to another model; it was left alone"):
+        release.copy(models["poor"].model_location, "production", "taken")
 
-    monkeypatch.setattr(release, "_put", watched)
-    release.copy(models["good"]["model_location"], "production", "watched")
-
-    assert written[-1] == "MLmodel"
-    assert {"model.onnx", "model.skops", "baseline.json"} <= set(written[:-1])
+    assert loader.load("s3://production/taken", sha256=models["good"].model_sha256)
 
 
-def test_another_models_files_are_left_alone(aws: Embedded, models: dict[str, Summary]) -> None:
-    release.copy(models["good"]["model_location"], "production", "taken")
+class RecordingS3:
+    """Keeps the keys that are written, in order."""
 
-    with pytest.raises(ReleaseError, match="is another model's; it was left alone"):
-        release.copy(models["poor"]["model_location"], "production", "taken")
+    def __init__(self) -> None:
+        self.written: list[str] = []
 
-    assert loader.load("s3://production/taken", sha256=models["good"]["model_sha256"])
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str) -> None:
+        self.written.append(Key)
 
 
 class BusyS3:
-    """Somebody else writes the same file, and is done after so many attempts."""
+    """Another process writes the same file, and finishes after this number of attempts."""
 
     def __init__(self, busy: int, *, theirs: bytes | None = None) -> None:
         self.busy = busy
@@ -293,6 +304,12 @@ class BusyS3:
         return {"Body": io.BytesIO(self.there or b"")}
 
 
+def model(folder: Path) -> Path:
+    """A folder with one file of a model."""
+    (folder / "MLmodel").write_bytes(b"ours")
+    return folder
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "PAUSE_SECONDS", 0)
@@ -300,10 +317,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("theirs", [None, b"ours"], ids=["gave up", "wrote the same"])
-def test_a_file_that_somebody_else_is_writing_is_waited_for(theirs: bytes | None) -> None:
+def test_a_file_that_another_process_is_writing_is_retried(
+    theirs: bytes | None, tmp_path: Path
+) -> None:
     s3: Any = BusyS3(release.ATTEMPTS - 1, theirs=theirs)
 
-    release._put(s3, "production", "model/MLmodel", b"ours")
+    release.upload(s3, model(tmp_path), "production", "model")
 
     assert s3.there == b"ours"
 
@@ -312,23 +331,27 @@ def test_a_file_that_somebody_else_is_writing_is_waited_for(theirs: bytes | None
 @pytest.mark.parametrize(
     ("busy", "theirs", "said"),
     [
-        (1, b"another", "s3://production/model/MLmodel is another model's; it was left alone"),
+        (
+            1,
+            b"another",
+            "s3://production/model/MLmodel belongs to another model; it was left alone",
+        ),
         (1, b"secret", "cannot write s3://production/model/MLmodel: .*AccessDenied"),
         (99, None, "cannot write s3://production/model/MLmodel: .*ConditionalRequestConflict"),
     ],
 )
-def test_what_the_other_one_left_is_not_taken_for_ours(
-    busy: int, theirs: bytes | None, said: str
+def test_a_file_of_another_process_with_other_contents_is_left_alone(
+    busy: int, theirs: bytes | None, said: str, tmp_path: Path
 ) -> None:
     s3: Any = BusyS3(busy, theirs=theirs)
 
     with pytest.raises(ReleaseError, match=said):
-        release._put(s3, "production", "model/MLmodel", b"ours")
+        release.upload(s3, model(tmp_path), "production", "model")
 
     assert s3.there == theirs
 
 
-def test_whoever_reads_the_pins_meanwhile_has_the_old_ones(
+def test_the_file_of_pinned_models_is_replaced_atomically(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pins = tmp_path / "models.yaml"
@@ -354,24 +377,24 @@ def test_whoever_reads_the_pins_meanwhile_has_the_old_ones(
 
 
 @pytest.mark.parametrize("text", ["- 1/old\n", "DurationModel: [1/old\n"])
-def test_pins_that_are_none_are_said(text: str) -> None:
-    with pytest.raises(ReleaseError, match="has no parameters"):
+def test_an_output_file_without_parameters_is_refused(text: str) -> None:
+    with pytest.raises(ReleaseError, match="does not hold parameters"):
         release.pinned(text, {"DurationModel": "1/new"})
 
 
-def test_a_bucket_that_is_not_there_is_said(aws: Embedded, models: dict[str, Summary]) -> None:
+def test_a_missing_bucket_is_reported(aws: Embedded, models: dict[str, TrainingResult]) -> None:
     with pytest.raises(ReleaseError, match="cannot write s3://nowhere/"):
-        release.copy(models["good"]["model_location"], "nowhere", "model")
+        release.copy(models["good"].model_location, "nowhere", "model")
 
 
 def key(location: str, name: str) -> str:
     return f"{location.removeprefix('s3://models/')}/{name}"
 
 
-def test_drift_is_told_from_the_model_alone(
-    models: dict[str, Summary], place: Path, capsys: pytest.CaptureFixture[str]
+def test_drift_needs_only_the_model_and_rides(
+    models: dict[str, TrainingResult], place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    location = models["good"]["model_location"]
+    location = models["good"].model_location
 
     code = command.main(["drift", "--model", location, "--data", str(place / "rides")])
 
@@ -382,59 +405,63 @@ def test_drift_is_told_from_the_model_alone(
     assert low < found["mean"] < high
 
 
-def test_drift_of_events_is_an_exit_code(
-    models: dict[str, Summary], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_drift_of_events_sets_the_exit_code(
+    models: dict[str, TrainingResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ride = {"PULocationID": 264, "DOLocationID": 264, "trip_distance": 90.5}
     (tmp_path / "rides").write_text(
         "".join(json.dumps({"ride": ride, "ride_id": i}) + "\n" for i in range(500)) + "nonsense\n"
     )
 
-    location = models["good"]["model_location"]
+    location = models["good"].model_location
     code = command.main(["drift", "--model", location, "--events", str(tmp_path / "rides")])
 
     out, err = capsys.readouterr()
     assert (code, json.loads(out)["rides"]) == (1, 500)
-    assert "1 lines are no ride events." in err
+    assert "1 ride events were rejected." in err
 
 
 @pytest.fixture
-def made(models: dict[str, Summary], place: Path, tmp_path: Path) -> Path:
-    """The card of the good model, as it hangs on its run."""
+def made(models: dict[str, TrainingResult], place: Path, tmp_path: Path) -> Path:
+    """The card of the good model, downloaded from its run."""
     from training.registry import tracking
 
     with tracking.client(f"sqlite:///{place / 'mlflow.db'}") as client:
-        client.download_artifacts(models["good"]["run_id"], "card", str(tmp_path))
+        client.download_artifacts(models["good"].run_id, "card", str(tmp_path))
     return tmp_path / "card"
 
 
-def test_a_card_is_complete_and_names_its_model(made: Path, models: dict[str, Summary]) -> None:
+def test_a_card_is_complete_and_names_its_model(
+    made: Path, models: dict[str, TrainingResult]
+) -> None:
     text = (made / model_card.TEXT).read_text()
     files = {str(path.relative_to(made)) for path in made.rglob("*")}
 
     assert model_card.gaps(text, files) == []
-    assert models["good"]["model_sha256"] in text
-    assert f"{models['good']['metrics']['test']['rmse_minutes']:.2f} minutes" in text
-    assert f"each of its numbers comes of {champion.PARAMETERS['min_samples_leaf']} or" in text
+    assert models["good"].model_sha256 in text
+    assert f"{models['good'].metrics['test']['rmse_minutes']:.2f} minutes" in text
+    assert f"{QUICK['min_samples_leaf']} or more rides with similar zones and times" in " ".join(
+        text.split()
+    )
     assert "$" not in text
 
 
-def test_what_a_card_lacks_is_named(made: Path) -> None:
+def test_the_gaps_of_a_card_are_named(made: Path) -> None:
     text = (made / model_card.TEXT).read_text()
     files = {str(path.relative_to(made)) for path in made.rglob("*")}
     hollow = re.sub(r"(## Limits\n).*?(?=\n## )", r"\1", text, flags=re.DOTALL)
 
-    assert model_card.gaps(hollow, files) == ["nothing under “Limits”"]
-    assert model_card.gaps(text.replace("## People", "## Persons"), files) == [
-        "no section “People”"
+    assert model_card.gaps(hollow, files) == ["section “Limits” is empty"]
+    assert model_card.gaps(text.replace("## Origin", "## Source"), files) == [
+        "section “Origin” is missing"
     ]
     assert model_card.gaps(text, files - {"pictures/importance.svg", "card.html"}) == [
-        "no picture pictures/importance.svg",
-        "no card.html",
+        "plot pictures/importance.svg is missing",
+        "card.html is missing",
     ]
 
 
-def test_the_page_needs_nothing_beside_itself(made: Path) -> None:
+def test_the_page_loads_no_other_file(made: Path) -> None:
     asked: list[str] = []
 
     class Page(HTMLParser):
@@ -444,19 +471,17 @@ def test_the_page_needs_nothing_beside_itself(made: Path) -> None:
     page = (made / model_card.PAGE).read_text()
     Page().feed(page)
 
-    assert (
-        page.count("<svg") == len(list((made / "pictures").iterdir())) >= len(model_card.PICTURES)
-    )
+    assert page.count("<svg") == len(list((made / "pictures").iterdir())) >= len(model_card.PLOTS)
     assert all(link.startswith("#") for link in asked)
 
 
-def test_a_run_has_figures_of_every_hour_and_what_it_was_made_from(
-    models: dict[str, Summary], place: Path
+def test_a_run_has_metrics_of_every_hour_and_its_origin(
+    models: dict[str, TrainingResult], place: Path
 ) -> None:
     from training.registry import tracking
 
     with tracking.client(f"sqlite:///{place / 'mlflow.db'}") as client:
-        run = client.get_run(models["good"]["run_id"])
+        run = client.get_run(models["good"].run_id)
         hours = client.get_metric_history(run.info.run_id, "hour/rmse_minutes")
 
     assert {metric.step for metric in hours} >= set(range(6, 23))

@@ -5,13 +5,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from model_service.errors import SettingsError
 from tests.support.training_factories import TLC_DATA, needs_tlc_data
-from training import span
 from training.data import dataset, simulation
-from training.data.dataset import DataError
 from training.data.tlc import DROPOFF, MONEY, PICKUP
 
 
@@ -41,14 +38,14 @@ def test_a_month_does_not_depend_on_the_months_beside_it(tmp_path: Path) -> None
     assert together.equals(month(tmp_path, "2021-02", rides=100))
 
 
-def test_another_seed_and_another_month_are_other_rides(tmp_path: Path) -> None:
+def test_another_seed_or_month_gives_other_rides(tmp_path: Path) -> None:
     first = month(tmp_path)["trip_distance"]
 
     assert first.to_list() != month(tmp_path, seed=1)["trip_distance"].to_list()
     assert first.to_list() != month(tmp_path, "2021-02")["trip_distance"].to_list()
 
 
-def test_nothing_unfinished_is_left_behind(tmp_path: Path) -> None:
+def test_no_unfinished_file_is_left(tmp_path: Path) -> None:
     month(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["green_tripdata_2021-01.parquet"]
@@ -62,7 +59,7 @@ def test_the_columns_and_their_types_are_the_tlcs(tmp_path: Path, name: str) -> 
     assert month(tmp_path, name).schema == real
 
 
-def test_the_rides_have_the_tlcs_dirt(rides: pl.DataFrame) -> None:
+def test_rides_have_the_tlcs_faults(rides: pl.DataFrame) -> None:
     minutes = (rides[DROPOFF] - rides[PICKUP]).dt.total_seconds() / 60
 
     assert (rides["trip_distance"] == 0).any()
@@ -74,14 +71,14 @@ def test_the_rides_have_the_tlcs_dirt(rides: pl.DataFrame) -> None:
     assert rides["passenger_count"].null_count() > 0
 
 
-def test_most_rides_can_be_learnt_from(tmp_path: Path) -> None:
+def test_most_rides_are_valid(tmp_path: Path) -> None:
     month(tmp_path)
 
     assert len(dataset.read(tmp_path, "2021-01", "duration")) > 1_800
     assert len(dataset.read(tmp_path, "2021-01", "cost")) > 1_800
 
 
-def test_some_zones_are_more_popular_than_others(rides: pl.DataFrame) -> None:
+def test_some_zones_have_more_rides_than_others(rides: pl.DataFrame) -> None:
     counts = np.sort(rides["PULocationID"].value_counts()["count"].to_numpy())[::-1]
 
     assert rides["PULocationID"].is_between(1, 265).all()
@@ -108,13 +105,9 @@ def test_a_ride_in_the_rush_hour_is_slower_than_at_night(rides: pl.DataFrame) ->
     assert by_hour[17] > 1.2 * by_hour[3]
 
 
-@given(st.text(max_size=8).filter(lambda text: text[:1] not in "12"))
-def test_what_is_no_month_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match="write YYYY-MM"):
-        span.first_day(text)
+@pytest.mark.parametrize("text", ["2021-13", "2021-1", "0000-01", "01-2021", "2021-01-01"])
+def test_a_malformed_month_is_refused_before_anything_is_written(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match="must be in the form YYYY-MM"):
+        simulation.write(tmp_path, ["2021-01", text], 10, seed=0)
 
-
-@pytest.mark.parametrize("text", ["2021-13", "2021-1", "2021", "01-2021", "2021-01-01"])
-def test_a_month_is_written_in_one_way(text: str) -> None:
-    with pytest.raises(DataError, match="write YYYY-MM"):
-        span.first_day(text)
+    assert list(tmp_path.iterdir()) == []

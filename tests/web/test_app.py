@@ -17,8 +17,8 @@ from model_service.scoring import Target
 from model_service.settings import WebSettings
 from model_service.web import app as web
 from model_service.web import quotes
+from tests.support.golden import GoldenModel
 from training.data.dataset import UNITS
-from training.pipeline import Result
 
 from ..support import golden, models
 from ..support.factories import by_distance
@@ -252,7 +252,7 @@ def test_missing_pickup_time_means_the_time_of_the_request(
 
 
 def test_golden_rides_get_the_same_predictions_as_in_the_stream(
-    golden_location: str, golden_cost_model: Result
+    golden_location: str, golden_cost_model: GoldenModel
 ) -> None:
     duration = Served(loader.load(golden_location), Target())
     cost = Served(loader.load(golden_cost_model.model_location), Target())

@@ -1,89 +1,144 @@
-"""The commands that look for a better model: compare and tune.
-
-What they find is JSON or a table on standard output.  Standard error says it for people.
-"""
+"""The commands that evaluate models and look for better ones: drift, backtest, compare, tune."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
-from .. import span
-from ..data.dataset import UNITS
-from ..experiments import comparison, comparison_tables, tuning
+from model_service.features import RideColumns
+from model_service.models import loader
+
+from .. import drift
+from ..data import dataset
+from ..data.dataset import UNITS, Target
+from ..drift import Shift
+from ..experiments import backtest, comparison, comparison_tables, tuning
+from ..experiments.backtest import BacktestPlan
+from ..experiments.comparison import ComparisonPlan
+from ..experiments.tuning import TuningPlan
+from ..model import parameters
+from .arguments import expand_months
+from .console import say, steps
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+DRIFTED = 1
 
-def compare(options: argparse.Namespace, console: Console) -> int:
-    """Every model on every two months that follow each other."""
-    plan = comparison.Plan(
+
+def run_drift(options: argparse.Namespace, console: Console) -> int:
+    """Compare rides and predictions with a model's training data; 1 where something drifted."""
+    trained = drift.read_baseline(options.model)
+    loaded = loader.load(options.model)
+    rides = _rides(options, trained.target, console)
+    predicted = loaded.predict(rides).values
+    shifts = drift.compare(trained, rides, predicted)
+    low, high = trained.plausible.mean
+    result = {
+        "rides": len(predicted),
+        "mean": float(predicted.mean()),
+        "mean_of_an_hour": [low, high],
+        "implausible": drift.implausible_share(trained, predicted),
+        "shifts": [{**asdict(shift), "level": shift.level} for shift in shifts],
+    }
+    print(json.dumps(result, indent=2))
+    console.print(_shift_table(shifts))
+    say(
+        console,
+        f"{len(predicted):,} rides; the mean prediction is {predicted.mean():.1f} {trained.unit}. "
+        f"Hourly means of the training data were {low:.1f} to {high:.1f} {trained.unit}.",
+    )
+    return DRIFTED if any(shift.level == "drifted" for shift in shifts) else 0
+
+
+def run_backtest(options: argparse.Namespace, console: Console) -> int:
+    """Compare a model that is retrained each month with one that is trained once."""
+    plan = BacktestPlan(
+        options.data, options.first, options.last, options.target, options.window, options.seed,
+        options.kind,
+    )  # fmt: skip
+    available = len(backtest.available_months(plan))
+    with steps(console, total=2 * available - plan.window) as on_step:
+        points = list(backtest.run(plan, on_step=on_step))
+    for path in backtest.write(points, plan.target, options.output):
+        say(console, str(path))
+    print(backtest.table(points, plan.target), end="")
+    return 0
+
+
+def run_compare(options: argparse.Namespace, console: Console) -> int:
+    """Compare all models on all pairs of consecutive months."""
+    plan = ComparisonPlan(
         options.data, comparison.pairs(options.data, options.kind),
         list(dict.fromkeys(options.target)), options.seed, options.kind,
-        tuning.parameters(options.parameters),
+        parameters.read(options.parameters),
     )  # fmt: skip
-    with _bar(console) as bar:
-        task = bar.add_task("", total=plan.steps)
-
-        def step(text: str) -> None:
-            bar.update(task, advance=1, description=text)
-            _say(console, text)
-
-        found = comparison.run(plan, step=step)
-    text = comparison_tables.markdown(found)
+    with steps(console, total=plan.steps) as on_step:
+        results = comparison.run(plan, on_step=on_step)
+    text = comparison_tables.markdown(results)
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "comparison.json").write_text(json.dumps(asdict(found), indent=2) + "\n")
+    (options.output / "comparison.json").write_text(json.dumps(asdict(results), indent=2) + "\n")
     (options.output / "comparison.md").write_text(text, encoding="utf-8")
     print(text, end="")
     return 0
 
 
-def tune(options: argparse.Namespace, console: Console) -> int:
-    """Search for hyper-parameters, and say what was found."""
-    plan = tuning.Plan(
-        options.data, tuple(span.named(options.train)), options.validate, options.target,
+def run_tune(options: argparse.Namespace, console: Console) -> int:
+    """Search for better hyper-parameters."""
+    plan = TuningPlan(
+        options.data, expand_months(options.train), options.validate, options.target,
         options.trials, options.seed, options.tracking_uri, options.kind,
     )  # fmt: skip
-    with _bar(console) as bar:
-        task = bar.add_task("reading", total=plan.trials)
+    unit = UNITS[plan.target]
+    with steps(console, total=plan.trials) as on_step:
 
-        def done(trial: FrozenTrial, best: float) -> None:
-            text = f"RMSE {best:.3f} {UNITS[plan.target]}"
-            bar.update(task, advance=1, description=text)
-            _say(console, f"trial {trial.number + 1} of {plan.trials}: {text} at best")
+        def on_trial(trial: FrozenTrial, best: float) -> None:
+            on_step(f"trial {trial.number + 1} of {plan.trials}: lowest RMSE {best:.3f} {unit}")
 
-        found = tuning.run(plan, done=done)
-    text = json.dumps(asdict(found), indent=2)
+        result = tuning.run(plan, on_trial=on_trial)
+    text = json.dumps(asdict(result), indent=2)
     print(text)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(text + "\n")
-    console.print(
-        f"RMSE on {plan.validate}: {found.rmse:.3f} {UNITS[plan.target]}, and {found.before:.3f} "
-        f"with what the champion has now; {found.pruned} of {found.trials} trials were given up.",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+    say(
+        console,
+        f"RMSE on {plan.validate}: {result.rmse:.3f} {unit}, and {result.before:.3f} {unit} with "
+        f"the champion's parameters; {result.pruned} of {result.trials} trials were pruned.",
+    )
     return 0
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
-    "compare": compare,
-    "tune": tune,
+    "drift": run_drift,
+    "backtest": run_backtest,
+    "compare": run_compare,
+    "tune": run_tune,
 }
 
 
-def _say(console: Console, text: str) -> None:
-    if not console.is_terminal:  # where a bar is not shown
-        console.print(text, highlight=False)
+def _rides(options: argparse.Namespace, target: Target, console: Console) -> RideColumns:
+    if options.events:
+        rides, rejected = drift.read_rides(options.events)
+        if rejected:
+            say(console, f"{rejected:,} ride events were rejected.")
+        return rides
+    month = options.month or dataset.newest_month(options.data, options.kind)
+    return dataset.read(options.data, month, target, options.kind).columns
 
 
-def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=console)
+def _shift_table(shifts: Sequence[Shift]) -> Table:
+    table = Table(box=None)
+    table.add_column("")
+    table.add_column("index", justify="right")
+    table.add_column("by chance", justify="right")
+    table.add_column("")
+    for shift in shifts:
+        table.add_row(shift.name, f"{shift.index:.3f}", f"{shift.chance:.3f}", shift.level)
+    return table

@@ -1,9 +1,9 @@
-"""The gate: which rows of a month are rides to learn from, and why the others are not.
+"""The validity check: which rows of a month are training rides, and why the others are dropped.
 
-The rule: a row is kept if it is a ride of 1 to 60 minutes that would be accepted as a ride event,
-and, where costs are learnt, one of a plausible cost.  Nothing else is filtered, not even stray
-dates, so that a test month is what the service gets.  A month that loses most of its rows is
-another kind of file, and is refused.
+A row is kept if the service would accept it as a ride event and its true value lies within the
+limits of `model_service.truth`.  Nothing else is filtered, not even stray dates, so that a test
+month is what the service receives.  A month that loses most of its rows has another format, and is
+refused.
 """
 
 from __future__ import annotations
@@ -16,35 +16,33 @@ from typing import Any
 import polars as pl
 
 from model_service.errors import ServiceError
+from model_service.rides import MAX_MILES, MAX_ZONE, MIN_ZONE
+from model_service.truth import COST, DURATION
 
-MINUTES = (1, 60)
-DOLLARS = (2.5, 200)
-ZONES = (1, 265)
-MILES = (0, 1000)  # less than the latter
-MOST_DROPPED = 0.5
-"""The share of a month's rows; the TLC's months lose a twentieth at most."""
+MAX_DROPPED = 0.5
+"""The largest share of a month's rows that may be dropped; the TLC's months lose 5% at most."""
 MISSING = {
-    "duration": "no time of pick-up or drop-off",
+    "duration": "no pick-up or drop-off time",
     "PULocationID": "no pick-up zone",
     "DOLocationID": "no drop-off zone",
     "trip_distance": "no distance",
     "cost": "no amount",
 }
+"""The reason for a null, by column."""
 NULL = "not_nullable"  # pandera's name for that check
 
 
 class DataError(ServiceError):
-    """The rides to train on are not there, or are not the TLC's."""
+    """The rides to train on are missing, or are not in the TLC's format."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """What became of the rows of a month."""
+class RowCounts:
+    """How many rows of a month were read, and how many were dropped for which reason."""
 
     read: int
-    """How many there were."""
     dropped: Mapping[str, int]
-    """By reason; a row that has several faults is counted once, for the first."""
+    """Rows by reason; a row with several faults is counted once, for the first."""
 
     @property
     def used(self) -> int:
@@ -52,38 +50,41 @@ class Tally:
 
     def __str__(self) -> str:
         """
-        >>> print(Tally(100, {"no distance": 2, "over 60 minutes": 1}))
+        >>> print(RowCounts(100, {"no distance": 2, "over 60 minutes": 1}))
         97 of 100 rows (no distance: 2; over 60 minutes: 1)
         """
         reasons = "; ".join(f"{reason}: {rows:,}" for reason, rows in self.dropped.items())
         return f"{self.used:,} of {self.read:,} rows" + (f" ({reasons})" if reasons else "")
 
 
-def gate(table: pl.DataFrame, name: str) -> tuple[pl.DataFrame, Tally]:
-    """The rows of *table* to learn from, in order; it has the columns of `MISSING`, `cost` or not.
+def keep_valid(table: pl.DataFrame, name: str) -> tuple[pl.DataFrame, RowCounts]:
+    """The valid rows of *table* in order, and the counts of all its rows.
 
-    Raises `DataError`, which calls the table by its *name*, where too few are left.
+    *table* has the columns of `MISSING`, of which ``cost`` is optional; *name* is what errors call
+    it.  Raises `DataError` where too few rows are valid.
     """
     faults = _faults(table)
-    counts = dict(faults.group_by("reason", maintain_order=True).len().iter_rows())
-    tally = Tally(table.height, counts)
-    if not tally.used:
-        raise DataError(f"{name} has no valid ride of 1 to 60 minutes: {tally}.")
-    if tally.used < (1 - MOST_DROPPED) * tally.read:
-        raise DataError(f"{name} is not as the TLC writes it: only {tally} can be learnt from.")
+    reasons = dict(faults.group_by("reason", maintain_order=True).len().iter_rows())
+    counts = RowCounts(table.height, reasons)
+    if not counts.used:
+        raise DataError(
+            f"{name} has no valid ride of {DURATION.low:g} to {DURATION.high:g} minutes: {counts}."
+        )
+    if counts.used < (1 - MAX_DROPPED) * counts.read:
+        raise DataError(f"{name} is not in the TLC's format: only {counts} are valid.")
     kept = table.with_row_index("row").join(faults, on="row", how="anti", maintain_order="left")
-    return kept.drop("row"), tally
+    return kept.drop("row"), counts
 
 
 def _faults(table: pl.DataFrame) -> pl.DataFrame:
-    """The rows at fault, by number, and the first reason for each."""
+    """The invalid rows, by number, each with its first reason."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the other kinds of table that pandera can check
-        import pandera.polars as checks
+        warnings.simplefilter("ignore")  # about other table libraries that pandera supports
+        import pandera.polars as pandera
         from pandera.errors import SchemaErrors
 
     try:
-        _rules(checks).validate(table, lazy=True)
+        _schema(pandera).validate(table, lazy=True)
     except SchemaErrors as found:
         reason = (
             pl.when(pl.col("check") == NULL)
@@ -96,36 +97,34 @@ def _faults(table: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(schema={"row": pl.UInt32, "reason": pl.String})
 
 
-def _rules(schema: Any) -> Any:
-    """What pandera is to check, column by column; a check's error is the reason that is given."""
-    check, column = schema.Check, schema.Column
-    zone = {"PULocationID": "pick-up", "DOLocationID": "drop-off"}
-    return schema.DataFrameSchema(
+def _schema(pandera: Any) -> Any:
+    """The checks of each column; the error text of a check is the reason for dropping a row."""
+    check, column = pandera.Check, pandera.Column
+
+    def limits(low: float, high: float, *, under: str, over: str) -> Any:
+        return [check.ge(low, error=under), check.le(high, error=over)]
+
+    def zone(end: str) -> Any:
+        error = f"{end} zone outside {MIN_ZONE} to {MAX_ZONE}"
+        return column(None, check.in_range(MIN_ZONE, MAX_ZONE, error=error))
+
+    miles = f"distance outside 0 to {MAX_MILES:,} miles"
+    minutes = limits(
+        DURATION.low, DURATION.high,
+        under=f"under {DURATION.low:g} minute", over=f"over {DURATION.high:g} minutes",
+    )  # fmt: skip
+    dollars = limits(
+        COST.low, COST.high,
+        under=f"under {COST.low:.2f} dollars", over=f"over {COST.high:g} dollars",
+    )  # fmt: skip
+    return pandera.DataFrameSchema(
         {
-            "duration": column(
-                None,
-                [
-                    check.ge(MINUTES[0], error="under 1 minute"),
-                    check.le(MINUTES[1], error="over 60 minutes"),
-                ],
-            ),
-            **{
-                name: column(None, check.in_range(*ZONES, error=f"a {end} zone that is none"))
-                for name, end in zone.items()
-            },
+            "duration": column(None, minutes),
+            "PULocationID": zone("pick-up"),
+            "DOLocationID": zone("drop-off"),
             "trip_distance": column(
-                None,
-                check.in_range(
-                    *MILES, include_max=False, error="a distance not of 0 to 1,000 miles"
-                ),
+                None, check.in_range(0, MAX_MILES, include_max=False, error=miles)
             ),
-            "cost": column(
-                None,
-                [
-                    check.ge(DOLLARS[0], error="under 2.50 dollars"),
-                    check.le(DOLLARS[1], error="over 200 dollars"),
-                ],
-                required=False,
-            ),
+            "cost": column(None, dollars, required=False),
         }
     )

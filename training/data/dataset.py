@@ -1,4 +1,4 @@
-"""Read the TLC's months of taxi rides, green or yellow, as columns and what is to be predicted."""
+"""A TLC month of taxi rides, green or yellow, as arrays of features and true values."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from model_service.features import RideColumns, Some
+from model_service import local_time
+from model_service.features import RideColumns, Some, picked_up
+from model_service.truth import COST, DURATION
 
 from .cleaning import DataError as DataError
-from .cleaning import Tally, gate
+from .cleaning import RowCounts, keep_valid
 from .tlc import TAXIS, Kind, Taxi
 
 Target = Literal["duration", "cost"]
-UNITS: Mapping[Target, str] = {"duration": "minutes", "cost": "dollars"}
-CALENDAR = (-62_135_596_800_000, 253_402_300_799_999)
-"""Milliseconds from 1970 to either end of the years 1 to 9999."""
+UNITS: Mapping[Target, str] = {"duration": DURATION.unit, "cost": COST.unit}
 
 
 @dataclass(frozen=True, slots=True)
 class Rides:
-    """Rides and what is to be predicted of them: arrays of the same length, shape (n,)."""
+    """Rides and their true values: arrays of the same length, shape (n,)."""
 
     columns: RideColumns
     target: NDArray[np.float64]
@@ -38,15 +38,15 @@ class Rides:
 
 
 def months(directory: Path, kind: Kind = "green") -> list[str]:
-    """The months that *directory* holds, oldest first."""
+    """The months in *directory*, oldest first.  Raises `DataError` where it is no directory."""
     if not directory.is_dir():
         raise DataError(f"There is no directory {directory}.")
     prefix = TAXIS[kind].prefix
     return sorted(path.stem.removeprefix(prefix) for path in directory.glob(f"{prefix}*.parquet"))
 
 
-def newest(directory: Path, kind: Kind = "green") -> str:
-    """The last month that *directory* holds.  Raises `DataError` where it holds none."""
+def newest_month(directory: Path, kind: Kind = "green") -> str:
+    """The last month in *directory*.  Raises `DataError` where it has none."""
     found = months(directory, kind)
     if not found:
         raise DataError(f"There is no {TAXIS[kind].file('YYYY-MM')} in {directory}.")
@@ -54,22 +54,22 @@ def newest(directory: Path, kind: Kind = "green") -> str:
 
 
 def read(directory: Path, month: str, target: Target, kind: Kind = "green") -> Rides:
-    """The rides of one month, in the order of the file."""
-    rides, _ = read_counted(directory, month, target, kind)
+    """The valid rides of one month, in the order of its file.  Raises `DataError`."""
+    rides, _ = read_with_counts(directory, month, target, kind)
     return rides
 
 
-def read_counted(
+def read_with_counts(
     directory: Path, month: str, target: Target, kind: Kind = "green"
-) -> tuple[Rides, Tally]:
-    """The same, and what became of the file's rows."""
+) -> tuple[Rides, RowCounts]:
+    """The valid rides of one month, and the counts of its file's rows.  Raises `DataError`."""
     path = _path(directory, month, kind)
-    kept, tally = gate(_table(path, TAXIS[kind], target), path.name)
-    return _rides(kept, target), tally
+    valid, counts = keep_valid(_table(path, TAXIS[kind], target), path.name)
+    return _rides(valid, target), counts
 
 
-def rows(directory: Path, month: str, kind: Kind = "green") -> int:
-    """How many rows the file of a month says it has."""
+def count_rows(directory: Path, month: str, kind: Kind = "green") -> int:
+    """The number of rows in a month's file, from its metadata.  Raises `DataError`."""
     path = _path(directory, month, kind)
     try:
         return int(pl.scan_parquet(path).select(pl.len()).collect().item())
@@ -78,7 +78,7 @@ def rows(directory: Path, month: str, kind: Kind = "green") -> int:
 
 
 def take(rides: Rides, some: Some) -> Rides:
-    """Some of the rides, by a mask or by their places."""
+    """Some of the rides, selected by a slice, a mask or their positions."""
     return Rides(
         columns=rides.columns[some],
         target=rides.target[some],
@@ -86,62 +86,48 @@ def take(rides: Rides, some: Some) -> Rides:
     )
 
 
-def thin(rides: Rides, tally: Tally, share: float, seed: int) -> tuple[Rides, Tally]:
-    """So large a *share* of the rides, at random, and the tally of that."""
+def sample(rides: Rides, counts: RowCounts, share: float, seed: int) -> tuple[Rides, RowCounts]:
+    """A random *share* of the rides; the others are counted as dropped."""
     some = np.random.default_rng(seed).random(len(rides)) < share
     left_out = {"more rides than are trained on": int((~some).sum())}
-    return take(rides, some), Tally(tally.read, {**tally.dropped, **left_out})
+    return take(rides, some), RowCounts(counts.read, {**counts.dropped, **left_out})
 
 
 def days(rides: Rides) -> NDArray[np.int64]:
-    """The day on which each ride began, counted from 1970."""
+    """The day on which each ride began, counted from 1970-01-01."""
     return rides.pickup_datetime.astype("datetime64[D]").astype(np.int64)
 
 
-def join(parts: Sequence[Rides]) -> Rides:
-    """Several months as one."""
-    names = [field.name for field in fields(RideColumns)]
+def concatenate(parts: Sequence[Rides]) -> Rides:
+    """Several months as one, in order."""
     return Rides(
-        columns=RideColumns(
-            *(np.concatenate([getattr(part.columns, name) for part in parts]) for name in names)
-        ),
+        columns=concatenate_columns([part.columns for part in parts]),
         target=np.concatenate([part.target for part in parts]),
         pickup_datetime=np.concatenate([part.pickup_datetime for part in parts]),
     )
 
 
-def clock(pickup: pl.Expr) -> pl.Expr:
-    """*pickup* on New York's clocks; `model_service.local_time` has the same rule."""
-    exists = pickup.dt.replace_time_zone(
-        "America/New_York", ambiguous="earliest", non_existent="null"
-    )
-    return pl.when(exists.is_null()).then(pickup.dt.offset_by("1h")).otherwise(pickup)
+def concatenate_columns(parts: Sequence[RideColumns]) -> RideColumns:
+    """The rides of several columns, in order."""
+    names = [field.name for field in fields(RideColumns)]
+    return RideColumns(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _path(directory: Path, month: str, kind: Kind) -> Path:
     taxi = TAXIS[kind]
     found = months(directory, kind)
     if month not in found:
-        there = f"it has {', '.join(found)}" if found else f"it has no {taxi.file('YYYY-MM')}"
-        raise DataError(f"There is no month {month} in {directory}: {there}.")
+        has = ", ".join(found) if found else f"no {taxi.file('YYYY-MM')}"
+        raise DataError(f"There is no month {month} in {directory}: it has {has}.")
     return directory / taxi.file(month)
 
 
 def _table(path: Path, taxi: Taxi, target: Target) -> pl.DataFrame:
-    """The columns that are used, with the names and types of all kinds and generations."""
-    kinds = _kinds(taxi, target)
+    """The columns that training uses, with the same names and types for all kinds of files."""
+    types = _expected_types(taxi, target)
     try:
-        schema = pl.read_parquet_schema(path)
-        faults = [
-            f"{name} is {_name(schema[name])}, not {kind}"
-            if name in schema
-            else f"there is no column {name}"
-            for name, kind in kinds.items()
-            if name not in schema or not _is(schema[name], kind)
-        ]
-        if faults:
-            raise DataError(f"{path.name} is not as the TLC writes it: {'; '.join(faults)}.")
-        table = pl.read_parquet(path, columns=list(kinds))
+        _check_schema(pl.read_parquet_schema(path), types, path.name)
+        table = pl.read_parquet(path, columns=list(types))
     except (pl.exceptions.PolarsError, OSError) as exc:
         raise DataError(f"{path} cannot be read as Parquet.") from exc
     pickup, dropoff = _time(taxi.pickup), _time(taxi.dropoff)
@@ -150,7 +136,6 @@ def _table(path: Path, taxi: Taxi, target: Target) -> pl.DataFrame:
     return table.select(
         pl.col("PULocationID", "DOLocationID").cast(pl.Int64),
         pl.col("trip_distance").cast(pl.Float64),
-        clock(pickup).alias("picked_up"),
         pickup.alias("pickup_datetime"),
         minutes.alias("duration"),
         *([cost.cast(pl.Float64).alias("cost")] if target == "cost" else []),
@@ -158,38 +143,58 @@ def _table(path: Path, taxi: Taxi, target: Target) -> pl.DataFrame:
 
 
 def _time(name: str) -> pl.Expr:
-    """A column of times; what no calendar has, as in a damaged file, is missing."""
+    """A column of times; a time that no ride event may have, as in a damaged file, is null."""
     time = pl.col(name)
-    exists = time.dt.timestamp("ms").is_between(*CALENDAR)
+    first, end = local_time.FIRST_MICROS // 1000, local_time.END_MICROS // 1000
+    exists = time.dt.timestamp("ms").is_between(first, end, closed="left")
     return pl.when(exists).then(time).cast(pl.Datetime("us"))
 
 
-def _kinds(taxi: Taxi, target: Target) -> dict[str, str]:
-    """What each column that is used has to be."""
+def _expected_types(taxi: Taxi, target: Target) -> dict[str, str]:
+    """The type of each column that is read."""
     return {
-        **dict.fromkeys((taxi.pickup, taxi.dropoff), "a time without a zone"),
-        **dict.fromkeys(("PULocationID", "DOLocationID"), "a whole number"),
+        **dict.fromkeys((taxi.pickup, taxi.dropoff), "a time without a time zone"),
+        **dict.fromkeys(("PULocationID", "DOLocationID"), "an integer"),
         "trip_distance": "a number",
         **(dict.fromkeys(("total_amount", "tip_amount"), "a number") if target == "cost" else {}),
     }
 
 
-def _is(dtype: pl.DataType, kind: str) -> bool:
-    if kind == "a whole number":
+def _check_schema(schema: Mapping[str, pl.DataType], types: Mapping[str, str], name: str) -> None:
+    """Raises `DataError`, which names every fault of the file *name*."""
+    faults = [
+        f"there is no column {column}"
+        if column not in schema
+        else f"{column} is {_type_name(schema[column])}, not {wanted}"
+        for column, wanted in types.items()
+        if column not in schema or not _has_type(schema[column], wanted)
+    ]
+    if faults:
+        raise DataError(f"{name} is not in the TLC's format: {'; '.join(faults)}.")
+
+
+def _has_type(dtype: pl.DataType, wanted: str) -> bool:
+    if wanted == "an integer":
         return dtype.is_integer()
-    if kind == "a number":
+    if wanted == "a number":
         return dtype.is_numeric()
     return isinstance(dtype, pl.Datetime) and dtype.time_zone is None
 
 
-def _name(dtype: pl.DataType) -> str:
+def _type_name(dtype: pl.DataType) -> str:
     return "text" if dtype == pl.String else str(dtype)
 
 
 def _rides(table: pl.DataFrame, target: Target) -> Rides:
-    names = ("PULocationID", "DOLocationID", "trip_distance", "picked_up")
+    pickup = table["pickup_datetime"].to_numpy()
+    instants = local_time.instants(pickup.astype(np.int64))
     return Rides(
-        columns=RideColumns(*(table[name].to_numpy() for name in names)),
+        columns=RideColumns(
+            pickup=table["PULocationID"].to_numpy(),
+            dropoff=table["DOLocationID"].to_numpy(),
+            distance=table["trip_distance"].to_numpy(),
+            picked_up=picked_up(instants, known=np.full(len(instants), True)),
+        ),
         target=table[target].to_numpy(),
-        pickup_datetime=table["pickup_datetime"].to_numpy(),
+        pickup_datetime=pickup,
     )

@@ -1,14 +1,12 @@
-"""Months of rides from where the TLC publishes them.
+"""Download of the TLC's months, each of which is complete under its name or absent.
 
-A month that is there is asked for all the same, but sent again only if the TLC has another by now.
-A file that is not as this command left it is not overwritten, unless that is wanted.
+A month that was downloaded before is requested again, but sent only if the TLC has another version
+by now.  A file that differs from its receipt is never overwritten, unless the caller asks for it.
 """
 
 from __future__ import annotations
 
-import argparse
 import fcntl
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,59 +15,39 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
-import requests
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from model_service.errors import ServiceError
 
-from .. import span
 from . import http, receipts
-from .http import Advance, NotThereError, Server
+from .http import Progress, Server
 from .provenance import fingerprint
-from .receipts import Note
-from .tlc import TAXIS, Kind
+from .receipts import Receipt
 
-FAILED, STOPPED = 1, 130  # exit codes: not all could be had; by the keyboard
-
-Fate = Literal["downloaded", "unchanged", "failed"]
+DownloadStatus = Literal["downloaded", "unchanged", "failed"]
 
 
 class DownloadError(ServiceError):
-    """Nothing can be downloaded, or nothing more."""
+    """No month can be downloaded to this directory."""
 
 
 class MonthError(ServiceError):
-    """This month cannot be had; others may."""
+    """This month cannot be downloaded, but others may."""
 
 
-def download(options: argparse.Namespace, console: Console) -> int:
-    """Bring the months that were asked for; the exit code."""
-    names, fates = _names(options), dict[str, Fate]()
-    with _alone(options.data), requests.Session() as session:
-        server = Server(session, lambda text: _say(console, text))
-        try:
-            for name in names:
-                fates[name] = _bring(server, options, name, console)
-        except KeyboardInterrupt:
-            _say(console, "Stopped; the same command goes on from here.")
-            return STOPPED
-    print(json.dumps({"directory": str(options.data), "files": fates}, indent=2))
-    return FAILED if "failed" in fates.values() else 0
+def download(
+    server: Server, url: str, file: Path, current: Receipt | None, progress: Progress
+) -> DownloadStatus:
+    """Download *url* to *file*, unless *current*, its receipt, is up to date.
 
-
-def month(server: Server, url: str, file: Path, kept: Note | None, advance: Advance) -> Fate:
-    """*file* as it is at *url*; *kept* is the note of what is there.
-
-    Raises `MonthError`, `NotThereError`, `TransferError`, `DownloadError`.
+    Raises `MonthError`, `NotFoundError`, `TransferError`, `DownloadError`.
     """
-    part = receipts.part(file)
+    part = receipts.part_path(file)
     try:
-        note = http.bring(server, url, part, advance, unless=kept)
-        if note is None:
+        receipt = http.fetch(server, url, part, progress, unless=current)
+        if receipt is None:
             return "unchanged"
-        _parquet(part, file.name)
-        receipts.write(file, replace(note, sha256=fingerprint(part).sha256))
+        _check_parquet(part, file.name)
+        receipts.write(file, replace(receipt, sha256=fingerprint(part).sha256))
         part.replace(file)
         receipts.remove(part)
     except OSError as exc:
@@ -77,82 +55,44 @@ def month(server: Server, url: str, file: Path, kept: Note | None, advance: Adva
     return "downloaded"
 
 
-def found(file: Path) -> Note | None:
-    """The note of a file that is there and as it was left; None where there is no file.
+def current_receipt(file: Path) -> Receipt | None:
+    """The receipt of *file*; None where there is no such file.
 
-    Raises `MonthError` where it is not as it was left.
+    Raises `MonthError` where the file differs from its receipt.
     """
-    note, part = receipts.read(file), receipts.part(file)
-    if receipts.holds(note, part):  # killed with all but the last step done
+    receipt, part = receipts.read(file), receipts.part_path(file)
+    if receipts.matches(receipt, part):  # interrupted just before the last step
         part.replace(file)
     if not file.exists():
         return None
-    if not receipts.holds(note, file):
+    if not receipts.matches(receipt, file):
         raise MonthError(
-            f"{file} is not as this command would have left it, and stays as it is: "
-            "--replace downloads it anew."
+            f"{file} was not written by this command, or has changed since; it was left alone. "
+            "Use --replace to download it again."
         )
-    return note
-
-
-def _bring(server: Server, options: argparse.Namespace, name: str, console: Console) -> Fate:
-    file = options.data / name
-    try:
-        kept = None if options.replace else found(file)
-        with _bar(console, name) as advance:
-            fate = month(server, f"{options.source}/{name}", file, kept, advance)
-    except (MonthError, NotThereError) as exc:
-        _say(console, str(exc))
-        return "failed"
-    _say(console, f"{name}: {fate}, {file.stat().st_size:,} bytes")
-    return fate
-
-
-def _names(options: argparse.Namespace) -> list[str]:
-    kind: Kind = options.kind
-    return [TAXIS[kind].file(month) for month in span.between(options.first, options.last)]
-
-
-def _parquet(part: Path, name: str) -> None:
-    """Raises `MonthError` for what is no Parquet from beginning to end."""
-    try:
-        pl.read_parquet_schema(part)
-    except pl.exceptions.PolarsError as exc:
-        part.unlink()
-        raise MonthError(f"What came as {name} is no Parquet file; it was not kept.") from exc
+    return receipt
 
 
 @contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Nobody else downloads to *directory* meanwhile."""
-    shelf = directory / receipts.SHELF
-    shelf.mkdir(parents=True, exist_ok=True)
-    lock = os.open(shelf, os.O_RDONLY | os.O_DIRECTORY)
+def locked(directory: Path) -> Iterator[None]:
+    """Hold an exclusive lock on downloads to *directory*.  Raises `DownloadError`."""
+    folder = directory / receipts.FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise DownloadError(f"Another download to {directory} is under way.") from exc
+            raise DownloadError(f"Another download to {directory} is running.") from exc
         yield
     finally:
         os.close(lock)
 
 
-@contextmanager
-def _bar(console: Console, name: str) -> Iterator[Advance]:
-    """A bar on a terminal; anywhere else a month leaves a line when it is there."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bars:
-        task = bars.add_task(name, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+def _check_parquet(part: Path, name: str) -> None:
+    """Delete *part* and raise `MonthError` where it is not a complete Parquet file."""
+    try:
+        pl.read_parquet_schema(part)
+    except pl.exceptions.PolarsError as exc:
+        part.unlink()
+        raise MonthError(f"{name} as downloaded is not a Parquet file; it was deleted.") from exc

@@ -1,8 +1,9 @@
-"""One file over HTTP: asked for politely, gone on with where it broke off, not sent in vain.
+"""Download of one file over HTTP, which resumes where it broke off and skips unchanged files.
 
-What has arrived lies in a part, with a note of what it is a part of.  A part is gone on with only
-where the server says that its file is still the same (by ETag and ``If-Range``); else it is begun
-anew.  A server in trouble is left alone for longer each time, or for as long as it asks.
+Bytes that have arrived lie in a part file, whose receipt names the file that it belongs to.  A
+part is resumed only where the server confirms that its file is unchanged (by ETag and
+``If-Range``); else the download starts again.  Failed requests are retried with growing pauses, or
+after the time that the server's ``Retry-After`` asks for.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, Protocol
 from model_service.errors import ServiceError
 
 from . import receipts
-from .receipts import Note
+from .receipts import Receipt
 
-TROUBLE = (429, 500, 502, 503, 504)
-ABSENT = (403, 404, 410)  # S3 says 403 of what is not there
-PATIENCE = Retry(total=5, backoff_factor=1, backoff_jitter=1, status_forcelist=TROUBLE)
-LONGEST_WAIT = 300  # seconds; who asks for more is asked another day
+RETRIED = (429, 500, 502, 503, 504)
+NOT_FOUND = (403, 404, 410)  # S3 answers 403 for a missing key
+RETRIES = Retry(total=5, backoff_factor=1, backoff_jitter=1, status_forcelist=RETRIED)
+MAX_WAIT = 300  # seconds; a longer Retry-After ends the command
 TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 CHUNK = 1 << 18
 HEADERS = {
@@ -34,169 +35,169 @@ HEADERS = {
     "Accept-Encoding": "identity",  # the file's own bytes, which can be counted
 }
 
-Say = Callable[[str], None]
-Advance = Callable[[int, int | None], None]
-"""Told how many bytes are there, of how many."""
+Print = Callable[[str], None]
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that have arrived, and the file's size where it is known."""
 
 
 class TransferError(ServiceError):
-    """The server is out of reach or in trouble: what else it has cannot be had either."""
+    """The server is unreachable or keeps failing, so that other files would fail as well."""
 
 
-class NotThereError(ServiceError):
+class NotFoundError(ServiceError):
     """The server does not have this file."""
 
 
-class _BrokenOff(Exception):
-    """Worth another attempt; says what happened."""
+class _RetryableError(Exception):
+    """A request failed that may succeed later; *response* may have a ``Retry-After``."""
 
-    def __init__(self, what: str, response: BaseHTTPResponse | None = None) -> None:
-        super().__init__(what)
+    def __init__(self, message: str, response: BaseHTTPResponse | None = None) -> None:
+        super().__init__(message)
         self.response = response
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """How a server is asked, and who is told that it takes longer."""
+    """An HTTP session, its retry policy, and the function that prints messages about retries."""
 
     session: requests.Session
-    say: Say
-    patience: Retry = PATIENCE
+    print: Print
+    retries: Retry = RETRIES
 
 
-def bring(
-    server: Server, url: str, part: Path, advance: Advance, *, unless: Note | None
-) -> Note | None:
-    """All of the file at *url*, as *part*; None where it would be what *unless* is a note of.
+def fetch(
+    server: Server, url: str, part: Path, progress: Progress, *, unless: Receipt | None
+) -> Receipt | None:
+    """Download *url* into *part* and return its receipt; None where *unless* is still current.
 
-    Raises `TransferError`, `NotThereError`, and `OSError` where it cannot be written.
+    Raises `TransferError`, `NotFoundError`, and `OSError` where *part* cannot be written.
     """
-    patience = server.patience
+    retries = server.retries
     while True:
         try:
-            return _attempt(server, url, part, advance, unless)
-        except _BrokenOff as exc:
-            patience = _wait(patience, exc, server.say)
+            return _attempt(server, url, part, progress, unless)
+        except _RetryableError as exc:
+            retries = _wait(retries, exc, server.print)
 
 
 def _attempt(
-    server: Server, url: str, part: Path, advance: Advance, unless: Note | None
-) -> Note | None:
-    begun = _begun(part, url)
-    headers = {**HEADERS, **_unless(unless, url), **_beyond(begun, part)}
+    server: Server, url: str, part: Path, progress: Progress, unless: Receipt | None
+) -> Receipt | None:
+    resumed = _resumable(part, url)
+    headers = {**HEADERS, **_unless_unchanged(unless, url), **_range(resumed, part)}
     host = urlsplit(url).hostname
     try:
         with server.session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
             if response.status_code == 304 and unless is not None:
                 return None
-            _check(server, response, url, part)
-            return _receive(response, url, part, begun, advance)
+            _check_status(server, response, url, part)
+            return _receive(response, url, part, resumed, progress)
     except requests.exceptions.SSLError as exc:
-        raise TransferError(f"{host} does not prove that it is {host}.") from exc
+        raise TransferError(f"The TLS certificate of {host} is not valid.") from exc
     except (requests.ConnectionError, requests.Timeout) as exc:
-        raise _BrokenOff(f"No answer from {host}") from exc
+        raise _RetryableError(f"No response from {host}") from exc
     except requests.RequestException as exc:
-        raise TransferError(f"{url} cannot be asked for: {type(exc).__name__}.") from exc
+        raise TransferError(f"The request for {url} failed: {type(exc).__name__}.") from exc
 
 
-def _begun(part: Path, url: str) -> Note | None:
-    """The note of a part that can be gone on with."""
-    note = receipts.read(part)
-    if note is None or note.url != url or not note.etag or note.etag.startswith("W/"):
+def _resumable(part: Path, url: str) -> Receipt | None:
+    """The receipt of *part* where its download can be resumed."""
+    receipt = receipts.read(part)
+    if receipt is None or receipt.url != url or not receipt.etag or receipt.etag.startswith("W/"):
         return None
-    some = part.is_file() and 0 < part.stat().st_size < (note.bytes or 0)
-    return note if some else None
+    incomplete = part.is_file() and 0 < part.stat().st_size < (receipt.bytes or 0)
+    return receipt if incomplete else None
 
 
-def _unless(note: Note | None, url: str) -> Mapping[str, str]:
-    if note is None or note.url != url:
+def _unless_unchanged(receipt: Receipt | None, url: str) -> Mapping[str, str]:
+    if receipt is None or receipt.url != url:
         return {}
-    if note.etag:
-        return {"If-None-Match": note.etag}
-    return {"If-Modified-Since": note.modified} if note.modified else {}
+    if receipt.etag:
+        return {"If-None-Match": receipt.etag}
+    return {"If-Modified-Since": receipt.modified} if receipt.modified else {}
 
 
-def _beyond(begun: Note | None, part: Path) -> Mapping[str, str]:
-    if begun is None:
+def _range(resumed: Receipt | None, part: Path) -> Mapping[str, str]:
+    if resumed is None:
         return {}
-    return {"Range": f"bytes={part.stat().st_size}-", "If-Range": begun.etag}
+    return {"Range": f"bytes={part.stat().st_size}-", "If-Range": resumed.etag}
 
 
-def _check(server: Server, response: Response, url: str, part: Path) -> None:
-    """Raises what a status means, unless it means that a body follows."""
-    status, named = response.status_code, _named(url)
-    if status in ABSENT:
-        raise NotThereError(f"There is no {named} ({status}).")
+def _check_status(server: Server, response: Response, url: str, part: Path) -> None:
+    """Raises the error that a status means, unless a body follows."""
+    status, name = response.status_code, _describe(url)
+    if status in NOT_FOUND:
+        raise NotFoundError(f"There is no {name} ({status}).")
     if status == 416:
         part.unlink()
-        raise _BrokenOff(f"There is less of {named} than was here")
-    if server.patience.is_retry("GET", status, "Retry-After" in response.headers):
-        raise _BrokenOff(f"{named} is answered with {status}", response.raw)
+        raise _RetryableError(f"{name} is shorter than the part that was downloaded")
+    if server.retries.is_retry("GET", status, "Retry-After" in response.headers):
+        raise _RetryableError(f"{name}: the server answered {status}", response.raw)
     if status not in (200, 206):
-        raise TransferError(f"{named} is answered with {status}.")
+        raise TransferError(f"{name}: the server answered {status}.")
 
 
 def _receive(
-    response: Response, url: str, part: Path, begun: Note | None, advance: Advance
-) -> Note:
-    note = _place(response, url, part, begun)
+    response: Response, url: str, part: Path, resumed: Receipt | None, progress: Progress
+) -> Receipt:
+    receipt = _prepare_part(response, url, part, resumed)
     done = part.stat().st_size
     try:
         with part.open("ab") as file:
-            while chunk := response.raw.read1(CHUNK):  # what there is; a whole chunk may not come
+            while chunk := response.raw.read1(CHUNK):  # read would wait for a whole chunk
                 file.write(chunk)
                 done += len(chunk)
-                advance(done, note.bytes)
+                progress(done, receipt.bytes)
     except HTTPError as exc:
-        raise _BrokenOff(f"{_named(url)} breaks off after {done:,} bytes") from exc
-    if done != (note.bytes or done):  # where several lengths were given
-        raise _BrokenOff(f"{_named(url)} ends after {done:,} of {note.bytes:,} bytes")
-    return replace(note, bytes=done)
+        raise _RetryableError(f"{_describe(url)} broke off after {done:,} bytes") from exc
+    if done != (receipt.bytes or done):  # where the headers named several lengths
+        raise _RetryableError(f"{_describe(url)} ended after {done:,} of {receipt.bytes:,} bytes")
+    return replace(receipt, bytes=done)
 
 
-def _place(response: Response, url: str, part: Path, begun: Note | None) -> Note:
-    """The note of the part that the body belongs to; it is as long as what came before."""
+def _prepare_part(response: Response, url: str, part: Path, resumed: Receipt | None) -> Receipt:
+    """The receipt of *part*, which is cut to the bytes that precede the response's body."""
     headers = response.headers
     if response.status_code == 200:
-        part.write_bytes(b"")  # before the note: what is there may be of another file
+        part.write_bytes(b"")  # before the receipt: the old bytes may belong to another file
         length = headers.get("Content-Length", "")
-        known = int(length) if length.isdecimal() else None
-        note = Note(url, headers.get("ETag", ""), headers.get("Last-Modified", ""), known)
-        receipts.write(part, note)
-        return note
-    if begun is not None and headers.get("ETag", begun.etag) == begun.etag:
-        start, end = part.stat().st_size, begun.bytes or 0
+        size = int(length) if length.isdecimal() else None
+        receipt = Receipt(url, headers.get("ETag", ""), headers.get("Last-Modified", ""), size)
+        receipts.write(part, receipt)
+        return receipt
+    if resumed is not None and headers.get("ETag", resumed.etag) == resumed.etag:
+        start, end = part.stat().st_size, resumed.bytes or 0
         if headers.get("Content-Range") == f"bytes {start}-{end - 1}/{end}":
-            return begun
+            return resumed
     part.unlink(missing_ok=True)
-    raise _BrokenOff(f"{_named(url)} comes in other parts than was asked for")
+    raise _RetryableError(f"{_describe(url)}: the server sent another range than was requested")
 
 
-def _wait(patience: Retry, broken: _BrokenOff, say: Say) -> Retry:
-    """What is left of *patience*, after a while."""
+def _wait(retries: Retry, error: _RetryableError, print: Print) -> Retry:
+    """Sleep before the next attempt, and return the retries that are left."""
     try:
-        left = patience.increment("GET", error=ProtocolError(str(broken)))
+        left = retries.increment("GET", error=ProtocolError(str(error)))
     except MaxRetryError as exc:
-        raise TransferError(f"{broken}; the same command goes on from here.") from exc
-    seconds = _asked_for(left, broken.response) or left.get_backoff_time()
-    if seconds > LONGEST_WAIT:
-        raise TransferError(f"{broken}; it asks for {seconds:,.0f} seconds of patience.")
-    say(f"{broken}; trying again in {seconds:.0f} s")
+        raise TransferError(f"{error}; run the same command again to resume.") from exc
+    seconds = _retry_after(left, error.response) or left.get_backoff_time()
+    if seconds > MAX_WAIT:
+        raise TransferError(f"{error}; the server asks for a pause of {seconds:,.0f} seconds.")
+    print(f"{error}; retrying in {seconds:.0f} s")
     time.sleep(seconds)
     return left
 
 
-def _asked_for(patience: Retry, response: BaseHTTPResponse | None) -> float | None:
+def _retry_after(retries: Retry, response: BaseHTTPResponse | None) -> float | None:
     try:
-        return None if response is None else patience.get_retry_after(response)
+        return None if response is None else retries.get_retry_after(response)
     except InvalidHeader:  # neither seconds nor a date
         return None
 
 
-def _named(url: str) -> str:
-    """A file's name, and whose it is.
+def _describe(url: str) -> str:
+    """A file's name and host.
 
-    >>> _named("https://example.org/trip-data/green_tripdata_2022-01.parquet")
+    >>> _describe("https://example.org/trip-data/green_tripdata_2022-01.parquet")
     'green_tripdata_2022-01.parquet at example.org'
     """
     parts = urlsplit(url)

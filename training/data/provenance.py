@@ -1,4 +1,4 @@
-"""Where a model comes from: the files it was trained on, the code, the environment."""
+"""The origin of a model: the files it was trained on, the code and the environment."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+from .cleaning import RowCounts
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = (
@@ -25,25 +27,36 @@ LIBRARIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """A file of rides."""
+class Fingerprint:
+    """A file's name, size and SHA-256."""
 
     name: str
     bytes: int
     sha256: str
 
 
-def fingerprint(path: Path) -> File:
-    """What is in a file, whatever it is called."""
+@dataclass(frozen=True, slots=True)
+class MonthUse:
+    """How a run used the file of one month, and the counts of its rows."""
+
+    month: str
+    use: str
+    """``training``, ``calibration`` or ``test``."""
+    file: Fingerprint
+    tally: RowCounts
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """The fingerprint of the file at *path*."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return File(path.name, path.stat().st_size, digest)
+    return Fingerprint(path.name, path.stat().st_size, digest)
 
 
-def together(files: Iterable[File]) -> str:
-    """One SHA-256 for several files: that of their own, in the order of their names.
+def combined_sha256(files: Iterable[Fingerprint]) -> str:
+    """The SHA-256 of the files' own digests, in the order of their names.
 
-    >>> together([]) == hashlib.sha256().hexdigest()
+    >>> combined_sha256([]) == hashlib.sha256().hexdigest()
     True
     """
     ordered = sorted(files, key=lambda file: file.name)
@@ -51,7 +64,10 @@ def together(files: Iterable[File]) -> str:
 
 
 def revision(directory: Path = ROOT) -> str:
-    """The commit that *directory* is at, and whether it was changed; ``unknown`` without git."""
+    """The Git commit of *directory*, with ``-changed`` where files differ from it.
+
+    Without Git it is the variable ``REVISION``, or ``unknown``.
+    """
     commit = _git(directory, "rev-parse", "HEAD")
     if commit is None:
         return os.environ.get("REVISION", "unknown")
@@ -59,7 +75,7 @@ def revision(directory: Path = ROOT) -> str:
 
 
 def environment() -> Mapping[str, str]:
-    """What the figures of a run may depend on beside data and code."""
+    """The versions of Python, the system and the libraries that results depend on."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -73,6 +89,6 @@ def _git(directory: Path, *arguments: str) -> str | None:
         done = subprocess.run(
             ["git", *arguments], cwd=directory, capture_output=True, text=True, check=False
         )
-    except OSError:  # no git
+    except OSError:  # Git is not installed
         return None
     return done.stdout.strip() if done.returncode == 0 else None

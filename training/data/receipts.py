@@ -1,7 +1,7 @@
-"""What is known of a file that was downloaded: where it came from, and its checksum.
+"""Receipts of downloaded files: the source, ETag, size and checksum of each.
 
-Notes and unfinished parts lie in a directory of their own beside the files, so that nobody who
-reads the files meets them.
+Receipts and unfinished parts lie in a hidden directory beside the files, so that readers of the
+files never see them.
 """
 
 from __future__ import annotations
@@ -13,57 +13,57 @@ import msgspec
 
 from .provenance import fingerprint
 
-SHELF = ".downloads"
+FOLDER = ".downloads"
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """What a file is, or what a part is of."""
+class Receipt:
+    """The source and checksum of a file, or of the file that a part belongs to."""
 
     url: str
     etag: str
-    """What the server calls these bytes; empty where it does not say."""
+    """The server's ETag; empty where it sent none."""
     modified: str
-    """The same of its Last-Modified."""
+    """The server's Last-Modified; empty where it sent none."""
     bytes: int | None
-    """Of the whole file; None where the server did not say."""
+    """The size of the whole file; None where the server did not send it."""
     sha256: str = ""
-    """Empty of a part."""
+    """Empty for a part."""
 
 
-def part(file: Path) -> Path:
-    """Where what has arrived of *file* lies until all has."""
-    return file.parent / SHELF / f"{file.name}.part"
+def part_path(file: Path) -> Path:
+    """The path of the unfinished download of *file*."""
+    return file.parent / FOLDER / f"{file.name}.part"
 
 
-def read(file: Path) -> Note | None:
-    """The note of a file or of a part."""
+def read(file: Path) -> Receipt | None:
+    """The receipt of a file or part; None where there is none, or it cannot be decoded."""
     try:
-        return msgspec.json.decode(_path(file).read_bytes(), type=Note)
-    except (FileNotFoundError, msgspec.MsgspecError):  # a note that says nothing is none
+        return msgspec.json.decode(_path(file).read_bytes(), type=Receipt)
+    except (FileNotFoundError, msgspec.MsgspecError):
         return None
 
 
-def write(file: Path, note: Note) -> None:
-    """Note it, as a whole or not at all."""
+def write(file: Path, receipt: Receipt) -> None:
+    """Write the receipt of *file*, atomically."""
     path = _path(file)
     unfinished = path.with_suffix(".new")
-    unfinished.write_bytes(msgspec.json.encode(note))
+    unfinished.write_bytes(msgspec.json.encode(receipt))
     unfinished.replace(path)
 
 
 def remove(file: Path) -> None:
-    """The note, where there is one."""
+    """Delete the receipt of *file*, if it has one."""
     _path(file).unlink(missing_ok=True)
 
 
-def holds(note: Note | None, file: Path) -> bool:
-    """Whether *file* is, byte for byte, what the note says."""
-    if note is None or not file.is_file() or file.stat().st_size != note.bytes:
+def matches(receipt: Receipt | None, file: Path) -> bool:
+    """Whether *file* has the size and SHA-256 of the receipt."""
+    if receipt is None or not file.is_file() or file.stat().st_size != receipt.bytes:
         return False
-    return fingerprint(file).sha256 == note.sha256
+    return fingerprint(file).sha256 == receipt.sha256
 
 
 def _path(file: Path) -> Path:
-    shelf = file.parent if file.parent.name == SHELF else file.parent / SHELF
-    return shelf / f"{file.name}.json"
+    folder = file.parent if file.parent.name == FOLDER else file.parent / FOLDER
+    return folder / f"{file.name}.json"

@@ -1,8 +1,8 @@
-"""Simulate months of green taxi rides, for where there is no data.
+"""Simulated months of green taxi rides, for use without the TLC's data.
 
-The files have the TLC's columns, its types of the time, and its usual dirt.  Zones lie where they
-lie.  What a ride takes depends on its route, the hour and the day, so that there is something to
-learn.  Everything follows from the seed: the same seed is the same city and the same rides.
+The files have the TLC's columns, the types of their generation, and its usual faults.  Zones have
+their real positions.  The duration of a ride depends on its route, hour and day, so that a model
+has something to learn.  The same seed gives the same city and the same rides.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ import os
 from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from model_service.datasets.months import months as months_between
 from model_service.zones import AXES, locations
 
-from ..span import first_day
 from .tlc import DROPOFF, MONEY, PICKUP, PREFIX, types
 
 Floats = NDArray[np.float64]
 
 ZONES = 265
-OUTSIDE = (-12.0, 8.0)  # miles across and along: where those who leave the city may go
+OUTSIDE = (-12.0, 8.0)  # miles across and along: the position of zones that have none
 SECOND = np.timedelta64(1_000_000, "us")
 DEMAND = np.array([3, 2, 1, 1, 1, 2, 3, 5, 6, 6, 6, 6, 6, 6, 7, 8, 8, 9, 9, 8, 7, 6, 5, 4]) / 125
 PACE = (
@@ -33,41 +34,46 @@ PACE = (
     + 0.45 * np.exp(-((np.arange(24) - 8.5) ** 2) / 5)
     + 0.6 * np.exp(-((np.arange(24) - 17) ** 2) / 8)
 )
-"""Minutes a mile by hour, where a mile at night is 1."""
+"""Minutes per mile by hour, relative to the night."""
 WEEKEND_PACE = 1 + 0.25 * np.exp(-((np.arange(24) - 15) ** 2) / 20)
-UNSAID = ("store_and_fwd_flag", "RatecodeID", "passenger_count", "payment_type", "trip_type")
-DIRT: Sequence[tuple[float, Sequence[pl.Expr]]] = (
+OPTIONAL = ("store_and_fwd_flag", "RatecodeID", "passenger_count", "payment_type", "trip_type")
+FAULTS: Sequence[tuple[float, Sequence[pl.Expr]]] = (
     (0.02, [pl.lit(0.0).alias("trip_distance")]),
     (0.001, [pl.col("trip_distance") * 20_000]),
     (0.02, [(pl.col(PICKUP) + pl.duration(seconds=20)).alias(DROPOFF)]),
     (0.005, [(pl.col(PICKUP) + pl.duration(hours=23, minutes=40)).alias(DROPOFF)]),
     (0.001, [pl.col(name) - pl.duration(days=4400) for name in (PICKUP, DROPOFF)]),
     (0.005, [-pl.col(name) for name in MONEY]),
-    (0.2, [pl.lit(None).alias(name) for name in (*UNSAID, "congestion_surcharge")]),
+    (0.2, [pl.lit(None).alias(name) for name in (*OPTIONAL, "congestion_surcharge")]),
 )
-"""A share of the rides, and what is wrong with them."""
+"""Shares of the rides, and the faulty columns that each share gets."""
 
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """What lies between any two zones; arrays of shape (ZONES, ZONES)."""
+    """Properties of the route from each zone to each; arrays of shape (ZONES, ZONES)."""
 
     share: Floats
-    """Of all rides."""
+    """Share of all rides."""
     miles: Floats
     pace: Floats
-    """Minutes a mile at night."""
+    """Minutes per mile at night."""
     toll: Floats
     """Dollars."""
 
 
 def write(directory: Path, months: Sequence[str], rides: int, seed: int) -> None:
-    """One file a month, of *rides* rides each."""
+    """Write one file per month, with *rides* rows each.
+
+    Raises `SettingsError` where a month is not in the form YYYY-MM.
+    """
+    for month in months:
+        months_between(month, month)
     directory.mkdir(parents=True, exist_ok=True)
     city = _city(np.random.default_rng(seed))
     for month in months:
         path = directory / f"{PREFIX}{month}.parquet"
-        unfinished = path.with_suffix(f".{os.getpid()}")  # two may write the same month
+        unfinished = path.with_suffix(f".{os.getpid()}")  # another process may write the same month
         _month(city, month, rides, seed).write_parquet(unfinished)
         unfinished.replace(path)
 
@@ -89,7 +95,7 @@ def _city(rng: np.random.Generator) -> City:
 
 
 def _month(city: City, month: str, rides: int, seed: int) -> pl.DataFrame:
-    first = first_day(month)
+    first = datetime.strptime(month, "%Y-%m")
     rng = np.random.default_rng([seed, first.year, first.month])
     day = rng.integers(monthrange(first.year, first.month)[1], size=rides)
     hour = rng.choice(24, size=rides, p=DEMAND)
@@ -122,7 +128,7 @@ def _month(city: City, month: str, rides: int, seed: int) -> pl.DataFrame:
         }
     )
     table = clean.select(pl.col(name).cast(kind) for name, kind in types(month).items())
-    return _soiled(table, rng).sort(PICKUP, maintain_order=True)
+    return _with_faults(table, rng).sort(PICKUP, maintain_order=True)
 
 
 def _money(
@@ -144,8 +150,8 @@ def _money(
     return {**parts, "tip_amount": tip, "total_amount": np.round(before + tip, 2)}
 
 
-def _soiled(table: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
-    for share, faults in DIRT:
+def _with_faults(table: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+    for share, faults in FAULTS:
         some = pl.lit(pl.Series(rng.random(table.height) < share))
         table = table.with_columns(
             pl.when(some).then(fault).otherwise(pl.col(fault.meta.output_name()))

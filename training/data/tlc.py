@@ -1,7 +1,7 @@
-"""What the TLC's files of rides look like: names, columns, and the generations of their types.
+"""The format of the TLC's files of rides: file names, columns, and the types of each generation.
 
-Whoever reads them needs seven columns.  Those have kept their names, but not their types; what
-else comes and goes (`cbd_congestion_fee` since 2025, two spellings of `Airport_fee`) is not read.
+Training reads seven columns, whose names never changed, but whose types did.  Columns that come
+and go (`cbd_congestion_fee` since 2025, two spellings of `Airport_fee`) are not read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Kind = Literal["green", "yellow"]
 
 @dataclass(frozen=True, slots=True)
 class Taxi:
-    """A kind of taxi, and what the TLC calls its files and its times."""
+    """A kind of taxi: the prefix of its files and the names of its time columns."""
 
     prefix: str
     pickup: str
@@ -78,7 +78,7 @@ NEWEST_TYPES: Mapping[str, pl.DataType] = {**NEW_TYPES, "cbd_congestion_fee": pl
 
 
 def types(month: str) -> Mapping[str, pl.DataType]:
-    """The columns of a green month's file, in order."""
+    """The columns of a green month's file and their types, in order."""
     if month < NEW_TYPES_SINCE:
         return OLD_TYPES
     return NEW_TYPES if month < CONGESTION_FEE_SINCE else NEWEST_TYPES

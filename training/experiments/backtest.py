@@ -1,99 +1,106 @@
-"""How errors grow with time: a model that is trained anew each month, beside one that never is.
+"""Backtest: the errors of a model that is retrained each month, and of one that never is.
 
-A month is predicted by what was trained on the months before it that are there, and by what was
-trained on the first ones; never by what has seen it.
+Each month is predicted by a model trained on the months before it, and by a model trained on the
+first months; never by a model that was trained on that month.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data import dataset as data
+from model_service.datasets.months import months
+
+from ..data import dataset
 from ..data.dataset import UNITS, DataError, Rides, Target
 from ..data.tlc import Kind
+from ..inputs import OnStep
 from ..model import champion
-from ..model.champion import Metrics
+from ..model.champion import ErrorMetrics
 from ..reports import plots, svg_style
 from ..reports.svg_style import ACCENT, RULE, WARM, draw
-from ..span import first_day
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Step = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Which months, and what is trained on them."""
+class BacktestPlan:
+    """The months and settings of a backtest."""
 
     data: Path
     first: str
     last: str
     target: Target
     window: int = 1
-    """Months that a model is trained on."""
+    """The number of months that a model is trained on."""
     seed: int = 0
     kind: Kind = "green"
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A month, and how far off both models are on it."""
+class BacktestPoint:
+    """The errors of both models on one month."""
 
     month: str
     rides: int
     trained_on: tuple[str, ...]
-    """The one that is trained anew."""
-    anew: Metrics
-    once: Metrics
+    """The training months of the retrained model."""
+    anew: ErrorMetrics
+    """The errors of the retrained model."""
+    once: ErrorMetrics
+    """The errors of the model that was trained once."""
 
 
-def run(plan: Plan, *, step: Step) -> Iterator[Point]:
-    """The months after the first *window* ones, in order."""
-    months = between(plan)
-    kept = {month: _read(plan, month, step) for month in months[: plan.window]}
-    step(f"training once, on {', '.join(kept)}")
-    once = champion.alone(data.join(list(kept.values())), seed=plan.seed)
+def run(plan: BacktestPlan, *, on_step: OnStep) -> Iterator[BacktestPoint]:
+    """Predict the months after the first *window* ones, in order.  Raises `DataError`."""
+    found = available_months(plan)
+    held = {month: _read(plan, month, on_step) for month in found[: plan.window]}
+    on_step(f"training once, on {', '.join(held)}")
+    once = champion.fit_value(dataset.concatenate(list(held.values())), seed=plan.seed)
     anew = once
-    for month in months[plan.window :]:
-        trained_on = tuple(kept)
-        rides = _read(plan, month, step)
-        yield Point(
+    for month in found[plan.window :]:
+        trained_on = tuple(held)
+        rides = _read(plan, month, on_step)
+        yield BacktestPoint(
             month,
             len(rides),
             trained_on,
             *(
-                champion.metrics(rides.target, champion.ask(model, rides.columns), plan.target)
+                champion.error_metrics(
+                    rides.target, champion.predict_trees(model, rides.columns), plan.target
+                )
                 for model in (anew, once)
             ),
         )
-        kept[month] = rides
-        del kept[next(iter(kept))]  # no more than a window of months is ever held
-        if month != months[-1]:
-            step(f"training anew, on {', '.join(kept)}")
-            anew = champion.alone(data.join(list(kept.values())), seed=plan.seed)
+        held[month] = rides
+        del held[next(iter(held))]  # memory holds one window of months at most
+        if month != found[-1]:
+            on_step(f"retraining, on {', '.join(held)}")
+            anew = champion.fit_value(dataset.concatenate(list(held.values())), seed=plan.seed)
 
 
-def between(plan: Plan) -> list[str]:
-    """The months from first to last that are there."""
-    for month in (plan.first, plan.last):
-        first_day(month)  # raises where it is none
-    found = [m for m in data.months(plan.data, plan.kind) if plan.first <= m <= plan.last]
+def available_months(plan: BacktestPlan) -> list[str]:
+    """The months from first to last that the data has.
+
+    Raises `SettingsError` where a month is malformed, and `DataError` where there are too few.
+    """
+    wanted = months(plan.first, plan.last)
+    found = [month for month in dataset.months(plan.data, plan.kind) if month in wanted]
     if len(found) <= plan.window:
         raise DataError(
             f"From {plan.first} to {plan.last}, {plan.data} has {len(found)} months; "
-            f"it takes {plan.window + 1}."
+            f"at least {plan.window + 1} are needed."
         )
     return found
 
 
-def table(points: Sequence[Point], target: Target) -> str:
-    """As Markdown."""
+def table(points: Sequence[BacktestPoint], target: Target) -> str:
+    """The errors of all months as a Markdown table."""
     unit = UNITS[target]
     rows = [
         f"| {p.month} | {p.rides:,} | {', '.join(p.trained_on)} | "
@@ -102,24 +109,24 @@ def table(points: Sequence[Point], target: Target) -> str:
         for p in points
     ]
     first = ", ".join(points[0].trained_on)
-    head = f"| month | rides | trained anew on | trained anew | trained once, on {first} |"
+    head = f"| month | rides | retrained on | retrained | trained once, on {first} |"
     return "\n".join([head, "|---|---:|---|---:|---:|", *rows]) + "\n"
 
 
-def picture(points: Sequence[Point], target: Target) -> str:
-    """Both errors over the months, as SVG."""
+def plot(points: Sequence[BacktestPoint], target: Target) -> str:
+    """The RMSE of both models by month, as SVG."""
     key = f"rmse_{UNITS[target]}"
-    months = [point.month for point in points]
+    names = [point.month for point in points]
 
     def paint(axes: Axes) -> None:
         for errors, colour, name in (
             ([p.once[key] for p in points], WARM, "trained once"),
-            ([p.anew[key] for p in points], ACCENT, "trained anew each month"),
+            ([p.anew[key] for p in points], ACCENT, "retrained each month"),
         ):
-            axes.plot(range(len(months)), errors, color=colour, linewidth=2, marker="o", label=name)
-        for place in _gaps(months):
+            axes.plot(range(len(names)), errors, color=colour, linewidth=2, marker="o", label=name)
+        for place in _gaps(names):
             axes.axvline(place - 0.5, color=RULE, linewidth=1.6, dashes=plots.DASHES)
-        axes.set_xticks(range(len(months)), [month.replace("-", "\n") for month in months])
+        axes.set_xticks(range(len(names)), [month.replace("-", "\n") for month in names])
         top = max(max(p.once[key], p.anew[key]) for p in points)
         axes.set(ylabel=f"RMSE, {UNITS[target]}", ylim=(0, top * 1.2))
         axes.legend(loc="lower left")
@@ -128,12 +135,12 @@ def picture(points: Sequence[Point], target: Target) -> str:
     return svg_style.standalone(draw("backtest", paint, size=plots.WIDE))
 
 
-def write(points: Sequence[Point], target: Target, directory: Path) -> list[Path]:
-    """``backtest.json``, ``backtest.md`` and ``backtest.svg``."""
+def write(points: Sequence[BacktestPoint], target: Target, directory: Path) -> list[Path]:
+    """Write ``backtest.json``, ``backtest.md`` and ``backtest.svg``; returns their paths."""
     texts = {
         "backtest.json": json.dumps([asdict(point) for point in points], indent=2) + "\n",
         "backtest.md": table(points, target),
-        "backtest.svg": picture(points, target),
+        "backtest.svg": plot(points, target),
     }
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
@@ -141,16 +148,17 @@ def write(points: Sequence[Point], target: Target, directory: Path) -> list[Path
     return [directory / name for name in texts]
 
 
-def _gaps(months: Sequence[str]) -> list[int]:
-    """The places of months before which others are missing.
+def _gaps(found: Sequence[str]) -> list[int]:
+    """The positions of months whose previous month is missing.
 
     >>> _gaps(["2021-12", "2022-01", "2022-03"])
     [2]
     """
-    numbers = [12 * int(month[:4]) + int(month[5:]) for month in months]
-    return [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
+    return [
+        position for position, pair in enumerate(pairwise(found), start=1) if len(months(*pair)) > 2
+    ]
 
 
-def _read(plan: Plan, month: str, step: Step) -> Rides:
-    step(f"reading {month}")
-    return data.read(plan.data, month, plan.target, plan.kind)
+def _read(plan: BacktestPlan, month: str, on_step: OnStep) -> Rides:
+    on_step(f"reading {month}")
+    return dataset.read(plan.data, month, plan.target, plan.kind)

@@ -1,12 +1,13 @@
-"""Every model on every pair of months, the champion's intervals, and what it costs not to know.
+"""Comparison of the champion with the baselines on every pair of consecutive months.
 
-A pair is a month that trains and the next one, that tests.  All models are given the same rides
-and asked for the same rides, so that a line can be compared with the one above it.
+The first month of a pair trains and the second one tests.  All models are trained on the same
+rides and predict the same rides.  The comparison also measures intervals of constant width, and
+the error where an input of the ride is unknown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,33 +15,34 @@ from time import perf_counter
 
 import numpy as np
 
+from model_service.datasets.months import months
 from model_service.scoring import Answers
 
 from .. import metrics
-from ..data import dataset as data
+from ..data import dataset
 from ..data.dataset import DataError, Rides, Target
 from ..data.tlc import Kind
-from ..metrics import Part
-from ..model import baselines
-from ..model import champion as fit
-
-Step = Callable[[str], None]
+from ..inputs import OnStep
+from ..metrics import PartMetrics
+from ..model import baselines, champion
+from ..model.champion import FittedChampion
+from ..model.parameters import DEFAULTS, Parameters
 
 CHAMPION = "champion"
-NOWHERE = 264
-"""A zone that lies nowhere, which the TLC writes where it does not know."""
+UNKNOWN_ZONE = 264
+"""The TLC's zone for an unknown place."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A month that trains, and the next one."""
+class MonthPair:
+    """A training month and the next month, which tests."""
 
     train: str
     test: str
 
     def __str__(self) -> str:
         """
-        >>> print(Pair("2023-01", "2023-02"))
+        >>> print(MonthPair("2023-01", "2023-02"))
         2023-01 → 02
         """
         same_year = self.train[:4] == self.test[:4]
@@ -48,31 +50,32 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """How one model did on one pair."""
+class ModelResult:
+    """The errors of one model on one pair of months."""
 
     target: Target
-    pair: Pair
+    pair: MonthPair
     model: str
     trained: int
-    """Rides."""
+    """The number of training rides."""
     seconds: float
-    """To fit it."""
-    parts: tuple[Part, ...]
-    """The whole first, then every month, borough and hour."""
+    """The time to fit the model."""
+    parts: tuple[PartMetrics, ...]
+    """All test rides first, then every month, borough and hour."""
 
     @property
-    def whole(self) -> Part:
+    def whole(self) -> PartMetrics:
         return self.parts[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
-    """What it costs the champion not to be told, beside the linear baseline."""
+class UnknownInputResult:
+    """The errors of the champion and the linear baseline where an input is unknown."""
 
     target: Target
-    pair: Pair
+    pair: MonthPair
     what: str
+    """The unknown input."""
     rides: int
     champion: float
     """RMSE."""
@@ -80,54 +83,59 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
-    """Intervals of one width for all rides, calibrated as the champion's are."""
+class ConstantIntervals:
+    """Intervals of one width for all rides, calibrated on the same errors as the champion's."""
 
     target: Target
-    pair: Pair
+    pair: MonthPair
     width: float
     coverage: float
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All of it."""
+    """The results of all pairs and targets."""
 
-    lines: tuple[Line, ...]
-    unknown: tuple[Unknown, ...]
-    constant: tuple[Constant, ...]
+    lines: tuple[ModelResult, ...]
+    unknown: tuple[UnknownInputResult, ...]
+    constant: tuple[ConstantIntervals, ...]
 
 
-def pairs(directory: Path, kind: Kind = "green") -> list[Pair]:
-    """Months of *directory* that follow each other."""
-    found = data.months(directory, kind)
-    there = [Pair(a, b) for a, b in pairwise(found) if b == _next(a)]
-    if not there:
-        raise DataError(f"{directory} has no two months that follow each other.")
-    return there
+def pairs(directory: Path, kind: Kind = "green") -> list[MonthPair]:
+    """The pairs of consecutive months in *directory*.  Raises `DataError` where there are none."""
+    found = [
+        MonthPair(train, test)
+        for train, test in pairwise(dataset.months(directory, kind))
+        if months(train, test) == [train, test]
+    ]
+    if not found:
+        raise DataError(f"{directory} has no two consecutive months.")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to compare."""
+class ComparisonPlan:
+    """The months, targets and settings of a comparison."""
 
     data: Path
-    pairs: Sequence[Pair]
+    pairs: Sequence[MonthPair]
     targets: Sequence[Target]
     seed: int = 0
     kind: Kind = "green"
-    parameters: fit.Parameters = fit.PARAMETERS
-    """The champion's."""
+    parameters: Parameters = DEFAULTS
+    """The champion's hyper-parameters."""
 
     @property
     def steps(self) -> int:
-        """How often `run` says what it is about to do."""
+        """The number of steps that `run` announces."""
         return len(self.pairs) * len(self.targets) * (len(baselines.BASELINES) + 1)
 
 
-def run(plan: Plan, *, step: Step) -> Comparison:
-    """Fit and ask every model; one pair of months is held at a time."""
-    found = [_compare(plan, pair, target, step) for target in plan.targets for pair in plan.pairs]
+def run(plan: ComparisonPlan, *, on_step: OnStep) -> Comparison:
+    """Fit and test every model; memory holds one pair of months at a time."""
+    found = [
+        _compare(plan, pair, target, on_step) for target in plan.targets for pair in plan.pairs
+    ]
     return Comparison(
         tuple(line for one in found for line in one.lines),
         tuple(unknown for one in found for unknown in one.unknown),
@@ -135,86 +143,83 @@ def run(plan: Plan, *, step: Step) -> Comparison:
     )
 
 
-def _compare(plan: Plan, pair: Pair, target: Target, step: Step) -> Comparison:
+def _compare(plan: ComparisonPlan, pair: MonthPair, target: Target, on_step: OnStep) -> Comparison:
     trained, tested = (
-        data.read(plan.data, month, target, plan.kind) for month in (pair.train, pair.test)
+        dataset.read(plan.data, month, target, plan.kind) for month in (pair.train, pair.test)
     )
-    asks: dict[str, baselines.Ask] = {}
+    predictors: dict[str, baselines.PredictValues] = {}
     seconds = {}
     for name, baseline in baselines.BASELINES.items():
-        step(f"{target}, {pair}: {name}")
+        on_step(f"{target}, {pair}: {name}")
         started = perf_counter()
-        asks[name] = baseline(trained, plan.seed)
+        predictors[name] = baseline(trained, plan.seed)
         seconds[name] = perf_counter() - started
-    step(f"{target}, {pair}: {CHAMPION}")
+    on_step(f"{target}, {pair}: {CHAMPION}")
     started = perf_counter()
-    champion = fit.champion(trained, seed=plan.seed, parameters=plan.parameters)
+    fitted = champion.fit(trained, seed=plan.seed, parameters=plan.parameters)
     seconds[CHAMPION] = perf_counter() - started
 
-    served = {name: _without_intervals(ask) for name, ask in asks.items()}
-    served[CHAMPION] = lambda columns: Answers(*fit.says(champion, columns))
+    served = {name: _without_intervals(predict) for name, predict in predictors.items()}
+    served[CHAMPION] = lambda columns: Answers(*champion.predict_with_intervals(fitted, columns))
     lines = tuple(
-        Line(target, pair, name, len(trained), seconds[name],
-             metrics.parts(metrics.ask_month(ask, pair.test, tested)))
-        for name, ask in served.items()
+        ModelResult(target, pair, name, len(trained), seconds[name],
+                    metrics.by_part(metrics.evaluate_month(predict, pair.test, tested)))
+        for name, predict in served.items()
     )  # fmt: skip
-    asks[CHAMPION] = lambda columns: fit.predict(champion, columns)
-    unknown = _unknown(asks, pair, target, trained, tested)
-    return Comparison(lines, unknown, (_constant(champion, pair, target, tested),))
+    predictors[CHAMPION] = lambda columns: champion.predict(fitted, columns)
+    unknown = _unknown_inputs(predictors, pair, target, trained, tested)
+    return Comparison(lines, unknown, (_constant(fitted, pair, target, tested),))
 
 
-def _unknown(
-    asks: Mapping[str, baselines.Ask], pair: Pair, target: Target, trained: Rides, tested: Rides
-) -> tuple[Unknown, ...]:
+def _unknown_inputs(
+    predictors: Mapping[str, baselines.PredictValues],
+    pair: MonthPair,
+    target: Target,
+    trained: Rides,
+    tested: Rides,
+) -> tuple[UnknownInputResult, ...]:
     return tuple(
-        Unknown(
+        UnknownInputResult(
             target,
             pair,
             what,
             len(rides),
-            _off(asks[CHAMPION], rides),
-            _off(asks["linear"], rides),
+            champion=_rmse(predictors[CHAMPION], rides),
+            linear=_rmse(predictors["linear"], rides),
         )
-        for what, rides in _not_told(trained, tested)
+        for what, rides in _with_unknown_inputs(trained, tested)
     )
 
 
-def _constant(champion: fit.Fitted, pair: Pair, target: Target, tested: Rides) -> Constant:
-    error = tested.target - fit.predict(champion, tested.columns)
-    below, above = champion.constant
+def _constant(
+    fitted: FittedChampion, pair: MonthPair, target: Target, tested: Rides
+) -> ConstantIntervals:
+    error = tested.target - champion.predict(fitted, tested.columns)
+    below, above = fitted.constant
     inside = float(np.mean((-below <= error) & (error <= above)))
-    return Constant(target, pair, below + above, inside)
+    return ConstantIntervals(target, pair, below + above, inside)
 
 
-def _not_told(trained: Rides, tested: Rides) -> Iterator[tuple[str, Rides]]:
+def _with_unknown_inputs(trained: Rides, tested: Rides) -> Iterator[tuple[str, Rides]]:
     columns = tested.columns
-    nowhere = np.full(len(tested), NOWHERE)
-    never = ~np.isin(baselines.routes(columns), baselines.routes(trained.columns))
+    nowhere = np.full(len(tested), UNKNOWN_ZONE)
+    new_route = ~np.isin(baselines.routes(columns), baselines.routes(trained.columns))
     yield "nothing", tested
-    yield "when it begins", replace(tested, columns=metrics.without_time(columns))
-    yield "where it begins", replace(tested, columns=replace(columns, pickup=nowhere))
-    yield "where it ends", replace(tested, columns=replace(columns, dropoff=nowhere))
+    yield "pick-up time", replace(tested, columns=metrics.without_time(columns))
+    yield "pick-up zone", replace(tested, columns=replace(columns, pickup=nowhere))
+    yield "drop-off zone", replace(tested, columns=replace(columns, dropoff=nowhere))
     yield (
-        "where it begins and ends",
+        "both zones",
         replace(tested, columns=replace(columns, pickup=nowhere, dropoff=nowhere)),
     )
-    if never.any():
-        yield "(routes that the month before had)", data.take(tested, ~never)
-        yield "(routes that the month before had not)", data.take(tested, never)
+    if new_route.any():
+        yield "(only routes in the training month)", dataset.take(tested, ~new_route)
+        yield "(only routes not in the training month)", dataset.take(tested, new_route)
 
 
-def _without_intervals(ask: baselines.Ask) -> metrics.Ask:
-    return lambda columns: Answers(ask(columns))
+def _without_intervals(predict: baselines.PredictValues) -> metrics.Predict:
+    return lambda columns: Answers(predict(columns))
 
 
-def _off(ask: baselines.Ask, rides: Rides) -> float:
-    return metrics.rmse(ask(rides.columns) - rides.target)
-
-
-def _next(month: str) -> str:
-    """
-    >>> _next("2022-12")
-    '2023-01'
-    """
-    number = 12 * int(month[:4]) + int(month[5:])
-    return f"{number // 12}-{number % 12 + 1:02}"
+def _rmse(predict: baselines.PredictValues, rides: Rides) -> float:
+    return metrics.rmse(predict(rides.columns) - rides.target)

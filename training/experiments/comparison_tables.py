@@ -1,4 +1,4 @@
-"""A comparison as tables in Markdown."""
+"""The results of a comparison as Markdown tables."""
 
 from __future__ import annotations
 
@@ -7,27 +7,33 @@ from itertools import groupby
 from math import sqrt
 
 from ..data.dataset import UNITS, Target
-from ..metrics import Part, of_kind
-from .comparison import CHAMPION, Comparison, Constant, Line, Unknown
+from ..metrics import PartMetrics, of_kind
+from .comparison import (
+    CHAMPION,
+    Comparison,
+    ConstantIntervals,
+    ModelResult,
+    UnknownInputResult,
+)
 
 LINEAR = "linear"
-FEWEST = 1_000
-"""Rides; the coverage of an hour or borough with less says little."""
-HELD = (0.75, 0.85)
-"""The share of truths that an 80 % interval is to hold in every hour and borough."""
+MIN_RIDES = 1_000
+"""Hours and boroughs with fewer rides are left out of the check of coverage."""
+COVERAGE = (0.75, 0.85)
+"""The range of the coverage of 80 % intervals that is expected in every hour and borough."""
 
 
 def markdown(found: Comparison) -> str:
-    """Errors and intervals by target, and what it costs not to know."""
+    """Tables of errors and intervals for each target, and of errors with unknown inputs."""
     parts = []
     for target, each in groupby(found.lines, key=lambda line: line.target):
         lines = list(each)
         constant = [one for one in found.constant if one.target == target]
         parts += [_errors(target, lines), _intervals(target, lines, constant)]
-    return "\n".join([*parts, _unknown(found.unknown)])
+    return "\n".join([*parts, _unknown_inputs(found.unknown)])
 
 
-def _errors(target: Target, lines: Sequence[Line]) -> str:
+def _errors(target: Target, lines: Sequence[ModelResult]) -> str:
     models = list(dict.fromkeys(line.model for line in lines))
     rows = []
     for pair, each in groupby(lines, key=lambda line: line.pair):
@@ -36,20 +42,22 @@ def _errors(target: Target, lines: Sequence[Line]) -> str:
         rides = f"{of[CHAMPION].trained:,} → {of[CHAMPION].whole.rides:,}"
         rows.append([pair, rides, *(_error(of[model].whole) for model in models), f"{share:.3f}"])
     return _table(
-        f"{target.capitalize()}, {UNITS[target]}: RMSE (mean absolute error; nine of ten are less)",
-        ["train → test", "rides", *models, f"of {LINEAR}"],
+        f"{target.capitalize()}, {UNITS[target]}: RMSE (MAE; p90 of the absolute error)",
+        ["train → test", "rides", *models, f"ratio to {LINEAR}"],
         rows,
     )
 
 
-def _intervals(target: Target, lines: Sequence[Line], constant: Sequence[Constant]) -> str:
+def _intervals(
+    target: Target, lines: Sequence[ModelResult], constant: Sequence[ConstantIntervals]
+) -> str:
     champions = [line for line in lines if line.model == CHAMPION]
     both = list(zip(champions, constant, strict=True))
     rows = [
         [
             line.pair,
-            *_held(line.whole.coverage, line.whole.width),
-            *_held(one.coverage, one.width),
+            *_coverage_and_width(line.whole.coverage, line.whole.width),
+            *_coverage_and_width(one.coverage, one.width),
             "; ".join(_outside(line)) or "none",
         ]
         for line, one in both
@@ -64,27 +72,27 @@ def _intervals(target: Target, lines: Sequence[Line], constant: Sequence[Constan
         )
     ]
     return _table(
-        f"80 % intervals of the champion of {target}: how many hold and how wide they are, "
-        f"in {UNITS[target]}, beside intervals of one width",
-        ["train → test", "hold", "width", "of one width hold", "width",
-         f"where not {HELD[0]:.0%} to {HELD[1]:.0%} hold (of {FEWEST:,} rides or more)"],
-        [*rows, ["all", *_held(*pooled[:2]), *_held(*pooled[2:]), ""]],
+        f"80 % intervals of the champion of {target}: coverage and mean width in {UNITS[target]}, "
+        "beside intervals of constant width",
+        ["train → test", "coverage", "width", "constant width: coverage", "width",
+         f"groups of {MIN_RIDES:,} rides or more outside {COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}"],
+        [*rows, ["all", *_coverage_and_width(*pooled[:2]), *_coverage_and_width(*pooled[2:]), ""]],
     )  # fmt: skip
 
 
-def _held(coverage: float | None, width: float | None) -> tuple[str, str]:
+def _coverage_and_width(coverage: float | None, width: float | None) -> tuple[str, str]:
     return _percent(coverage), f"{width:.2f}"
 
 
-def _outside(line: Line) -> Iterator[str]:
+def _outside(line: ModelResult) -> Iterator[str]:
     for kind in ("hour", "borough"):
         for part in of_kind(line.parts, kind):
-            if part.rides >= FEWEST and not HELD[0] <= (part.coverage or 0) <= HELD[1]:
+            if part.rides >= MIN_RIDES and not COVERAGE[0] <= (part.coverage or 0) <= COVERAGE[1]:
                 name = f"{part.name} h" if kind == "hour" else part.name
                 yield f"{name} {_percent(part.coverage)}"
 
 
-def _unknown(found: Sequence[Unknown]) -> str:
+def _unknown_inputs(found: Sequence[UnknownInputResult]) -> str:
     targets = list(dict.fromkeys(one.target for one in found))
     rows = []
     for what in dict.fromkeys(one.what for one in found):
@@ -94,13 +102,13 @@ def _unknown(found: Sequence[Unknown]) -> str:
         ]
         rows.append([what, f"{sum(one.rides for one in of[targets[0]]):,}", *cells])
     return _table(
-        "What it costs the champion not to be told: RMSE over all pairs (of the linear baseline)",
-        ["not told", "rides", *(f"{target}, {UNITS[target]}" for target in targets)],
+        "RMSE of the champion (and the linear baseline) with unknown inputs, over all pairs",
+        ["unknown input", "rides", *(f"{target}, {UNITS[target]}" for target in targets)],
         rows,
     )
 
 
-def _pooled(found: Iterable[Unknown], model: str) -> float:
+def _pooled(found: Iterable[UnknownInputResult], model: str) -> float:
     return sqrt(_mean((getattr(one, model) ** 2, one.rides) for one in found))
 
 
@@ -109,7 +117,7 @@ def _mean(weighted: Iterable[tuple[float | None, int]]) -> float:
     return sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs)
 
 
-def _error(part: Part) -> str:
+def _error(part: PartMetrics) -> str:
     return f"{part.rmse:.2f} ({part.mae:.2f}; {part.p90:.2f})"
 
 

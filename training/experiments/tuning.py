@@ -1,8 +1,8 @@
-"""Search for better hyper-parameters: trained on some months, judged on the next.
+"""Search for better hyper-parameters: train on some months, validate on a later one.
 
-A trial grows its trees in steps and tells how far off it is after each; one that is behind the
-median of the others is given up.  The first trial is what the champion has now, so that what is
-found is never worse.  In MLflow a search is a run, and a trial a run inside it.
+A trial grows its trees in steps and reports its error after each; a trial that is worse than the
+median of the others is pruned.  The first trial has the champion's parameters, so that the result
+is never worse.  In MLflow a search is a run, and each trial is a run nested in it.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import msgspec
 import pandas as pd
-from msgspec import Meta
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from model_service.datasets.months import months
+
 from .. import metrics
-from ..data import dataset as data
+from ..data import dataset
 from ..data.dataset import UNITS, Target
 from ..data.tlc import Kind
 from ..model import champion
-from ..model.champion import Parameters
+from ..model.parameters import DEFAULTS, Parameters
 from ..registry import tracking
-from ..span import first_day
+from ..registry.tracking import Destination
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "ride-predictions-tuning"
 STEPS = 5
-"""So often a trial says how far off it is."""
-BEFORE_PRUNING = 5  # trials that are seen to their end, so that there is a median
-Done = Callable[["FrozenTrial", float], None]
-"""Told of each trial, and of the least error so far."""
+"""The number of times that a trial reports its error."""
+BEFORE_PRUNING = 5  # trials that are never pruned, so that there is a median
+OnTrial = Callable[["FrozenTrial", float], None]
+"""Called after each trial with the least error so far."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to search with."""
+class TuningPlan:
+    """The months and settings of a search."""
 
     data: Path
     train: tuple[str, ...]
-    """Months, YYYY-MM."""
+    """Months in the form YYYY-MM."""
     validate: str
-    """A later month; the one after it is there to test what is found."""
+    """A later month; a month after it should test the result."""
     target: Target
     trials: int
     seed: int
@@ -55,126 +55,94 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The best trial."""
+class TuningResult:
+    """The best trial of a search."""
 
     run_id: str
     parameters: Parameters
     rmse: float
     before: float
-    """The error with the parameters that the champion has now."""
+    """The error with the champion's present parameters."""
     pruned: int
     trials: int
 
 
-class Chosen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Hyper-parameters within what trees can be made of in bounded time; the champion's if unsaid.
-
-    The fields are those of `fit.PARAMETERS`.
-    """
-
-    max_iter: Annotated[int, Meta(ge=champion.ROUGH, le=5_000)] = champion.PARAMETERS["max_iter"]
-    learning_rate: Annotated[float, Meta(gt=0, le=1)] = champion.PARAMETERS["learning_rate"]
-    max_leaf_nodes: Annotated[int, Meta(ge=2, le=10_000)] = champion.PARAMETERS["max_leaf_nodes"]
-    min_samples_leaf: Annotated[int, Meta(ge=1, le=1_000_000)] = champion.PARAMETERS[
-        "min_samples_leaf"
-    ]
-    max_features: Annotated[float, Meta(gt=0, le=1)] = champion.PARAMETERS["max_features"]
-
-
-class Said(msgspec.Struct, frozen=True):
-    """What of a file that ``tune --json`` wrote is read."""
-
-    parameters: Chosen
-
-
 @dataclass(frozen=True, slots=True)
-class Months:
-    """What every trial is fed, made once."""
+class TuningData:
+    """The features and targets that all trials share."""
 
     frame: pd.DataFrame
     target: champion.Floats
     weight: champion.Floats
-    judged: pd.DataFrame
-    truth: champion.Floats
+    validation_frame: pd.DataFrame
+    validation_target: champion.Floats
 
 
-def run(plan: Plan, *, done: Done) -> Found:
-    """Search.  Raises a `ServiceError` where the months are not there."""
-    first_day(plan.validate)  # raises where it is none
+def run(plan: TuningPlan, *, on_trial: OnTrial) -> TuningResult:
+    """Search for parameters.  Raises a `ServiceError` where a month cannot be read."""
+    months(plan.validate, plan.validate)
     if plan.validate <= max(plan.train):
-        raise data.DataError(
-            f"{plan.validate} cannot judge what is trained on {max(plan.train)}: "
+        raise dataset.DataError(
+            f"{plan.validate} cannot validate a model that is trained on {max(plan.train)}: "
             "name a later --validate."
         )
-    months = _read(plan)
+    data = _read(plan)
     study = _study(plan.seed)
-    unit = UNITS[plan.target]
-    with tracking.search(plan.tracking_uri, EXPERIMENT, _said(plan)) as kept:
+    metric = f"rmse_{UNITS[plan.target]}"
+    to = Destination(plan.tracking_uri, EXPERIMENT)
+    with tracking.search(to, _search_parameters(plan)) as search:
 
         def after(study: Study, trial: FrozenTrial) -> None:
-            errors = [(f"rmse_{unit}", error, trees) for trees, error in _told(trial)]
-            kept.trial(f"trial {trial.number}", trial.params, errors, pruned=_pruned(trial))
-            done(trial, study.best_value)
+            steps = sorted(trial.intermediate_values.items())
+            errors = [(metric, error, trees) for trees, error in steps]
+            name = f"trial {trial.number}"
+            search.log_trial(name, trial.params, errors, pruned=_is_pruned(trial))
+            on_trial(trial, study.best_value)
 
         study.optimize(
-            lambda trial: _grow(trial, _suggested(trial), plan, months),
+            lambda trial: _validate(trial, _suggest(trial), plan, data),
             n_trials=plan.trials,
             callbacks=[after],
         )
-        kept.best(study.best_params, f"rmse_{unit}", study.best_value)
-    return Found(
-        run_id=kept.run_id,
+        search.log_best(study.best_params, metric, study.best_value)
+    return TuningResult(
+        run_id=search.run_id,
         parameters=study.best_params,
         rmse=study.best_value,
         before=study.trials[0].values[0],
         trials=len(study.trials),
-        pruned=sum(map(_pruned, study.trials)),
+        pruned=sum(map(_is_pruned, study.trials)),
     )
 
 
-def _told(trial: FrozenTrial) -> list[tuple[int, float]]:
-    return sorted(trial.intermediate_values.items())
-
-
-def _pruned(trial: FrozenTrial) -> bool:
+def _is_pruned(trial: FrozenTrial) -> bool:
     return trial.state.name == "PRUNED"
 
 
-def _said(plan: Plan) -> dict[str, object]:
+def _search_parameters(plan: TuningPlan) -> dict[str, object]:
     return {
         "train": ",".join(plan.train),
         **{name: getattr(plan, name) for name in ("kind", "validate", "target", "trials", "seed")},
     }
 
 
-def parameters(file: Path | None) -> Parameters:
-    """What ``tune --json`` wrote into *file*; without one, the champion's.  Raises `DataError`."""
-    if file is None:
-        return champion.PARAMETERS
-    try:
-        said = msgspec.json.decode(file.read_bytes(), type=Said)
-    except (OSError, msgspec.MsgspecError, RecursionError) as exc:
-        why = f": {exc}" if isinstance(exc, msgspec.ValidationError) else "."
-        raise data.DataError(f"{file} has no parameters as tune --json writes them{why}") from exc
-    return msgspec.structs.asdict(said.parameters)
-
-
 def _study(seed: int) -> Study:
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # an interrupt is no news
+    optuna.logging.set_verbosity(
+        optuna.logging.ERROR
+    )  # which hides the stack trace of an interrupt
     study = optuna.create_study(
         direction="minimize",
         sampler=optuna.samplers.TPESampler(seed=seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=BEFORE_PRUNING, n_warmup_steps=1),
     )
-    study.enqueue_trial(dict(champion.PARAMETERS))
+    study.enqueue_trial(dict(DEFAULTS))
     return study
 
 
-def _suggested(trial: Trial) -> Parameters:
-    """Where to look: what lies outside takes longer to answer, or had no promise."""
+def _suggest(trial: Trial) -> Parameters:
+    """Parameters in the ranges that gave good and fast models."""
     return {
         "max_iter": trial.suggest_int("max_iter", 100, 300, step=50),
         "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
@@ -184,8 +152,8 @@ def _suggested(trial: Trial) -> Parameters:
     }
 
 
-def _grow(trial: Trial, parameters: Parameters, plan: Plan, months: Months) -> float:
-    """The error at the end; raises `TrialPruned` on the way."""
+def _validate(trial: Trial, parameters: Parameters, plan: TuningPlan, data: TuningData) -> float:
+    """The RMSE of the trial's model.  Raises `TrialPruned` where the trial is pruned."""
     from optuna import TrialPruned
 
     model = HistGradientBoostingRegressor(
@@ -194,24 +162,25 @@ def _grow(trial: Trial, parameters: Parameters, plan: Plan, months: Months) -> f
     for step in range(1, STEPS + 1):
         trees = round(parameters["max_iter"] * step / STEPS)
         with champion.one_thread():
-            model.set_params(max_iter=trees).fit(months.frame, months.target, months.weight)
-            error = metrics.rmse(model.predict(months.judged) - months.truth)
+            model.set_params(max_iter=trees).fit(data.frame, data.target, data.weight)
+            predicted = model.predict(data.validation_frame)
+            error = metrics.rmse(predicted - data.validation_target)
         trial.report(error, trees)
         if step < STEPS and trial.should_prune():
             raise TrialPruned
     return error
 
 
-def _read(plan: Plan) -> Months:
-    trained = data.join(
-        [data.read(plan.data, month, plan.target, plan.kind) for month in plan.train]
+def _read(plan: TuningPlan) -> TuningData:
+    *training, validation = (
+        dataset.read(plan.data, month, plan.target, plan.kind)
+        for month in (*plan.train, plan.validate)
     )
-    judged = data.read(plan.data, plan.validate, plan.target, plan.kind)
-    fed = champion.some_without_time(trained, plan.seed)
-    return Months(
-        champion.frame(fed.columns),
-        fed.target,
-        champion.weights(fed),
-        champion.frame(judged.columns),
-        judged.target,
+    trained = champion.with_hidden_times(dataset.concatenate(training), plan.seed)
+    return TuningData(
+        champion.frame(trained.columns),
+        trained.target,
+        champion.weights(trained),
+        champion.frame(validation.columns),
+        validation.target,
     )

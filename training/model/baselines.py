@@ -1,4 +1,4 @@
-"""The models that everybody tries first, which the champion has to beat."""
+"""Simple models that the champion has to beat."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from model_service.features import TEXT, Inputs, RideColumns, rows, table
 from ..data.dataset import Rides
 from .champion import one_thread
 
-Ask = Callable[[RideColumns], NDArray[np.float64]]
-Fit = Callable[[Rides, int], Ask]
-"""Rides to learn from, and a seed, to what answers for others."""
+PredictValues = Callable[[RideColumns], NDArray[np.float64]]
+"""Rides to predictions, shape (n,)."""
+Fit = Callable[[Rides, int], PredictValues]
+"""Training rides and a seed to a fitted model."""
 
-PART = 10_000  # rides
+CHUNK = 10_000  # rides
 TREES = {"n_estimators": 50, "min_samples_leaf": 2, "max_features": "sqrt"}
 BOOSTING = {"max_iter": 100, "learning_rate": 0.15, "max_leaf_nodes": 31, "min_samples_leaf": 50}
 ROUTES = ("PU_DO", "PULocationID", "DOLocationID")
@@ -35,25 +36,25 @@ ENCODED: Inputs = {
 }
 
 
-def mean_by_route(rides: Rides, seed: int) -> Ask:
-    """What rides of the route took on the mean; where there were none, what all did."""
+def mean_by_route(rides: Rides, seed: int) -> PredictValues:
+    """The mean of the rides on the same route, or of all rides where there are none."""
     frame = pd.DataFrame({"route": routes(rides.columns), "target": rides.target})
     means, all_of_them = frame.groupby("route")["target"].mean(), rides.target.mean()
     return lambda columns: means.reindex(routes(columns)).fillna(all_of_them).to_numpy()
 
 
-def linear(rides: Rides, seed: int) -> Ask:
-    """A straight line through the distance, with a step for each route."""
+def linear(rides: Rides, seed: int) -> PredictValues:
+    """Linear regression on the distance and the one-hot route."""
     return _by_route(LinearRegression(), rides)
 
 
-def forest(rides: Rides, seed: int) -> Ask:
-    """A random forest on the same: the route one-hot, and the distance."""
+def forest(rides: Rides, seed: int) -> PredictValues:
+    """A random forest on the distance and the one-hot route."""
     return _by_route(RandomForestRegressor(**TREES, n_jobs=2, random_state=seed), rides)
 
 
-def boosting(rides: Rides, seed: int) -> Ask:
-    """Gradient boosting on routes and zones, each as the mean of its rides, distance and time."""
+def boosting(rides: Rides, seed: int) -> PredictValues:
+    """Gradient boosting on target-encoded routes and zones, the distance and the time."""
     encoder = TargetEncoder(target_type="continuous", cv=KFold(5, shuffle=True, random_state=seed))
     numbers = [name for name in ENCODED if name not in ROUTES]
     columns = ColumnTransformer(
@@ -64,12 +65,12 @@ def boosting(rides: Rides, seed: int) -> Ask:
     with one_thread():
         pipeline.fit(pd.DataFrame(table(rides.columns, ENCODED)), rides.target)
 
-    def ask(columns: RideColumns) -> NDArray[np.float64]:
+    def predict(columns: RideColumns) -> NDArray[np.float64]:
         with one_thread():
-            answers: NDArray[np.float64] = pipeline.predict(pd.DataFrame(table(columns, ENCODED)))
-        return answers
+            values: NDArray[np.float64] = pipeline.predict(pd.DataFrame(table(columns, ENCODED)))
+        return values
 
-    return ask
+    return predict
 
 
 BASELINES: Mapping[str, Fit] = {
@@ -80,18 +81,18 @@ BASELINES: Mapping[str, Fit] = {
 }
 
 
-def _by_route(model: Any, rides: Rides) -> Ask:
+def _by_route(model: Any, rides: Rides) -> PredictValues:
     pipeline = Pipeline([("route", DictVectorizer()), ("model", model)])
     pipeline.fit(_by_row(rides.columns), rides.target)
     return lambda columns: pipeline.predict(_by_row(columns))
 
 
 def _by_row(columns: RideColumns) -> Iterator[dict[str, str | float]]:
-    """The same as `rows`, with few of them in memory at a time."""
-    for start in range(0, len(columns.pickup), PART):
-        yield from rows(columns[start : start + PART])
+    """The rows of `features.rows`, with at most `CHUNK` of them in memory."""
+    for start in range(0, len(columns.pickup), CHUNK):
+        yield from rows(columns[start : start + CHUNK])
 
 
 def routes(columns: RideColumns) -> NDArray[np.int64]:
-    """A number for each ride's two zones."""
+    """A number that identifies each ride's pair of zones, shape (n,)."""
     return columns.pickup * 1000 + columns.dropoff

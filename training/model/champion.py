@@ -1,22 +1,20 @@
-"""Fit the champion: what it says of a ride, and how far off that may be.
+"""The champion: gradient-boosted trees that predict a value, and an interval around it.
 
-`INPUTS` says what the trees are fed; training, export and signature follow it.  Every number
-that reaches a tree can be written in 32 bits: ONNX compares in 32, scikit-learn in 64, and so
-`ride <= threshold` is decided the same way in both.
+`INPUTS` lists the features of the trees; training, export and the signature follow it.  Every
+number that reaches a tree fits into 32 bits: ONNX compares in 32 bits and scikit-learn in 64, and
+so `ride <= threshold` has the same result in both.
 
-The interval is conformal, and as wide as the ride is uncertain.  Each ride is predicted by trees
-that saw none of its day (or it is of a later month, where one is kept for this).  A second, small
-set of trees learns from how far off those predictions are a *spread*, which four rides of five like
-it do not pass; the interval reaches so many spreads down and up that one ride in ten lies below it,
-and one above.
+The interval is conformal, and wider for rides that are less certain.  Each training ride is
+predicted by trees that saw no ride of its day (or, with a calibration month, by trees that saw no
+ride of that month).  A second, smaller set of trees learns from these errors a *spread*, which
+four of five similar rides do not exceed.  The interval reaches so many spreads down and up that
+one ride in ten lies below it, and one above.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,30 +28,24 @@ from model_service.zones import AXES
 from ..data.dataset import UNITS, DataError, Rides, Target, days, take
 from ..metrics import rmse
 from . import conformal
+from .parameters import DEFAULTS, Parameters
 
 Floats = NDArray[np.float64]
 type Trees = HistGradientBoostingRegressor
-Metrics = dict[str, float]
-Parameters = Mapping[str, Any]
+ErrorMetrics = dict[str, float]
 
 NUMBERS = ("trip_distance", "weekday", "minute_of_day")
-PLACES = (
-    *(f"{what}_{way}" for what in ("pickup", "dropoff", "change", "sum") for way in AXES),
+"""Features that the ONNX graph takes as inputs.  Add a new feature here."""
+ZONE_FEATURES = (
+    *(f"{name}_{axis}" for name in ("pickup", "dropoff", "change", "sum") for axis in AXES),
     "straight",
 )
-INPUTS: Inputs = MappingProxyType(dict.fromkeys((*PLACES, *NUMBERS), np.dtype(np.float32)))
-PARAMETERS: Parameters = MappingProxyType(
-    {
-        "max_iter": 240,
-        "learning_rate": 0.055,
-        "max_leaf_nodes": 127,
-        "min_samples_leaf": 50,
-        "max_features": 0.4,
-    }
-)
-ROUGH = 2
-"""Other days are predicted by so many times fewer trees, which learn as much faster: that saves
-time, and errors are hardly larger."""
+"""Features that the ONNX graph computes from both zones: see `onnx_graph`."""
+INPUTS: Inputs = MappingProxyType(dict.fromkeys((*ZONE_FEATURES, *NUMBERS), np.dtype(np.float32)))
+FOLD_SPEEDUP = 2
+"""Models of the folds have this many times fewer trees, which learn as much faster.
+
+That saves time, and their errors are hardly larger."""
 SPREAD: Parameters = MappingProxyType(
     {
         "loss": "quantile",
@@ -65,69 +57,71 @@ SPREAD: Parameters = MappingProxyType(
         "max_bins": 63,
     }
 )
-WITHOUT_TIME = 0.05
-"""The share of rides whose time is taken away, so that the trees learn what to say without."""
-HALF_LIFE = 15  # days, after which a ride has half the weight: traffic of late is nearer to come
-LEAST_WEIGHT = 0.25  # and so old months still count
+HIDDEN_TIMES = 0.05
+"""The share of training rides whose time is hidden, so that the trees can predict without it."""
+HALF_LIFE = 15  # days, after which a ride has half the weight: recent traffic predicts better
+MIN_WEIGHT = 0.25  # so that old months still count
 FOLDS = 4
-SMALLEST = 1e-3  # spread that a score is counted in
-FEWEST = 100
-"""Rides; with less there is nothing to learn, and the folds run empty."""
+MIN_SPREAD = 1e-3  # minutes or dollars; scores are divided by the spread
+MIN_RIDES = 100
+"""With fewer rides there is nothing to learn, and folds are empty."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
-    """A model of one target."""
+class FittedChampion:
+    """A fitted champion of one target."""
 
     value: Trees
     spread: Trees
-    """How far off the value may be."""
+    """Predicts the error of the value."""
     reach: tuple[float, float]
-    """How many spreads the interval reaches down and up."""
+    """The number of spreads that the interval reaches down and up."""
     limits: tuple[float, float]
-    """The least and the most that was learnt from; an interval goes no further, unless the value
-    does."""
+    """The least and greatest training value; the interval ends there unless the value is beyond."""
     constant: tuple[float, float]
-    """What an interval of one width for all rides would reach down and up, to compare with."""
+    """How far an interval of the same width for all rides would reach down and up."""
 
 
-def champion(
+def fit(
     rides: Rides,
     *,
     seed: int,
     calibration: Rides | None = None,
-    parameters: Parameters = PARAMETERS,
-) -> Fitted:
-    """Gradient boosting on places, distance and time; intervals from *calibration*, if given."""
-    value = alone(rides, seed=seed, parameters=parameters)
+    parameters: Parameters = DEFAULTS,
+    spread_parameters: Parameters = SPREAD,
+) -> FittedChampion:
+    """Fit the champion to *rides*, and its intervals to *calibration* where that is given.
+
+    Raises `DataError` where there are fewer than `MIN_RIDES` rides.
+    """
+    value = fit_value(rides, seed=seed, parameters=parameters)
     if calibration is None:
-        known = some_without_time(rides, seed)
-        off = known.target - _from_other_days(rough(parameters), known, seed)
+        known = with_hidden_times(rides, seed)
+        error = known.target - _predict_by_fold(fewer_trees(parameters), known, seed)
     else:
-        _enough(calibration)
-        known = some_without_time(calibration, seed)
-        off = known.target - ask(value, known.columns)
-    errors = replace(known, target=np.abs(off))
-    spread = trees(SPREAD, errors, seed)
-    expected = np.maximum(_from_other_days(SPREAD, errors, seed), SMALLEST)
-    limits = (float(rides.target.min()), float(rides.target.max()))
-    return Fitted(
+        _check_size(calibration)
+        known = with_hidden_times(calibration, seed)
+        error = known.target - predict_trees(value, known.columns)
+    absolute = replace(known, target=np.abs(error))
+    spread = fit_trees(spread_parameters, absolute, seed)
+    expected = np.maximum(_predict_by_fold(spread_parameters, absolute, seed), MIN_SPREAD)
+    return FittedChampion(
         value,
         spread,
-        reach=conformal.reach(off / expected, weights(known)),
-        limits=limits,
-        constant=conformal.reach(off, weights(known)),
+        reach=conformal.reach(error / expected, weights(known)),
+        limits=(float(rides.target.min()), float(rides.target.max())),
+        constant=conformal.reach(error, weights(known)),
     )
 
 
-def alone(rides: Rides, *, seed: int, parameters: Parameters = PARAMETERS) -> Trees:
-    """What the champion says of a ride, without how far off that may be: a fifth of the work."""
-    _enough(rides)
-    return trees(parameters, some_without_time(rides, seed), seed)
+def fit_value(rides: Rides, *, seed: int, parameters: Parameters = DEFAULTS) -> Trees:
+    """Fit only the trees of the value, which takes a fifth of the time.  Raises `DataError`."""
+    _check_size(rides)
+    return fit_trees(parameters, with_hidden_times(rides, seed), seed)
 
 
-def trees(parameters: Parameters, rides: Rides, seed: int) -> Trees:
-    """Gradient boosting, with thresholds of 32 bits."""
+def fit_trees(parameters: Parameters, rides: Rides, seed: int) -> Trees:
+    """Fit gradient-boosted trees whose thresholds fit into 32 bits."""
     model = HistGradientBoostingRegressor(**parameters, early_stopping=False, random_state=seed)
     with one_thread():
         model.fit(frame(rides.columns), rides.target, sample_weight=weights(rides))
@@ -136,51 +130,52 @@ def trees(parameters: Parameters, rides: Rides, seed: int) -> Trees:
     return model
 
 
-def rough(parameters: Parameters) -> Parameters:
-    """
-    >>> rough({"max_iter": 240, "learning_rate": 0.055})
+def fewer_trees(parameters: Parameters) -> Parameters:
+    """Parameters of a model with `FOLD_SPEEDUP` times fewer trees.
+
+    >>> fewer_trees({"max_iter": 240, "learning_rate": 0.055})
     {'max_iter': 120, 'learning_rate': 0.11}
     """
     return {
         **parameters,
-        "max_iter": parameters["max_iter"] // ROUGH,
-        "learning_rate": parameters["learning_rate"] * ROUGH,
+        "max_iter": parameters["max_iter"] // FOLD_SPEEDUP,
+        "learning_rate": parameters["learning_rate"] * FOLD_SPEEDUP,
     }
 
 
 def weights(rides: Rides) -> Floats:
-    """What each ride counts for: those of the last day 1, and less the longer ago they were."""
+    """The weight of each ride, shape (n,): 1 on the last day, and less for older rides."""
     day = days(rides)
-    last = np.quantile(day, 0.99)  # and not of a stray date
-    counts: Floats = np.maximum(0.5 ** (np.maximum(last - day, 0) / HALF_LIFE), LEAST_WEIGHT)
-    return counts
+    last = np.quantile(day, 0.99)  # rather than the maximum, which may be a stray date
+    weight: Floats = np.maximum(0.5 ** (np.maximum(last - day, 0) / HALF_LIFE), MIN_WEIGHT)
+    return weight
 
 
 def frame(columns: RideColumns) -> pd.DataFrame:
-    """Rides as the champion takes them."""
+    """The features in `INPUTS`, one row per ride."""
     return pd.DataFrame(table(columns, INPUTS))
 
 
-def ask(model: Trees, columns: RideColumns) -> Floats:
-    """What trees say of rides, in order."""
+def predict_trees(model: Trees, columns: RideColumns) -> Floats:
+    """The predictions of *model*, shape (n,)."""
     with one_thread():
-        answers: Floats = model.predict(frame(columns))
-    return answers
+        predicted: Floats = model.predict(frame(columns))
+    return predicted
 
 
-def predict(champion: Fitted, columns: RideColumns) -> Floats:
-    """What the champion says of rides, in order."""
-    return ask(champion.value, columns)
+def predict(champion: FittedChampion, columns: RideColumns) -> Floats:
+    """The champion's values, shape (n,), in minutes or dollars."""
+    return predict_trees(champion.value, columns)
 
 
-def says(champion: Fitted, columns: RideColumns) -> tuple[Floats, Floats]:
-    """The same, and low and high, shape (n, 2)."""
-    value, spread = ask(champion.value, columns), ask(champion.spread, columns)
+def predict_with_intervals(champion: FittedChampion, columns: RideColumns) -> tuple[Floats, Floats]:
+    """The champion's values, shape (n,), and its intervals, low and high, shape (n, 2)."""
+    value, spread = (predict_trees(trees, columns) for trees in (champion.value, champion.spread))
     return value, conformal.intervals(value, spread, champion.reach, champion.limits)
 
 
-def metrics(true: Floats, predicted: Floats, target: Target) -> Metrics:
-    """How far off predictions are, in the target's unit."""
+def error_metrics(true: Floats, predicted: Floats, target: Target) -> ErrorMetrics:
+    """RMSE and MAE, in the target's unit, and the number of rides."""
     error = predicted - true
     return {
         f"rmse_{UNITS[target]}": rmse(error),
@@ -192,7 +187,7 @@ def metrics(true: Floats, predicted: Floats, target: Target) -> Metrics:
 def floor_32(values: Floats) -> Floats:
     """The largest 32-bit numbers that are not above *values*.
 
-    The nearest may be above; a ride between the two would change sides.
+    The nearest 32-bit number may be above, and a ride between the two would change sides.
 
     >>> floor_32(np.array([0.1, 0.5])) <= np.array([0.1, 0.5])
     array([ True,  True])
@@ -202,36 +197,38 @@ def floor_32(values: Floats) -> Floats:
     return np.where(nearest > values, below, nearest).astype(np.float64)
 
 
-def _from_other_days(parameters: Parameters, rides: Rides, seed: int) -> Floats:
+def one_thread() -> threadpool_limits:
+    """A context in which trees use one thread; more gain little, and slow down busy machines."""
+    return threadpool_limits(1, user_api="openmp")
+
+
+def with_hidden_times(rides: Rides, seed: int) -> Rides:
+    """The rides, with the time of a random share of `HIDDEN_TIMES` replaced by NaT."""
+    hidden = np.random.default_rng(seed).random(len(rides)) < HIDDEN_TIMES
+    times = np.where(hidden, NO_TIME, rides.columns.picked_up)
+    return replace(rides, columns=replace(rides.columns, picked_up=times))
+
+
+def _predict_by_fold(parameters: Parameters, rides: Rides, seed: int) -> Floats:
     """Predictions for each ride by trees that saw no ride of its day."""
-    fold = _folds(rides)
+    folds = _folds(rides)
     predicted = np.empty(len(rides))
-    for one in range(FOLDS):
-        mine = fold == one
-        if mine.any():
-            model = trees(parameters, take(rides, ~mine), seed)
-            predicted[mine] = ask(model, take(rides, mine).columns)
+    for fold in range(FOLDS):
+        held_out = folds == fold
+        if held_out.any():
+            model = fit_trees(parameters, take(rides, ~held_out), seed)
+            predicted[held_out] = predict_trees(model, take(rides, held_out).columns)
     return predicted
 
 
 def _folds(rides: Rides) -> NDArray[np.int64]:
-    """A fold for each ride: days take turns, or rides where there are too few days."""
+    """A fold for each ride, by day in turns, or by ride where there are too few days."""
     _, number = np.unique(days(rides), return_inverse=True)
     return (number if number.max() + 1 >= FOLDS else np.arange(len(rides))) % FOLDS
 
 
-def one_thread() -> threadpool_limits:
-    # Trees this small gain little from more, and lose much where the other cores are busy.
-    return threadpool_limits(1, user_api="openmp")
-
-
-def some_without_time(rides: Rides, seed: int) -> Rides:
-    """The rides, the time of a share of `WITHOUT_TIME` taken away."""
-    blank = np.random.default_rng(seed).random(len(rides)) < WITHOUT_TIME
-    times = np.where(blank, NO_TIME, rides.columns.picked_up)
-    return replace(rides, columns=replace(rides.columns, picked_up=times))
-
-
-def _enough(rides: Rides) -> None:
-    if len(rides) < FEWEST:
-        raise DataError(f"There are {len(rides)} rides to train on; it takes {FEWEST}.")
+def _check_size(rides: Rides) -> None:
+    if len(rides) < MIN_RIDES:
+        raise DataError(
+            f"There are {len(rides)} rides to train on; at least {MIN_RIDES} are needed."
+        )

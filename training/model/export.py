@@ -1,7 +1,7 @@
-"""Turn a fitted pipeline into ONNX, and prove that both answer the same.
+"""Export of a champion to ONNX, and the check that both forms predict the same.
 
-The rule: a model whose two forms differ by more than `TOLERANCE` is never logged.  The ONNX form
-is asked through the service's own code.
+A model whose two forms differ by more than `TOLERANCE` is never logged.  The ONNX form is run by
+the service's own code.
 """
 
 from __future__ import annotations
@@ -17,55 +17,59 @@ from model_service.scoring import Answers
 
 from ..metrics import without_time
 from . import onnx_graph
-from .champion import Fitted, says
+from .champion import FittedChampion, predict_with_intervals
 
 TOLERANCE = 1e-3
 """Minutes or dollars."""
-SOME = 10_000
+ALTERED = 10_000
+"""The number of rides that are compared with an altered time or altered zones as well."""
+NO_POSITION, OUTSIDE_CITY = 264, 265  # zones
 
 
 class ExportError(ServiceError):
-    """The ONNX form of a model does not answer as the model does."""
+    """The ONNX form of a model does not predict what the model does."""
 
 
-def to_onnx(champion: Fitted) -> bytes:
-    """The champion as the bytes of a file, the same for the same champion."""
-    serialized: bytes = onnx_graph.of(champion).SerializeToString(deterministic=True)
+def to_onnx(champion: FittedChampion) -> bytes:
+    """The champion as an ONNX file; the same champion gives the same bytes."""
+    serialized: bytes = onnx_graph.build(champion).SerializeToString(deterministic=True)
     return serialized
 
 
-def largest_difference(champion: Fitted, exported: bytes, rides: RideColumns) -> float:
-    """The largest between the two, of values and intervals: over *rides* as they are, and `SOME` of
-    them without time, on routes they did not take, and nowhere.
+def largest_difference(champion: FittedChampion, exported: bytes, rides: RideColumns) -> float:
+    """The largest difference between both forms, of values and interval ends.
 
-    Raises `ExportError` where it is above `TOLERANCE`.
+    Both forms predict *rides* as they are, and `ALTERED` of them without time, on other routes,
+    and between zones without a position.  Raises `ExportError` where the difference is above
+    `TOLERANCE`.
     """
-    ask = flavours.onnx(exported)
-    some = rides[:SOME]
-    asked = (rides, without_time(some), _elsewhere(some), _nowhere(some))
-    difference = max(_difference(champion, ask(columns), columns) for columns in asked)
-    if not difference <= TOLERANCE:  # also where it is not a number
+    predict = flavours.onnx(exported)
+    some = rides[:ALTERED]
+    cases = (rides, without_time(some), _on_other_routes(some), _without_positions(some))
+    difference = max(_difference(champion, predict(columns), columns) for columns in cases)
+    if not difference <= TOLERANCE:  # also where it is NaN
         raise ExportError(
-            f"The ONNX model differs from the one that was trained by {difference:.2g}, "
+            f"The ONNX model differs from the trained one by {difference:.2g}, "
             f"more than {TOLERANCE:g}; it was not logged."
         )
     return difference
 
 
-def _difference(champion: Fitted, answers: Answers, rides: RideColumns) -> float:
+def _difference(champion: FittedChampion, answers: Answers, rides: RideColumns) -> float:
     if answers.intervals is None:
         return np.inf
-    value, interval = says(champion, rides)
+    value, interval = predict_with_intervals(champion, rides)
     off = np.abs(value - answers.values), np.abs(interval - answers.intervals)
     return float(max(np.max(off[0]), np.max(off[1])))
 
 
-def _elsewhere(rides: RideColumns) -> RideColumns:
+def _on_other_routes(rides: RideColumns) -> RideColumns:
     return replace(rides, dropoff=np.roll(rides.dropoff, 1))
 
 
-def _nowhere(rides: RideColumns) -> RideColumns:
-    """From the zone whose place is unknown to the one that is outside the city."""
+def _without_positions(rides: RideColumns) -> RideColumns:
     return replace(
-        rides, pickup=np.full_like(rides.pickup, 264), dropoff=np.full_like(rides.dropoff, 265)
+        rides,
+        pickup=np.full_like(rides.pickup, NO_POSITION),
+        dropoff=np.full_like(rides.dropoff, OUTSIDE_CITY),
     )

@@ -1,9 +1,12 @@
-"""The champion as an ONNX graph, written by hand so that one ride is cheap.
+"""The champion as an ONNX graph, written by hand so that a prediction for one ride is fast.
 
-It takes what an event says, not the features made of it: two zones, and three numbers.  The places
-of the zones are a table inside the graph.  What it does with places has to be what
-`model_service.zones` does, in the same order, for the same bits.  The trees of the value are
-one operator and those of the spread another, which is a tenth quicker than one with two targets.
+The graph takes both zones and `NUMBERS`.  It computes `ZONE_FEATURES` itself, from a table of zone
+positions, by the same operations in the same order as `model_service.zones`, so that the bits
+agree.  The trees of the value are one operator and those of the spread another, which is a tenth
+faster than one operator with two targets.
+
+A new feature in `NUMBERS` becomes an input of the graph.  A new feature in `ZONE_FEATURES` needs a
+node in `_zone_features`.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from model_service.models.flavours import INTERVAL
 from model_service.zones import locations
 
-from .champion import NUMBERS, Fitted
+from .champion import NUMBERS, FittedChampion
 
 VALUE = "value"
 TREES = "ai.onnx.ml"
@@ -30,8 +33,8 @@ IR_VERSION = 9
 DOWN_AND_UP = np.array([[-1, 1]], np.float32)
 
 
-def of(champion: Fitted) -> onnx.ModelProto:
-    """Inputs: both zones and `NUMBERS`; outputs: the value, and low and high."""
+def build(champion: FittedChampion) -> onnx.ModelProto:
+    """The graph, from both zones and `NUMBERS` to the value and the interval."""
     inputs = [
         *(_column(name, TensorProto.INT64) for name in ("PULocationID", "DOLocationID")),
         *(_column(name, TensorProto.FLOAT) for name in NUMBERS),
@@ -39,7 +42,7 @@ def of(champion: Fitted) -> onnx.ModelProto:
     outputs = [_column(VALUE, TensorProto.FLOAT), _column(INTERVAL, TensorProto.FLOAT, 2)]
     graph = helper.make_graph(
         [
-            *_places(),
+            *_zone_features(),
             _trees(champion.value, VALUE),
             _trees(champion.spread, "spread"),
             *_interval(),
@@ -61,8 +64,8 @@ def of(champion: Fitted) -> onnx.ModelProto:
     return model
 
 
-def _places() -> list[onnx.NodeProto]:
-    """Zones to the features that `zones` makes of them, and all side by side."""
+def _zone_features() -> list[onnx.NodeProto]:
+    """The nodes that compute `ZONE_FEATURES`, and put all features side by side."""
     return [
         helper.make_node("Squeeze", ["PULocationID", "second"], ["pickup_zone"]),
         helper.make_node("Squeeze", ["DOLocationID", "second"], ["dropoff_zone"]),
@@ -84,9 +87,9 @@ def _places() -> list[onnx.NodeProto]:
 
 
 def _interval() -> list[onnx.NodeProto]:
-    """As far down and up as the spread reaches, within the limits, and around the value.
+    """The nodes that compute the interval, as `conformal.intervals` does.
 
-    Down is counted as up, below zero: so one Min and one Max serve both ends.
+    The low end is negated, so that one Min and one Max serve both ends.
     """
     return [
         helper.make_node("Mul", [VALUE, "down_and_up"], ["middle"]),
@@ -98,8 +101,8 @@ def _interval() -> list[onnx.NodeProto]:
     ]
 
 
-def _trees(model: HistGradientBoostingRegressor, answer: str) -> onnx.NodeProto:
-    """All trees of *model* as one operator."""
+def _trees(model: HistGradientBoostingRegressor, output: str) -> onnx.NodeProto:
+    """The node that sums all trees of *model*."""
     attributes: dict[str, Any] = defaultdict(list)
     for number, [tree] in enumerate(model._predictors):
         for name, values in (*_splits(number, tree.nodes), *_leaves(number, tree.nodes)):
@@ -107,7 +110,7 @@ def _trees(model: HistGradientBoostingRegressor, answer: str) -> onnx.NodeProto:
     return helper.make_node(
         "TreeEnsembleRegressor",
         ["features"],
-        [answer],
+        [output],
         domain=TREES,
         n_targets=1,
         base_values=[float(model._baseline_prediction.item())],
@@ -128,11 +131,11 @@ def _splits(number: int, nodes: NDArray[Any]) -> Iterable[tuple[str, list[Any]]]
 
 
 def _leaves(number: int, nodes: NDArray[Any]) -> Iterable[tuple[str, list[Any]]]:
-    [places] = np.nonzero(nodes["is_leaf"])
-    yield "target_treeids", [number] * len(places)
-    yield "target_nodeids", places.tolist()
-    yield "target_ids", [0] * len(places)
-    yield "target_weights", nodes["value"][places].tolist()
+    [leaves] = np.nonzero(nodes["is_leaf"])
+    yield "target_treeids", [number] * len(leaves)
+    yield "target_nodeids", leaves.tolist()
+    yield "target_ids", [0] * len(leaves)
+    yield "target_weights", nodes["value"][leaves].tolist()
 
 
 def _column(name: str, kind: int, width: int = 1) -> onnx.ValueInfoProto:

@@ -1,15 +1,15 @@
-"""The registry: which version of a model is the champion, and which one was before it.
+"""The model registry: the versions of a model, its champion, and the champion before it.
 
-The invariant: the alias ``champion`` names a version whose tag ``after`` names the version that it
-was judged against and took the place of; nothing before the first.  Hence the tag is written
-before the alias is moved, which MLflow does in one step: whoever dies in between leaves a tag on
-a version that nobody follows, and the next promotion writes it anew.
+The invariant: the alias ``champion`` names a version whose tag ``after`` names the champion that it
+was judged against and replaced; the first champion's tag is empty.  The tag is therefore written
+before the alias is moved, which MLflow does in one step.  A process that dies in between leaves a
+tag on a version that is not the champion, and the next promotion overwrites it.
 
-MLflow moves an alias, but cannot move it only if it still is where it was.  Two promotions that
-judged against the same champion would both succeed, and the second would never have met the
-first.  So whoever moves it is alone, for as long as that takes: a registered model of the name
-``<model>.changing`` exists meanwhile, and of several who make one at once only one can.  Judging
-takes long, and is done before; who comes second finds another champion, and has to judge again.
+MLflow can move an alias, but not only on the condition that it has not moved meanwhile.  Two
+promotions that judged against the same champion would both succeed, and the second would never have
+been compared with the first.  So an alias is moved under a lock: the registered model
+``<model>.changing``, which only one process can create.  Judging takes long, and happens before the
+lock is taken; a process that then finds another champion has to judge again.
 """
 
 from __future__ import annotations
@@ -28,53 +28,61 @@ from . import tracking
 
 CHAMPION = "champion"
 AFTER, SHA256, ROLLED_BACK = "after", "sha256", "rolled_back"  # tags
-PATIENCE = 10.0  # seconds; moving an alias takes a fraction of one
-# MLflow looks up what is in the way, to say so; by then it may be gone.
-TAKEN = ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
+LOCK_TIMEOUT = 10.0  # seconds; moving an alias takes a fraction of one
+# MLflow looks up the existing model for its message; by then it may have been deleted.
+LOCKED = ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 
 
 class RegistryError(ServiceError):
-    """There is no such version, or somebody else is at it."""
+    """There is no such version, or another process is changing the registry."""
 
 
-class Overtaken(Exception):
-    """Another version has become the champion since a candidate was judged."""
+class ChampionChanged(Exception):
+    """Another version has become the champion since the candidate was judged."""
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class ModelVersion:
     """A version of a registered model."""
 
     model: str
     number: str
     run_id: str
     location: str
-    """As MODEL_LOCATION takes it."""
+    """In the form of MODEL_LOCATION."""
     sha256: str
-    """Empty where it came into the registry by another way."""
+    """Empty where the version was not registered by this code."""
     after: str
-    """The version that was champion before; empty where none was."""
+    """The champion that it replaced; empty where there was none."""
     rolled_back: str
-    """When it was taken back; empty where it was not."""
+    """The time of its rollback; empty where it was not rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
-class Registry:
+class ModelRegistry:
     """The versions of one model; a class because it holds MLflow's client."""
 
     client: Any
     model: str
 
-    def find(self, alias: str) -> Version | None:
-        """The version that an alias names."""
+    def find(self, alias: str) -> ModelVersion | None:
+        """The version that an alias names; None where there is none."""
         found = self.client.search_registered_models(f"name = '{self.model}'")
         number = found[0].aliases.get(alias) if found else None
         return None if number is None else self.version(number)
 
-    def version(self, number: str) -> Version:
+    def get(self, alias: str) -> ModelVersion:
+        """The version that an alias names.  Raises `RegistryError` where there is none."""
+        found = self.find(alias)
+        if found is None:
+            raise RegistryError(f"No version of {self.model} has the alias {alias}: promote one.")
+        return found
+
+    def version(self, number: str) -> ModelVersion:
+        """The version with this number."""
         found = self.client.get_model_version(self.model, number)
         uri = self.client.get_model_version_download_uri(self.model, number)
-        return Version(
+        return ModelVersion(
             model=self.model,
             number=str(found.version),
             run_id=found.run_id,
@@ -84,9 +92,12 @@ class Registry:
             rolled_back=found.tags.get(ROLLED_BACK, ""),
         )
 
-    def register(self, run_id: str, model_id: str, sha256: str) -> Version:
-        """The version of a run's model: there is one, however often it is asked for."""
-        with self._alone():
+    def register(self, run_id: str, model_id: str, sha256: str) -> ModelVersion:
+        """The version of a run's model, which is created on the first call.
+
+        Raises `RegistryError` where its files have changed since.
+        """
+        with self._locked():
             if not self.client.search_registered_models(f"name = '{self.model}'"):
                 self.client.create_registered_model(self.model)
             found = self.client.search_model_versions(
@@ -98,26 +109,26 @@ class Registry:
             )  # fmt: skip
             if (pinned := made.tags.get(SHA256, sha256)) != sha256:
                 raise RegistryError(
-                    f"The files of version {made.version} of {self.model} are not those that were "
-                    f"registered: their SHA-256 was {pinned}."
+                    f"The files of version {made.version} of {self.model} have changed since "
+                    f"it was registered: their SHA-256 was {pinned}."
                 )
             self.client.set_model_version_tag(self.model, made.version, SHA256, sha256)
         return self.version(made.version)
 
-    def promote(self, version: Version, *, over: Version | None) -> None:
-        """Make *version* the champion if *over* still is it; else raises `Overtaken`."""
+    def promote(self, version: ModelVersion, *, over: ModelVersion | None) -> None:
+        """Make *version* the champion.  Raises `ChampionChanged` where *over* no longer is it."""
         before = "" if over is None else over.number
-        with self._alone():
+        with self._locked():
             now = self.find(CHAMPION)
             if (now.number if now else "") != before:
-                raise Overtaken
+                raise ChampionChanged
             self.client.set_model_version_tag(self.model, version.number, AFTER, before)
             self.client.set_registered_model_alias(self.model, CHAMPION, version.number)
 
-    def roll_back(self, version: Version, *, to: Version) -> None:
-        """Make *to* the champion again, if *version* still is it."""
+    def roll_back(self, version: ModelVersion, *, to: ModelVersion) -> None:
+        """Make *to* the champion again.  Raises `RegistryError` where *version* no longer is it."""
         when = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        with self._alone():
+        with self._locked():
             now = self.find(CHAMPION)
             if now is None or now.number != version.number:
                 raise RegistryError(f"Version {version.number} is no longer the champion.")
@@ -125,22 +136,22 @@ class Registry:
             self.client.set_registered_model_alias(self.model, CHAMPION, to.number)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         from mlflow.exceptions import MlflowException
 
         lock = f"{self.model}.changing"
-        give_up = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + LOCK_TIMEOUT
         while True:
             try:
                 self.client.create_registered_model(lock)
                 break
             except MlflowException as exc:
-                if exc.error_code not in TAKEN:
+                if exc.error_code not in LOCKED:
                     raise
-                if time.monotonic() > give_up:
+                if time.monotonic() > deadline:
                     raise RegistryError(
-                        f"Somebody else has been changing {self.model} for {PATIENCE:.0f} seconds. "
-                        f"If they died at it, delete the registered model {lock} by hand."
+                        f"Another process has been changing {self.model} for {LOCK_TIMEOUT:.0f} "
+                        f"seconds. If none is running, delete the registered model {lock} by hand."
                     ) from exc
                 time.sleep(0.05)
         try:
@@ -150,14 +161,14 @@ class Registry:
 
 
 @contextmanager
-def opened(tracking_uri: str, target: Target) -> Iterator[Registry]:
-    """The registry of the models of *target*, whose errors are named."""
+def opened(tracking_uri: str, target: Target) -> Iterator[ModelRegistry]:
+    """The registry of the models of *target*.  MLflow's errors are raised as `TrackingError`."""
     with tracking.client(tracking_uri) as client:
-        yield Registry(client, f"ride-{target}")
+        yield ModelRegistry(client, f"ride-{target}")
 
 
 def newest_run(client: Any, experiment: str, target: Target) -> str:
-    """The last run of *experiment* that finished and has a model of *target*."""
+    """The last finished run of *experiment* with a model of *target*.  Raises `RegistryError`."""
     found = client.get_experiment_by_name(experiment)
     runs: Sequence[Any] = (
         []
@@ -175,7 +186,7 @@ def newest_run(client: Any, experiment: str, target: Target) -> str:
 
 
 def model_of(client: Any, run_id: str) -> str:
-    """The id of the model that a run logged."""
+    """The id of the model that a run logged.  Raises `RegistryError`."""
     outputs = client.get_run(run_id).outputs
     if not (outputs and outputs.model_outputs):
         raise RegistryError(f"The run {run_id} logged no model.")

@@ -1,8 +1,8 @@
-"""Judge a candidate: may it become the champion, and if not, why not?
+"""The decision whether a candidate becomes the champion, and the reasons against it.
 
-Both models are loaded as the service loads them, and asked for the same rides, of a month that is
-later than all that either was trained on.  The first champion has nobody to beat; it is still
-checked for what it takes to serve.
+Both models are loaded as the service loads them.  They predict the same rides, of a month that is
+later than all months that either was trained on.  The first champion has no other model to beat,
+but must pass all other checks.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,33 +25,36 @@ from model_service.models.loader import LoadedModel
 from model_service.scoring import WARM_UP
 
 from .. import metrics
+from ..data import dataset
 from ..data.dataset import UNITS, Rides, Target
-from ..model import champion as fit
+from ..model import champion as champion_model
 from ..model import export
 from ..reports import model_card
 from . import bootstrap
 from .bootstrap import BOUND, CONFIDENCE, Gain
 
-ONE_RIDE_MS, THOUSAND_MS = 1.0, 50.0
-"""What a call may take."""
+MAX_MILLISECONDS = {"1": 1.0, "1000": 50.0}
+"""The largest time of one call, by the number of rides in it."""
+CARD_FOLDER = "card"
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A model that was loaded, and what its run says of it."""
+    """A loaded model, and the data of its version and run."""
 
     number: str
-    """Its version in the registry."""
+    """The version in the registry."""
     location: str
     loaded: LoadedModel
-    trained: tuple[str, ...]
-    """Months."""
+    months: tuple[str, ...]
+    """The months that it was trained and calibrated on."""
     rolled_back: str
+    """The time of its rollback; empty where it was not rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found; promoted if there is no reason against it."""
+    """The results of a promotion test; the candidate passes if there are no reasons against it."""
 
     month: str
     rides: int
@@ -60,17 +64,17 @@ class Verdict:
     gain: Mapping[str, Gain]
     """By ``rmse`` and ``mae``; empty for the first champion."""
     boroughs: Mapping[str, Mapping[str, float]]
-    """RMSE by ``candidate`` and ``champion``."""
+    """RMSE by borough, then by ``candidate`` and ``champion``."""
     milliseconds: Mapping[str, float]
-    """By rides in a call."""
+    """The time of one call, by the number of rides in it."""
     largest_difference: float | None
-    """Between ONNX and scikit-learn."""
+    """Between the predictions of the ONNX and scikit-learn forms; None where one is missing."""
     reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """What is judged by: a month, and how sure to be."""
+class PromotionTest:
+    """The rides that models are tested on, and the limits that a candidate must keep."""
 
     month: str
     rides: Rides
@@ -81,118 +85,117 @@ class Bench:
 
 
 def judge(
-    candidate: Contender, champion: Contender | None, bench: Bench, gaps: Sequence[str]
+    candidate: Contender, champion: Contender | None, test: PromotionTest, card_gaps: Sequence[str]
 ) -> Verdict:
-    """*gaps* is what the candidate's card lacks."""
+    """Test *candidate* against *champion*; *card_gaps* are the missing parts of its model card."""
+    contenders = {"candidate": candidate} | ({} if champion is None else {"champion": champion})
+    rides = test.rides.columns
     errors = {
-        name: contender.loaded.predict(bench.rides.columns).values - bench.rides.target
-        for name, contender in _named(candidate, champion).items()
+        name: contender.loaded.predict(rides).values - test.rides.target
+        for name, contender in contenders.items()
     }
-    gain = {} if champion is None else _gains(errors, bench)
-    pickup = bench.rides.columns.pickup
-    by_borough = {name: bootstrap.rmse_by_borough(error, pickup) for name, error in errors.items()}
-    difference, unlike = _parity(candidate, bench.rides.columns)
-    taken = _milliseconds(candidate, bench.rides.columns)
+    gain = {} if champion is None else _gains(errors, test)
+    rmse_by_borough = {
+        name: bootstrap.rmse_by_borough(error, rides.pickup) for name, error in errors.items()
+    }
+    difference, parity_reasons = _compare_forms(candidate, rides)
+    times = _call_times(candidate)
     reasons = [
-        *_unfit(candidate, champion, bench),
-        *_no_better(gain, bench),
-        *_worse(by_borough, bench),
-        *unlike,
-        *_slow(taken),
-        *(f"the model card is incomplete: {gap}" for gap in gaps),
+        *_test_month_reasons(contenders, test),
+        *_gain_reasons(gain, test),
+        *_borough_reasons(rmse_by_borough, test),
+        *parity_reasons,
+        *_time_reasons(times),
+        *(f"the model card is incomplete: {gap}" for gap in card_gaps),
     ]
     return Verdict(
-        month=bench.month,
-        rides=len(bench.rides),
+        month=test.month,
+        rides=len(test.rides),
         rmse={name: metrics.rmse(error) for name, error in errors.items()},
         mae={name: float(np.mean(np.abs(error))) for name, error in errors.items()},
         gain=gain,
         boroughs={
-            name: {of: found[name] for of, found in by_borough.items()}
-            for name in by_borough["candidate"]
+            borough: {name: by_borough[borough] for name, by_borough in rmse_by_borough.items()}
+            for borough in rmse_by_borough["candidate"]
         },
-        milliseconds=taken,
+        milliseconds=times,
         largest_difference=difference,
         reasons=tuple(reasons),
     )
 
 
-def card_gaps(client: Any, run_id: str, scratch: str) -> list[str]:
-    """What the card of a run lacks."""
-    folder = "card"
-    there = {entry.path for entry in client.list_artifacts(run_id)}
-    if folder not in there:
+def card_gaps(client: Any, run_id: str) -> list[str]:
+    """The missing parts of a run's model card; *client* is MLflow's."""
+    if CARD_FOLDER not in {entry.path for entry in client.list_artifacts(run_id)}:
         return ["there is none; train without --no-card"]
-    root = client.download_artifacts(run_id, folder, scratch)
-    files = {str(path.relative_to(root)) for path in Path(root).rglob("*") if path.is_file()}
-    text = (
-        Path(root, model_card.TEXT).read_text(encoding="utf-8") if model_card.TEXT in files else ""
-    )
-    return model_card.gaps(text, files)
+    with TemporaryDirectory() as scratch:
+        root = Path(client.download_artifacts(run_id, CARD_FOLDER, scratch))
+        files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+        card = root / model_card.TEXT
+        return model_card.gaps(card.read_text(encoding="utf-8") if card.is_file() else "", files)
 
 
-def _named(candidate: Contender, champion: Contender | None) -> dict[str, Contender]:
-    return {"candidate": candidate} | ({} if champion is None else {"champion": champion})
-
-
-def _gains(errors: Mapping[str, NDArray[np.float64]], bench: Bench) -> dict[str, Gain]:
-    days = bootstrap.days_of(bench.rides.pickup_datetime)
+def _gains(errors: Mapping[str, NDArray[np.float64]], test: PromotionTest) -> dict[str, Gain]:
+    days = dataset.days(test.rides)
     pair = errors["champion"], errors["candidate"]
     return {
-        "rmse": bootstrap.rmse_gain(*pair, days, bench.seed),
-        "mae": bootstrap.mae_gain(*pair, days, bench.seed),
+        "rmse": bootstrap.rmse_gain(*pair, days, test.seed),
+        "mae": bootstrap.mae_gain(*pair, days, test.seed),
     }
 
 
-def _unfit(candidate: Contender, champion: Contender | None, bench: Bench) -> list[str]:
-    found = []
-    if candidate.rolled_back:
-        found.append(f"it was rolled back at {candidate.rolled_back}; train another")
-    for name, contender in _named(candidate, champion).items():
-        if late := [month for month in contender.trained if month >= bench.month]:
-            found.append(f"{bench.month} cannot judge: the {name} was trained on {max(late)}")
-    if len(np.unique(bootstrap.days_of(bench.rides.pickup_datetime))) < bootstrap.FEWEST_DAYS:
-        found.append(f"{bench.month} has rides of fewer than {bootstrap.FEWEST_DAYS} days")
-    return found
+def _test_month_reasons(contenders: Mapping[str, Contender], test: PromotionTest) -> list[str]:
+    reasons = []
+    if rolled_back := contenders["candidate"].rolled_back:
+        reasons.append(f"it was rolled back at {rolled_back}; train another model")
+    for name, contender in contenders.items():
+        if late := [month for month in contender.months if month >= test.month]:
+            reasons.append(f"{test.month} cannot judge: the {name} was trained on {max(late)}")
+    if len(np.unique(dataset.days(test.rides))) < bootstrap.MIN_DAYS:
+        reasons.append(f"{test.month} has rides on fewer than {bootstrap.MIN_DAYS} days")
+    return reasons
 
 
-def _no_better(gain: Mapping[str, Gain], bench: Bench) -> list[str]:
+def _gain_reasons(gain: Mapping[str, Gain], test: PromotionTest) -> list[str]:
     if not gain:
         return []
-    found, unit = [], UNITS[bench.target]
-    if gain["rmse"].confidence < bench.confidence:
-        found.append(
-            f"it does not beat the champion by more than noise: RMSE is smaller by "
-            f"{gain['rmse'].gain:.3f} {unit}, with a confidence of {gain['rmse'].confidence:.1%} "
-            f"where {bench.confidence:.0%} is asked for"
+    reasons, unit = [], UNITS[test.target]
+    rmse, mae = gain["rmse"], gain["mae"]
+    if rmse.confidence < test.confidence:
+        reasons.append(
+            f"it does not beat the champion by more than noise: RMSE is smaller by {rmse.gain:.3f} "
+            f"{unit} with a confidence of {rmse.confidence:.1%}; {test.confidence:.0%} is required"
         )
-    if 1 - gain["mae"].confidence > bench.confidence and gain["mae"].gain < 0:
-        found.append(f"its mean absolute error is larger, by {-gain['mae'].gain:.3f} {unit}")
-    return found
+    if 1 - mae.confidence > test.confidence and mae.gain < 0:
+        reasons.append(f"its mean absolute error is larger by {-mae.gain:.3f} {unit}")
+    return reasons
 
 
-def _worse(by_borough: Mapping[str, Mapping[str, float]], bench: Bench) -> list[str]:
-    if "champion" not in by_borough:
+def _borough_reasons(
+    rmse_by_borough: Mapping[str, Mapping[str, float]], test: PromotionTest
+) -> list[str]:
+    if "champion" not in rmse_by_borough:
         return []
-    before, after = by_borough["champion"], by_borough["candidate"]
+    before, after = rmse_by_borough["champion"], rmse_by_borough["candidate"]
     return [
-        f"it is worse in {name}: RMSE {after[name]:.2f} against {before[name]:.2f} "
-        f"{UNITS[bench.target]}, more than {bench.bound:.0%}"
-        for name in bootstrap.worse(before, after, bench.bound)
+        f"it is worse in {name}: RMSE is {after[name]:.2f} {UNITS[test.target]}, and the "
+        f"champion's {before[name]:.2f}; at most {test.bound:.0%} more is allowed"
+        for name in bootstrap.worse_boroughs(before, after, test.bound)
     ]
 
 
-def _parity(candidate: Contender, rides: RideColumns) -> tuple[float | None, list[str]]:
+def _compare_forms(candidate: Contender, rides: RideColumns) -> tuple[float | None, list[str]]:
     if candidate.loaded.flavour != "onnx":
         return None, ["it has no ONNX form"]
     try:
         saved = storage.at(candidate.location).read("model.skops")
     except ModelError as exc:
-        return None, [f"its two forms cannot be compared: {exc}"]
-    other = skops.io.loads(saved, trusted=sorted(trust.TRUSTED_TYPES))
+        return None, [f"its ONNX and scikit-learn forms cannot be compared: {exc}"]
+    trees = skops.io.loads(saved, trusted=sorted(trust.TRUSTED_TYPES))
     difference = max(
-        float(np.max(np.abs(other.predict(fit.frame(of)) - candidate.loaded.predict(of).values)))
-        for of in (rides, metrics.without_time(rides))
+        float(np.max(np.abs(predicted - candidate.loaded.predict(some).values)))
+        for some in (rides, metrics.without_time(rides))
+        for predicted in [trees.predict(champion_model.frame(some))]
     )
     if difference <= export.TOLERANCE:
         return difference, []
@@ -202,17 +205,20 @@ def _parity(candidate: Contender, rides: RideColumns) -> tuple[float | None, lis
     ]
 
 
-def _milliseconds(candidate: Contender, rides: RideColumns) -> dict[str, float]:
-    ask = candidate.loaded.predict
-    [one] = metrics.milliseconds([ask], columns([WARM_UP]), calls=100)
-    [many] = metrics.milliseconds([ask], columns([WARM_UP] * 1000), calls=5)
-    return {"1": one, "1000": many}
+def _call_times(candidate: Contender) -> dict[str, float]:
+    """The time of a call in milliseconds, by the number of rides in it."""
+    calls = {1: 100, 1000: 5}
+    return {
+        str(rides): metrics.milliseconds(
+            candidate.loaded.predict, columns([WARM_UP] * rides), calls=number
+        )
+        for rides, number in calls.items()
+    }
 
 
-def _slow(taken: Mapping[str, float]) -> list[str]:
-    most = {"1": ONE_RIDE_MS, "1000": THOUSAND_MS}
+def _time_reasons(times: Mapping[str, float]) -> list[str]:
     return [
-        f"it is slow: a call with {rides} takes {taken[rides]:.2f} ms, more than {limit:g}"
-        for rides, limit in most.items()
-        if taken[rides] > limit
+        f"it is slow: a call with {rides} takes {times[rides]:.2f} ms, more than {limit:g}"
+        for rides, limit in MAX_MILLISECONDS.items()
+        if times[rides] > limit
     ]

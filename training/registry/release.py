@@ -1,14 +1,14 @@
-"""What a deployment takes: the place of a registered model, pinned by its digest, and a copy.
+"""The release of a registered model: its location and digest for a deployment, and a copy.
 
-An alias moves; a deployment must not.  So it is resolved here, once, and what comes out names
-one model for good.
+An alias can move, but a deployment must not change by itself.  So the alias is resolved once, here,
+and the result names one model for good.
 
-The copy goes to ``s3://<bucket>/<experiment>/<run>/artifacts/model``, which MODEL_BUCKET,
+The copy goes to ``s3://<bucket>/<experiment>/<run>/artifacts/model``, the path that MODEL_BUCKET,
 MLFLOW_EXPERIMENT_ID and RUN_ID name.  The invariant: a file there is written once and never
-changed, and ``MLmodel`` is written last.  S3 writes a file whole or not at all, refuses one that
-is there (``If-None-Match``), and asks for another attempt while somebody else writes it; so a copy
-that was given up half way has no ``MLmodel``, nothing loads it, and the next attempt completes it,
-as do two at once.  A different file that lies there is another model's, and is left alone.
+changed, and ``MLmodel`` is written last.  S3 writes a file as a whole or not at all, refuses to
+overwrite one (``If-None-Match``), and asks for a retry while another process writes it.  So a copy
+that was interrupted has no ``MLmodel``, nothing loads it, and the next copy completes it.  A file
+there with other contents belongs to another model, and is left alone.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from model_service.errors import ServiceError
-from model_service.models import loader as model
+from model_service.models import loader
 
 from ..data.dataset import Target
 from . import tracking
-from .model_registry import RegistryError, Version
+from .model_registry import ModelVersion
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PARAMETERS = {"duration": "DurationModel", "cost": "CostModel"}
-"""The parameter of `template.yaml` that says where a model lies."""
-LAST = "MLmodel"
+"""The parameter of `template.yaml` for the location of a model, by target."""
+LAST_FILE = "MLmodel"
 ATTEMPTS = 5
-"""So many times somebody else may be writing the same file."""
-TAKEN, CONFLICT = 412, 409
-"""What S3 answers where the file is there, and while somebody else writes it."""
+"""The number of attempts to write a file that another process is writing."""
+EXISTS, CONFLICT = 412, 409
+"""S3's statuses where the file exists, and while another process writes it."""
 PAUSE_SECONDS = 0.2
-"""Before the second attempt; doubled for each further one."""
+"""The pause before the second attempt; it doubles for each further one."""
 
 
 class ReleaseError(ServiceError):
-    """The model cannot be copied to where functions look for it."""
+    """The model cannot be copied to a bucket for deployments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One model, for good."""
+    """One released model."""
 
     model: str
     version: str
@@ -60,13 +60,13 @@ class Release:
     model_sha256: str
     experiment_id: str
     parameters: dict[str, str]
-    """Of `template.yaml`."""
+    """The parameters of `template.yaml`."""
     environment: dict[str, str]
-    """The older way to say where a model lies."""
+    """The environment variables that name the copy by its run id."""
 
 
-def release(version: Version, experiment_id: str, target: Target, bucket: str) -> Release:
-    """Copy *version* into *bucket* (if empty, the one it lies in), and say where it is.
+def release(version: ModelVersion, experiment_id: str, target: Target, bucket: str) -> Release:
+    """Copy *version* to *bucket*, or within its own bucket where that is empty.
 
     Raises `ReleaseError`, or `ModelError` where the model is not the one that was registered.
     """
@@ -74,12 +74,12 @@ def release(version: Version, experiment_id: str, target: Target, bucket: str) -
     bucket = bucket or own
     if not bucket:
         raise ReleaseError(
-            f"The model lies at {version.location}, where no function can read it: name a --bucket."
+            f"Lambda functions cannot read the model at {version.location}: name a --bucket."
         )
-    served = model.load(version.location, sha256=version.sha256, field=model.FIELDS[target])
+    served = loader.load(version.location, sha256=version.sha256, field=loader.FIELDS[target])
     copied = f"{experiment_id}/{version.run_id}/artifacts/model"
     copy(version.location, bucket, copied)
-    model.load(f"s3://{bucket}/{copied}", sha256=served.sha256)
+    loader.load(f"s3://{bucket}/{copied}", sha256=served.sha256)
     location = version.location if bucket == own else f"s3://{bucket}/{copied}"
     name = PARAMETERS[target]
     return Release(
@@ -104,7 +104,7 @@ def release(version: Version, experiment_id: str, target: Target, bucket: str) -
 
 
 def overrides(parameters: dict[str, str]) -> str:
-    """As ``--parameter-overrides`` and the workflow's ``PARAMETERS`` take them.
+    """The parameters in the form of ``sam deploy --parameter-overrides``.
 
     >>> overrides({"ModelBucket": "models", "DurationModel": "1/abc/artifacts/model"})
     'ModelBucket=models DurationModel=1/abc/artifacts/model'
@@ -113,10 +113,10 @@ def overrides(parameters: dict[str, str]) -> str:
 
 
 def pinned(text: str, parameters: Mapping[str, str]) -> str:
-    """The text of a ``models.yaml`` with the models of *parameters*; its comments stay.
+    """The text of a ``models.yaml`` updated with *parameters*; its comments stay.
 
-    Which bucket holds them is the environment's, and stands elsewhere.  Raises `ReleaseError` where
-    *text* is none.
+    The bucket is left out, because it is a setting of the deployment's environment.  Raises
+    `ReleaseError` where *text* is not a YAML mapping.
 
     >>> pinned("# Why\\n{}\\n", {"ModelBucket": "models", "CostModel": "1/abc"})
     '# Why\\nCostModel: 1/abc\\n'
@@ -127,13 +127,15 @@ def pinned(text: str, parameters: Mapping[str, str]) -> str:
     except yaml.YAMLError:
         known = None
     if not isinstance(known, dict):
-        raise ReleaseError("The file to write to has no parameters of template.yaml: Name: value.")
+        raise ReleaseError(
+            'The output file does not hold parameters of template.yaml as "Name: value".'
+        )
     models = {name: value for name, value in parameters.items() if name != "ModelBucket"}
     return comments + yaml.safe_dump(known | models, sort_keys=False)
 
 
 def write(path: Path, text: str) -> None:
-    """*text* into *path*, whole or not at all: whoever reads meanwhile has the old one."""
+    """Write *text* to *path* atomically, so that readers see the old text or the new one."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -146,28 +148,29 @@ def write(path: Path, text: str) -> None:
         beside.unlink(missing_ok=True)
 
 
-def resolve(found: Version | None, model_name: str, alias: str) -> Version:
-    if found is None:
-        raise RegistryError(f"No version of {model_name} is called {alias}: promote one first.")
-    return found
-
-
 def bucket_of(location: str) -> str:
-    """Empty where it is a directory."""
+    """The bucket of a location; empty for a path on disk."""
     return location.removeprefix("s3://").partition("/")[0] if location.startswith("s3://") else ""
 
 
 def copy(location: str, bucket: str, prefix: str) -> None:
-    """The files of a model to S3, each once, `LAST` last."""
+    """Copy the files of a model to S3.  Raises `ReleaseError` where one cannot be written."""
     import boto3
 
-    client: S3Client = boto3.client("s3")
     with TemporaryDirectory() as scratch:
         folder = Path(scratch, "model")
-        tracking.copy(location, folder)
-        names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-        for name in sorted(names, key=lambda name: (name == LAST, name)):
-            _put(client, bucket, f"{prefix}/{name}", (folder / name).read_bytes())
+        tracking.copy_model(location, folder)
+        upload(boto3.client("s3"), folder, bucket, prefix)
+
+
+def upload(client: S3Client, folder: Path, bucket: str, prefix: str) -> None:
+    """Write the files of *folder* below *prefix*, each once and `LAST_FILE` last.
+
+    Raises `ReleaseError` where a file cannot be written, or has other contents already.
+    """
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    for name in sorted(names, key=lambda name: (name == LAST_FILE, name)):
+        _put(client, bucket, f"{prefix}/{name}", (folder / name).read_bytes())
 
 
 def _put(client: S3Client, bucket: str, key: str, content: bytes) -> None:
@@ -179,11 +182,11 @@ def _put(client: S3Client, bucket: str, key: str, content: bytes) -> None:
     except (BotoCoreError, ClientError) as exc:
         raise ReleaseError(f"cannot write s3://{bucket}/{key}: {_line(exc)}") from exc
     if there != content:
-        raise ReleaseError(f"s3://{bucket}/{key} is another model's; it was left alone.")
+        raise ReleaseError(f"s3://{bucket}/{key} belongs to another model; it was left alone.")
 
 
 def _written(client: S3Client, bucket: str, key: str, content: bytes) -> bool:
-    """False where a file is there already."""
+    """Write a new file; False where it exists already."""
     from botocore.exceptions import ClientError
 
     pauses = [PAUSE_SECONDS * 2**attempt for attempt in range(ATTEMPTS - 1)]
@@ -193,7 +196,7 @@ def _written(client: S3Client, bucket: str, key: str, content: bytes) -> bool:
             return True
         except ClientError as exc:
             status = exc.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status == TAKEN:
+            if status == EXISTS:
                 return False
             if status != CONFLICT or not pauses:
                 raise

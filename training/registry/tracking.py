@@ -1,7 +1,7 @@
-"""Log a trained model to MLflow, as one directory with two flavours.
+"""Runs in MLflow: training runs with their model and report, and searches for parameters.
 
-``onnx`` is what the service reads, with nothing but onnxruntime; ``sklearn``, saved by skops,
-is what MLflow's own tools read.  MLflow is told where to log by a setting of the whole process.
+MLflow takes its tracking server from a setting of the whole process, which the functions here set.
+All of its errors become `TrackingError`.
 """
 
 from __future__ import annotations
@@ -14,118 +14,100 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from sklearn.base import RegressorMixin
 
 from model_service.errors import ServiceError
 
-from ..data.dataset import Target
-from ..data.provenance import File
-from ..model.champion import INPUTS
+from ..data.provenance import Fingerprint, MonthUse
+from .two_flavour_model import TwoFlavourModel
 
 SQLITE = "sqlite:///"
-DATA_FILE = "model.onnx"
-TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
-"""What the pipeline holds beyond what skops itself trusts."""
 DROPPED = ["month", "use", "reason", "rows"]
-MOST_METRICS = 1000  # in one call; a limit of MLflow's
-DIGITS = 36  # of a data set's digest; a limit of MLflow's
-Series = Sequence[tuple[str, float, int]]
-"""Name, value, step."""
-REQUIREMENTS = ("mlflow", "scikit-learn", "skops", "pandas", "numpy", "onnxruntime")
+MAX_METRICS = 1000  # per call; a limit of MLflow
+MAX_DIGEST = 36  # characters of a data set's digest; a limit of MLflow
+MetricSeries = Sequence[tuple[str, float, int]]
+"""Name, value and step of each metric."""
 
 
 class TrackingError(ServiceError):
-    """MLflow cannot keep the run, or keeps it where the service could not read the model."""
+    """MLflow cannot store the run, or would store the model where the service cannot load it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Champion:
-    """A model in its two forms.
+class Destination:
+    """The MLflow experiment that a run is logged to."""
 
-    A class because MLflow asks a flavour for a method of this name.
-    """
-
-    target: Target
-    pipeline: RegressorMixin
-    graph: bytes
-    extra_files: Mapping[str, bytes] = field(default_factory=dict)
-    """What lies beside the model, by name; MLflow keeps it in ``extra_files``."""
-
-    def save_model(self, path: str, mlflow_model: Any) -> None:
-        import mlflow.sklearn
-
-        with TemporaryDirectory() as scratch:
-            extra = [Path(scratch, name) for name in self.extra_files]
-            for file in extra:
-                file.write_bytes(self.extra_files[file.name])
-            mlflow.sklearn.save_model(
-                self.pipeline,
-                path,
-                mlflow_model=mlflow_model,
-                serialization_format="skops",
-                skops_trusted_types=TRUSTED,
-                signature=_signature(),
-                pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-                extra_files=[str(file) for file in extra] or None,
-                metadata={"target": self.target},  # which the service compares with what it serves
-            )
-        (Path(path) / DATA_FILE).write_bytes(self.graph)
-        mlflow_model.add_flavor("onnx", data=DATA_FILE, onnx_version=version("onnx"))
-        mlflow_model.save(str(Path(path) / "MLmodel"))
-
-
-def log(
-    champion: Champion,
-    parameters: Mapping[str, Any],
-    metrics: Mapping[str, float],
-    *,
-    data: Sequence[tuple[str, Path, File]],
-    dropped: Sequence[Mapping[str, Any]],
-    tags: Mapping[str, str],
-    tracking_uri: str,
-    experiment: str,
-    artifacts: str | None,
-) -> tuple[str, str]:
-    """One run of *experiment*; gives its id, and the model's location as the service takes it.
-
-    *data* is what each file was used for, where it lies, and what is in it; *dropped* the rows of a
-    table of what was not used of them.
-    """
-    with _mlflow(tracking_uri) as mlflow:
-        place = _open(mlflow, tracking_uri, experiment, artifacts)
-        with mlflow.start_run(experiment_id=place) as run:
-            mlflow.set_tags(tags)
-            mlflow.log_params(parameters)
-            for use, path, file in data:
-                mlflow.log_input(_dataset(path, file), context=use)
-            mlflow.log_metrics(metrics)
-            mlflow.log_table(pd.DataFrame(dropped, columns=DROPPED), "dropped.json")
-            model = mlflow.models.Model.log(
-                artifact_path=None, name="model", flavor=champion, flavor_name="sklearn"
-            )
-    return run.info.run_id, location(model.artifact_path)
+    tracking_uri: str
+    experiment: str
+    artifacts: str | None = None
+    """``s3://…`` or a directory; None for MLflow's default."""
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """A run that has a run inside it for each trial."""
+class RunRecord:
+    """The data that a training run logs beside its model."""
+
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    directory: Path
+    """The directory of the months' files."""
+    months: Sequence[MonthUse]
+    dropped: Sequence[Mapping[str, Any]]
+    """The rows of the table of dropped rows, with the columns `DROPPED`."""
+
+
+def log(model: TwoFlavourModel, record: RunRecord, to: Destination) -> tuple[str, str]:
+    """Log one run with its model; returns the run's id and the model's location.
+
+    Raises `TrackingError`.
+    """
+    with _mlflow(to.tracking_uri) as mlflow:
+        experiment_id = _open_experiment(mlflow, to)
+        with mlflow.start_run(experiment_id=experiment_id) as run:
+            mlflow.set_tags(record.tags)
+            mlflow.log_params(record.parameters)
+            for month in record.months:
+                mlflow.log_input(_dataset(record.directory, month.file), context=month.use)
+            mlflow.log_metrics(record.metrics)
+            mlflow.log_table(pd.DataFrame(record.dropped, columns=DROPPED), "dropped.json")
+            logged = mlflow.models.Model.log(
+                artifact_path=None, name="model", flavor=model, flavor_name="sklearn"
+            )
+    return run.info.run_id, location(logged.artifact_path)
+
+
+def attach(
+    tracking_uri: str, run_id: str, folder: str, files: Mapping[str, str], metrics: MetricSeries
+) -> None:
+    """Add *files* (text by path) below *folder* of a run's artifacts, and *metrics* to the run."""
+    with _mlflow(tracking_uri) as mlflow, TemporaryDirectory() as scratch:
+        mlflow.set_tracking_uri(tracking_uri)
+        _log_series(mlflow, run_id, metrics)
+        for name, text in files.items():
+            path = Path(scratch, name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        mlflow.MlflowClient(tracking_uri).log_artifacts(run_id, scratch, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRun:
+    """An open run that has a nested run for each trial; a class because it holds MLflow."""
 
     run_id: str
     experiment_id: str
     mlflow: Any
 
-    def trial(
-        self, name: str, parameters: Mapping[str, Any], errors: Series, *, pruned: bool
+    def log_trial(
+        self, name: str, parameters: Mapping[str, Any], errors: MetricSeries, *, pruned: bool
     ) -> None:
-        """Keep a trial, and how far off it was on its way."""
+        """Log a trial, with its error after each step."""
         with self.mlflow.start_run(
             experiment_id=self.experiment_id, run_name=name, nested=True
         ) as run:
@@ -133,126 +115,46 @@ class Search:
             self.mlflow.set_tag("pruned", pruned)
             _log_series(self.mlflow, run.info.run_id, errors)
 
-    def best(self, parameters: Mapping[str, Any], name: str, error: float) -> None:
-        """Keep what was found, on the outer run."""
+    def log_best(self, parameters: Mapping[str, Any], name: str, error: float) -> None:
+        """Log the best trial's parameters and error on the outer run."""
         self.mlflow.log_params({f"best_{key}": value for key, value in parameters.items()})
         self.mlflow.log_metric(name, error)
 
 
 @contextmanager
-def search(tracking_uri: str, experiment: str, parameters: Mapping[str, Any]) -> Iterator[Search]:
-    """A run of *experiment* for trials."""
-    with _mlflow(tracking_uri) as mlflow:
-        place = _open(mlflow, tracking_uri, experiment, None)
-        with mlflow.start_run(experiment_id=place, run_name="search") as run:
+def search(to: Destination, parameters: Mapping[str, Any]) -> Iterator[SearchRun]:
+    """Open a run for the trials of a search."""
+    with _mlflow(to.tracking_uri) as mlflow:
+        experiment_id = _open_experiment(mlflow, to)
+        with mlflow.start_run(experiment_id=experiment_id, run_name="search") as run:
             mlflow.log_params(parameters)
-            yield Search(run.info.run_id, place, mlflow)
+            yield SearchRun(run.info.run_id, experiment_id, mlflow)
 
 
-def attach(tracking_uri: str, run_id: str, folder: Path, name: str, metrics: Series = ()) -> None:
-    """Files of *folder* as artifacts of a run, below *name*, and metrics with a step each."""
-    with _mlflow(tracking_uri) as mlflow:
-        mlflow.set_tracking_uri(tracking_uri)
-        _log_series(mlflow, run_id, metrics)
-        mlflow.MlflowClient(tracking_uri).log_artifacts(run_id, str(folder), name)
+def copy_model(location: str, directory: Path) -> None:
+    """Copy a logged model's files to *directory*, atomically, in place of a model there.
 
-
-def copy(place: str, directory: Path) -> None:
-    """A logged model's files into *directory*, in the place of a model that lies there."""
+    Raises `TrackingError` where the directory holds anything but a model.
+    """
     if directory.exists() and any(directory.iterdir()) and not (directory / "MLmodel").exists():
-        raise TrackingError(f"{directory} holds something other than a model; it was left alone.")
+        raise TrackingError(f"{directory} holds files that are not a model; it was left alone.")
     with TemporaryDirectory() as scratch:
-        with _mlflow(place) as mlflow:
-            files = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=scratch)
+        with _mlflow(location) as mlflow:
+            files = mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=scratch)
         directory = directory.resolve()
         directory.parent.mkdir(parents=True, exist_ok=True)
         unfinished = directory.with_name(f".{directory.name}.{os.getpid()}")
         try:
             shutil.copytree(files, unfinished)
             shutil.rmtree(directory, ignore_errors=True)
-            unfinished.rename(directory)  # whole or not at all
+            unfinished.rename(directory)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _open(mlflow: Any, tracking_uri: str, experiment: str, artifacts: str | None) -> str:
-    """The id of *experiment*, made if need be; MLflow logs to *tracking_uri* from now on."""
-    mlflow.set_tracking_uri(tracking_uri)
-    if not tracking_uri.startswith(SQLITE):
-        return _experiment(mlflow, experiment, artifacts)
-    directory = Path(tracking_uri.removeprefix(SQLITE)).parent
-    directory.mkdir(parents=True, exist_ok=True)
-    with _alone(directory):
-        return _experiment(mlflow, experiment, artifacts)
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Wait for whoever else is at a database in *directory*.
-
-    Two who make the tables of one at once leave one that nobody can use.
-    """
-    place = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(place, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(place)  # which lets the next one in
-
-
-def _log_series(mlflow: Any, run_id: str, metrics: Series) -> None:
-    now = int(1000 * time.time())
-    entities = [mlflow.entities.Metric(name, value, now, step) for name, value, step in metrics]
-    for first in range(0, len(entities), MOST_METRICS):
-        mlflow.MlflowClient().log_batch(run_id, metrics=entities[first : first + MOST_METRICS])
-
-
-def _experiment(mlflow: Any, name: str, artifacts: str | None) -> str:
-    wanted = None if artifacts is None else location(artifacts)
-    found = mlflow.get_experiment_by_name(name) or mlflow.get_experiment(
-        mlflow.create_experiment(name, artifact_location=wanted)
-    )
-    actual = location(found.artifact_location)
-    if wanted not in (None, actual):
-        raise TrackingError(
-            f"The experiment {name} keeps its artifacts at {actual}, not at {wanted}: "
-            "leave out --artifacts, or name another --experiment."
-        )
-    return str(found.experiment_id)
-
-
-def _dataset(directory: Path, file: File) -> Any:
-    from mlflow.data.meta_dataset import MetaDataset
-    from mlflow.data.sources import LocalArtifactDatasetSource
-
-    source = LocalArtifactDatasetSource(str(directory / file.name))
-    return MetaDataset(source, name=file.name, digest=file.sha256[:DIGITS])
-
-
-def location(uri: str) -> str:
-    """A place as MLflow writes it, as MODEL_LOCATION takes it."""
-    if uri.startswith("s3://"):
-        return uri.rstrip("/")
-    if uri.startswith("file:"):
-        return str(Path.from_uri(uri))
-    if ":/" in uri:
-        raise TrackingError(
-            f"The service cannot read models from {uri}: give --artifacts s3://… or a directory."
-        )
-    return str(Path(uri).resolve())
-
-
-def _signature() -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
-
-    inputs = [ColSpec("float", name) for name in INPUTS]
-    return ModelSignature(Schema(inputs), Schema([TensorSpec(np.dtype(np.float64), (-1,))]))
-
-
 @contextmanager
 def client(tracking_uri: str) -> Iterator[Any]:
-    """MLflow's client of what is tracked there, with its errors named."""
+    """MLflow's client.  Raises `TrackingError` where an SQLite database does not exist."""
     with _mlflow(tracking_uri) as mlflow:
         database = tracking_uri.removeprefix(SQLITE)
         if tracking_uri != database and not Path(database).exists():
@@ -260,16 +162,83 @@ def client(tracking_uri: str) -> Iterator[Any]:
         yield mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
 
 
+def location(uri: str) -> str:
+    """An artifact URI of MLflow as MODEL_LOCATION takes it.  Raises `TrackingError`."""
+    if uri.startswith("s3://"):
+        return uri.rstrip("/")
+    if uri.startswith("file:"):
+        return str(Path.from_uri(uri))
+    if ":/" in uri:
+        raise TrackingError(
+            f"The service cannot load models from {uri}: give --artifacts s3://… or a directory."
+        )
+    return str(Path(uri).resolve())
+
+
 @contextmanager
-def _mlflow(place: str) -> Iterator[Any]:
-    """MLflow, with its talk turned off and its errors named."""
+def locked(directory: Path) -> Iterator[None]:
+    """Wait for and hold an exclusive lock on *directory*.
+
+    Two processes that create the tables of one SQLite database at once leave it unusable.
+    """
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)  # which releases the lock
+
+
+def _open_experiment(mlflow: Any, to: Destination) -> str:
+    """The id of the experiment, which is created if need be."""
+    mlflow.set_tracking_uri(to.tracking_uri)
+    if not to.tracking_uri.startswith(SQLITE):
+        return _experiment(mlflow, to)
+    directory = Path(to.tracking_uri.removeprefix(SQLITE)).parent
+    directory.mkdir(parents=True, exist_ok=True)
+    with locked(directory):
+        return _experiment(mlflow, to)
+
+
+def _experiment(mlflow: Any, to: Destination) -> str:
+    wanted = None if to.artifacts is None else location(to.artifacts)
+    experiment = mlflow.get_experiment_by_name(to.experiment) or mlflow.get_experiment(
+        mlflow.create_experiment(to.experiment, artifact_location=wanted)
+    )
+    actual = location(experiment.artifact_location)
+    if wanted not in (None, actual):
+        raise TrackingError(
+            f"The experiment {to.experiment} keeps its artifacts at {actual}, not at {wanted}: "
+            "leave out --artifacts, or name another --experiment."
+        )
+    return str(experiment.experiment_id)
+
+
+def _dataset(directory: Path, file: Fingerprint) -> Any:
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.data.sources import LocalArtifactDatasetSource
+
+    source = LocalArtifactDatasetSource(str(directory / file.name))
+    return MetaDataset(source, name=file.name, digest=file.sha256[:MAX_DIGEST])
+
+
+def _log_series(mlflow: Any, run_id: str, metrics: MetricSeries) -> None:
+    now = int(1000 * time.time())
+    entities = [mlflow.entities.Metric(name, value, now, step) for name, value, step in metrics]
+    for first in range(0, len(entities), MAX_METRICS):
+        mlflow.MlflowClient().log_batch(run_id, metrics=entities[first : first + MAX_METRICS])
+
+
+@contextmanager
+def _mlflow(location: str) -> Iterator[Any]:
+    """MLflow without its log output; its errors become `TrackingError`, which names *location*."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 7 are minutes of silence
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default of 7 takes minutes
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about what MLflow uses, and nobody here can change
-        import mlflow  # seconds, and of no use before something is to be logged
+        warnings.simplefilter("ignore")  # about MLflow's own dependencies
+        import mlflow  # takes seconds, so only where something is logged or read
         import mlflow.artifacts
         import mlflow.entities
         import mlflow.models
@@ -283,4 +252,4 @@ def _mlflow(place: str) -> Iterator[Any]:
             raise
         except Exception as exc:  # MLflow raises whatever its stores raise
             reason = str(exc).partition("\n")[0] or type(exc).__name__
-            raise TrackingError(f"MLflow cannot use {place}: {reason}") from exc
+            raise TrackingError(f"MLflow cannot use {location}: {reason}") from exc

@@ -1,7 +1,8 @@
-"""The model card: what a model is for, how good it is, where it is weak, and how it is used.
+"""The model card: the intended use, metrics, weaknesses and origin of a model.
 
-One text in Markdown, with figures of the run alone; the page is made from it, with the pictures
-inside.  `gaps` says what a card lacks, and a model whose card lacks something is not promoted.
+The card is one text in Markdown, with the figures of one run; an HTML page with the plots inside is
+made from it.  `gaps` lists the missing parts of a card; a model with an incomplete card is not
+promoted.
 """
 
 from __future__ import annotations
@@ -15,60 +16,50 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ..data.cleaning import Tally
+from model_service.truth import DURATION
+
 from ..data.dataset import UNITS, Target
-from ..data.provenance import File
-from ..metrics import Part, of_kind
+from ..data.provenance import MonthUse
+from ..metrics import PartMetrics, of_kind
 from . import svg_style
-from .plots import NOMINAL, Picture
+from .plots import NOMINAL_COVERAGE, Plot
 
 TEXT, PAGE = "card.md", "card.html"
 SECTIONS = (
-    "What it is for",
-    "Figures",
-    "Where it is weaker",
-    "What it looks at",
+    "Intended use",
+    "Metrics",
+    "Weaknesses",
+    "Features",
     "Intervals",
     "Data",
     "Limits",
     "How to use it",
-    "People",
-    "How it was made",
+    "Privacy and fairness",
+    "Origin",
 )
-PICTURES = (
+PLOTS = (
     "predicted-against-true",
     "residuals-by-hour",
     "residuals-by-distance",
     "importance",
     "learning-curve",
 )
-"""Those that every card has; of a model with intervals it has their coverage as well."""
-NO_INTERVALS = "This model has none."
-SAYS: Mapping[Target, str] = {
-    "duration": "how long a taxi ride in New York will take, in minutes",
-    "cost": "what a taxi ride in New York will cost without the tip, in dollars",
+"""The plots of every card; the card of a model with intervals also has plots of their coverage."""
+NO_INTERVALS = "This model has no intervals."
+PREDICTS: Mapping[Target, str] = {
+    "duration": "the duration of a taxi ride in New York, in minutes",
+    "cost": "the cost of a taxi ride in New York without the tip, in dollars",
 }
 SETTINGS: Mapping[Target, str] = {
     "duration": "`MODEL_LOCATION` and `MODEL_SHA256`",
-    "cost": "`MODEL_LOCATION` and `MODEL_SHA256` (of the web service: `COST_MODEL_LOCATION` and "
-    "`COST_MODEL_SHA256`)",
+    "cost": "`MODEL_LOCATION` and `MODEL_SHA256` (in the web service and in batch scoring: "
+    "`COST_MODEL_LOCATION` and `COST_MODEL_SHA256`)",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """What became of the rows of one file."""
-
-    month: str
-    use: str
-    """``training`` or ``test``."""
-    file: File
-    tally: Tally
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What one run knows of its model."""
+class CardFacts:
+    """The figures of one training run that its model card shows."""
 
     target: Target
     run_id: str
@@ -78,25 +69,25 @@ class Facts:
     features: Sequence[str]
     parameters: Mapping[str, object]
     environment: Mapping[str, str]
-    rows: Sequence[Rows]
-    parts: Sequence[Part]
+    months: Sequence[MonthUse]
+    parts: Sequence[PartMetrics]
     baseline_rmse: float
     one_ride_ms: float
     largest_difference: float
     plausible: tuple[float, float]
 
 
-def markdown(facts: Facts, pictures: Sequence[Picture]) -> str:
-    """The card, with links to ``pictures/<name>.svg``."""
-    drawn = {picture.name: picture for picture in pictures}
+def markdown(facts: CardFacts, plots: Sequence[Plot]) -> str:
+    """The card in Markdown, with links to ``pictures/<name>.svg``."""
+    drawn = {plot.name: plot for plot in plots}
     whole = facts.parts[0]
     better = 1 - whole.rmse / facts.baseline_rmse
-    text = _beside("model_card.md").substitute(
+    text = _template("model_card.md").substitute(
         target=facts.target,
-        says=SAYS[facts.target],
+        predicts=PREDICTS[facts.target],
         unit=UNITS[facts.target],
         test_rides=f"{whole.rides:,}",
-        test_months=", ".join(rows.month for rows in facts.rows if rows.use == "test"),
+        test_months=", ".join(one.month for one in facts.months if one.use == "test"),
         rmse=f"{whole.rmse:.2f}",
         better=f"{abs(better):.0%} {'below' if better > 0 else 'above'}",
         baseline_rmse=f"{facts.baseline_rmse:.2f}",
@@ -104,29 +95,31 @@ def markdown(facts: Facts, pictures: Sequence[Picture]) -> str:
         weaker=_weaker(facts),
         features=", ".join(f"`{name}`" for name in facts.features),
         intervals=_intervals(facts),
-        rows=_rows(facts.rows),
-        dropped=_dropped(facts.rows),
+        rows=_month_table(facts.months),
+        dropped=_dropped_table(facts.months),
         lowest=f"{facts.plausible[0]:.1f}",
         highest=f"{facts.plausible[1]:.1f}",
+        shortest=f"{DURATION.low:g}",
+        longest=f"{DURATION.high:g}",
         settings=SETTINGS[facts.target],
         least=facts.parameters["min_samples_leaf"],
         location=facts.location,
         sha256=facts.sha256,
         one_ride_ms=f"{facts.one_ride_ms:.2f}",
         made=_made(facts),
-        pictures_of_figures=_shown(drawn, "predicted-against-true", "learning-curve"),
-        pictures_of_residuals=_shown(drawn, "residuals-by-hour", "residuals-by-distance"),
-        pictures_of_importance=_shown(drawn, "importance"),
-        pictures_of_coverage=_shown(drawn, "coverage-by-hour", "coverage-by-borough"),
+        pictures_of_figures=_images(drawn, "predicted-against-true", "learning-curve"),
+        pictures_of_residuals=_images(drawn, "residuals-by-hour", "residuals-by-distance"),
+        pictures_of_importance=_images(drawn, "importance"),
+        pictures_of_coverage=_images(drawn, "coverage-by-hour", "coverage-by-borough"),
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def page(text: str, pictures: Sequence[Picture]) -> str:
-    """The card as a page that needs nothing beside itself."""
+def page(text: str, plots: Sequence[Plot]) -> str:
+    """The card as an HTML page that loads no other file."""
     from markdown_it import MarkdownIt
 
-    drawn = {f"pictures/{picture.name}.svg": picture for picture in pictures}
+    drawn = {f"pictures/{plot.name}.svg": plot for plot in plots}
 
     def picture(tokens: Any, place: int, *_: object) -> str:
         shown = drawn[tokens[place].attrs["src"]]
@@ -150,25 +143,25 @@ def page(text: str, pictures: Sequence[Picture]) -> str:
 
 
 def gaps(text: str, files: Collection[str]) -> list[str]:
-    """What a card lacks; *files* are those that lie beside it."""
+    """The missing parts of the card *text*; *files* are the paths in the card's folder."""
     bodies = dict(re.findall(r"^## (.+)\n((?:(?!## ).*\n?)*)", text, re.MULTILINE))
     shown = re.findall(r"\]\((pictures/[^)]+)\)", text)
-    wanted = [f"pictures/{name}.svg" for name in PICTURES]
+    wanted = [f"pictures/{name}.svg" for name in PLOTS]
     if f"## Intervals\n{NO_INTERVALS}" not in text:
         wanted += [f"pictures/coverage-by-{kind}.svg" for kind in ("hour", "borough")]
     return [
-        *(f"no section “{name}”" for name in SECTIONS if name not in bodies),
-        *(f"nothing under “{name}”" for name, body in bodies.items() if not body.strip()),
-        *(f"no picture {name}" for name in wanted if name not in shown or name not in files),
-        *(f"no {name}" for name in (TEXT, PAGE) if name not in files),
+        *(f"section “{name}” is missing" for name in SECTIONS if name not in bodies),
+        *(f"section “{name}” is empty" for name, body in bodies.items() if not body.strip()),
+        *(f"plot {name} is missing" for name in wanted if name not in shown or name not in files),
+        *(f"{name} is missing" for name in (TEXT, PAGE) if name not in files),
     ]
 
 
-def _beside(name: str) -> Template:
+def _template(name: str) -> Template:
     return Template((Path(__file__).parent / name).read_text(encoding="utf-8"))
 
 
-def _shown(drawn: Mapping[str, Picture], *names: str) -> str:
+def _images(drawn: Mapping[str, Plot], *names: str) -> str:
     return "\n\n".join(
         f"![{drawn[name].alt}](pictures/{name}.svg)" for name in names if name in drawn
     )
@@ -179,13 +172,13 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (heads, rule, *rows))
 
 
-def _figures(parts: Sequence[Part]) -> str:
+def _figures(parts: Sequence[PartMetrics]) -> str:
     shown = [part for kind in ("all", "month", "borough") for part in of_kind(parts, kind)]
     return _table(
         ("", "rides", "RMSE", "MAE", "p90", "bias"),
         (
             (
-                "the whole test" if part.kind == "all" else part.name,
+                "all test rides" if part.kind == "all" else part.name,
                 f"{part.rides:,}",
                 *(f"{value:.2f}" for value in (part.rmse, part.mae, part.p90)),
                 f"{part.bias:+.2f}",
@@ -195,55 +188,49 @@ def _figures(parts: Sequence[Part]) -> str:
     )
 
 
-def _weaker(facts: Facts) -> str:
-    found = []
+def _weaker(facts: CardFacts) -> str:
+    lines = []
     for kind, name in (("borough", "{}"), ("hour", "the hour from {}:00")):
         if some := of_kind(facts.parts, kind):
             worst = max(some, key=lambda part: part.rmse)
-            found.append(
-                f"* Of pick-ups by {kind}, the largest error has {name.format(worst.name)}: "
+            lines.append(
+                f"* The {kind} with the largest RMSE is {name.format(worst.name)}: "
                 f"{worst.rmse:.2f} {UNITS[facts.target]} on {worst.rides:,} rides."
             )
-    return "\n".join(found)
+    return "\n".join(lines)
 
 
-def _intervals(facts: Facts) -> str:
+def _intervals(facts: CardFacts) -> str:
     whole = facts.parts[0]
     if whole.coverage is None or whole.width is None:
         return NO_INTERVALS
     return (
-        f"With each value comes an interval that should hold the truth of {NOMINAL:.0%} of all "
-        f"rides. On the test it held **{whole.coverage:.1%}**, and was {whole.width:.1f} "
-        f"{UNITS[facts.target]} wide on the mean."
+        f"Each prediction has an interval that should contain the true value of "
+        f"{NOMINAL_COVERAGE:.0%} of all rides. In the test it contained "
+        f"**{whole.coverage:.1%}**, with a mean width of {whole.width:.1f} {UNITS[facts.target]}."
     )
 
 
-def _rows(rows: Sequence[Rows]) -> str:
-    return _table(
-        ("month", "use", "read", "dropped", "used", "SHA-256"),
+def _month_table(months: Sequence[MonthUse]) -> str:
+    rows = (
         (
-            (
-                *(of.month, of.use, *_counts(of.tally)),
-                f"`{of.file.sha256[:12]}…`",
-            )
-            for of in rows
-        ),
+            one.month,
+            one.use,
+            *(f"{n:,}" for n in (one.tally.read, one.tally.read - one.tally.used, one.tally.used)),
+            f"`{one.file.sha256[:12]}…`",
+        )
+        for one in months
     )
+    return _table(("month", "use", "rows read", "dropped", "used", "SHA-256"), rows)
 
 
-def _counts(tally: Tally) -> list[str]:
-    return [f"{count:,}" for count in (tally.read, tally.read - tally.used, tally.used)]
+def _dropped_table(months: Sequence[MonthUse]) -> str:
+    reasons = sum((Counter(one.tally.dropped) for one in months), Counter[str]())
+    rows = [(reason, f"{count:,}") for reason, count in reasons.most_common()]
+    return _table(("reason for dropping rows", "rows"), rows) if rows else ""
 
 
-def _dropped(rows: Sequence[Rows]) -> str:
-    reasons: Counter[str] = Counter()
-    for of in rows:
-        reasons.update(of.tally.dropped)
-    found = [(reason, f"{count:,}") for reason, count in reasons.most_common() if count]
-    return _table(("why rows were dropped", "rows"), found) if found else ""
-
-
-def _made(facts: Facts) -> str:
+def _made(facts: CardFacts) -> str:
     made = {
         "run": facts.run_id,
         "code": facts.revision,
@@ -251,4 +238,4 @@ def _made(facts: Facts) -> str:
         **facts.parameters,
         **facts.environment,
     }
-    return _table(("what", "which"), ((name, f"`{value}`") for name, value in made.items()))
+    return _table(("property", "value"), ((name, f"`{value}`") for name, value in made.items()))

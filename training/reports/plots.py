@@ -1,7 +1,6 @@
-"""The pictures of a training run: what a model gets right, where, and why.
+"""The plots of a training run: a model's errors, feature importance and interval coverage.
 
-Each says in its caption what it shows, and in its text for those who cannot see it what there is
-to be seen.
+Each plot has a caption, and an alternative text with the main numbers for screen readers.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics import Part, Trial
+from ..metrics import Evaluation, PartMetrics
 from .svg_style import ACCENT, INK, SHADES, WARM, draw
 
 if TYPE_CHECKING:
@@ -22,14 +21,14 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 WIDE = (6.2, 3.6)  # inches
-NOMINAL = 0.8
-"""The share of rides whose truth an interval should hold."""
+NOMINAL_COVERAGE = 0.8
+"""The share of rides whose true value an interval should contain."""
 DASHES = (5, 4)
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One picture, in stand-in colours."""
+class Plot:
+    """One plot as SVG, in placeholder colours (see `svg_style`)."""
 
     name: str
     caption: str
@@ -37,26 +36,26 @@ class Picture:
     svg: str
 
 
-class Learned(NamedTuple):
-    """The error of a model that was trained on so many rides."""
+class LearningPoint(NamedTuple):
+    """The test RMSE of a model that was trained on this number of rides."""
 
     rides: int
     rmse: float
 
 
-def predicted_against_true(test: Trial, unit: str) -> Picture:
+def predicted_against_true(test: Evaluation, unit: str) -> Plot:
     true, predicted = test.rides.target, test.answers.values
     most = float(np.ceil(np.quantile(true, 0.995) / 10) * 10)
-    return Picture(
+    return Plot(
         "predicted-against-true",
-        "Each cell counts the rides with that pair; the stronger, the more.",
-        f"Predicted against true {unit} of {len(true):,} rides, along the diagonal.",
+        "Each cell shows how many rides have that pair of values; a stronger colour means more.",
+        f"Predicted against true {unit} of {len(true):,} rides, near the diagonal.",
         draw("match", lambda axes: paint_match(axes, true, predicted, unit=unit, most=most)),
     )
 
 
 def shaded(counts: Floats) -> list[str]:
-    """The shade of each count, which is 1 or more; the most has the strongest.
+    """The shade of each count of 1 or more; the largest count has the strongest shade.
 
     >>> shaded(np.array([1.0, 500.0, 2.0])) == [SHADES[1], SHADES[-1], SHADES[2]]
     True
@@ -67,7 +66,7 @@ def shaded(counts: Floats) -> list[str]:
 
 
 def paint_match(axes: Axes, true: Floats, predicted: Floats, *, unit: str, most: float) -> None:
-    """How many rides lie where; darker is more."""
+    """Draw the number of rides in each hexagon of predicted against true values."""
     cells = axes.hexbin(
         true, predicted, gridsize=44, extent=(0, most, 0, most), mincnt=1, linewidths=0
     )
@@ -87,21 +86,21 @@ def paint_match(axes: Axes, true: Floats, predicted: Floats, *, unit: str, most:
     axes.set(xlim=(0, most), ylim=(0, most))
 
 
-def residuals_by_hour(test: Trial, unit: str) -> Picture:
+def residuals_by_hour(test: Evaluation, unit: str) -> Plot:
     hour = test.rides.columns.hour
     hours = [h for h in range(24) if np.count_nonzero(hour == h) >= 10]
     bands = [_band(test.error[hour == h]) for h in hours]
-    return Picture(
+    return Plot(
         "residuals-by-hour",
-        "The error of the rides that began in each hour: half of them lie in the dark band, eight "
-        "of ten in the light one. Above 0 is predicted too much.",
-        f"Errors in {unit} by the hour of the pick-up; the middle one is between "
+        "The errors by hour of the pick-up: the dark band holds half of the rides, the light band "
+        "eight of ten. Errors above 0 are predictions that are too high.",
+        f"Errors in {unit} by hour of the pick-up; the medians are between "
         f"{_span([band[2] for band in bands])}.",
         draw("residuals-hour", lambda axes: _paint_hours(axes, hours, bands, unit), size=WIDE),
     )
 
 
-def residuals_by_distance(test: Trial, unit: str) -> Picture:
+def residuals_by_distance(test: Evaluation, unit: str) -> Plot:
     miles = test.rides.columns.distance
     edges = np.unique(np.quantile(miles, np.linspace(0, 1, 21)))
     place = np.clip(np.searchsorted(edges, miles, side="right") - 1, 0, len(edges) - 2)
@@ -113,17 +112,18 @@ def residuals_by_distance(test: Trial, unit: str) -> Picture:
         _paint_bands(axes, middles, bands)
         axes.set(xlabel="miles", ylabel=f"error, {unit}", xlim=(0, None))
 
-    return Picture(
+    return Plot(
         "residuals-by-distance",
-        "The error by distance, each point a twentieth of the rides; bands as above.",
-        f"Errors in {unit} by distance; the middle one is between "
+        "The errors by distance: each point stands for a twentieth of the rides, and the bands are "
+        "as in the plot by hour.",
+        f"Errors in {unit} by distance; the medians are between "
         f"{_span([band[2] for band in bands])}.",
         draw("residuals-miles", paint, size=WIDE),
     )
 
 
-def importance(found: Mapping[str, float], unit: str) -> Picture:
-    rows = sorted(found.items(), key=lambda row: row[1])
+def importance(importances: Mapping[str, float], unit: str) -> Plot:
+    rows = sorted(importances.items(), key=lambda row: row[1])
 
     def paint(axes: Axes) -> None:
         axes.barh([name for name, _ in rows], [grown for _, grown in rows], 0.6, color=ACCENT)
@@ -132,25 +132,26 @@ def importance(found: Mapping[str, float], unit: str) -> Picture:
                 f"{grown:+.2f}", (max(grown, 0), place), (6, 0), color=INK, va="center",
                 textcoords="offset points",
             )  # fmt: skip
-        axes.set(xlabel=f"RMSE grows by, {unit}")
-        most = max(found.values()) * 1.15
-        axes.set_xlim(min(0.0, *found.values()), most if most > 0 else 1.0)  # room for “+0.00”
+        axes.set(xlabel=f"growth of RMSE, {unit}")
+        most = max(importances.values()) * 1.15
+        axes.set_xlim(
+            min(0.0, *importances.values()), most if most > 0 else 1.0
+        )  # room for “+0.00”
         axes.grid(visible=False, axis="y")
 
-    return Picture(
+    return Plot(
         "importance",
-        "What the error grows by where a ride says what another ride says: importance by "
-        "permutation.",
+        "Permutation importance: the growth of the error where an input is shuffled between rides.",
         "Importance: " + ", ".join(f"{name} {grown:.2f}" for name, grown in reversed(rows)) + ".",
         draw("importance", paint, size=WIDE),
     )
 
 
-def learning_curve(learned: Sequence[Learned], baseline: float, unit: str) -> Picture:
+def learning_curve(learning: Sequence[LearningPoint], baseline: float, unit: str) -> Plot:
     def paint(axes: Axes) -> None:
-        rides = [point.rides for point in learned]
-        axes.plot(rides, [point.rmse for point in learned], color=ACCENT, linewidth=2, marker="o")
-        for point in learned:
+        rides = [point.rides for point in learning]
+        axes.plot(rides, [point.rmse for point in learning], color=ACCENT, linewidth=2, marker="o")
+        for point in learning:
             axes.annotate(
                 f"{point.rmse:.2f}", (point.rides, point.rmse), (0, 9), color=INK,
                 textcoords="offset points", ha="center",
@@ -164,58 +165,58 @@ def learning_curve(learned: Sequence[Learned], baseline: float, unit: str) -> Pi
         axes.set_xticks(rides, [f"{count:,}" for count in rides])
         axes.minorticks_off()
         axes.margins(x=0.08)
-        worst = max(baseline, *(point.rmse for point in learned))
+        worst = max(baseline, *(point.rmse for point in learning))
         axes.set(xlabel="rides trained on", ylabel=f"RMSE, {unit}", ylim=(0, worst * 1.15))
 
-    return Picture(
+    return Plot(
         "learning-curve",
-        "The error on the month of the test, of models trained on a part of the rides.",
+        "The error on the test month, by the number of training rides.",
         "RMSE by rides trained on: "
-        + ", ".join(f"{point.rides:,}: {point.rmse:.2f}" for point in learned) + ".",
+        + ", ".join(f"{point.rides:,}: {point.rmse:.2f}" for point in learning) + ".",
         draw("learning", paint, size=WIDE),
     )  # fmt: skip
 
 
-def coverage(parts: Sequence[Part], kind: str) -> Picture:
-    """How often the truth lies inside the interval, for parts of one kind that have it."""
+def coverage(parts: Sequence[PartMetrics], kind: str) -> Plot:
+    """The coverage of the intervals, for all *parts*, which are of one *kind*."""
     shares = [float(part.coverage) for part in parts if part.coverage is not None]
     names = [f"{part.name}\n{part.rides:,}" if kind == "borough" else part.name for part in parts]
 
     def paint(axes: Axes) -> None:
         places = range(len(names))
         axes.axhspan(0.75, 0.85, color=SHADES[1], linewidth=0)
-        axes.axhline(NOMINAL, color=WARM, linewidth=1.6, dashes=DASHES)
+        axes.axhline(NOMINAL_COVERAGE, color=WARM, linewidth=1.6, dashes=DASHES)
         axes.plot(places, shares, color=ACCENT, linewidth=0, marker="o", markersize=6)
         step = 3 if len(names) > 12 else 1
         axes.set_xticks(places[::step], names[::step])
         axes.set_xlim(-0.6, len(names) - 0.4)
         low, high = min(0.7, *shares) - 0.02, max(0.9, *shares) + 0.02
-        axes.set(ylim=(max(0, low), min(1.02, high)), ylabel="share inside")
+        axes.set(ylim=(max(0, low), min(1.02, high)), ylabel="share within the interval")
         axes.set_xlabel(
             "hour of the pick-up, New York" if kind == "hour" else "borough of the pick-up; rides"
         )
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.grid(visible=False, axis="x")
 
-    return Picture(
+    return Plot(
         f"coverage-by-{kind}",
-        f"How often the truth lies inside the interval, by {kind}. The line is what the interval "
-        "promises, the band five points around it.",
+        f"The share of true values within their interval, by {kind}. The line is the nominal "
+        "share, and the band is five percentage points around it.",
         f"Coverage by {kind}: between {min(shares):.0%} and {max(shares):.0%}.",
         draw(f"coverage-{kind}", paint, size=WIDE),
     )
 
 
-def all_of(
-    test: Trial,
-    parts: Sequence[Part],
+def all_plots(
+    test: Evaluation,
+    parts: Sequence[PartMetrics],
     *,
     importances: Mapping[str, float],
-    learned: Sequence[Learned],
+    learning: Sequence[LearningPoint],
     baseline: float,
     unit: str,
-) -> list[Picture]:
-    """Those of one run; coverage where the model has intervals."""
+) -> list[Plot]:
+    """The plots of one run; those of coverage only where the model has intervals."""
     covered = [
         coverage(found, kind)
         for kind in ("hour", "borough")
@@ -226,7 +227,7 @@ def all_of(
         residuals_by_hour(test, unit),
         residuals_by_distance(test, unit),
         importance(importances, unit),
-        learning_curve(learned, baseline, unit),
+        learning_curve(learning, baseline, unit),
         *covered,
     ]
 

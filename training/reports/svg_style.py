@@ -1,8 +1,8 @@
-"""One style for all pictures, as SVG that takes its colours from the page around it.
+"""One style for all plots, as SVG that takes its colours from the page around it.
 
-Matplotlib draws with stand-in colours; in the text of the SVG they become CSS variables, so that
-one picture serves a light page and a dark one.  Where there is no page around it, they become
-the light one's colours.  Text stays text, in the page's font.
+Matplotlib draws in placeholder colours.  Inside a page they are replaced by CSS variables, so that
+one plot works on a light page and on a dark one; in a file of its own they are replaced by light
+colours.  Text stays text, in the page's font.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 INK, RULE, ACCENT, WARM = "#010203", "#010204", "#010205", "#010206"
 SHADES = [f"#0203{level:02x}" for level in range(1, 13)]
-"""From nearly the card's colour to the accent."""
+"""From nearly the background colour to the accent colour."""
 _SHARES = {shade: level / len(SHADES) for level, shade in enumerate(SHADES, start=1)}
 VARIABLES = {
     INK: "var(--soft)",
@@ -68,7 +68,7 @@ STYLE: dict[Any, Any] = {
 
 
 def draw(name: str, paint: Callable[[Axes], None], *, size: tuple[float, float] = SIZE) -> str:
-    """A whole SVG document in the stand-in colours; the same picture is the same text."""
+    """An SVG document in placeholder colours; the same plot gives the same text."""
     from matplotlib import rc_context  # half a second
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -83,9 +83,9 @@ def draw(name: str, paint: Callable[[Axes], None], *, size: tuple[float, float] 
 
 
 def inline(svg: str, name: str, alt: str) -> str:
-    """A whole SVG document as an element of a page.
+    """An SVG document as an element of a page.
 
-    Identifiers get *name* before them, for a page's must be unique.
+    Identifiers get *name* as a prefix, because they must be unique in a page.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
@@ -98,9 +98,9 @@ def inline(svg: str, name: str, alt: str) -> str:
 
 
 def standalone(svg: str) -> str:
-    """A whole SVG document for viewers that know no page: light, on white."""
-    for stand_in, colour in LIGHT.items():
-        svg = svg.replace(stand_in, colour)
+    """An SVG document for viewing by itself: light colours on white."""
+    for placeholder, colour in LIGHT.items():
+        svg = svg.replace(placeholder, colour)
     svg = svg.replace("'DejaVu Sans', ", "system-ui, 'DejaVu Sans', ")
     return re.sub(
         r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#fff"/>', svg, count=1

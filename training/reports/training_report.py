@@ -1,109 +1,95 @@
-"""What a run leaves for people: figures of every part, pictures, and the model's card.
+"""The report on one training run: the metrics of every part, the plots and the model card.
 
-All of it hangs on the run in MLflow, below ``card``, and is drawn after the service's own loader
-has scored with what was logged: a card that is there is that of a model that serves.
+It is made after the service's own loader has loaded the logged model and predicted with it, so a
+run has a card only if its model can be served.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from model_service.features import columns
 from model_service.scoring import WARM_UP
 
 from .. import metrics
 from ..data.dataset import UNITS, Rides, Target
-from ..metrics import Ask, Part, Trial
+from ..metrics import Evaluation, PartMetrics, Predict
 from ..model import champion
-from ..registry import tracking
+from ..model.parameters import Parameters
 from . import model_card, plots, svg_style
-from .model_card import Facts
-from .plots import Learned, Picture
+from .model_card import CardFacts
+from .plots import LearningPoint, Plot
 
-LEARNING = (0.05, 0.25)
+LEARNING_SHARES = (0.05, 0.25)
 """The shares of the rides that the learning curve trains on, beside all of them."""
-FOLDER = "card"
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """A model that was logged, what it was trained on, and what it was tested on."""
+class TrainedModel:
+    """A logged model with its training rides and its predictions for the test rides."""
 
-    ask: Ask
+    predict: Predict
     rides: Rides
-    test: Trial
+    test: Evaluation
     seed: int
-    parameters: champion.Parameters
+    parameters: Parameters
 
 
-def write(trained: Trained, facts: Facts, tracking_uri: str) -> None:
-    """Hang all of it on the run of *facts*."""
-    shown = _pictures(trained, facts)
-    text = model_card.markdown(facts, shown)
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        (folder / "pictures").mkdir()
-        for picture in shown:
-            path = folder / "pictures" / f"{picture.name}.svg"
-            path.write_text(svg_style.standalone(picture.svg), encoding="utf-8")
-        (folder / model_card.TEXT).write_text(text, encoding="utf-8")
-        (folder / model_card.PAGE).write_text(model_card.page(text, shown), encoding="utf-8")
-        (folder / "parts.json").write_text(_json([asdict(part) for part in facts.parts]))
-        (folder / "data.json").write_text(_json([asdict(rows) for rows in facts.rows]))
-        tracking.attach(
-            tracking_uri, facts.run_id, folder, FOLDER, series(facts.parts, facts.target)
-        )
+def build(trained: TrainedModel, facts: CardFacts) -> Mapping[str, str]:
+    """The text of each file of the report, by its path below the run's ``card`` folder."""
+    drawn = _plots(trained, facts)
+    text = model_card.markdown(facts, drawn)
+    return {
+        **{f"pictures/{plot.name}.svg": svg_style.standalone(plot.svg) for plot in drawn},
+        model_card.TEXT: text,
+        model_card.PAGE: model_card.page(text, drawn),
+        "parts.json": _json([asdict(part) for part in facts.parts]),
+        "data.json": _json([asdict(month) for month in facts.months]),
+    }
 
 
-def series(parts: Sequence[Part], target: Target) -> list[tuple[str, float, int]]:
-    """Name, value and step of a metric for every part; the hours are steps of one."""
+def metric_series(parts: Sequence[PartMetrics], target: Target) -> list[tuple[str, float, int]]:
+    """The metrics of every part as (name, value, step); the step is the hour, else 0."""
     unit = UNITS[target]
-    found = []
+    series = []
     for part in parts:
-        known = {f"rmse_{unit}": part.rmse, f"mae_{unit}": part.mae, f"p90_{unit}": part.p90}
-        known |= {"rides": part.rides}
-        known |= {} if part.coverage is None else {"coverage": part.coverage}
-        clock = part.kind == "hour" and part.name.isdecimal()
-        where = part.kind if clock or part.kind == "all" else f"{part.kind}/{part.name}"
-        step = int(part.name) if clock else 0
-        found += [(f"{where}/{name}", value, step) for name, value in known.items()]
-    return found
+        values = {f"rmse_{unit}": part.rmse, f"mae_{unit}": part.mae, f"p90_{unit}": part.p90}
+        values |= {"rides": part.rides}
+        values |= {} if part.coverage is None else {"coverage": part.coverage}
+        is_hour = part.kind == "hour" and part.name.isdecimal()
+        prefix = part.kind if is_hour or part.kind == "all" else f"{part.kind}/{part.name}"
+        step = int(part.name) if is_hour else 0
+        series += [(f"{prefix}/{name}", value, step) for name, value in values.items()]
+    return series
 
 
-def one_ride_ms(ask: Ask) -> float:
-    """What a single ride takes."""
-    [found] = metrics.milliseconds([ask], columns([WARM_UP]), calls=100)
-    return found
+def one_ride_ms(predict: Predict) -> float:
+    """The time of one prediction for one ride, in milliseconds."""
+    return metrics.milliseconds(predict, columns([WARM_UP]), calls=100)
 
 
-def _pictures(trained: Trained, facts: Facts) -> list[Picture]:
-    rmse = facts.parts[0].rmse
-    learned = [
-        *(
-            _learned(some, trained)
-            for some in metrics.subsets(trained.rides, LEARNING, seed=trained.seed)
-            if len(some) >= champion.FEWEST
-        ),
-        Learned(len(trained.rides), rmse),
+def _plots(trained: TrainedModel, facts: CardFacts) -> list[Plot]:
+    subsets = metrics.nested_subsets(trained.rides, LEARNING_SHARES, seed=trained.seed)
+    learning = [
+        _learning_point(some, trained) for some in subsets if len(some) >= champion.MIN_RIDES
     ]
-    return plots.all_of(
+    return plots.all_plots(
         trained.test,
         facts.parts,
-        importances=metrics.importance(trained.ask, trained.test.rides, seed=trained.seed),
-        learned=learned,
+        importances=metrics.importance(trained.predict, trained.test.rides, seed=trained.seed),
+        learning=[*learning, LearningPoint(len(trained.rides), facts.parts[0].rmse)],
         baseline=facts.baseline_rmse,
         unit=UNITS[facts.target],
     )
 
 
-def _learned(some: Rides, trained: Trained) -> Learned:
-    model = champion.alone(some, seed=trained.seed, parameters=trained.parameters)
-    error = champion.ask(model, trained.test.rides.columns) - trained.test.rides.target
-    return Learned(len(some), metrics.rmse(error))
+def _learning_point(some: Rides, trained: TrainedModel) -> LearningPoint:
+    model = champion.fit_value(some, seed=trained.seed, parameters=trained.parameters)
+    test = trained.test.rides
+    error = champion.predict_trees(model, test.columns) - test.target
+    return LearningPoint(len(some), metrics.rmse(error))
 
 
 def _json(value: object) -> str:

@@ -1,0 +1,91 @@
+"""Rides and models that several tests of training share.
+
+They are made at most once a session; tests must not change them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.training_factories import QUICK, Months, fit_quickly, simulated_months
+from training import pipeline
+from training.data import simulation
+from training.model.champion import FittedChampion
+from training.pipeline import TrainingResult
+from training.plan import TrainingPlan
+from training.registry import tracking
+
+
+@pytest.fixture(scope="session")
+def months(tmp_path_factory: pytest.TempPathFactory) -> Months:
+    """A month to train on, and the next one."""
+    return simulated_months(tmp_path_factory.mktemp("months"))
+
+
+@pytest.fixture(scope="session")
+def fitted(months: Months) -> FittedChampion:
+    """A small champion of the first month."""
+    return fit_quickly(months[0])
+
+
+@pytest.fixture(scope="session")
+def fitted_again(months: Months) -> FittedChampion:
+    """A champion of the same rides and seed."""
+    return fit_quickly(months[0])
+
+
+@pytest.fixture(scope="session")
+def fitted_otherwise(months: Months) -> FittedChampion:
+    """A champion of the same rides and another seed."""
+    return fit_quickly(months[0], seed=1)
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Copies an empty MLflow database to a path; its tables take seconds to create."""
+    template = tmp_path_factory.mktemp("database") / "mlflow.db"
+    template.touch()
+    with tracking.client(f"sqlite:///{template}") as client:
+        client.search_registered_models()
+
+    def new_database(path: Path) -> str:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(template, path)
+        return f"sqlite:///{path}"
+
+    return new_database
+
+
+@pytest.fixture(scope="session")
+def plan(
+    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path], str]
+) -> TrainingPlan:
+    """A plan of small months, 2021-01 to 2021-03, without a model card."""
+    directory = tmp_path_factory.mktemp("plan")
+    simulation.write(directory / "rides", ["2021-01", "2021-02", "2021-03"], 250, seed=0)
+    return TrainingPlan(
+        data=directory / "rides",
+        train=("2021-01",),
+        test="2021-02",
+        target="duration",
+        tracking_uri=new_database(directory / "mlflow.db"),
+        artifacts=str(directory / "artifacts"),
+        parameters=QUICK,
+        card=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def steps() -> list[str]:
+    """The steps that training `result` announced."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def result(plan: TrainingPlan, steps: list[str]) -> TrainingResult:
+    """The model of `plan`."""
+    return pipeline.train(plan, on_step=steps.append)

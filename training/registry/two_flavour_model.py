@@ -1,0 +1,70 @@
+"""The champion in MLflow's format: one directory with the flavours ``onnx`` and ``sklearn``.
+
+``onnx`` is what the service loads, with nothing but onnxruntime; ``sklearn``, saved by skops, is
+what MLflow's own tools load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+
+from ..data.dataset import Target
+from ..model.champion import INPUTS
+
+GRAPH_FILE = "model.onnx"
+TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
+"""The types in the scikit-learn model beyond those that skops trusts by itself."""
+REQUIREMENTS = ("mlflow", "scikit-learn", "skops", "pandas", "numpy", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class TwoFlavourModel:
+    """A model in its two forms.
+
+    A class because MLflow calls a flavour's method of the name ``save_model``.
+    """
+
+    target: Target
+    estimator: RegressorMixin
+    graph: bytes
+    extra_files: Mapping[str, bytes] = field(default_factory=dict)
+    """Files by name, which MLflow keeps in the model's ``extra_files``."""
+
+    def save_model(self, path: str, mlflow_model: Any) -> None:
+        """Write the model's directory to *path*."""
+        import mlflow.sklearn
+
+        with TemporaryDirectory() as scratch:
+            extra = [Path(scratch, name) for name in self.extra_files]
+            for file in extra:
+                file.write_bytes(self.extra_files[file.name])
+            mlflow.sklearn.save_model(
+                self.estimator,
+                path,
+                mlflow_model=mlflow_model,
+                serialization_format="skops",
+                skops_trusted_types=TRUSTED,
+                signature=_signature(),
+                pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+                extra_files=[str(file) for file in extra] or None,
+                metadata={"target": self.target},  # the service compares it with its own target
+            )
+        (Path(path) / GRAPH_FILE).write_bytes(self.graph)
+        mlflow_model.add_flavor("onnx", data=GRAPH_FILE, onnx_version=version("onnx"))
+        mlflow_model.save(str(Path(path) / "MLmodel"))
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    inputs = [ColSpec("float", name) for name in INPUTS]
+    return ModelSignature(Schema(inputs), Schema([TensorSpec(np.dtype(np.float64), (-1,))]))
