@@ -1,6 +1,6 @@
-"""Prometheus metrics of the web service, summed over its worker processes.
+"""Defines the Prometheus metrics of the web service, which are summed over its worker processes.
 
-`middleware` counts requests and `routes` counts rides.
+`middleware` counts requests, and `routes` counts rides.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ OUTCOMES = ("quoted", "invalid", "unscorable", "unanswered")
 
 
 class Metrics:
-    """The counters of one process; workers share theirs through files in a directory.
+    """The metrics of one process; worker processes share them through files in a directory.
 
-    Labelled counters are cached, because looking one up takes as long as incrementing it.
+    `requests` and `seconds` cache the counter of each combination of labels, because finding a
+    counter takes as long as incrementing it.
     """
 
     def __init__(self, models: Models, directory: str = "") -> None:
