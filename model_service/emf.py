@@ -1,4 +1,4 @@
-"""A line in CloudWatch's embedded metric format, from which CloudWatch makes metrics."""
+"""Formats log lines in CloudWatch's embedded metric format, from which CloudWatch makes metrics."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
 
 NAMESPACE = "RidePredictions"
 SERVICE = "ride-predictions"
-MAX_VALUES = 50  # of one metric in one line; CloudWatch takes 100
+MAX_VALUES = 50  # values of one metric in one line; CloudWatch's limit is 100
 
 
 class Metric(NamedTuple):
-    """A metric and its values, in a unit that CloudWatch knows."""
+    """The values of a metric, and their unit: one of CloudWatch's, such as "Milliseconds"."""
 
     unit: str
     values: Sequence[float]
@@ -33,10 +33,10 @@ def line(
     metrics: Mapping[str, Metric],
     fields: Mapping[str, Any],
 ) -> str:
-    """The line, without a line end.
+    """Return a log line, without a line end.
 
-    Every metric has each of *dimension_sets*, to which ``service`` is added; *fields* are
-    searchable in the log, and are no metrics.
+    CloudWatch records every metric under each of *dimension_sets*; the dimension ``service`` is
+    added to each set.  *fields* can be searched in the log, but are not metrics.
     """
     first, *others = dimension_sets
     provider = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=SERVICE)

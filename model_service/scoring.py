@@ -1,17 +1,17 @@
-"""From rides to predictions: the one scoring rule of the stream, the web, batch and Spark.
+"""Scores rides with a model, by the same rules for the stream, the web, batch and Spark.
 
-It does no I/O, given a model.
+This module does no I/O of its own.
 
-Rule 1: a batch is one call to the model, whatever its size, unless the warm-up ride took so long
-        that the time left may not be enough for all rides; then the batch is scored in parts,
-        until the time is up.
-Rule 2: where that call raises or returns another number of values, the batch is halved until the
-        rides at fault stand alone; those are rejected, the others are scored as if they had come
-        by themselves.
-Rule 3: no ride is rejected on the word of a broken model: the model is asked for the warm-up
-        ride, and where it cannot score that one either, the model is at fault and the batch fails.
-Rule 4: a value that is not finite or outside its range, and an interval that is not finite or
-        does not hold its value, is a rejection, never a default.
+Rule 1: a batch is scored in one call to the model, whatever its size.  Only if the duration of a
+        call with one ride shows that the time left may not be enough for all rides, the batch is
+        scored in parts until the time is up.
+Rule 2: if a call raises an exception, or returns the wrong number of values, the rides are halved
+        again and again.  Each single ride for which the call fails is rejected; all other rides
+        get the same predictions as without the rejected rides.
+Rule 3: a ride is rejected only if the model works.  If a call fails, the model has to score the
+        warm-up ride.  If this fails too, the model is at fault, and the whole batch fails.
+Rule 4: a ride is rejected if its value is not finite or outside the target's range, or if its
+        interval is not finite or does not contain the value.  A default never replaces a value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .features import RideColumns, columns
 from .rides import Ride
 
 TimeLeft = Callable[[], float]
-"""Seconds until the caller has to be done."""
+"""A function that returns the seconds until the work must be finished."""
 
 WARM_UP = Ride(pickup=130, dropoff=205, distance=3.66, pickup_datetime=datetime(2021, 3, 1, 8, 15))
 
@@ -44,25 +44,28 @@ class Answers(NamedTuple):
     values: NDArray[np.float64]
     """Shape (n,)."""
     intervals: NDArray[np.float64] | None = None
-    """Shape (n, 2), low and high; None where the model has none."""
+    """Shape (n, 2), low and high; None if the model predicts no intervals."""
 
 
 class Model(Protocol):
-    """A model as scoring needs it."""
+    """The interface of a model."""
 
     @property
     def version(self) -> str: ...
 
     @property
     def seconds(self) -> float:
-        """The time of a call with one ride: an upper bound for each ride of a larger call."""
+        """The duration of a call with one ride.
+
+        In a call with several rides, each ride takes at most this long.
+        """
 
     def predict(self, rides: RideColumns, /) -> Answers: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The quantity that a model predicts: name and field of its events, and range of its values."""
+    """The quantity that a model predicts: names in prediction events, and the range of values."""
 
     model_name: str = "ride_duration_prediction_model"
     field: str = "ride_duration"
@@ -78,24 +81,27 @@ class Answer(NamedTuple):
 
 
 ScoreOutcome = Answer | RideRejected | None
-"""The outcome for one ride; None where there was no time left to ask the model."""
+"""The outcome for one ride; None if the time ran out before the ride was scored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The outcomes for n rides, in order: each is scored, rejected, or was not asked in time."""
+    """The outcomes for n rides, in order.
+
+    A ride is either scored, or rejected, or the time ran out before it was scored.
+    """
 
     values: NDArray[np.float64]
-    """Shape (n,), in the unit of the target; without meaning where a ride is not scored."""
+    """Shape (n,), in the unit of the target; meaningless for a ride that is not scored."""
     intervals: NDArray[np.float64] | None
-    """Shape (n, 2), low and high; None where the model has none."""
+    """Shape (n, 2), low and high; None if the model predicts no intervals."""
     scored: NDArray[np.bool_]
-    """Shape (n,)."""
+    """Shape (n,); True for each ride that is scored."""
     reasons: NDArray[np.object_]
-    """Shape (n,): why a ride was rejected; None where it was scored or not asked in time."""
+    """Shape (n,): the reason for each rejected ride, and None for all other rides."""
 
     def outcomes(self) -> list[ScoreOutcome]:
-        """One outcome a ride, for interfaces that answer ride by ride."""
+        """Return the outcome of each ride as an object, for interfaces that answer per ride."""
         if self.intervals is None:
             pairs: list[tuple[float, float] | None] = [None] * len(self.values)
         else:
@@ -110,9 +116,9 @@ class Scores:
 def score(
     model: Model, target: Target, rides: RideColumns, *, time_left: TimeLeft = lambda: inf
 ) -> Scores:
-    """Score *rides* while there is *time_left*, at least some of them.
+    """Score *rides* until no *time_left* remains; the model is called at least once.
 
-    Raises `ModelError` where the model is at fault.
+    Raises `ModelError` if the model is at fault.
     """
     found = _not_scored(0)
     pace = model.seconds
@@ -124,7 +130,7 @@ def score(
         size = len(rides) - at if pace <= 0 else max(1, int(min(left / pace, len(rides))))
         part = _score_part(model, target, rides[at : at + size], time_left)
         found = _joined(found, part) if at else part
-        pace = 2 * (left - time_left()) / size  # twice, since the next part may be slower
+        pace = 2 * (left - time_left()) / size  # doubled, because the next part may be slower
     return found
 
 
@@ -139,7 +145,7 @@ def _score_part(model: Model, target: Target, rides: RideColumns, time_left: Tim
 
 
 def warm_up(model: Model, *, because: Exception | None = None) -> None:
-    """Score the warm-up ride.  Raises `ModelError` where the model cannot score it."""
+    """Score the warm-up ride.  Raises `ModelError`, caused by *because*, if the model fails."""
     try:
         values = model.predict(columns([WARM_UP])).values
     except ModelError:
@@ -151,7 +157,7 @@ def warm_up(model: Model, *, because: Exception | None = None) -> None:
 
 
 class _Miscounted(Exception):
-    """The model returned another number of values; treated like any exception of the model."""
+    """The model returned the wrong number of values; handled like an exception of the model."""
 
 
 def _ask(model: Model, target: Target, rides: RideColumns) -> Scores:
@@ -170,7 +176,7 @@ def _ask(model: Model, target: Target, rides: RideColumns) -> Scores:
 
 
 def _isolate(model: Model, target: Target, rides: RideColumns, time_left: TimeLeft) -> Scores:
-    """Halve *rides* until those that make the model fail stand alone, and reject them."""
+    """Score *rides* in smaller and smaller halves; reject each ride for which the model fails."""
     if time_left() <= 0:
         return _not_scored(len(rides))
     try:
@@ -212,4 +218,4 @@ def _intervals(scores: Scores) -> NDArray[np.float64]:
 
 
 def _name(exc: Exception) -> str:
-    return type(exc).__name__.lstrip("_")  # its message may quote a customer's data
+    return type(exc).__name__.lstrip("_")  # the message may quote a customer's data

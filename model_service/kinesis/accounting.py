@@ -1,19 +1,21 @@
-"""The account of a batch: every ride event of it has exactly one fate.
+"""Accounts for a batch of records: decides which ride events are published, rejected or retried.
 
-Rule 1: a ride event is published, rejected, or to be retried.
-Rule 2: Lambda retries everything from the lowest sequence number that it is given.  So a consumer
-        reports at most one: the *checkpoint*, the first record with a ride event to retry.  A
-        rejected record is never reported for itself, or it would block its shard.
-Rule 3: rejections are kept before anything is published, up to the first record that is not yet
-        settled (not read, or not scored).  Where a rejection cannot be kept, nothing from its
-        record on is published: otherwise all of it would be published again on every retry, for
-        as long as rejections cannot be kept.
-Rule 4: a rejection behind the final checkpoint will be delivered again, so it counts as to be
-        retried.  It may have been kept by then; a rejection counts once per model and event id.
-Rule 5: the fate of a ride event does not depend on how records were batched.
-Rule 6: every stage has a share of the invocation's time, and leaves the rest to the stages that
-        follow.  A stage that took all the time would leave the batch unsettled, and the same
-        batch would be delivered again until it is too old.
+Rule 1: every ride event gets exactly one *fate*: published, rejected, or to be retried.
+Rule 2: Lambda delivers again all records from the lowest sequence number that a consumer reports.
+        So a consumer reports at most one number, that of the *checkpoint*: the first record with
+        a ride event to retry.  A record is never reported because it is rejected: Lambda would
+        deliver it again and again, and the shard would be blocked.
+Rule 3: rejections are kept (stored by `rejects`) before anything is published.  Only rejections
+        before the first ride event that was not read or not scored in time are kept.  If a
+        rejection cannot be kept, no event from its record on is published.  Otherwise those
+        events would be published again with every retry, until the rejection can be kept.
+Rule 4: a rejection at or after the final checkpoint will be delivered again, so its fate is to be
+        retried.  It may already be kept and may then be kept twice; so count kept rejections
+        once for each model and event id.
+Rule 5: the fate of a ride event does not depend on how the records were divided into batches.
+Rule 6: every stage uses at most its share of the invocation's time, and leaves the rest to the
+        stages that follow.  If one stage used all the time, no event of the batch would be
+        published or kept, and Lambda would deliver the same batch again until it expires.
 """
 
 from __future__ import annotations
@@ -32,10 +34,10 @@ from ..scoring import TimeLeft
 from .records import Record
 from .rejects import Keep, Rejection
 
-ANSWER_SECONDS = 0.5  # for answering Lambda, or a tenth of what is left if that is less
+ANSWER_SECONDS = 0.5  # for answering Lambda; a tenth of the time left if that is less
 READ_SHARE = 0.4  # of the time left, for reading records
 SCORE_SHARE = 0.5  # of the time left, for scoring and for finding rides that make the model fail
-KEEP_SECONDS = 5.0  # for keeping rejections, or half of what is left if that is less
+KEEP_SECONDS = 5.0  # for keeping rejections; half of the time left if that is less
 
 UNREAD = "no time left to read the record"
 UNSCORED = "no time left to score the ride"
@@ -45,10 +47,10 @@ logger = logging.getLogger(__name__)
 
 
 class Item[T](Struct, frozen=True):
-    """One ride event of a batch: the record that it came in, and its fate so far.
+    """One ride event of a batch, with its record and its fate so far.
 
-    A struct, because a batch makes thousands of items and a frozen dataclass takes five times as
-    long to make.
+    This is a msgspec struct, because a batch has thousands of items, and creating a frozen
+    dataclass takes five times as long.
     """
 
     position: int
@@ -56,9 +58,9 @@ class Item[T](Struct, frozen=True):
     record: Record
     event_id: str
     fate: T | RideRejected | None
-    """None: to retry."""
+    """The result of the last stage, or the rejection; None if the event is to be retried."""
     retry_reason: str = ""
-    """Why it is to be retried, where the publisher does not say it."""
+    """The reason for the retry; empty if there is none, or if the publisher reports it."""
 
     def to_retry(self, reason: str = "") -> Item[T]:
         return Item(self.position, self.record, self.event_id, None, reason)
@@ -69,41 +71,41 @@ class Item[T](Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class BatchReport[T]:
-    """The fates of one batch."""
+    """The fates of all ride events in one batch, and measurements."""
 
     published: tuple[T, ...]
     rejected: tuple[Rejection, ...]
     to_retry: tuple[str, ...]
-    """Event ids."""
+    """The ids of the ride events to retry."""
     checkpoint: str | None
-    """The sequence number from which Lambda is to deliver again; None where nothing is."""
+    """The sequence number from which Lambda has to deliver again; None if nothing is to retry."""
     latencies_ms: tuple[float, ...]
-    """From arrival on the stream to published, for each item of *published*."""
+    """The time from arrival on the stream to publication, for each item of *published*."""
     published_at: datetime
     publish_retries: int
     retry_reasons: Mapping[str, int]
-    """Entries that the stream refused, by error code, and ride events that were not settled, by
-    reason."""
+    """The number of entries that the stream refused, by error code, and the number of ride events
+    with a `retry_reason`, by that reason."""
     model_ms: float
     publish_ms: float
 
 
 def work_time(time_left: TimeLeft) -> TimeLeft:
-    """The time left for work, which leaves enough of *time_left* to answer Lambda."""
+    """Return a clock of the seconds left for work: *time_left* less the time to answer Lambda."""
     answer_seconds = min(ANSWER_SECONDS, time_left() / 10)
     return lambda: time_left() - answer_seconds
 
 
 def share(part: float, time_left: TimeLeft) -> TimeLeft:
-    """The time left until *part* of what is now left has passed."""
+    """Return a clock of the seconds left for a stage that may use *part* (0 to 1) of the time."""
     rest = (1 - part) * time_left()
     return lambda: time_left() - rest
 
 
 def keep_rejections[T](items: Sequence[Item[T]], keep: Keep, time_left: TimeLeft) -> list[Item[T]]:
-    """Keep the rejections before the first item that is not settled.
+    """Keep the rejections before the first record with an item to retry; return the new items.
 
-    Where some cannot be kept, everything from the record of the first of them on is to be retried.
+    If a rejection cannot be kept, all items from its record on are to be retried.
     """
     unsettled = checkpoint(items)
     rejected = [
@@ -118,7 +120,10 @@ def keep_rejections[T](items: Sequence[Item[T]], keep: Keep, time_left: TimeLeft
 
 
 def settle[T](items: Sequence[Item[T]]) -> list[Item[T]]:
-    """The final fates: rejections behind the checkpoint will be delivered again."""
+    """Return the items with their final fates.
+
+    Rejections at or after the checkpoint are to be retried: Lambda will deliver them again.
+    """
     first = checkpoint(items)
     return [
         item.to_retry() if isinstance(item.fate, RideRejected) and item.position >= first else item
@@ -127,27 +132,30 @@ def settle[T](items: Sequence[Item[T]]) -> list[Item[T]]:
 
 
 END = sys.maxsize
-"""The checkpoint of a batch with nothing to retry: behind every record."""
+"""The checkpoint of a batch with nothing to retry: a position after that of every record."""
 
 
 def checkpoint[T](items: Sequence[Item[T]]) -> int:
-    """The position of the first record with an item to retry; `END` where there is none."""
+    """Return the position of the first record with an item to retry; `END` if there is none."""
     return next((item.position for item in items if item.fate is None), END)
 
 
 def rejection[T](item: Item[T]) -> Rejection:
-    """The rejection that *item* has for its fate."""
+    """Return the rejection to keep for *item*, whose fate is a `RideRejected`."""
     return Rejection(item.record, item.event_id, str(item.fate))
 
 
 def retry_reasons[T](items: Sequence[Item[T]], refusals: Mapping[str, int]) -> dict[str, int]:
-    """Refusals of the stream by error code, and *items* to be retried by reason."""
+    """Return *refusals* (counts by error code), with the counts of *items* by retry reason."""
     reasons = Counter(item.retry_reason for item in items if item.retry_reason)
     return {**refusals, **reasons}
 
 
 def warn_if_stuck[T](report: BatchReport[T]) -> None:
-    """Log an error where a batch made no progress: the same batch will be delivered again."""
+    """Log an error if no event of a batch was published or rejected, although some are to retry.
+
+    Lambda will deliver the same batch again.
+    """
     if report.to_retry and not report.published and not report.rejected:
         logger.error(
             "nothing of this batch was published or kept; Lambda delivers it again from %s: %s",

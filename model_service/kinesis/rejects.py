@@ -1,8 +1,9 @@
-"""Keeps rejected records on S3, with their bytes and the reasons.
+"""Keeps rejected records: stores them on S3, with their bytes and the reasons for rejection.
 
-An object has the shape of the one that Lambda itself writes for a failed batch (metadata, and
-the original records as ``payload``), so that one reader serves both; ``reasons`` has the reason
-of each event id.  Its key follows from the records, so that keeping them twice is the same object.
+The objects have the format in which Lambda itself stores a failed batch on S3: metadata, and the
+original records in ``payload``.  So the same code can read both kinds of objects.  In addition,
+``reasons`` maps each event id to its reason.  The key of an object depends only on the model and
+its records, so keeping the same records again replaces the object.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CONDITION = "RidesRejected"
-IN_FLIGHT = 4  # writes at once
-MAX_PART_BYTES = 2 * 1024 * 1024  # of records in one object: about what S3 takes in a second
+IN_FLIGHT = 4  # concurrent writes
+MAX_PART_BYTES = 2 * 1024 * 1024  # per object; S3 needs about a second to store this much
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A ride event that will never be answered, the record it came in, and why."""
+    """A ride event that is rejected for good, with its record and the reason."""
 
     record: Record
     event_id: str
@@ -44,7 +45,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class RejectsKey:
-    """The key of an object of rejected records, without the prefix of the rejects location.
+    """The key of an object with rejected records, without the prefix of the rejects location.
 
     >>> str(RejectsKey("a_model", "ride_events", "shardId-000000000000", "4961", "4963"))
     'a_model/ride_events/shardId-000000000000/4961-4963'
@@ -63,22 +64,25 @@ class RejectsKey:
 
     @classmethod
     def parse(cls, key: str) -> RejectsKey | None:
-        """Read *key*, which may begin with a prefix; None if it does not have this layout."""
+        """Parse *key*, which may begin with a prefix; return None if it has another layout."""
         parts = re.search(r"([^/]+)/([^/]*)/([^/]*)/(\d+)-(\d+)$", key)
         return cls(*parts.groups()) if parts else None
 
 
 Keep = Callable[[Sequence[Rejection], TimeLeft], frozenset[int]]
-"""Keeps rejections; returns the positions of those that are not known to be kept."""
+"""A function that keeps rejections, and returns the positions of those that may not be kept."""
 
 
 def discard(rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
-    """Keeps nothing: for test runs, and where losing rejected records is accepted."""
+    """Keep nothing: for test runs, and for services that may lose rejected records."""
     return frozenset()
 
 
 def connect(location: str, *, model_name: str) -> S3Rejects:
-    """A keeper of the rejections of *model_name* under *location*, ``s3://bucket/prefix``."""
+    """Return a function that keeps rejections of *model_name* under *location*.
+
+    *location* is ``s3://bucket/prefix``.
+    """
     import boto3
     from botocore.config import Config
 
@@ -90,7 +94,7 @@ def connect(location: str, *, model_name: str) -> S3Rejects:
 
 @dataclass(frozen=True, slots=True)
 class S3Rejects:
-    """A `Keep`; a class because it holds a client."""
+    """A `Keep` function that stores on S3; a class, because it holds an AWS client."""
 
     client: S3Client
     location: str
@@ -98,7 +102,7 @@ class S3Rejects:
     model_name: str
 
     def __call__(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
-        """Keep *rejections*, some objects a shard, stopping when *time_left* allows no more."""
+        """Keep *rejections*, in one or more objects for each shard; stop when no time is left."""
         threads = ThreadPoolExecutor(IN_FLIGHT)
         writes = {
             threads.submit(self._put, [rejections[n] for n in positions]): positions
@@ -121,7 +125,7 @@ class S3Rejects:
         except (ClientError, BotoCoreError) as exc:
             logger.error("rejected records cannot be kept, so they will be retried: %s", exc)
             return False
-        except Exception as exc:  # a reply that is not S3's makes the SDK raise anything
+        except Exception as exc:  # the SDK may raise anything if the reply is not in S3's format
             logger.error("S3 gave no proper reply, so rejected records will be retried: %r", exc)
             return False
         if not kept:
@@ -135,7 +139,10 @@ class S3Rejects:
 
 
 def failure(rejections: Sequence[Rejection], *, now: datetime) -> dict[str, Any]:
-    """The object for rejections of one shard, in order; each record once."""
+    """Return the content of an object with *rejections*, which are of one shard and in order.
+
+    A record with several rejections is in the object once.
+    """
     records = list({id(r.record): r.record for r in rejections}.values())
     first, last = records[0], records[-1]
     return {
@@ -157,7 +164,11 @@ def failure(rejections: Sequence[Rejection], *, now: datetime) -> dict[str, Any]
 
 
 def _parts(rejections: Sequence[Rejection]) -> Iterator[list[int]]:
-    """Positions of the rejections of each object: of one shard, whole records, a bounded size."""
+    """Yield the positions of the rejections in each object.
+
+    An object has rejections of one shard, all rejections of each of its records, and at most
+    `MAX_PART_BYTES` unless it has only one record.
+    """
     part: list[int] = []
     size = 0
     for _, group in groupby(range(len(rejections)), lambda n: id(rejections[n].record)):

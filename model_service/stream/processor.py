@@ -1,7 +1,8 @@
-"""The stream scorer: a batch of records to predictions, within the time of one invocation.
+"""Processes a batch of Kinesis records within the time of one Lambda invocation.
 
-A batch passes five stages in order: read, score, keep, publish, settle.  Each stage takes the items
-of the batch and returns them with their fates so far (see `kinesis.accounting` for the rules).
+A batch passes five stages in order: read the records, score the rides, keep the rejections, publish
+the predictions, and settle the final fates.  Each stage takes the items of the batch and returns
+them with new fates; `kinesis.accounting` has the rules.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..rides import RideEvent, read
 from ..scoring import Model, Target, TimeLeft, score
 from .predictions import Prediction, Source, encode, entry, event_of
 
-MAX_RESPONSE = 5_000_000  # bytes of predictions; past 6 MB Lambda would retry the whole batch
+MAX_RESPONSE = 5_000_000  # bytes; Lambda retries the whole batch if its response exceeds 6 MB
 
 
 def process(
@@ -35,9 +36,10 @@ def process(
     keep: Keep,
     time_left: TimeLeft,
 ) -> BatchReport[Prediction]:
-    """Score, publish and account for a batch, within *time_left* of the invocation.
+    """Score a batch, publish the predictions, and return a report, within *time_left*.
 
-    Raises `EventError` where *event* is not a batch, `ModelError` where the model is at fault.
+    *event* is the event of a Lambda invocation.  Raises `EventError` if it is not a batch of
+    Kinesis records, and `ModelError` if the model is at fault.
     """
     batch = records.read(event)
     work_left = accounting.work_time(time_left)
@@ -74,7 +76,10 @@ def process(
 
 
 def response(report: BatchReport[Prediction], *, with_predictions: bool) -> dict[str, Any]:
-    """The handler's response: the checkpoint and, where they fit, the predictions."""
+    """Return the Lambda function's response: the checkpoint, and the predictions if requested.
+
+    The predictions are left out if they would make the response larger than Lambda allows.
+    """
     failures = [] if report.checkpoint is None else [{"itemIdentifier": report.checkpoint}]
     body: dict[str, Any] = {"batchItemFailures": failures}
     if with_predictions:
@@ -85,7 +90,11 @@ def response(report: BatchReport[Prediction], *, with_predictions: bool) -> dict
 
 
 def _read(batch: Sequence[Record], time_left: TimeLeft) -> list[Item[RideEvent]]:
-    """The ride events of the records that there is time to read; at least of the first record."""
+    """Return an item for each ride event in the records.
+
+    The first record is always read.  Once no time is left, each further record becomes one item to
+    retry.
+    """
     items: list[Item[RideEvent]] = []
     for position, record in enumerate(batch):
         if position and time_left() <= 0:
@@ -129,7 +138,10 @@ def _score(
 def _publish(
     items: Sequence[Item[Prediction]], publish: Publish, time_left: TimeLeft
 ) -> tuple[list[Item[Prediction]], PublishResult]:
-    """The items, to be retried where they were not published, and the publisher's result."""
+    """Publish the predictions; return the items, and the publisher's result.
+
+    An item that was not published is to be retried.
+    """
     predicted = [n for n, item in enumerate(items) if isinstance(item.fate, Prediction)]
     entries = [entry(item.fate) for item in items if isinstance(item.fate, Prediction)]
     result = publish(entries, time_left)
@@ -138,7 +150,8 @@ def _publish(
 
 
 def _fits(predictions: list[dict[str, Any]]) -> bool:
-    # Lambda adds spaces and escapes what is not ASCII: at most three times these bytes.
+    # Lambda's JSON has added spaces and escapes all characters that are not ASCII, so that it has
+    # at most three times as many bytes as ours.
     if 3 * len(encode(predictions)) <= MAX_RESPONSE:
         return True
     return len(json.dumps(predictions)) <= MAX_RESPONSE
