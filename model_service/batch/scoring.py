@@ -1,6 +1,6 @@
-"""Columns of rides to columns of predictions: `scoring.score` over Arrow batches.
+"""Scores Arrow batches of rides with all models, by calling the core's `scoring.score`.
 
-A ride that one model cannot score has no prediction of the other models either: it is rejected.
+If one model cannot score a ride, the ride is rejected and has no prediction of any model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..scoring import Scores
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Rides after scoring: each ride is in exactly one of the two batches."""
+    """A batch of rides after scoring; each ride is in exactly one of the two batches."""
 
     rides: pa.RecordBatch
     """In the schema that `schema` returns."""
@@ -37,7 +37,7 @@ class Scored:
 
 
 def schema(models: Models) -> pa.Schema:
-    """Return the schema of scored rides: the columns of the ride and seven per model."""
+    """Return the schema of scored rides: the columns of the ride, and seven for each model."""
     fields = [field for field in RIDES if not field.name.endswith("_actual")]
     for one in models:
         name = one.target.field
@@ -54,7 +54,7 @@ def schema(models: Models) -> pa.Schema:
 
 
 def score(models: Models, rides: pa.RecordBatch) -> Scored:
-    """Score *rides*, which have the schema `RIDES`, with all models; the order is kept.
+    """Score *rides*, which have the schema `RIDES`, with all models; keep their order.
 
     Raises `ModelError` if a model is at fault.
     """
@@ -78,7 +78,7 @@ def score(models: Models, rides: pa.RecordBatch) -> Scored:
 
 
 def columns(rides: pa.RecordBatch) -> RideColumns:
-    """Return rides as the input of `features`."""
+    """Convert rides in the schema `RIDES` to the columns from which `features` are computed."""
     time = rides["pickup_datetime"]
     return RideColumns(
         pickup=numpy(rides["PULocationID"]),
@@ -126,7 +126,7 @@ def _rejected(rides: pa.RecordBatch, reasons: Sequence[str]) -> pa.RecordBatch:
 
 
 def _structs(rides: pa.RecordBatch) -> list[Ride]:
-    """Return rides as structs, for the few that are rejected."""
+    """Convert rides in the schema `RIDES` to structs; slow, so only for the few rejected rides."""
     times = rides["pickup_datetime"].cast(pa.int64()).to_pylist()
     fields = (rides[name].to_pylist() for name in ("PULocationID", "DOLocationID", "trip_distance"))
     return [

@@ -1,4 +1,4 @@
-"""The Arrow schemas of valid rides and of rejected rows."""
+"""Defines the Arrow schemas of valid rides and of rejected rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RIDES = pa.schema(
         pa.field("ride_cost_actual", pa.float64()),  # dollars, without the tip
     ]
 )
-"""Valid rides; the actual duration and cost are null where the input does not have them."""
+"""The schema of valid rides; the actual duration or cost is null if the input does not have it."""
 
 REJECTED = pa.schema(
     [
@@ -33,11 +33,11 @@ REJECTED = pa.schema(
         pa.field("data", pa.binary(), nullable=False),  # the line, or the row as a ride event
     ]
 )
-"""Rows that are not valid rides or that a model could not score, with the reason."""
+"""The schema of rejected rows: rows that are not valid rides, or that a model could not score."""
 
 
 class Parsed(NamedTuple):
-    """Rows of an input after validation: each row is in exactly one of the two batches."""
+    """The rows of an input after validation; each row is in exactly one of the two batches."""
 
     rides: pa.RecordBatch
     """In the schema `RIDES`."""
