@@ -1,8 +1,8 @@
 """Computes the features of rides, with the same code for training and for all interfaces.
 
 Rides are first converted to arrays (`RideColumns`), so that the same code computes the features of
-a batch of events and of a month of Parquet.  The inputs of a model have the names of features, and
-the types that the model was trained on.  `FEATURES` has all features; to add a feature, add a line
+a batch of events and of a month of Parquet.  Each input of a model has the name of a feature, and
+the type on which the model was trained.  `FEATURES` has all features; to add a feature, add a line
 to this table.
 """
 
@@ -155,7 +155,7 @@ def picked_up(instants: Micros, *, known: NDArray[np.bool_]) -> NDArray[np.datet
 
 
 def table(rides: RideColumns, inputs: Inputs) -> dict[str, Array]:
-    """Return the features in *inputs*, shape (n,) each, in the types that *inputs* has for them.
+    """Return each feature that *inputs* names, with shape (n,) and the type in *inputs*.
 
     >>> table(columns([Ride(130, 205, 3.66)]), {"PU_DO": TEXT, "trip_distance": np.dtype("f8")})
     {'PU_DO': array(['130_205'], dtype=object), 'trip_distance': array([3.66])}

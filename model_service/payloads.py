@@ -27,7 +27,7 @@ MAX_UNZIPPED = 10 * MAX_PAYLOAD
 UNZIP_STEP = 64 * 1024  # bytes
 
 MAX_USER_RECORDS = 20_000
-"""Maximum number of user records in a Kinesis record: 1 MiB has no room for more ride events."""
+"""Maximum number of user records in a Kinesis record; 1 MiB has room for fewer ride events."""
 
 GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, 2.3.1
 KPL_MAGIC = b"\xf3\x89\x9a\xc2"  # amazon-kinesis-producer, aggregation-format.md
@@ -71,9 +71,10 @@ def payloads(data: str, event_id: str) -> Iterator[Payload]:
 
 @dataclass(slots=True)
 class Budget:
-    """The number of bytes that the rest of a Kinesis record may have after unzipping.
+    """The limit on the total size of the gzips in one Kinesis record after unzipping.
 
-    `unzip` decreases `left`, so this class is mutable.
+    `left` is the number of bytes that may still be unzipped.  This class is mutable, because
+    `unzip` decreases `left`.
     """
 
     left: int = MAX_UNZIPPED

@@ -2,8 +2,8 @@
 
 This module does no I/O of its own.
 
-Rule 1: a batch is scored in one call to the model, whatever its size.  Only if the duration of a
-        call with one ride shows that the time left may not be enough for all rides, the batch is
+Rule 1: a batch of any size is scored in one call to the model, if there is enough time.  If the
+        duration of a call with one ride shows that the time left may not be enough, the batch is
         scored in parts until the time is up.
 Rule 2: if a call raises an exception, or returns the wrong number of values, the rides are halved
         again and again.  Each single ride for which the call fails is rejected; all other rides
@@ -11,7 +11,7 @@ Rule 2: if a call raises an exception, or returns the wrong number of values, th
 Rule 3: a ride is rejected only if the model works.  If a call fails, the model has to score the
         warm-up ride.  If this fails too, the model is at fault, and the whole batch fails.
 Rule 4: a ride is rejected if its value is not finite or outside the target's range, or if its
-        interval is not finite or does not contain the value.  A default never replaces a value.
+        interval is not finite or does not contain the value.  No default replaces the value.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class Model(Protocol):
 
     @property
     def seconds(self) -> float:
-        """The duration of a call with one ride.
+        """The duration of a call with one ride, in seconds.
 
-        In a call with several rides, each ride takes at most this long.
+        A call with n rides takes at most n times as long.
         """
 
     def predict(self, rides: RideColumns, /) -> Answers: ...
@@ -116,7 +116,7 @@ class Scores:
 def score(
     model: Model, target: Target, rides: RideColumns, *, time_left: TimeLeft = lambda: inf
 ) -> Scores:
-    """Score *rides* until no *time_left* remains; the model is called at least once.
+    """Score *rides* until the time is up; call the model at least once.
 
     Raises `ModelError` if the model is at fault.
     """
@@ -176,7 +176,10 @@ def _ask(model: Model, target: Target, rides: RideColumns) -> Scores:
 
 
 def _isolate(model: Model, target: Target, rides: RideColumns, time_left: TimeLeft) -> Scores:
-    """Score *rides* in smaller and smaller halves; reject each ride for which the model fails."""
+    """Score *rides*; if the model fails, score each half separately, down to single rides.
+
+    A single ride for which the model fails is rejected.
+    """
     if time_left() <= 0:
         return _not_scored(len(rides))
     try:

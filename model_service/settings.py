@@ -66,7 +66,7 @@ _level = _matching("DEBUG|INFO|WARNING|ERROR|CRITICAL", "a level such as INFO")
 
 
 def _setting(parse: Parser, default: Any = "") -> Any:
-    """Return a dataclass field whose value `from_env` gets by calling *parse* with the variable."""
+    """Return a field of a settings class; *parse* converts the text of its variable."""
     return field(default=default, metadata={"parse": parse})
 
 

@@ -30,12 +30,12 @@ SCHEME = "s3://"
 
 
 class StoredFile(NamedTuple):
-    """A file that was found by a pattern."""
+    """A file that matches a pattern."""
 
     location: str
     """An absolute path, or ``s3://bucket/key``."""
     size: int
-    """In bytes."""
+    """The size in bytes."""
     stamp: str
     """The modification time on disk or the ETag on S3; it changes when the content changes."""
 

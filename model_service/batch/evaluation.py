@@ -22,7 +22,10 @@ UNITS: Mapping[str, str] = {field: true.unit for field, true in truth.TRUE_VALUE
 
 
 class Sums(Struct, frozen=True):
-    """Sums over rides of the errors of one model, in the unit of its prediction or its square."""
+    """Sums of one model's errors over rides.
+
+    *absolute* and *signed* are in the unit of the prediction, and *squared* is in its square.
+    """
 
     compared: int = 0
     """Number of rides."""

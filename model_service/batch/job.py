@@ -1,10 +1,10 @@
 """Runs a scoring job: scores files of rides, each either completely or not at all.
 
 An input is read in chunks of rows.  The chunks are scored in parallel on all cores, because a model
-uses one thread, and are written in their order.  An input counts as scored once its manifest is
-written, which happens after all its other output files are complete.  So if a job is killed, the
-next job scores the inputs without a manifest again, and writes the same bytes.  A job does nothing
-if all inputs have manifests.
+uses one thread, and are written in the order of the input.  An input counts as scored once its
+manifest is written, which happens after all its other output files are complete.  So if a job is
+killed, the next job scores the inputs without a manifest again, and writes the same bytes.  A job
+does nothing if all inputs have manifests.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def _score_chunk(models: Models, chunk: Chunk) -> _ScoredChunk:
 def _publish(job: Job, source: Input, output: PartitionedWriter, completed: CompletedInput) -> None:
     """Replace the output files of *source*.
 
-    The old manifest is removed before, and the new one is written after all other changes.
+    The old manifest is removed first, and the new manifest is written last.
     """
     folder, manifest_name = job.output.folder, manifest.file_name(source)
     if manifest_name in job.names:

@@ -25,7 +25,7 @@ class CompletedInput(Struct, frozen=True, kw_only=True):
 
     input: str
     made_from: list[str]
-    """Everything that the bytes of the output depend on, as one text for each."""
+    """Texts that identify everything on which the output depends: input, models and ranges."""
     rows: int
     scored: int
     rejected: int
@@ -68,7 +68,7 @@ def find(
 
 
 def made_from(models: Models, source: Input) -> list[str]:
-    """Return everything that the bytes of *source*'s output depend on."""
+    """Return texts that identify everything on which the output of *source* depends."""
     targets = [
         f"{served.target.field} of {served.model.version}, {served.target.model_name}, from"
         f" {served.target.minimum:g} to {served.target.maximum:g}"

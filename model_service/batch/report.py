@@ -51,7 +51,7 @@ def job_report(
 ) -> JobReport:
     """Return the report on all *results*.
 
-    *seconds* has the duration of each part of the job.
+    *seconds* has the duration of each part of the job, in seconds.
     """
     completed = [one for one in results if isinstance(one, CompletedInput)]
     reasons = sum((Counter(one.reasons) for one in completed), Counter[str]())

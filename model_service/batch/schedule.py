@@ -25,7 +25,7 @@ class Window:
 
     start: datetime
     length: str
-    """One of `LENGTHS`."""
+    """The unit of the window: one of `LENGTHS`."""
 
     @property
     def path(self) -> str:

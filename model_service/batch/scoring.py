@@ -31,9 +31,9 @@ class Scored:
     """A batch of rides after scoring; each ride is in exactly one of the two batches."""
 
     rides: pa.RecordBatch
-    """In the schema that `schema` returns."""
+    """The scored rides, in the schema that `schema` returns."""
     rejected: pa.RecordBatch
-    """In the schema `REJECTED`."""
+    """The rejected rides, in the schema `REJECTED`."""
 
 
 def schema(models: Models) -> pa.Schema:

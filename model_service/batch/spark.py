@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).parents[2]
-"""The directory that holds the package."""
+"""The directory that contains the package `model_service`."""
 
 
 class SparkTask(Struct, frozen=True):
@@ -59,7 +59,7 @@ class TaskFailed(Struct, frozen=True, tag=True):
 
 
 class TaskAborted(Struct, frozen=True, tag=True):
-    """The answer of a task with an error that ends the job."""
+    """The answer of a task that failed with an error that ends the job."""
 
     error: Literal["model", "output"]
     message: str

@@ -32,7 +32,7 @@ class Input:
     location: str
     """An absolute path, or ``s3://bucket/key``."""
     size: int
-    """In bytes."""
+    """The size in bytes."""
     stamp: str
     """The modification time on disk or the ETag on S3; it changes when the content changes."""
 
@@ -56,7 +56,7 @@ class Output:
     scratch: Path
     """A local directory for files that are not complete yet."""
     known: Sequence[str] | None = None
-    """The names of the files in the folder; None if they have not been listed."""
+    """The names of the files in the folder; if this is None, `names` lists the folder."""
 
     def names(self) -> list[str]:
         """Return the names of all complete files.  Raises `OutputError` if this fails."""
@@ -150,9 +150,10 @@ def output(location: str) -> Iterator[Output]:
 
 @contextmanager
 def task_output(location: str) -> Iterator[Output]:
-    """Yield the output directory to one task of a job on Spark, whose driver has it from `output`.
+    """Yield the output directory, with a separate scratch directory, for one task on Spark.
 
-    Each task gets a scratch directory of its own.  Raises `OutputError` if this cannot be created.
+    The driver must have opened the directory with `output`.
+    Raises `OutputError` if the scratch directory cannot be created.
     """
     if location.startswith(SCHEME):
         with _output_on_s3(location) as output:

@@ -1,7 +1,7 @@
 """Makes an id for each ride that has none: a hash of the columns that distinguish rides.
 
-The same row has the same hash in every file and on every machine, also if the columns of another
-file have other sizes in bits.
+The same row has the same hash in every file and on every machine, even if a column has 32 bits in
+one file and 64 bits in another.
 """
 
 from __future__ import annotations

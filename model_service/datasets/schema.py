@@ -40,9 +40,9 @@ class Parsed(NamedTuple):
     """The rows of an input after validation; each row is in exactly one of the two batches."""
 
     rides: pa.RecordBatch
-    """In the schema `RIDES`."""
+    """The valid rides, in the schema `RIDES`."""
     rejected: pa.RecordBatch
-    """In the schema `REJECTED`."""
+    """The rejected rows, in the schema `REJECTED`."""
 
 
 def rejections(

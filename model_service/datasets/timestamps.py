@@ -36,7 +36,7 @@ class Times:
     known: Mask
     """Whether the cell is not null."""
     valid: Mask
-    """Whether the cell is null, or a time in the years 2 to 9998, which any time zone has."""
+    """Whether the cell is null, or a time in the years 2 to 9998, as `local_time` requires."""
 
 
 def times(column: pa.Array | None, size: int) -> Times:

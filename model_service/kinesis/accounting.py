@@ -10,12 +10,12 @@ Rule 3: rejections are kept (stored by `rejects`) before anything is published. 
         rejection cannot be kept, no event from its record on is published.  Otherwise those
         events would be published again with every retry, until the rejection can be kept.
 Rule 4: a rejection at or after the final checkpoint will be delivered again, so its fate is to be
-        retried.  It may already be kept and may then be kept twice; so count kept rejections
-        once for each model and event id.
+        retried.  It may have been kept already, and may be kept again.  So whoever counts kept
+        rejections must count each model and event id once.
 Rule 5: the fate of a ride event does not depend on how the records were divided into batches.
 Rule 6: every stage uses at most its share of the invocation's time, and leaves the rest to the
         stages that follow.  If one stage used all the time, no event of the batch would be
-        published or kept, and Lambda would deliver the same batch again until it expires.
+        published or kept, and Lambda would deliver the same batch until its records expire.
 """
 
 from __future__ import annotations
@@ -91,13 +91,13 @@ class BatchReport[T]:
 
 
 def work_time(time_left: TimeLeft) -> TimeLeft:
-    """Return a clock of the seconds left for work: *time_left* less the time to answer Lambda."""
+    """Return a `TimeLeft` for the work: *time_left* less the time to answer Lambda."""
     answer_seconds = min(ANSWER_SECONDS, time_left() / 10)
     return lambda: time_left() - answer_seconds
 
 
 def share(part: float, time_left: TimeLeft) -> TimeLeft:
-    """Return a clock of the seconds left for a stage that may use *part* (0 to 1) of the time."""
+    """Return a `TimeLeft` for a stage that may use *part* (0 to 1) of the time left now."""
     rest = (1 - part) * time_left()
     return lambda: time_left() - rest
 
@@ -146,7 +146,7 @@ def rejection[T](item: Item[T]) -> Rejection:
 
 
 def retry_reasons[T](items: Sequence[Item[T]], refusals: Mapping[str, int]) -> dict[str, int]:
-    """Return *refusals* (counts by error code), with the counts of *items* by retry reason."""
+    """Return the counts of all reasons: *refusals*, by error code, and the reasons in *items*."""
     reasons = Counter(item.retry_reason for item in items if item.retry_reason)
     return {**refusals, **reasons}
 

@@ -68,7 +68,7 @@ class PublishResult(NamedTuple):
     """The result of publishing a sequence of entries."""
 
     refused: frozenset[int] = frozenset()
-    """The positions, in the sequence, of the entries that may not be on the stream."""
+    """The positions of the entries that were refused, or may have been refused."""
     retries: int = 0
     """How many entries were sent again; an entry counts each time it is sent again."""
     refusals: Mapping[str, int] = MappingProxyType({})
@@ -170,7 +170,7 @@ class KinesisPublisher:
             for chunk in _chunks(entries, positions)
         }
         done, late = wait(calls, timeout=max(0.0, time_left()))
-        # A late call may still succeed.  This is unknown, so its entries count as refused.
+        # A late call may still succeed.  As nobody knows, its entries count as refused.
         refused = {n: _Refusal(NO_ANSWER) for call in late for n in calls[call]}
         for call in done:
             for n, refusal in zip(calls[call], call.result(), strict=True):

@@ -28,7 +28,7 @@ class _Batch(Struct):
 
 
 class Record(Struct, frozen=True):
-    """One Kinesis record; *raw* is the dict in which Lambda delivered it, *data* is base64."""
+    """One Kinesis record; *data* is its base64 text, and *raw* is the dict from Lambda."""
 
     sequence_number: str
     event_id: str

@@ -70,7 +70,7 @@ class RejectsKey:
 
 
 Keep = Callable[[Sequence[Rejection], TimeLeft], frozenset[int]]
-"""A function that keeps rejections, and returns the positions of those that may not be kept."""
+"""A function that keeps rejections, and returns the positions of those that it may have lost."""
 
 
 def discard(rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
@@ -98,7 +98,7 @@ class S3Rejects:
 
     client: S3Client
     location: str
-    """s3://bucket/prefix"""
+    """The location, as ``s3://bucket/prefix``."""
     model_name: str
 
     def __call__(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
@@ -164,7 +164,7 @@ def failure(rejections: Sequence[Rejection], *, now: datetime) -> dict[str, Any]
 
 
 def _parts(rejections: Sequence[Rejection]) -> Iterator[list[int]]:
-    """Yield the positions of the rejections in each object.
+    """Yield the positions of the rejections for each object to write.
 
     An object has rejections of one shard, all rejections of each of its records, and at most
     `MAX_PART_BYTES` unless it has only one record.

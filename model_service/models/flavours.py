@@ -34,7 +34,7 @@ def onnx(data: bytes) -> Ask:
     """Return a function that calls the ONNX model whose file has the content *data*.
 
     The model must have one input, shape (n, 1), for each feature that it uses.  Its first output
-    must be the predicted values.
+    must be the predicted values; an output named `INTERVAL` is optional.
     Raises `ModelError` if the model cannot be loaded, or has an input that is not a feature.
     """
     os.putenv("ORT_DISABLE_TELEMETRY", "1")  # or it sends data about the model to its maker

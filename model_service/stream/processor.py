@@ -150,8 +150,8 @@ def _publish(
 
 
 def _fits(predictions: list[dict[str, Any]]) -> bool:
-    # Lambda's JSON has added spaces and escapes all characters that are not ASCII, so that it has
-    # at most three times as many bytes as ours.
+    # Lambda encodes the response as JSON with added spaces, and escapes all characters that are not
+    # ASCII.  The result has at most three times as many bytes as `encode` returns.
     if 3 * len(encode(predictions)) <= MAX_RESPONSE:
         return True
     return len(json.dumps(predictions)) <= MAX_RESPONSE

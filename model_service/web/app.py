@@ -147,7 +147,7 @@ def _read_file(path: Path) -> Reply:
 
 
 def _cacheable(reply: Reply) -> Response:
-    """Return a response that browsers may cache: status 304 if the request's ETag matches."""
+    """Return a response that browsers may cache; status 304 if the ETag in the request matches."""
     response = _response(reply)
     response.headers["Cache-Control"] = "no-cache"
     response.set_etag(sha256(reply.body).hexdigest()[:32])

@@ -25,7 +25,10 @@ class Metrics:
     """
 
     def __init__(self, models: Models, directory: str = "") -> None:
-        """*directory* is the value of PROMETHEUS_MULTIPROC_DIR, or empty for a single process."""
+        """Create the metrics.
+
+        *directory* is the value of PROMETHEUS_MULTIPROC_DIR, or empty for a single process.
+        """
         self.directory = directory
         self.registry = CollectorRegistry()
         requests = Counter(
@@ -55,7 +58,7 @@ class Metrics:
             version.labels("cost", models.cost.model.version).set(1)
 
     def text(self) -> bytes:
-        """Return the metrics of all workers in Prometheus text format."""
+        """Return the metrics of all workers, in the text format of Prometheus."""
         if not self.directory:
             return generate_latest(self.registry)
         merged = CollectorRegistry()

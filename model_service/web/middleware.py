@@ -119,8 +119,8 @@ def end_request(
 def error_line(exc: Exception, request_id: str) -> bytes:
     """Return the log line of *exc*, with its type and its five innermost stack frames.
 
-    The message of *exc* may quote the request, so only that of a `ModelError`, which never does, is
-    logged.
+    The line has the message of *exc* only if *exc* is a `ModelError`: other messages may quote
+    the request.
     """
     frames = traceback.extract_tb(exc.__traceback__)[-5:]
     line = ErrorLog(

@@ -133,10 +133,10 @@ def failure(exc: Exception, service: Service, environ: WSGIEnvironment) -> Reply
 
 
 def door(service: Service) -> wire.Door:
-    """Return the interface through which the worker answers requests without Flask.
+    """Return the `wire.Door`, through which the worker answers requests without Flask.
 
-    The interface also bypasses the WSGI middleware, but its responses, metrics and log lines are
-    the same.
+    Requests through it also bypass the WSGI middleware, but get the same responses, metrics and log
+    lines.
     """
 
     def quote(environ: WSGIEnvironment) -> bytes:

@@ -43,9 +43,9 @@ class Door(NamedTuple):
     quote: Callable[[WSGIEnvironment], bytes]
     """Answers the request whose environ `plain` returned; the connection stays open."""
     refuse: Callable[[str], bytes]
-    """Answers a request, which it does not read, with a problem; the connection is to be closed.
+    """Answers a request that was not read with a problem; the worker must close the connection.
 
-    Its argument is a key of `problems.KINDS`.
+    The argument is a key of `problems.KINDS`.
     """
 
 
@@ -76,7 +76,7 @@ def body_of(head: bytes) -> Body:
 def plain(config: Any, head: bytes, body: bytes, client: Any) -> WSGIEnvironment | None:
     """Return the entries of the WSGI environ that `routes.predict` needs.
 
-    Returns None if gunicorn has to handle the request, which is so if the request asks to close the
+    Returns None if gunicorn has to handle the request: because the request asks to close the
     connection, is not HTTP/1.1, or is malformed.  gunicorn parses a malformed request again and
     reports the error.
     """

@@ -30,7 +30,7 @@ from . import sockets, wire
 MAX_HEADERS = 32 * 1024  # bytes
 REQUEST_SECONDS = 10.0  # time limit from the first byte of a request to its last
 LINGER_SECONDS = 2.0  # time for a client to read its last response and close the connection
-STOP_IDLE_SECONDS = 2.0  # from SIGTERM to closing idle clients, which may just send a request
+STOP_IDLE_SECONDS = 2.0  # from SIGTERM to closing idle clients: a request may be on its way
 OTHERS_SECONDS = 0.001  # pause in which other workers may accept connections
 FILES_SECONDS = 0.5  # pause after the limit on open files was reached
 LOOK_SECONDS = 0.1  # minimum time between two checks for timeouts
@@ -87,7 +87,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.rest(OTHERS_SECONDS)
 
     def rest(self, seconds: float) -> None:
-        """Pause accepting for *seconds*."""
+        """Stop accepting connections for *seconds*."""
         self.accept_at = max(self.accept_at, time.monotonic() + seconds)
         super().set_accept_enabled(False)
 

@@ -27,7 +27,7 @@ from .rows import pickup_instants, with_hashes
 
 
 class LineKind(Enum):
-    """The content of each line in a file."""
+    """The kinds of lines; normally, all lines of a file are of the same kind."""
 
     EVENTS = "ride event"
     ARCHIVE = "record of the archive"

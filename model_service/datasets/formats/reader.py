@@ -33,7 +33,10 @@ from .json_lines import LineKind
 CHUNK_ROWS = 16_384
 BLOCK = 1024 * 1024  # bytes to read from a file at a time
 BYTES = "latin-1"
-"""An encoding in which any bytes are valid text: Arrow refuses a CSV file with any other bytes."""
+"""The encoding with which Arrow reads CSV files: any bytes are valid Latin-1.
+
+With UTF-8, a single malformed character would make Arrow refuse the whole file.
+"""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_LINE = 16 * 1024 * 1024  # bytes: enough for a record of 10 MiB in base64, within JSON
 PARQUET_MAGIC = b"PAR1"

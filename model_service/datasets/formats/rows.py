@@ -234,7 +234,7 @@ def _reason(event: bytes) -> str:
 
 
 def _json_number(cell: Any) -> Any:
-    """Return a cell as a JSON number, or as JSON text if it is text that is not a number."""
+    """Return a cell as a JSON number, or as a JSON string if its text is not a number."""
     if isinstance(cell, bytes):
         if not re.fullmatch(NUMBER.encode(), cell):
             return _json_text(cell)
