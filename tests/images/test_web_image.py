@@ -237,7 +237,7 @@ def test_the_image_is_labelled_and_has_no_compiler() -> None:
     )  # fmt: skip
     compiled = docker(
         "run", "--rm", "--network", "none", WEB,
-        *("sh", "-c", "ls model_service/__pycache__/web.*.pyc flask/__pycache__/app.*.pyc"),
+        *("sh", "-c", "ls model_service/web/__pycache__/app.*.pyc flask/__pycache__/app.*.pyc"),
     )  # fmt: skip
 
     assert labels["org.opencontainers.image.title"] == WEB

@@ -177,3 +177,16 @@ def test_only_entry_points_read_the_environment() -> None:
         "model_service/batch/__main__.py",
         "model_service/batch/spark.py",
     }
+
+
+def test_rooms_of_local_import_each_other_in_one_direction() -> None:
+    def room(parts: tuple[str, ...]) -> str:
+        return parts[1] if parts[1] in ("aws", "demo") else "local"
+
+    found: dict[str, set[str]] = {"aws": set(), "local": set(), "demo": set()}
+    for path in (ROOT / "local").rglob("*.py"):
+        own = room(path.relative_to(ROOT).parts)
+        names = {tuple(one.split(".")) for one in imported(path) if one.startswith("local.")}
+        found[own] |= {room(parts) for parts in names} - {own}
+
+    assert found == {"aws": set(), "local": {"aws"}, "demo": {"aws", "local"}}
