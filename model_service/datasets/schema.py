@@ -1,4 +1,4 @@
-"""Defines the Arrow schemas of valid rides and of rejected rows."""
+"""Defines the Arrow schemas of valid rides and of rejected rows, and converts rides to columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from .arrow import arrow, texts
+from ..features import RideColumns, picked_up
+from .arrow import arrow, numpy, texts
 
 RIDES = pa.schema(
     [
@@ -43,6 +44,17 @@ class Parsed(NamedTuple):
     """The valid rides, in the schema `RIDES`."""
     rejected: pa.RecordBatch
     """The rejected rows, in the schema `REJECTED`."""
+
+
+def columns(rides: pa.RecordBatch) -> RideColumns:
+    """Convert rides in the schema `RIDES` to the columns from which `features` are computed."""
+    time = rides["pickup_datetime"]
+    return RideColumns(
+        pickup=numpy(rides["PULocationID"]),
+        dropoff=numpy(rides["DOLocationID"]),
+        distance=numpy(rides["trip_distance"]),
+        picked_up=picked_up(numpy(time.cast(pa.int64())), known=numpy(time.is_valid())),
+    )
 
 
 def rejections(

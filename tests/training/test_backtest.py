@@ -18,7 +18,7 @@ MONTHS = ["2021-01", "2021-02", "2021-03", "2021-05"]
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> BacktestPlan:
     directory = tmp_path_factory.mktemp("backtest")
-    simulation.write(directory, MONTHS, 250, seed=0)
+    simulation.write(directory, MONTHS, 120, seed=0)
     return BacktestPlan(directory, "2021-01", "2021-12", "duration")
 
 

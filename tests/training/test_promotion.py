@@ -21,7 +21,7 @@ from training.data import dataset
 from training.model import champion
 from training.pipeline import TrainingResult
 from training.plan import TrainingPlan
-from training.registry import promotion
+from training.registry import promotion, tracking
 from training.registry.promotion import Contender, PromotionTest
 
 from .test_metrics import rides
@@ -148,3 +148,12 @@ def test_a_candidate_without_its_scikit_learn_form_is_refused(
     [reason] = promotion.judge(at(tmp_path / "model"), None, TEST, []).reasons
 
     assert reason.startswith("its ONNX and scikit-learn forms cannot be compared: cannot read")
+
+
+def test_a_run_without_a_card_has_that_as_its_only_gap(
+    result: TrainingResult, plan: TrainingPlan
+) -> None:
+    with tracking.client(plan.tracking_uri) as client:
+        gaps = promotion.card_gaps(client, result.run_id)
+
+    assert gaps == ["there is none; train without --no-card"]

@@ -61,7 +61,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path
 
 @pytest.fixture(scope="module")
 def models(place: Path, aws: Embedded) -> dict[str, TrainingResult]:
-    """A poor model, a good one, and one without a card."""
+    """A poor model and a good one."""
     good = TrainingPlan(
         data=place / "rides",
         train=("2021-01", "2021-02"),
@@ -72,11 +72,7 @@ def models(place: Path, aws: Embedded) -> dict[str, TrainingResult]:
         experiment="rides",
         parameters={**QUICK, **FEW_BINS},
     )
-    plans = {
-        "poor": replace(good, train=("2021-01",), most=150),
-        "good": good,
-        "bare": replace(good, most=150, card=False),
-    }
+    plans = {"poor": replace(good, train=("2021-01",), most=150), "good": good}
     return {name: pipeline.train(plan, on_step=lambda _: None) for name, plan in plans.items()}
 
 
@@ -113,10 +109,6 @@ def promote(run: Run, place: Path, models: dict[str, TrainingResult]) -> Run:
 def test_a_model_goes_from_candidate_to_champion_and_back(
     run: Run, promote: Run, models: dict[str, TrainingResult]
 ) -> None:
-    code, found, err = promote("bare")
-    assert (code, found["promoted"]) == (1, False)
-    assert "the model card is incomplete: there is none; train without --no-card" in err
-
     code, found, err = promote("poor")
     assert (code, found["champion"], found["reasons"]) == (0, None, [])
     assert "is the first champion." in err
