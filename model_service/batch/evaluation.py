@@ -6,7 +6,7 @@ others are scored like any other ride, and their errors are in the output.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import sqrt
 
 import numpy as np
@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from .. import truth
 from ..datasets.arrow import numpy
-
-UNITS: Mapping[str, str] = {field: true.unit for field, true in truth.TRUE_VALUES.items()}
 
 
 class Sums(Struct, frozen=True):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,6 +20,7 @@ from .. import features, scoring
 from ..datasets.arrow import CONSTANT, arrow, numpy, repeated, texts
 from ..datasets.schema import REJECTED, RIDES
 from ..features import RideColumns
+from ..local_time import EPOCH_UTC, MICROSECOND
 from ..models.served import Models, Served
 from ..rides import Ride, RideEvent
 from ..scoring import Scores
@@ -130,10 +130,6 @@ def _structs(rides: pa.RecordBatch) -> list[Ride]:
     times = rides["pickup_datetime"].cast(pa.int64()).to_pylist()
     fields = (rides[name].to_pylist() for name in ("PULocationID", "DOLocationID", "trip_distance"))
     return [
-        Ride(pickup, dropoff, distance, UNSET if time is None else _moment(time))
+        Ride(pickup, dropoff, distance, UNSET if time is None else EPOCH_UTC + time * MICROSECOND)
         for pickup, dropoff, distance, time in zip(*fields, times, strict=True)
     ]
-
-
-def _moment(micros: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
