@@ -99,7 +99,7 @@ def consecutive(found: Iterable[str]) -> tuple[str, str] | None:
     >>> consecutive(["2021-11", "2022-01", "2021-12"])
     ('2021-11', '2021-12')
     """
-    known = sorted(month for month in found if re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", month))
+    known = sorted(month for month in found if re.fullmatch(r"[1-9]\d{3}-(0[1-9]|1[0-2])", month))
     return next((pair for pair in pairwise(known) if len(months(*pair)) == 2), None)
 
 
