@@ -17,8 +17,8 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from .. import features, scoring
-from ..datasets.arrow import CONSTANT, arrow, numpy, repeated, texts
-from ..datasets.schema import REJECTED, RIDES
+from ..datasets.arrow import CONSTANT, arrow, numpy, repeated
+from ..datasets.schema import RIDES, rejections
 from ..features import RideColumns
 from ..local_time import EPOCH_UTC, MICROSECOND
 from ..models.served import Models, Served
@@ -33,7 +33,7 @@ class Scored:
     rides: pa.RecordBatch
     """In the schema that `schema` returns."""
     rejected: pa.RecordBatch
-    """In the schema `REJECTED`."""
+    """In the schema `datasets.schema.REJECTED`."""
 
 
 def schema(models: Models) -> pa.Schema:
@@ -116,13 +116,7 @@ def _rejected(rides: pa.RecordBatch, reasons: Sequence[str]) -> pa.RecordBatch:
         msgspec.json.encode(RideEvent(ride, ride_id))
         for ride, ride_id in zip(_structs(rides), ids, strict=True)
     ]
-    columns = [
-        rides["row"],
-        rides["event_id"],
-        texts(reasons, pa.string()),
-        texts(data, pa.binary()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=REJECTED)
+    return rejections(rides["row"].to_pylist(), rides["event_id"].to_pylist(), reasons, data)
 
 
 def _structs(rides: pa.RecordBatch) -> list[Ride]:
