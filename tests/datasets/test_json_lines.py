@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from base64 import b64encode
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aws_kinesis_agg.aggregator
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 import archive_function
 from model_service import rides
 from model_service.batch import scoring
-from model_service.datasets.formats import json_lines
+from model_service.datasets.formats import json_lines, reader
 from model_service.datasets.formats.json_lines import LineKind
 from model_service.errors import FileError, RideRejected
 
@@ -96,6 +98,37 @@ def test_user_records_of_a_kpl_record_are_accepted_or_rejected_one_by_one() -> N
 
     assert good["event_id"].to_pylist() == ["shardId-000000000000:1#0", "shardId-000000000000:1#2"]
     assert bad["event_id"].to_pylist() == ["shardId-000000000000:1#1"]
+
+
+def test_rejected_gzips_are_not_kept_in_memory(tmp_path: Path) -> None:
+    bomb = gzip.compress(bytes(2**20 + 1))
+    bombs = [archived(bomb, f"shard:{n}") for n in range(1_000)]
+    path = tmp_path / "archive"
+    path.write_bytes(b"\n".join(bombs))
+    number = 0
+    tracemalloc.start()
+
+    for chunk in reader.chunks(path, name="a file"):
+        _, bad = chunk.parse()
+        number += len(bad)
+        assert set(bad["reason"].to_pylist()) == {"gzip holds more than 1048576 bytes"}
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert number == 1_000
+    assert peak < 50_000_000
+
+
+def test_rejection_is_stored_without_its_traceback() -> None:
+    lines = [b"no ride"] * 10_000
+    tracemalloc.start()
+
+    _, bad = json_lines.parse(lines, LineKind.EVENTS, 1)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(bad) == 10_000
+    assert peak < 10_000_000
 
 
 def test_arrival_time_replaces_a_missing_pick_up_time() -> None:

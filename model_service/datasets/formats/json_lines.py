@@ -113,7 +113,7 @@ def _decode(row: int, data: bytes, kind: LineKind) -> Iterator[_Decoded]:
             case LineKind.ARCHIVE:
                 yield from _archived_rides(row, data)
     except RideRejected as exc:
-        yield _Decoded(row, None, data, exc)
+        yield _Decoded(row, None, data, exc.detached())
 
 
 def _archived_rides(row: int, data: bytes) -> Iterator[_Decoded]:
