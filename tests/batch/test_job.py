@@ -280,6 +280,34 @@ def test_file_name_that_cannot_be_printed_is_refused(tmp_path: Path, name: bytes
         datasets_files.inputs([str(tmp_path)])
 
 
+def test_links_to_folders_and_files_are_followed(tmp_path: Path, months: Path) -> None:
+    other = tmp_path / "linked"
+    other.mkdir()
+    (other / "2021").symlink_to(months)
+    (other / "again").symlink_to(other)  # a circle
+    (other / "_hidden").symlink_to(months)
+
+    assert len(datasets_files.inputs([str(other)])) == 2
+
+    (other / "gone.parquet").symlink_to(tmp_path / "nothing")
+    *_, gone = sorted(run(tmp_path / "out", other), key=lambda one: type(one).__name__)
+    assert isinstance(gone, FailedInput)
+    assert gone.reason == f"cannot read {tmp_path / 'nothing'}: No such file or directory"
+    assert len(scored(tmp_path / "out")) == 81
+
+
+@pytest.mark.parametrize("log", ["_delta_log/0.json", ".hoodie/x", "metadata/v1.metadata.json"])
+@pytest.mark.parametrize("pattern", ["", "table", "table/*.parquet", "table/2021/rides.parquet"])
+def test_table_with_a_log_is_refused(tmp_path: Path, log: str, pattern: str) -> None:
+    folder = tmp_path / "table"
+    for name in (log, "rides.parquet", "2021/rides.parquet"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+    with pytest.raises(FileError, match=r"table is a Delta, Iceberg or Hudi table, and its log"):
+        datasets_files.inputs([str(tmp_path / pattern)])
+
+
 def test_pattern_without_a_match_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
