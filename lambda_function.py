@@ -8,11 +8,12 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Protocol
 
 from model_service import models, stream
-from model_service.kinesis import publisher, rejects, telemetry
+from model_service.kinesis import publisher, records, rejects, telemetry
 from model_service.scoring import Target
 from model_service.settings import NO_REJECTS, Settings
 
@@ -60,6 +61,8 @@ def lambda_handler(event: dict[str, Any], context: Context | None) -> dict[str, 
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000 if context else UNBOUNDED_SECONDS
 
+    if settings.test_run:
+        event = records.completed(event, datetime.now(UTC))
     report = stream.process(
         event, model=model, target=target, publish=publish, keep=keep, time_left=time_left
     )

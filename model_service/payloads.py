@@ -1,14 +1,15 @@
 """Reads the payloads of a Kinesis record: the bytes of each ride event in its base64 text.
 
-A record contains a payload, the gzip of a payload, or an aggregate.  An aggregate is made by the
-Kinesis Producer Library (KPL) and contains several user records, each of which is a payload or the
-gzip of a payload.  All user records have the sequence number of the Kinesis record, so
-``#<index>`` is added to the event id of each.
+A record holds one of three things: a payload; a gzip of a payload; or an aggregate that the
+Kinesis Producer Library (KPL) made of several user records, each of them a payload or a gzip of
+one.  User records share their record's sequence number, so each adds ``#<index>`` to its event id.
+A payload in another format is not read, but `fault_of_format` names the format.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from binascii import a2b_base64
 from collections.abc import Iterator
@@ -24,16 +25,43 @@ MAX_PAYLOAD = 1024 * 1024
 MAX_UNZIPPED = 10 * MAX_PAYLOAD
 """Maximum total size of all gzips in one Kinesis record after unzipping, in bytes."""
 
-UNZIP_STEP = 64 * 1024  # bytes
+UNZIP_STEP = 64 * 1024  # bytes of output
+UNZIP_INPUT = 4 * 1024  # bytes of input: what is left of it is copied at the end of each member
+
+MAX_MEMBERS = 1000
+"""Members of one gzip: each takes time, even where it is empty."""
 
 MAX_USER_RECORDS = 20_000
 """Maximum number of user records in a Kinesis record; 1 MiB has room for fewer ride events."""
 
 GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, 2.3.1
+GZIP_PADDING = re.compile(rb"[\0\r\n]*")  # gzip(1) ignores zeros; scripts append line ends
 KPL_MAGIC = b"\xf3\x89\x9a\xc2"  # amazon-kinesis-producer, aggregation-format.md
 KPL_DIGEST = 16  # bytes of MD5 after the protobuf message
 KPL_RECORDS = 3  # AggregatedRecord.records
 KPL_DATA = 3  # Record.data
+
+FORMATS = {
+    GZIP_MAGIC: "compressed with gzip",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",  # RFC 8878, 3.1.1
+    b"\xff\x06\x00\x00sNaPpY": "compressed with snappy",  # google/snappy, framing_format.txt
+    b"\x82SNAPPY\x00": "compressed with snappy",  # snappy-java's stream
+    b"\x04\x22\x4d\x18": "compressed with LZ4",  # lz4_Frame_format.md
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ\x00": "compressed with xz",
+    KPL_MAGIC: "an aggregate of the KPL",
+    b"\xff\xfe\x00\x00": "UTF-32 text",  # before UTF-16, whose mark it begins with
+    b"\x00\x00\xfe\xff": "UTF-32 text",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+}
+"""Formats that are not JSON, by the bytes that they begin with."""
+
+WHITE_SPACE = b" \t\r\n"  # RFC 8259, 2
+ASCII_TEXT = re.compile(rb"[\t\r\n -~]*")
+BASE64 = re.compile(rb"[A-Za-z0-9+/\s]{16,}={0,2}\s*")
+JSON_IN_UTF_16 = re.compile(rb"\{\0[^\0]\0|\0\{\0[^\0]")
+JSON_IN_UTF_32 = re.compile(rb"\{\0\0\0[^\0]\0\0\0|\0\0\0\{\0\0\0[^\0]")
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
@@ -83,32 +111,117 @@ class Budget:
 def unzip(data: bytes, budget: Budget) -> bytes:
     """Return *data* unzipped if it is a gzip, or unchanged if it is not.
 
-    The number of unzipped bytes is subtracted from *budget*.  Raises `RideRejected` if the gzip is
-    damaged, or unzips to more than `MAX_PAYLOAD` bytes or more bytes than *budget* has left.
+    A gzip may have several members (RFC 1952, 2.2), and zeros or line ends behind each.
+
+    Raises `RideRejected` where the gzip is damaged, or unzips to more than `MAX_PAYLOAD` or the
+    budget.
     """
     if not data.startswith(GZIP_MAGIC):
         return data
+    unzipped = bytearray()
+    at = members = 0
+    while at < len(data):
+        if not data.startswith(GZIP_MAGIC, at):
+            raise RideRejected("gzip has bytes behind its end")
+        if members == MAX_MEMBERS:
+            raise RideRejected(f"gzip has more than {MAX_MEMBERS} members")
+        at = _unzip_member(data, at, unzipped, budget)
+        members += 1
+        if at < len(data) and (padding := GZIP_PADDING.match(data, at)):
+            at = padding.end()
+    return bytes(unzipped)
+
+
+def _unzip_member(data: bytes, at: int, unzipped: bytearray, budget: Budget) -> int:
+    """Append the gzip member that begins at *at* to *unzipped*; returns where it ends.
+
+    Raises `RideRejected` as `unzip` does.
+    """
     member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: a gzip header and checksum
-    step = unzipped = b""
-    # Unzip in steps, so that the bytes before damage are counted, too.  The last step may have no
-    # input.
-    while not member.eof and (data or step):
+    step = given = b""
+    # In steps, so that a damaged gzip counts what it yields too. The last step may have no input.
+    while not member.eof:
+        if not given:
+            given = data[at : at + UNZIP_INPUT]
+            at += len(given)
+        if not given and not step:
+            raise RideRejected("gzip ends too early")
         try:
-            step = member.decompress(data, UNZIP_STEP)
+            step = member.decompress(given, UNZIP_STEP)
         except zlib.error:
             raise RideRejected("gzip is damaged") from None
-        data = member.unconsumed_tail
+        given = member.unconsumed_tail
         unzipped += step
         budget.left -= len(step)
         if len(unzipped) > MAX_PAYLOAD:
             raise RideRejected(f"gzip holds more than {MAX_PAYLOAD} bytes")
         if budget.left < 0:
             raise RideRejected(f"the record's gzips hold more than {MAX_UNZIPPED} bytes")
-    if not member.eof:
-        raise RideRejected("gzip ends too early")
-    if member.unused_data:
-        raise RideRejected("gzip has bytes behind its end")
-    return unzipped
+    return at - len(member.unused_data)
+
+
+def fault_of_format(data: bytes) -> str:
+    """What is wrong with *data* as a whole, which is not JSON; empty where it is no known format.
+
+    >>> fault_of_format("{}".encode("utf-16"))
+    'data is UTF-16 text, not JSON in UTF-8'
+    """
+    if not data.strip(WHITE_SPACE):
+        return "data is empty"
+    name = _format(data)
+    return f"data is {name}, not JSON in UTF-8" if name else ""
+
+
+def _format(data: bytes) -> str:
+    for magic, name in FORMATS.items():
+        if data.startswith(magic):
+            return name
+    if JSON_IN_UTF_32.match(data):
+        return "UTF-32 text"
+    if JSON_IN_UTF_16.match(data):
+        return "UTF-16 text"
+    if _is_zlib(data):
+        return "compressed with zlib"
+    if _is_snappy(data):
+        return "compressed with snappy"
+    return "base64 text" if _is_base64(data) else ""
+
+
+def _is_zlib(data: bytes) -> bool:
+    """Whether *data* begins with a zlib header (RFC 1950, 2.2) and a byte that can be unzipped."""
+    if data[0] & 0x0F != zlib.DEFLATED or int.from_bytes(data[:2]) % 31:
+        return False
+    try:
+        return bool(zlib.decompressobj().decompress(data[:UNZIP_INPUT], 1))
+    except zlib.error:
+        return False
+
+
+def _is_snappy(data: bytes) -> bool:
+    """Whether *data* is a block of snappy that begins with a literal, and the literal with a brace.
+
+    Source: google/snappy, format_description.txt.
+    """
+    if ASCII_TEXT.fullmatch(data):
+        return False
+    try:
+        _, at = _varint(data, 0)  # the size of what was compressed
+        tag = data[at]
+        at += 1 + max(0, (tag >> 2) - 59)  # the length is in the tag, or in 1 to 4 bytes behind it
+        return tag & 3 == 0 and data[at] == ord("{")
+    except IndexError:
+        return False
+
+
+def _is_base64(data: bytes) -> bool:
+    """Whether *data* is base64 text of a JSON object, a gzip or an aggregate of the KPL."""
+    if not BASE64.fullmatch(data):
+        return False
+    try:
+        decoded = a2b_base64(data)
+    except ValueError:
+        return False
+    return decoded.lstrip(WHITE_SPACE).startswith((b"{", GZIP_MAGIC, KPL_MAGIC))
 
 
 def _user_records(data: str, event_id: str) -> list[tuple[str, bytes]]:

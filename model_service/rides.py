@@ -4,12 +4,15 @@ Ride events are checked while they are read, so every `RideEvent` that was read 
 reader raises `RideRejected` for an invalid one, with a message that has the path of the field and
 the rule, never the value.
 
-A pick-up time without an offset is New York's local time (see `local_time`).
+A pick-up time without an offset is New York local time (see `local_time`).  Its seconds may be
+absent, because Java's ``toString()`` leaves them out where they are zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import codecs
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -18,7 +21,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from .errors import MalformedJson, RideRejected
 from .local_time import FIRST_YEAR, LAST_YEAR, has_room
-from .payloads import payloads
+from .payloads import fault_of_format, payloads
 
 MIN_ZONE, MAX_ZONE = 1, 265  # TLC taxi zones
 MAX_MILES = 1000  # exclusive
@@ -32,7 +35,10 @@ RideId = (
     | Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 )
 Moment = Annotated[
-    datetime, Meta(description="RFC 3339; New York local time where it has no offset")
+    datetime,
+    Meta(
+        description="RFC 3339, with or without seconds; New York local time where it has no offset"
+    ),
 ]
 
 
@@ -64,11 +70,22 @@ class RideResult(NamedTuple):
     event_id: str
     event: RideEvent | RideRejected
     raw: bytes | None
-    """The payload's bytes before unzipping; None if the Kinesis record itself cannot be read."""
+    """The payload's bytes in the record; None where the record itself cannot be read."""
+    ignores_time: bool = False
+    """Whether the ride has no pick-up time, but an unknown field that looks like one."""
 
 
 _event = msgspec.json.Decoder(RideEvent)
 _bare = msgspec.json.Decoder(BareRide)
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_text = msgspec.json.Decoder(str)
+
+NO_TIME = re.compile(r"Invalid RFC3339 encoded datetime - at `\$\.([\w.]+)`")
+NO_SECONDS = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
+LIKE_A_TIME = re.compile(
+    rb'"[a-z_]*pick_?up[a-z_]*"\s*:\s*("\d{4}-\d\d-\d\d|\d{10})', re.IGNORECASE
+)
+"""A field named like a pick-up, with a date or with seconds since 1970."""
 
 
 def read(data: str, event_id: str, arrived_at: datetime | None) -> Iterator[RideResult]:
@@ -78,15 +95,24 @@ def read(data: str, event_id: str, arrived_at: datetime | None) -> Iterator[Ride
     without one is set to *arrived_at*, unless that is None.
     """
     for payload in payloads(data, event_id):
-        event: RideEvent | RideRejected
         if isinstance(payload.content, RideRejected):
-            event = payload.content
-        else:
-            try:
-                event = decode(payload.content, arrived_at)
-            except RideRejected as exc:
-                event = exc.detached()
-        yield RideResult(payload.event_id, event, payload.raw)
+            yield RideResult(payload.event_id, payload.content, payload.raw)
+            continue
+        try:
+            event = decode(payload.content, arrived_at)
+        except RideRejected as exc:
+            yield RideResult(payload.event_id, exc.detached(), payload.raw)
+            continue
+        moment = event.ride.pickup_datetime
+        has_no_time = moment is UNSET or moment is arrived_at
+        ignores_time = has_no_time and _ignores_time(event, payload.content)
+        yield RideResult(payload.event_id, event, payload.raw, ignores_time)
+
+
+def _ignores_time(event: RideEvent, content: bytes) -> bool:
+    """Whether *content*, of *event* without a pick-up time, has a field that looks like one."""
+    quotes = 12 if isinstance(event.ride_id, str) else 10  # around the names that were read
+    return content.count(b'"') > quotes and LIKE_A_TIME.search(content) is not None
 
 
 def decode(data: bytes, arrived_at: datetime | None = None) -> RideEvent:
@@ -132,18 +158,47 @@ def with_time(ride: Ride, moment: datetime | None, *, path: str = "$") -> Ride:
 def parse(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:
     """Decode the JSON in *data* to the type of *decoder*.
 
-    Raises `MalformedJson` if *data* is not JSON, and `RideRejected` if it breaks a rule.
+    A byte order mark before the JSON is skipped (RFC 8259, 8.1), and a time may lack its seconds.
+    Raises `MalformedJson` where *data* is not JSON, `RideRejected` where it breaks a rule.
     """
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as exc:
+        completed = _with_seconds(data, str(exc))
+        if completed is not None:
+            return parse(decoder, completed)
         raise RideRejected(str(exc)) from None
     except msgspec.DecodeError as exc:
-        raise MalformedJson(str(exc)) from None
+        text = bytes(data)
+        if text.startswith(codecs.BOM_UTF8) and not text.startswith(2 * codecs.BOM_UTF8):
+            return parse(decoder, text.removeprefix(codecs.BOM_UTF8))
+        raise MalformedJson(fault_of_format(text) or str(exc)) from None
     except UnicodeDecodeError:
         raise MalformedJson("JSON is not UTF-8") from None
     except RecursionError:  # also in a field that is ignored
         raise MalformedJson("JSON is nested too deeply") from None
+
+
+def _with_seconds(data: bytes | Raw, fault: str) -> bytes | None:
+    """*data* with seconds in the time that *fault* is about; None where it lacks more than them."""
+    path = NO_TIME.fullmatch(fault)
+    if path is None:
+        return None
+    try:
+        return _complete(data, path[1].split("."))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # behind the time
+        return None
+
+
+def _complete(data: bytes | Raw, path: Sequence[str]) -> bytes | None:
+    """*data* with ``:00`` in the time at *path*; None where that does not make it a time."""
+    if not path:
+        parts = NO_SECONDS.fullmatch(_text.decode(data))
+        return parts and f'"{parts[1]}:00{parts[2] or ""}"'.encode()
+    name, *rest = path
+    fields = _fields.decode(data)
+    completed = _complete(fields[name], rest)
+    return completed and msgspec.json.encode(fields | {name: Raw(completed)})
 
 
 if __name__ == "__main__":  # python -m model_service.rides check FILE

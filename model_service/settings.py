@@ -16,6 +16,10 @@ from typing import Any, Self
 from .errors import SettingsError
 
 NO_REJECTS = "none"
+MAX_PORT = 65535
+LABEL = "(?!-)[a-zA-Z0-9-]{1,63}(?<!-)"  # RFC 1123, 2.1
+HOST = rf"{LABEL}(?:\.{LABEL})*\.?"
+BUCKET = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 
 Parser = Callable[[str], Any]
 """A function that converts the text of a variable; raises `ValueError` if the text breaks a rule.
@@ -58,9 +62,53 @@ def _matching(pattern: str, rule: str) -> Parser:
     return parse
 
 
+def _url(text: str) -> str:
+    """A URL that botocore accepts for an endpoint (`botocore.utils.is_valid_endpoint_url`)."""
+    url = re.fullmatch(rf"https?://({HOST}|\[[0-9a-fA-F:.]+\])(:[0-9]+)?([/?#]\S*)?", text)
+    if not url or (url[2] and int(url[2][1:]) > MAX_PORT):
+        raise ValueError("must be a URL such as http://localhost:4566")
+    return text
+
+
+def _address(text: str) -> str:
+    address = re.fullmatch(r"\S+:([0-9]{1,5})", text)
+    if not address or int(address[1]) > MAX_PORT:
+        raise ValueError("must be host:port")
+    return text
+
+
+def _on_s3(pattern: str, rule: str) -> Parser:
+    """Reads a location of the form *pattern*; where it is on S3, its bucket must have a valid name.
+
+    Source: Amazon S3 User Guide, "General purpose bucket naming rules".  Prefixes and suffixes that
+    AWS reserves are allowed, because the alias of an access point has one.
+    """
+    parse = _matching(pattern, rule)
+
+    def parse_location(text: str) -> Any:
+        location: str = parse(text)
+        if location.startswith("s3://"):
+            _bucket(location.removeprefix("s3://").partition("/")[0])
+        return location
+
+    return parse_location
+
+
+def _bucket(text: str) -> str:
+    if not re.fullmatch(BUCKET, text) or ".." in text or re.fullmatch(r"[0-9]+(\.[0-9]+){3}", text):
+        raise ValueError(
+            "must name a bucket by 3 to 63 lower-case letters, digits, dots or hyphens"
+        )
+    return text
+
+
 _text = _matching(".*", "a line of text")
-_location = _matching("(?!s3:)[^\0]+|s3://[^/]+(/.*)?", "s3://bucket/prefix, or a path")
-_prefix = _matching("s3://[^/]+/.+", "s3://…")
+_location = _on_s3("(?!s3:)[^\0]+|s3://[^/]+(/.*)?", "s3://bucket/prefix, or a path")
+_prefix = _on_s3("s3://[^/]+/.+", "s3://…")
+# A stream (Kinesis API Reference, CreateStream), or a part of an S3 key and a dimension of metrics.
+_name = _matching(
+    "(?![.]+$)[a-zA-Z0-9_.-]{1,128}", "1 to 128 letters, digits, underscores, dots or hyphens"
+)
 _digest = _matching("[0-9a-fA-F]{64}", "64 hexadecimal digits")
 _level = _matching("DEBUG|INFO|WARNING|ERROR|CRITICAL", "a level such as INFO")
 
@@ -113,25 +161,25 @@ class Settings(_Settings):
     """
 
     model_location: str = _setting(_location)
-    model_bucket: str = _setting(_text)
-    mlflow_experiment_id: str = _setting(_text, "1")
-    run_id: str = _setting(_text)
+    model_bucket: str = _setting(_bucket)
+    mlflow_experiment_id: str = _setting(_name, "1")
+    run_id: str = _setting(_name)
     model_sha256: str = _setting(_digest)
     allow_pickled_models: bool = _setting(_flag, False)
-    model_name: str = _setting(_text, "ride_duration_prediction_model")
+    model_name: str = _setting(_name, "ride_duration_prediction_model")
     prediction_field: str = _setting(
         _matching(r"(?!ride_id$|interval$)[A-Za-z_]\w*", "a name other than ride_id and interval"),
         "ride_duration",
     )
     prediction_min: float = _setting(_number, 0.0)
     prediction_max: float = _setting(_number, 1440.0)
-    predictions_stream_name: str = _setting(_text, "ride_predictions")
+    predictions_stream_name: str = _setting(_name, "ride_predictions")
     rejects_location: str = _setting(
-        _matching(f"s3://[^/]+(/.*)?|{NO_REJECTS}", "s3://bucket/prefix, or none")
+        _on_s3(f"s3://[^/]+(/.*)?|{NO_REJECTS}", "s3://bucket/prefix, or none")
     )
     test_run: bool = _setting(_flag, False)
     return_predictions: bool = _setting(_flag, True)
-    kinesis_endpoint_url: str = _setting(_matching("https?://.+", "a URL"))
+    kinesis_endpoint_url: str = _setting(_url)
     log_level: str = _setting(_level, "INFO")
 
     @property
@@ -185,7 +233,7 @@ class WebSettings(PairSettings):
     model_service.errors.SettingsError: MODEL_LOCATION is not set; BIND must be host:port
     """
 
-    bind: str = _setting(_matching(r"\S+:[0-9]{1,5}", "host:port"), "127.0.0.1:9696")
+    bind: str = _setting(_address, "127.0.0.1:9696")
     web_concurrency: int = _setting(_workers, 0)
     log_level: str = _setting(_level, "INFO")
     prometheus_multiproc_dir: str = _setting(_text)
@@ -205,7 +253,7 @@ class BatchSettings(PairSettings):
 class ScheduleSettings(_Settings):
     """Settings of scheduled batch scoring, in addition to `BatchSettings`.
 
-    >>> ScheduleSettings.from_env({"ARCHIVE_LOCATION": "a", "OUTPUT_LOCATION": "s3://a/b"})
+    >>> ScheduleSettings.from_env({"ARCHIVE_LOCATION": "a", "OUTPUT_LOCATION": "s3://bucket/b"})
     Traceback (most recent call last):
     model_service.errors.SettingsError: ARCHIVE_LOCATION must be s3://…; BATCH_WINDOW is not set
     """

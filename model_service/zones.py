@@ -76,6 +76,18 @@ def taxi_zones() -> tuple[TaxiZone, ...]:
         )
 
 
+@cache
+def name_of(zone: int) -> str:
+    """The name of a zone from 1 to 265.
+
+    >>> name_of(265)
+    'outside New York City'
+    """
+    without_location = {264: "unknown zone", 265: "outside New York City"}
+    names = {each.id: each.name for each in taxi_zones()}
+    return (names | without_location)[zone]
+
+
 def zone_table() -> ZoneTable:
     """Return the data with which a page lists the zones and suggests a distance."""
     return ZoneTable(ROAD_FACTOR, MILES_WITHIN, taxi_zones())

@@ -114,7 +114,8 @@ def _reasons(failed: FailedRecords) -> Reasons:
     arrived = {record.event_id: record.arrived_at for record in failed.records}
     arrivals = defaultdict[str, list[datetime]](list)
     for event_id, reason in failed.reasons.items():
-        record_id = event_id.partition("#")[0]  # a KPL user record arrived with its record
+        # A user record of an aggregate arrived with its record.
+        record_id = event_id if event_id in arrived else event_id.rpartition("#")[0]
         if record_id in arrived:
             arrivals[RideRejected.kind(reason)].append(arrived[record_id])
     failed_by = failed.model or failed.function

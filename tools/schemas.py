@@ -37,7 +37,11 @@ class CostPrediction(Struct):
 
 class Source(Struct):
     event_id: Annotated[
-        str, Meta(description="the record's event id; #<index> behind it for a KPL user record")
+        str,
+        Meta(
+            description="the record's event id; #<digest of its data> behind it with enhanced"
+            " fan-out, and #<index> for a user record of a KPL record"
+        ),
     ]
     arrived_at: Annotated[str, Meta(description="RFC 3339, when the ride reached its stream")]
 

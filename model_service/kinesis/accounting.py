@@ -88,6 +88,8 @@ class BatchReport[T]:
     with a `retry_reason`, by that reason."""
     model_ms: float
     publish_ms: float
+    ignored_pickup_times: int = 0
+    """Ride events without a pick-up time, but with an unknown field that looks like one."""
 
 
 def work_time(time_left: TimeLeft) -> TimeLeft:

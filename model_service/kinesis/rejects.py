@@ -22,7 +22,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ..scoring import TimeLeft
-from .records import Record, timestamp
+from .records import Record, short_digest, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -49,6 +49,9 @@ class RejectsKey:
 
     >>> str(RejectsKey("a_model", "ride_events", "shardId-000000000000", "4961", "4963"))
     'a_model/ride_events/shardId-000000000000/4961-4963'
+
+    With enhanced fan-out several records have one sequence number, and may come in several batches.
+    Then a digest of the event ids tells the objects apart.
     """
 
     model: str
@@ -58,15 +61,18 @@ class RejectsKey:
     """Sequence number of the first record in the object."""
     last: str
     """Sequence number of the last record in the object."""
+    digest: str = ""
+    """16 hexadecimal digits; only with enhanced fan-out."""
 
     def __str__(self) -> str:
-        return f"{self.model}/{self.stream}/{self.shard}/{self.first}-{self.last}"
+        numbers = f"{self.first}-{self.last}" + (self.digest and f"-{self.digest}")
+        return f"{self.model}/{self.stream}/{self.shard}/{numbers}"
 
     @classmethod
     def parse(cls, key: str) -> RejectsKey | None:
-        """Parse *key*, which may begin with a prefix; return None if it has another layout."""
-        parts = re.search(r"([^/]+)/([^/]*)/([^/]*)/(\d+)-(\d+)$", key)
-        return cls(*parts.groups()) if parts else None
+        """Read *key*, which may begin with a prefix; None if it does not have this layout."""
+        parts = re.search(r"([^/]+)/([^/]*)/([^/]*)/(\d+)-(\d+)(?:-([0-9a-f]{16}))?$", key)
+        return cls(*parts.groups(default="")) if parts else None
 
 
 Keep = Callable[[Sequence[Rejection], TimeLeft], frozenset[int]]
@@ -135,7 +141,10 @@ class S3Rejects:
     def _key(self, rejections: Sequence[Rejection]) -> RejectsKey:
         first, last = rejections[0].record, rejections[-1].record
         numbers = first.sequence_number, last.sequence_number
-        return RejectsKey(self.model_name, first.stream, first.shard, *numbers)
+        digest = ""
+        if first.is_fanned_out:
+            digest = short_digest("\n".join(one.event_id for one in rejections).encode())
+        return RejectsKey(self.model_name, first.stream, first.shard, *numbers, digest)
 
 
 def failure(rejections: Sequence[Rejection], *, now: datetime) -> dict[str, Any]:

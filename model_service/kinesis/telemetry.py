@@ -38,6 +38,7 @@ def log_line(
         "rejected": emf.count(len(report.rejected)),
         "to_retry": emf.count(len(report.to_retry)),
         "publish_retries": emf.count(report.publish_retries),
+        "ignored_pickup_times": emf.count(report.ignored_pickup_times),
         "cold_start": emf.count(int(cold_start)),
         "model_ms": Metric("Milliseconds", [report.model_ms]),
         "publish_ms": Metric("Milliseconds", [report.publish_ms]),

@@ -10,31 +10,49 @@ import sys
 from base64 import b64encode
 from pathlib import Path
 
+from msgspec import UNSET
+
 from .. import rides
 from ..errors import RideRejected
-from ..payloads import GZIP_MAGIC
+from ..local_time import new_york
+from ..payloads import GZIP_MAGIC, KPL_MAGIC
+from ..rides import Ride
+from ..zones import name_of
+
+NO_TIME = "picked up when the event arrives"
+IGNORED_TIME = "; an unknown field looks like a pick-up time: send it as pickup_datetime in ride"
 
 
 def events(text: bytes) -> list[tuple[str, bytes]]:
-    """Return a label and the bytes of each event in a file, whose content is *text*.
-
-    Each line with text is an event, labelled "line 1" and so on, if there is only one such line or
-    if at least one of them begins with ``{`` and ends with ``}``.  Otherwise, or if the file is a
-    gzip, the whole file is one event, labelled "the event".
-    """
+    """The events of a file and where they stand: one a line, or one in the whole file."""
+    if text.startswith((GZIP_MAGIC, KPL_MAGIC)):
+        return [("the event", text)]
     lines = [(f"line {n}", line.strip()) for n, line in enumerate(text.splitlines(), start=1)]
     lines = [(where, line) for where, line in lines if line]
     one_a_line = any(line.startswith(b"{") and line.endswith(b"}") for _, line in lines)
-    if text.startswith(GZIP_MAGIC) or (not one_a_line and len(lines) > 1):
+    if not one_a_line and len(lines) > 1:
         return [("the event", text)]
     return lines
 
 
-def main(arguments: list[str]) -> int:
-    """Print each rejected event, then the counts, and return the exit code.
+def description(ride: Ride) -> str:
+    """A ride in words: the names of its zones, its miles, and its pick-up time in New York.
 
-    The exit code is 0 if all events are valid, 1 if an event is rejected or the file has none, and
-    2 if the arguments are wrong or the file cannot be read.
+    >>> description(Ride(130, 205, 3.66))
+    'Jamaica (130) to Saint Albans (205), 3.66 miles, picked up when the event arrives'
+    """
+    zones = f"{name_of(ride.pickup)} ({ride.pickup}) to {name_of(ride.dropoff)} ({ride.dropoff})"
+    moment = NO_TIME
+    if ride.pickup_datetime is not UNSET:
+        local = new_york(ride.pickup_datetime)
+        moment = f"picked up on {local:%A} {local.replace(tzinfo=None)} {local:%Z}, New York time"
+    return f"{zones}, {ride.distance:g} miles, {moment}"
+
+
+def main(arguments: list[str]) -> int:
+    """Print how each event is read, and the counts.
+
+    Returns 1 where an event was rejected or none was found.
     """
     if len(arguments) != 2 or arguments[0] != "check":
         print("usage: python -m model_service.rides check FILE", file=sys.stderr)
@@ -55,6 +73,8 @@ def main(arguments: list[str]) -> int:
                 print(f"{result.event_id}: rejected: {result.event}")
             else:
                 good += 1
+                ignored = IGNORED_TIME if result.ignores_time else ""
+                print(f"{result.event_id}: {description(result.event.ride)}{ignored}")
     print(f"{good} good, {rejected} rejected")
     return 1 if rejected else 0
 

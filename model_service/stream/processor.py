@@ -44,7 +44,7 @@ def process(
     batch = records.read(event)
     work_left = accounting.work_time(time_left)
 
-    items = _read(batch, accounting.share(READ_SHARE, work_left))
+    items, ignored_times = _read(batch, accounting.share(READ_SHARE, work_left))
     scored, model_ms = _timed(
         lambda: _score(items, model, target, accounting.share(SCORE_SHARE, work_left))
     )
@@ -68,6 +68,7 @@ def process(
         published_at=published_at,
         publish_retries=result.retries,
         retry_reasons=accounting.retry_reasons(settled, result.refusals),
+        ignored_pickup_times=ignored_times,
         model_ms=model_ms,
         publish_ms=publish_ms,
     )
@@ -89,20 +90,21 @@ def response(report: BatchReport[Prediction], *, with_predictions: bool) -> dict
     return body
 
 
-def _read(batch: Sequence[Record], time_left: TimeLeft) -> list[Item[RideEvent]]:
-    """Return an item for each ride event in the records.
+def _read(batch: Sequence[Record], time_left: TimeLeft) -> tuple[list[Item[RideEvent]], int]:
+    """The ride events of the records that there is time to read; at least of the first record.
 
-    The first record is always read.  Once no time is left, each further record becomes one item to
-    retry.
+    Also returns how many of them have an unknown field that looks like their pick-up time.
     """
     items: list[Item[RideEvent]] = []
+    ignored_times = 0
     for position, record in enumerate(batch):
         if position and time_left() <= 0:
             items.append(Item(position, record, record.event_id, None, UNREAD))
             continue
-        for event_id, event, _ in read(record.data, record.event_id, record.arrived_at):
-            items.append(Item(position, record, event_id, event))
-    return items
+        for result in read(record.data, record.event_id, record.arrived_at):
+            items.append(Item(position, record, result.event_id, result.event))
+            ignored_times += result.ignores_time
+    return items, ignored_times
 
 
 def _score(

@@ -33,7 +33,7 @@ DAY = (
 HOUR, SIXTIETH = "([01][0-9]|2[0-3])", "[0-5][0-9]"
 TIMESTAMP = (
     f"^({YEAR}-{DAY}|(?!0000){LEAP_YEAR}-02-29)"
-    f"[Tt ]{HOUR}:{SIXTIETH}:{SIXTIETH}(\\.[0-9]+)?([Zz]|[+-]{HOUR}:?{SIXTIETH})?$"
+    f"[Tt ]{HOUR}:{SIXTIETH}(:{SIXTIETH}(\\.[0-9]+)?)?([Zz]|[+-]{HOUR}:?{SIXTIETH})?$"
 )
 
 

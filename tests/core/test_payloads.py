@@ -223,3 +223,50 @@ def test_an_aggregate_of_too_many_user_records_is_rejected_as_one() -> None:
 
     assert len(read(kpl(tiny * payloads.MAX_USER_RECORDS))) == 20_000
     assert "more than 20000 user records" in reason(kpl(tiny * (payloads.MAX_USER_RECORDS + 1)))
+
+
+def test_a_gzip_of_several_members_is_read_as_one() -> None:
+    members = [gzip.compress(part) for part in (b'{"ride"', b": ", b"{}}")]
+
+    assert unzip(b"".join(members), Budget()) == b'{"ride": {}}'
+
+
+@pytest.mark.parametrize("padding", [b"\n", b"\r\n", bytes(512), b"\0\n"])
+def test_zeros_and_line_ends_behind_a_gzip_are_skipped(padding: bytes) -> None:
+    member = gzip.compress(b"{}")
+
+    assert unzip(member + padding, Budget()) == b"{}"
+    assert unzip(member + padding + member, Budget()) == b"{}{}"
+
+
+@given(st.lists(st.binary(), min_size=1, max_size=20))
+def test_members_are_unzipped_as_python_s_gzip_does(parts: list[bytes]) -> None:
+    data = b"".join(gzip.compress(part) for part in parts)
+
+    assert unzip(data, Budget()) == gzip.decompress(data)
+
+
+def test_the_members_of_a_gzip_share_its_limits() -> None:
+    half, budget = gzip.compress(bytes(payloads.MAX_PAYLOAD // 2)), Budget()
+
+    assert len(unzip(half * 2, budget)) == payloads.MAX_PAYLOAD
+    assert budget.left == payloads.MAX_UNZIPPED - payloads.MAX_PAYLOAD
+    with pytest.raises(RideRejected, match="gzip holds more than 1048576 bytes"):
+        unzip(half * 3, Budget())
+
+
+def test_a_gzip_of_too_many_empty_members_is_rejected() -> None:
+    member = gzip.compress(b"")
+
+    assert unzip(member * payloads.MAX_MEMBERS, Budget()) == b""
+    with pytest.raises(RideRejected, match="gzip has more than 1000 members"):
+        unzip(member * (payloads.MAX_MEMBERS + 1), Budget())
+
+
+def test_a_later_member_that_is_broken_is_named() -> None:
+    member = gzip.compress(b"{}")
+
+    with pytest.raises(RideRejected, match="gzip ends too early"):
+        unzip(member + member[:-1], Budget())
+    with pytest.raises(RideRejected, match="gzip is damaged"):
+        unzip(member + member[:-8] + bytes(8), Budget())

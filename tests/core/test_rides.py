@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,3 +166,121 @@ def test_a_bare_ride_may_have_an_id() -> None:
 
     assert rides.decode_bare(ride % b"").ride_id is UNSET
     assert rides.decode_bare(ride % b', "ride_id": "a"').ride_id == "a"
+
+
+RIDE = payload("a customer")
+FORMATS = {
+    "empty": (b"", "data is empty"),
+    "blank": (b" \r\n", "data is empty"),
+    "UTF-16": (RIDE.decode().encode("utf-16"), "data is UTF-16 text"),
+    "UTF-16 LE": (RIDE.decode().encode("utf-16-le"), "data is UTF-16 text"),
+    "UTF-16 BE": (RIDE.decode().encode("utf-16-be"), "data is UTF-16 text"),
+    "UTF-32": (RIDE.decode().encode("utf-32"), "data is UTF-32 text"),
+    "UTF-32 LE": (RIDE.decode().encode("utf-32-le"), "data is UTF-32 text"),
+    "zlib": (zlib.compress(RIDE), "data is compressed with zlib"),
+    "zlib, fast": (zlib.compress(RIDE, 1), "data is compressed with zlib"),
+    "gzip": (gzip.compress(RIDE), "data is compressed with gzip"),
+    "zstd": (pa.compress(RIDE, "zstd", asbytes=True), "data is compressed with zstd"),
+    "snappy": (pa.compress(RIDE, "snappy", asbytes=True), "data is compressed with snappy"),
+    "short snappy": (pa.compress(b"{}", "snappy", asbytes=True), "data is compressed with snappy"),
+    "LZ4": (pa.compress(RIDE, "lz4", asbytes=True), "data is compressed with LZ4"),
+    "base64": (b64encode(RIDE), "data is base64 text"),
+    "lines of base64": (b64encode(RIDE)[:76] + b"\n" + b64encode(RIDE)[76:], "data is base64 text"),
+    "base64 of a gzip": (b64encode(gzip.compress(RIDE)), "data is base64 text"),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), FORMATS.values(), ids=FORMATS)
+def test_a_format_that_is_not_json_is_named(data: bytes, reason: str) -> None:
+    with pytest.raises(MalformedJson) as exc:
+        decode(data)
+
+    assert str(exc.value) == (reason if "empty" in reason else f"{reason}, not JSON in UTF-8")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"a ride", b"{ {", b"x^y", b"\x78", b"\xff", b"NaN", b"ab==", b"x" * 40, b"{" + 60 * b"a"],
+)
+def test_bytes_of_no_known_format_are_malformed_json(data: bytes) -> None:
+    with pytest.raises(MalformedJson, match="JSON is malformed"):
+        decode(data)
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    marked = b"\xef\xbb\xbf"
+
+    assert decode(marked + payload(7)) == decode(payload(7))
+    assert rides.decode_bare(marked + json.dumps(ride_event()["ride"]).encode()).pickup == 130
+    with pytest.raises(MalformedJson):
+        decode(marked * 10_000 + payload(7))
+
+
+@pytest.mark.parametrize("offset", ["", "Z", "z", "+01:00", "-0500"])
+@pytest.mark.parametrize("between", ["T", "t", " "])
+def test_a_pickup_time_may_lack_its_seconds(between: str, offset: str) -> None:
+    short, full = (f"2021-03-01{between}{clock}{offset}" for clock in ("08:15", "08:15:00"))
+
+    assert decode(payload(pickup_datetime=short)) == decode(payload(pickup_datetime=full))
+    assert rides.decode_bare(
+        json.dumps(ride_event(pickup_datetime=short)["ride"]).encode()
+    ).pickup_datetime == datetime.fromisoformat(full.upper())
+
+
+@pytest.mark.parametrize(
+    "text", ["2021-03-01T24:00", "2021-02-30T08:15", "2021-03-01T08", "2021-03-01T08:15:", "08:15"]
+)
+def test_a_time_that_lacks_more_than_its_seconds_is_rejected(text: str) -> None:
+    with pytest.raises(RideRejected, match="Invalid RFC3339 encoded datetime"):
+        decode(payload(pickup_datetime=text))
+
+
+def test_other_rules_hold_for_a_ride_whose_time_lacks_its_seconds() -> None:
+    short = "2021-03-01T08:15Z"
+
+    with pytest.raises(RideRejected, match="Expected `int` >= 1"):
+        decode(payload(pickup_datetime=short, DOLocationID=0, PULocationID=1))
+    with pytest.raises(RideRejected):
+        decode(payload(pickup_datetime=short) + b"?")
+    with pytest.raises(RideRejected, match="Expected a year from 2 to 9998"):
+        decode(payload(pickup_datetime="9999-03-01T08:15Z"))
+
+
+@pytest.mark.parametrize(
+    ("digits", "microseconds"),
+    [("1234564", 123456), ("1234565", 123457), ("12345649999", 123456), ("0000005", 1)],
+)
+def test_fractions_of_a_second_are_rounded_half_up_to_microseconds(
+    digits: str, microseconds: int
+) -> None:
+    ride = decode(payload(pickup_datetime=f"2021-03-01T08:15:00.{digits}")).ride
+
+    assert ride.pickup_datetime == datetime(2021, 3, 1, 8, 15, 0, microseconds)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ignores_time"),
+    [
+        ({"lpep_pickup_datetime": "2021-03-01 08:15:00"}, True),
+        ({"pickupTime": 1614586500}, True),
+        ({"PICK_UP_AT": "2021-03-01T08:15Z"}, True),
+        ({"pickup_longitude": -73.9, "pickup_borough": "Queens"}, False),
+        ({"pickup_datetime": "2021-03-01T08:15:00", "pickup_at": "2021-03-01"}, False),
+        ({"pickup_datetime": "2022-06-02T00:00:00Z"}, False),
+        ({}, False),
+    ],
+)
+@pytest.mark.parametrize("ride_id", [256, "257"])
+def test_an_unknown_field_that_looks_like_a_pickup_time_is_noticed(
+    ride_id: int | str, changes: dict[str, Any], ignores_time: bool
+) -> None:
+    [result] = read_all(gzip.compress(payload(ride_id, **changes)))
+
+    assert isinstance(result.event, rides.RideEvent)
+    assert result.ignores_time is ignores_time
+
+
+def test_a_pickup_time_outside_the_ride_is_noticed() -> None:
+    [result] = read_all(json.dumps({**ride_event(), "pickup_datetime": "2021-03-01"}).encode())
+
+    assert result.ignores_time

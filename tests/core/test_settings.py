@@ -3,10 +3,13 @@ from __future__ import annotations
 import pytest
 
 from model_service.errors import SettingsError
-from model_service.settings import Settings
+from model_service.settings import ScheduleSettings, Settings, WebSettings
 
 GOOD = {"MODEL_LOCATION": "build/model", "TEST_RUN": "True"}
 
+URL_RULE = "must be a URL such as http://localhost:4566"
+NAME_RULE = "must be 1 to 128 letters, digits, underscores, dots or hyphens"
+BUCKET_RULE = "must name a bucket by 3 to 63 lower-case letters, digits, dots or hyphens"
 FIELD_RULE = "PREDICTION_FIELD must be a name other than ride_id and interval"
 
 
@@ -62,7 +65,27 @@ def test_the_newer_way_to_name_a_model_wins() -> None:
         ("PREDICTION_MAX", "0", "PREDICTION_MIN must be less than PREDICTION_MAX"),
         ("MODEL_SHA256", "abc", "MODEL_SHA256 must be 64 hexadecimal digits"),
         ("REJECTS_LOCATION", "bucket", "REJECTS_LOCATION must be s3://bucket/prefix, or none"),
-        ("KINESIS_ENDPOINT_URL", "here", "KINESIS_ENDPOINT_URL must be a URL"),
+        (
+            "KINESIS_ENDPOINT_URL",
+            "here",
+            "KINESIS_ENDPOINT_URL must be a URL such as http://localhost:4566",
+        ),
+        ("KINESIS_ENDPOINT_URL", "http://a b", f"KINESIS_ENDPOINT_URL {URL_RULE}"),
+        ("KINESIS_ENDPOINT_URL", "http://", f"KINESIS_ENDPOINT_URL {URL_RULE}"),
+        ("KINESIS_ENDPOINT_URL", "http://a_b:80", f"KINESIS_ENDPOINT_URL {URL_RULE}"),
+        ("KINESIS_ENDPOINT_URL", "http://a:65536", f"KINESIS_ENDPOINT_URL {URL_RULE}"),
+        ("PREDICTIONS_STREAM_NAME", "two words", f"PREDICTIONS_STREAM_NAME {NAME_RULE}"),
+        ("PREDICTIONS_STREAM_NAME", "x" * 129, f"PREDICTIONS_STREAM_NAME {NAME_RULE}"),
+        ("MODEL_NAME", "a/b", f"MODEL_NAME {NAME_RULE}"),
+        ("MODEL_NAME", "..", f"MODEL_NAME {NAME_RULE}"),
+        ("RUN_ID", "a/b", f"RUN_ID {NAME_RULE}"),
+        ("MLFLOW_EXPERIMENT_ID", "1/2", f"MLFLOW_EXPERIMENT_ID {NAME_RULE}"),
+        ("MODEL_BUCKET", "s3://models", f"MODEL_BUCKET {BUCKET_RULE}"),
+        ("MODEL_LOCATION", "s3://Bad_Bucket!/model", f"MODEL_LOCATION {BUCKET_RULE}"),
+        ("REJECTS_LOCATION", "s3://Bad_Bucket!", f"REJECTS_LOCATION {BUCKET_RULE}"),
+        ("REJECTS_LOCATION", "s3://ab/rejects", f"REJECTS_LOCATION {BUCKET_RULE}"),
+        ("REJECTS_LOCATION", "s3://a..b/rejects", f"REJECTS_LOCATION {BUCKET_RULE}"),
+        ("REJECTS_LOCATION", "s3://192.168.0.1", f"REJECTS_LOCATION {BUCKET_RULE}"),
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL must be a level such as INFO"),
     ],
 )
@@ -98,3 +121,30 @@ def test_outside_a_test_run_somebody_has_to_say_where_rejects_go(rejects: dict[s
 
     with pytest.raises(SettingsError, match="REJECTS_LOCATION is not set"):
         Settings.from_env({"MODEL_LOCATION": "build/model"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("KINESIS_ENDPOINT_URL", "http://localhost:4566"),
+        ("KINESIS_ENDPOINT_URL", "https://kinesis.eu-west-1.amazonaws.com/"),
+        ("KINESIS_ENDPOINT_URL", "http://[::1]:65535"),
+        ("PREDICTIONS_STREAM_NAME", "x" * 128),
+        ("MODEL_NAME", "ride-cost_2.0"),
+        ("REJECTS_LOCATION", "s3://my.bucket-1/rejects"),
+        ("MODEL_LOCATION", "s3://models-hyp0dd1zq9xefbcad1e6jh7wjtmmnuse1b-s3alias/a model"),
+    ],
+)
+def test_a_valid_name_is_accepted(variable: str, text: str) -> None:
+    assert getattr(Settings.from_env({**GOOD, variable: text}), variable.lower()) == text
+
+
+def test_every_entry_point_names_a_malformed_bucket_or_port() -> None:
+    with pytest.raises(SettingsError, match=f"ARCHIVE_LOCATION {BUCKET_RULE}"):
+        ScheduleSettings.from_env(
+            {"ARCHIVE_LOCATION": "s3://A/b", "OUTPUT_LOCATION": "s3://out/b", "BATCH_WINDOW": "day"}
+        )
+    with pytest.raises(SettingsError, match=r"COST_MODEL_LOCATION must name .*BIND must be"):
+        WebSettings.from_env(
+            {"MODEL_LOCATION": "m", "COST_MODEL_LOCATION": "s3://A/b", "BIND": "localhost:65536"}
+        )

@@ -221,7 +221,10 @@ segments = st.text(
 numbers = st.integers(0, 10**56).map(str)
 
 
-@given(st.builds(RejectsKey, segments, segments, segments, numbers, numbers), segments)
+digests = st.just("") | st.binary().map(records.short_digest)
+
+
+@given(st.builds(RejectsKey, segments, segments, segments, numbers, numbers, digests), segments)
 def test_a_key_is_parsed_as_it_was_written(key: RejectsKey, prefix: str) -> None:
     assert RejectsKey.parse(str(key)) == key
     assert RejectsKey.parse(f"{prefix}/{key}") == key
@@ -230,3 +233,21 @@ def test_a_key_is_parsed_as_it_was_written(key: RejectsKey, prefix: str) -> None
 @pytest.mark.parametrize("key", ["", "notes.txt", "a_model/ride_events/1-2", "a/b/c/1"])
 def test_a_key_with_another_layout_is_not_parsed(key: str) -> None:
     assert RejectsKey.parse(key) is None
+
+
+def test_rejections_of_one_aggregate_of_enhanced_fan_out_are_separate_objects() -> None:
+    """Its user records have one sequence number, and a retried batch may begin between them."""
+    bucket = FakeBucket()
+    arn = f"{STREAM_ARN}/consumer/scorer:1654161514"
+    raws = [{**kinesis_record(data), "eventSourceARN": arn} for data in (b"1", b"2")]
+    both = [Rejection(r, r.event_id, "bad") for r in records.read({"Records": raws})]
+
+    for rejections in (both[:1], both[1:], both[1:]):
+        assert keeper(bucket)(rejections, plenty) == frozenset()
+
+    keys = [RejectsKey.parse(key) for key in bucket.objects]
+    assert [key and (key.model, key.stream) for key in keys] == [("a_model", "ride_events")] * 2
+    assert [len(kept["reasons"]) for kept in bucket.objects.values()] == [1, 1]
+    assert {reason for kept in bucket.objects.values() for reason in kept["reasons"]} == {
+        rejection.event_id for rejection in both
+    }

@@ -140,3 +140,12 @@ def test_reasons_that_differ_do_not_make_a_line_without_end() -> None:
     line = logged(report(*(b'{"ride": {"%s": ' % (b"x" * n) for n in range(200))))
 
     assert len(line["reasons"]) <= 20
+
+
+def test_times_in_unknown_fields_are_counted() -> None:
+    ignored = payload(1, lpep_pickup_datetime="2021-03-01 08:15:00")
+
+    line = logged(report(ignored, payload(2), payload(3, pickup_datetime="2021-03-01T08:15Z")))
+
+    assert line["published"] == [3]
+    assert line["ignored_pickup_times"] == [1]

@@ -191,6 +191,19 @@ def test_inventory_counts_each_user_record_of_a_record() -> None:
     assert (seen.reasons[REASON, MODEL].rides, seen.records) == (2, 1)
 
 
+def test_inventory_counts_rejections_of_enhanced_fan_out() -> None:
+    bucket = MemoryS3()
+    [raw] = raws(1)
+    raw["eventSourceARN"] += "/consumer/scorer:1654161514"
+    [whole] = rejections([raw])
+    user = Rejection(whole.record, f"{whole.event_id}#0", REASON)
+    S3Rejects(bucket, LOCATION, MODEL)([whole, user], plenty)  # type: ignore[arg-type]
+
+    seen = take_inventory(store(bucket))
+
+    assert (seen.reasons[REASON, MODEL].rides, seen.records) == (2, 1)
+
+
 def test_inventory_groups_json_errors_at_different_byte_positions() -> None:
     bucket = MemoryS3()
     for n in (1, 2):

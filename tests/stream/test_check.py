@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from model_service.stream import check
+from tools import sample_events
 
 from ..support.factories import payload, ride_event
+
+RIDE = "Jamaica (130) to Saint Albans (205), 3.66 miles, picked up"
+READ = f"{RIDE} when the event arrives"
 
 
 def test_each_rejected_event_is_named_with_its_reason(
@@ -22,7 +26,10 @@ def test_each_rejected_event_is_named_with_its_reason(
     assert check.main(["check", str(file)]) == 1
 
     assert capsys.readouterr().out == (
-        "line 3: rejected: Expected `int` >= 1 - at `$.ride.PULocationID`\n2 good, 1 rejected\n"
+        f"line 1: {READ}\n"
+        "line 3: rejected: Expected `int` >= 1 - at `$.ride.PULocationID`\n"
+        f"line 4: {READ}\n"
+        "2 good, 1 rejected\n"
     )
 
 
@@ -43,7 +50,7 @@ def test_a_file_may_be_one_event_over_several_lines(
     file.write_text(json.dumps(ride_event(), indent=2))
 
     assert check.main(["check", str(file)]) == 0
-    assert capsys.readouterr().out == "1 good, 0 rejected\n"
+    assert capsys.readouterr().out == f"the event: {READ}\n1 good, 0 rejected\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["check"], ["check", "no such file"], ["lint", "x"]])
@@ -69,7 +76,7 @@ def test_a_gzipped_event_is_unzipped_as_on_the_stream(
     (tmp_path / "ride.json.gz").write_bytes(gzip.compress(payload()))
 
     assert check.main(["check", str(tmp_path / "ride.json.gz")]) == 0
-    assert capsys.readouterr().out == "1 good, 0 rejected\n"
+    assert capsys.readouterr().out == f"the event: {READ}\n1 good, 0 rejected\n"
 
 
 def test_the_command_imports_no_model_runtime(tmp_path: Path) -> None:
@@ -84,7 +91,7 @@ def test_the_command_imports_no_model_runtime(tmp_path: Path) -> None:
         [sys.executable, "-c", script, "check", file], capture_output=True, text=True, check=True
     )
 
-    assert done.stdout == "1 good, 0 rejected\nset()\n"
+    assert done.stdout == f"line 1: {READ}\n1 good, 0 rejected\nset()\n"
 
 
 def test_the_command_has_its_public_name(tmp_path: Path) -> None:
@@ -98,4 +105,54 @@ def test_the_command_has_its_public_name(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert (done.returncode, done.stdout) == (0, "1 good, 0 rejected\n")
+    assert (done.returncode, done.stdout) == (0, f"line 1: {READ}\n1 good, 0 rejected\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "read"),
+    [
+        ({"pickup_datetime": "2021-03-01T13:15Z"}, "on Monday 2021-03-01 08:15:00 EST"),
+        ({"pickup_datetime": "2021-03-14T02:30:00"}, "on Sunday 2021-03-14 03:30:00 EDT"),
+    ],
+)
+def test_a_good_event_is_printed_as_it_was_read(
+    changes: dict[str, str], read: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ride.json").write_bytes(payload(**changes))
+
+    assert check.main(["check", str(tmp_path / "ride.json")]) == 0
+    assert capsys.readouterr().out.startswith(f"line 1: {RIDE} {read}, New York time\n")
+
+
+def test_a_time_in_an_unknown_field_is_pointed_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ride.json").write_bytes(payload(tpep_pickup_datetime="2021-03-01 08:15:00"))
+
+    assert check.main(["check", str(tmp_path / "ride.json")]) == 0
+    assert capsys.readouterr().out.startswith(f"line 1: {READ}{check.IGNORED_TIME}\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_file_in_another_encoding_is_one_rejected_event(
+    encoding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = "\n".join(payload(n).decode() for n in range(3)) + "\n"
+    (tmp_path / "rides.jsonl").write_bytes(lines.encode(encoding))
+
+    assert check.main(["check", str(tmp_path / "rides.jsonl")]) == 1
+    [reason, _] = capsys.readouterr().out.splitlines()
+    assert reason == f"the event: rejected: data is {encoding[:6].upper()} text, not JSON in UTF-8"
+
+
+def test_an_aggregate_that_ends_in_white_space_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(1000):
+        aggregate = sample_events.aggregated([payload(number)])
+        if aggregate[-1:].isspace():
+            break
+    (tmp_path / "record").write_bytes(aggregate)
+
+    assert check.main(["check", str(tmp_path / "record")]) == 0
+    assert capsys.readouterr().out.startswith(f"the event#0: {READ}\n")

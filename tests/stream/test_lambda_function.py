@@ -466,3 +466,20 @@ def test_a_model_of_another_target_stops_the_start(start: Start, tmp_path: Path)
 
     with pytest.raises(ModelError, match="predicts a ride's cost"):
         start(MODEL_LOCATION=str(path), TEST_RUN="True")
+
+
+def test_the_minimal_event_of_the_course_is_scored_in_a_test_run(start: Start, line: Path) -> None:
+    function = start(MODEL_LOCATION=str(line), RUN_ID="Test123", TEST_RUN="True")
+    data = kinesis_event(payload(256))["Records"][0]["kinesis"]["data"]
+    event = {"Records": [{"kinesis": {"data": data}}]}
+
+    [prediction] = function.lambda_handler(event, None)["predictions"]
+
+    assert prediction["version"] == "Test123"
+    assert prediction["prediction"] == {"ride_duration": pytest.approx(20.3), "ride_id": 256}
+    assert prediction["source"]["event_id"] == "test-run:0"
+
+
+def test_the_minimal_event_of_the_course_is_refused_outside_a_test_run(handler: Handler) -> None:
+    with pytest.raises(EventError, match="sequenceNumber"):
+        handler({"Records": [{"kinesis": {"data": "e30="}}]}, Context())

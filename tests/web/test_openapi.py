@@ -46,11 +46,12 @@ def test_every_documented_timestamp_is_accepted(text: str) -> None:
 @given(
     st.datetimes(timezones=st.none() | st.builds(timezone, st.timedeltas(-DAY, DAY))),
     st.sampled_from(["T", " ", "t", "_"]),
+    st.sampled_from(["hours", "minutes", "seconds", "auto"]),
 )
 def test_timestamp_is_accepted_exactly_if_the_document_allows_it(
-    moment: datetime, between: str
+    moment: datetime, between: str, precision: str
 ) -> None:
-    text = moment.isoformat(between)
+    text = moment.isoformat(between, precision)
 
     assert is_accepted(text) == (re.fullmatch(TIMESTAMP, text) is not None)
 

@@ -149,7 +149,7 @@ def _archived_rides(row: int, data: bytes) -> Iterator[_Decoded]:
         line: _ArchiveLine = rides.parse(_archive_line, data)
     except RideRejected as exc:
         raise RideRejected(f"not a line of the archive: {exc}") from None
-    for event_id, event, raw in rides.read(line.data, line.event_id, line.arrived_at):
+    for event_id, event, raw, _ in rides.read(line.data, line.event_id, line.arrived_at):
         original = data if raw is None else raw
         if isinstance(event, RideRejected):
             yield _Decoded(row, event_id, original, event)
