@@ -440,6 +440,7 @@ def test_a_card_is_complete_and_names_its_model(
     assert model_card.gaps(text, files) == []
     assert models["good"].model_sha256 in text
     assert f"{models['good'].metrics['test']['rmse_minutes']:.2f} minutes" in text
+    assert "| median | p90 | within 2 minutes or 20% | bias |" in text
     assert f"{QUICK['min_samples_leaf']} or more rides with similar zones and times" in " ".join(
         text.split()
     )
