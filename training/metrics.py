@@ -29,6 +29,12 @@ UNKNOWN = "unknown"
 """The borough of a zone without a position."""
 MIN_RIDES = 30
 """The metrics of a part with fewer rides are left out."""
+COVERAGE = (0.75, 0.85)
+"""The range of the coverage of 80 % intervals that is accepted: the sampling error and the drift of
+a month are smaller in all months of docs/models.md (77 to 82 %)."""
+MAX_BIAS = 1.5
+"""The largest accepted bias in minutes or dollars.  A champion in good order had a bias of 1.2
+minutes at most on the month after its training month (February 2021, with snow)."""
 CLOSE_ERROR, CLOSE_SHARE = 2.0, 0.2
 """A prediction is close where it errs by at most 2 minutes or dollars, or 20 % of the true value.
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from math import sqrt
 
 from ..data.dataset import UNITS, Target
-from ..metrics import CLOSE_ERROR, CLOSE_SHARE, PartMetrics, of_kind
+from ..metrics import CLOSE_ERROR, CLOSE_SHARE, COVERAGE, PartMetrics, of_kind
 from .comparison import (
     CHAMPION,
     Comparison,
@@ -19,8 +19,6 @@ from .comparison import (
 LINEAR = "linear"
 MIN_RIDES = 1_000
 """Hours and boroughs with fewer rides are left out of the check of coverage."""
-COVERAGE = (0.75, 0.85)
-"""The range of the coverage of 80 % intervals that is expected in every hour and borough."""
 
 
 def markdown(found: Comparison) -> str:
