@@ -118,9 +118,12 @@ def test_a_model_goes_from_candidate_to_champion_and_back(
     code, found, err = promote("bare")
     assert (code, found["promoted"]) == (1, False)
     assert "the model card is incomplete: there is none; train without --no-card" in err
+    assert "it does not beat the linear baseline: on the test month of its run" in err
 
     code, found, err = promote("poor")
     assert (code, found["champion"], found["reasons"]) == (0, None, [])
+    assert 0.75 <= found["coverage"]["candidate"] <= 0.85
+    assert found["ratio_to_linear"] < 1
     assert "is the first champion." in err
 
     code, _, err = run("rollback")
