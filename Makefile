@@ -47,7 +47,7 @@ lock = env -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL -u PIP_FIND_LINKS PIP_CONFIG_
 	$(call pipenv,$(1))
 
 .PHONY: help docker install demo model web mlflow-ui bench bench-web bench-image bench-batch \
-	bench-spark smoke stack image build push event invoke test test-slow test-all image-test lint \
+	bench-spark smoke stack image build push event invoke test test-slow test-all faults image-test lint \
 	check template sbom audit format schemas events pictures lock clean
 
 help:  ## list the targets
@@ -162,6 +162,9 @@ test: .venv/dev-installed  ## run the tests that need Python alone
 
 test-slow: .venv/dev-installed .venv/spark-installed tools/sam/.venv/installed tools/checkov/.venv/installed node_modules/installed
 	$(PY) -m pytest -m "slow and not image"
+
+faults: .venv/dev-installed  ## run the stream scorer under injected faults and audit it (build/faults/report.json)
+	$(PY) -m pytest -m slow tests/faults
 
 test-all: test test-slow  ## run all tests except those of the images
 

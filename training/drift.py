@@ -1,10 +1,12 @@
-"""The baseline of a model's training data, and the drift of live rides and predictions from it.
+"""The baseline of a model, and the drift of live rides, predictions and errors from it.
 
 A model has its `Baseline` in ``baseline.json`` among its extra files.  It holds shares of rides,
 and no rides.  Drift is measured by the population stability index: the sum over all bins of
 (live - trained) * log(live / trained).  Below 0.1 a distribution is steady, above 0.25 it has
 drifted.  For few rides the index is large by chance alone, so its expected value under no change
 is subtracted first.
+
+Where the true values are known, the model's errors are compared with those on its test month.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from model_service.errors import ModelError
 from model_service.features import RideColumns
 
 from .data.dataset import UNITS, DataError, Rides, Target, concatenate_columns
+from .metrics import COVERAGE, MAX_BIAS, Evaluation, whole
 
 Floats = NDArray[np.float64]
 
@@ -37,6 +40,9 @@ MIN_SHARE = 1e-4
 MOVED, DRIFTED = 0.1, 0.25
 MIN_HOURLY_RIDES = 20
 """The mean of an hour with fewer rides is left out."""
+MAX_ERROR_GROWTH = 0.15
+"""RMSE and MAE may grow by this share of their values on the test month.  The errors of an
+unchanged model vary by 11 % between months (see the backtest in docs/models.md)."""
 QUANTILES = (0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999)
 
 Level = Literal["steady", "moved", "drifted"]
@@ -62,6 +68,19 @@ class PlausibleRange(msgspec.Struct, frozen=True):
     """The lowest and highest hourly mean of those predictions."""
 
 
+class MonthErrors(msgspec.Struct, frozen=True):
+    """A model's errors on a month that it was not trained on, in minutes or dollars."""
+
+    month: str
+    rides: int
+    rmse: float
+    mae: float
+    bias: float
+    """The mean of prediction minus true value."""
+    coverage: float | None
+    """The share of true values within their intervals; None where the model has no intervals."""
+
+
 class Baseline(msgspec.Struct, frozen=True):
     """The contents of ``baseline.json``."""
 
@@ -75,6 +94,8 @@ class Baseline(msgspec.Struct, frozen=True):
     shares: dict[str, dict[str, float]]
     """Shares of rides by value of ``PULocationID``, ``DOLocationID``, ``hour`` and ``weekday``."""
     plausible: PlausibleRange
+    test: MonthErrors | None = None
+    """The errors on the test month; older models do not have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +114,15 @@ class Shift:
         return "steady" if beyond < MOVED else "moved" if beyond < DRIFTED else "drifted"
 
 
-def baseline(rides: Rides, predicted: Floats, *, target: Target, months: Sequence[str]) -> Baseline:
-    """The baseline of training rides and a model's predictions for them."""
+def baseline(
+    rides: Rides,
+    predicted: Floats,
+    *,
+    target: Target,
+    months: Sequence[str],
+    test: MonthErrors | None = None,
+) -> Baseline:
+    """The baseline of training rides, a model's predictions for them, and its errors in *test*."""
     return Baseline(
         format=1,
         target=target,
@@ -110,7 +138,14 @@ def baseline(rides: Rides, predicted: Floats, *, target: Target, months: Sequenc
             value=_plausible_values(predicted),
             mean=_hourly_means(rides.pickup_datetime, predicted),
         ),
+        test=test,
     )
+
+
+def month_errors(month: str, test: Evaluation) -> MonthErrors:
+    """The errors of a model on the rides of *month*."""
+    found = whole(test)
+    return MonthErrors(month, found.rides, found.rmse, found.mae, found.bias, found.coverage)
 
 
 def read_baseline(location: str) -> Baseline:
@@ -155,6 +190,36 @@ def implausible_share(trained: Baseline, predicted: Floats) -> float:
     """The share of predictions outside the plausible range."""
     low, high = trained.plausible.value
     return float(np.mean((predicted < low) | (predicted > high)))
+
+
+def slipped(trained: Baseline, now: MonthErrors) -> list[str]:
+    """A sentence for each of error, bias and coverage that is beyond its limit.
+
+    Bias and coverage have the limits of promotion.  Growth is not judged where *trained* has no
+    errors of a test month.
+    """
+    reasons = []
+    if trained.test is not None:
+        for name, before, error in (
+            ("RMSE", trained.test.rmse, now.rmse),
+            ("The mean absolute error", trained.test.mae, now.mae),
+        ):
+            if error > before * (1 + MAX_ERROR_GROWTH):
+                reasons.append(
+                    f"{name} is {error:.2f} {trained.unit}, {error / before - 1:.0%} more than "
+                    f"the {before:.2f} of {trained.test.month}; at most {MAX_ERROR_GROWTH:.0%} "
+                    "more is accepted."
+                )
+    if abs(now.bias) > MAX_BIAS:
+        reasons.append(
+            f"The bias is {now.bias:+.2f} {trained.unit}; at most {MAX_BIAS:g} is accepted."
+        )
+    if now.coverage is not None and not COVERAGE[0] <= now.coverage <= COVERAGE[1]:
+        reasons.append(
+            f"{now.coverage:.1%} of the true values are within their intervals; "
+            f"{COVERAGE[0]:.0%} to {COVERAGE[1]:.0%} are accepted."
+        )
+    return reasons
 
 
 def _categories(rides: RideColumns) -> Mapping[str, Floats]:

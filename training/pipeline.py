@@ -109,8 +109,15 @@ def _export(
     graph = export.to_onnx(tested.champion)
     difference = export.largest_difference(tested.champion, graph, data.test.columns)
     on_step("computing the baseline for drift")
-    answers = flavours.onnx(graph)(data.training.columns)
-    baseline = drift.baseline(data.training, answers.values, target=plan.target, months=plan.train)
+    predict = flavours.onnx(graph)
+    test = metrics.evaluate_month(predict, plan.test, data.test)
+    baseline = drift.baseline(
+        data.training,
+        predict(data.training.columns).values,
+        target=plan.target,
+        months=plan.train,
+        test=drift.month_errors(plan.test, test),
+    )
     return ExportedModel(graph, difference, baseline)
 
 

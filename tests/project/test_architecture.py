@@ -28,7 +28,7 @@ IMPORTS: dict[str, set[str]] = {
 TRAINING_IMPORTS: dict[str, set[str]] = {
     "data": set(),
     "metrics": {"data"},
-    "drift": {"data"},
+    "drift": {"data", "metrics"},
     "model": {"data", "metrics"},
     "plan": {"data", "model"},
     "inputs": {"data", "plan"},
@@ -45,7 +45,16 @@ TRAINING_IMPORTS: dict[str, set[str]] = {
         "reports",
     },
     "experiments": {"data", "inputs", "metrics", "model", "registry", "reports"},
-    "commands": {"data", "drift", "experiments", "model", "pipeline", "plan", "registry"},
+    "commands": {
+        "data",
+        "drift",
+        "experiments",
+        "metrics",
+        "model",
+        "pipeline",
+        "plan",
+        "registry",
+    },
     "__main__": {"commands"},
 }
 """Folder or module of ``training`` → all the others that it imports, which stand above it."""

@@ -88,5 +88,7 @@ def test_a_table_a_plot_and_the_figures_are_written(
     assert code == 0
     assert table == (tmp_path / "out" / "backtest.md").read_text()
     assert table == backtest.table(points, "duration")
+    errors = points[0].anew
+    assert f"; {errors['median_minutes']:.2f}; {errors['close']:.0%}) |" in table
     assert [figure["rides"] for figure in figures] == [point.rides for point in points]
     assert (tmp_path / "out" / "backtest.svg").read_text().count("<svg") == 1

@@ -118,11 +118,15 @@ def test_metrics_are_in_the_unit_of_the_target() -> None:
     assert champion.error_metrics(true, predicted, "duration") == {
         "rmse_minutes": pytest.approx(np.sqrt(12.5)),
         "mae_minutes": 3.5,
+        "median_minutes": 3.5,
+        "close": 0.5,
         "rides": 2,
     }
     assert set(champion.error_metrics(true, predicted, "cost")) == {
         "rmse_dollars",
         "mae_dollars",
+        "median_dollars",
+        "close",
         "rides",
     }
 

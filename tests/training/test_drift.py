@@ -18,7 +18,7 @@ from tests.support.factories import payload
 from tests.training.test_metrics import rides
 from training import drift
 from training.data.dataset import DataError, Rides
-from training.drift import Baseline
+from training.drift import Baseline, MonthErrors
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,55 @@ def test_rides_without_time_are_drift(trained: Baseline, month: Rides) -> None:
     blank = replace(month.columns, picked_up=np.full(5000, NO_TIME))
 
     assert levels(trained, replace(month, columns=blank))["hour"] == "drifted"
+
+
+TESTED = MonthErrors("2023-02", 5000, rmse=4.0, mae=2.5, bias=0.1, coverage=0.8)
+
+
+def test_errors_like_those_of_the_test_month_are_accepted(trained: Baseline) -> None:
+    known = msgspec.structs.replace(trained, test=TESTED)
+    near = MonthErrors("2023-05", 5000, rmse=4.55, mae=2.85, bias=-1.45, coverage=0.76)
+
+    assert drift.slipped(known, TESTED) == drift.slipped(known, near) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rmse": 5.48}, "RMSE is 5.48 minutes, 37% more than the 4.00 of 2023-02"),
+        ({"mae": 3.0}, "The mean absolute error is 3.00 minutes, 20% more than the 2.50"),
+        ({"bias": -1.9}, "The bias is -1.90 minutes; at most 1.5 is accepted"),
+        ({"bias": 1.6}, "The bias is +1.60 minutes"),
+        ({"coverage": 0.7}, "70.0% of the true values are within their intervals; 75% to 85%"),
+        ({"coverage": 0.9}, "90.0% of the true values are within their intervals"),
+    ],
+)
+def test_a_larger_error_bias_or_other_coverage_is_found(
+    changes: dict[str, float], said: str, trained: Baseline
+) -> None:
+    known = msgspec.structs.replace(trained, test=TESTED)
+
+    [reason] = drift.slipped(known, msgspec.structs.replace(TESTED, **changes))
+
+    assert reason.startswith(said)
+
+
+def test_bias_and_coverage_are_judged_without_errors_of_a_test_month(trained: Baseline) -> None:
+    worse = msgspec.structs.replace(TESTED, rmse=99.0, bias=-1.9, coverage=0.7)
+
+    assert trained.test is None
+    assert len(drift.slipped(trained, worse)) == 2
+
+
+def test_a_baseline_without_errors_of_a_test_month_can_be_read(
+    trained: Baseline, tmp_path: Path
+) -> None:
+    older = msgspec.to_builtins(trained)
+    del older["test"]
+    (tmp_path / "extra_files").mkdir()
+    (tmp_path / drift.FILE).write_bytes(msgspec.json.encode(older))
+
+    assert drift.read_baseline(str(tmp_path)).test is None
 
 
 def test_implausible_predictions_are_counted(trained: Baseline, month: Rides) -> None:

@@ -87,7 +87,11 @@ def test_the_tables_have_every_model_and_pair(compared: Comparison) -> None:
 
     assert text.count("| 2021-01 → 02 |") == text.count("| 2021-02 → 03 |") == 2
     for line in compared.lines:
-        assert f"{line.whole.rmse:.2f} ({line.whole.mae:.2f}; {line.whole.p90:.2f})" in text
+        whole = line.whole
+        assert (
+            f"{whole.rmse:.2f} ({whole.mae:.2f}; {whole.median:.2f}; {whole.p90:.2f}; "
+            f"{whole.close:.0%})"
+        ) in text
     for table in text.split("\n\n"):
         assert len({row.count("|") for row in table.splitlines() if "|" in row}) <= 1
 

@@ -39,8 +39,32 @@ def test_a_part_has_the_errors_of_its_rides() -> None:
 
     [whole] = metrics.of_kind(metrics.by_part(late), "all")
 
+    assert whole == metrics.whole(late)
     assert (whole.rides, whole.rmse, whole.mae, whole.p90, whole.bias) == (100, 2, 2, 2, 2)
     assert whole.coverage is None
+
+
+def test_a_prediction_is_close_within_2_minutes_or_20_percent() -> None:
+    """The rides take 1 to 10 minutes; 20 % of the true value counts from 10 minutes on."""
+    month = rides(100)
+    long = replace(month, target=month.target * 10)
+
+    def close(month: Rides, error: float) -> float:
+        answers = Answers(month.target + error)
+        return metrics.whole(Evaluation(np.full(100, "2023-01"), month, answers)).close
+
+    assert (close(month, 2), close(month, -2.01)) == (1, 0)
+    assert close(long, -10.01) == 0.5  # those of 60 to 100 minutes
+
+
+def test_the_median_error_does_not_follow_a_few_long_rides() -> None:
+    month = rides(100)
+    wrong = Answers(month.target + np.where(np.arange(100) < 40, 50.0, 1.0))
+
+    whole = metrics.whole(Evaluation(np.full(100, "2023-01"), month, wrong))
+
+    assert whole.median == pytest.approx(1)
+    assert whole.mae > 20
 
 
 def test_coverage_counts_the_true_values_within_their_intervals() -> None:

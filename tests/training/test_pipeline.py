@@ -202,7 +202,9 @@ def test_a_model_of_cost_is_logged_to_s3(plan: TrainingPlan, s3: str, tmp_path: 
     tracking.copy_model(result.model_location, tmp_path / "model")
 
     assert result.model_location.startswith("s3://models/runs/")
-    assert set(result.metrics["test"]) == {"rmse_dollars", "mae_dollars", "rides"}
+    assert set(result.metrics["test"]) == {
+        "rmse_dollars", "mae_dollars", "median_dollars", "close", "rides",
+    }  # fmt: skip
     assert loader.load(str(tmp_path / "model"), sha256=result.model_sha256)
 
 

@@ -33,11 +33,12 @@ TEST = PromotionTest("2023-03", rides(2400, pickup=np.arange(2400) % 2 * 4 + 4),
 def off_by(error: Change) -> Contender:
     """A model with this error in minutes, trained on an earlier month."""
 
-    def ask(columns: RideColumns) -> Answers:
-        return Answers(columns.distance + error(columns))
+    return answering(lambda columns: Answers(columns.distance + error(columns)))
 
+
+def answering(ask: Callable[[RideColumns], Answers]) -> Contender:
     loaded = LoadedModel("run", "python_function", "0", ask)
-    return Contender("2", "nowhere", loaded, ("2023-01",), "")
+    return Contender("2", "nowhere", loaded, ("2023-01",), "", ratio_to_linear=0.7)
 
 
 def swinging(size: float) -> Contender:
@@ -78,6 +79,61 @@ def test_a_candidate_that_is_worse_in_a_borough_is_refused() -> None:
     assert reasons(uneven, swinging(2), replace(TEST, bound=0.2)) == []
 
 
+def within(share: float, error: float = 1.0) -> Contender:
+    """A model whose intervals hold this share of the true values."""
+
+    def ask(columns: RideColumns) -> Answers:
+        true = columns.distance
+        low = true + np.where(np.arange(len(true)) < share * len(true), -5.0, 4.0)
+        return Answers(
+            true + error * np.where(columns.hour % 2, 1, -1), np.stack([low, true + 5], axis=1)
+        )
+
+    return answering(ask)
+
+
+@pytest.mark.parametrize("champion", [None, swinging(2)])
+def test_a_biased_candidate_is_refused_as_the_first_champion_too(
+    champion: Contender | None,
+) -> None:
+    early = off_by(lambda columns: np.full(len(columns.pickup), -1.8))
+
+    assert reasons(early, champion) == ["its bias is -1.80 minutes; at most 1.5 is allowed"]
+    assert reasons(off_by(lambda columns: np.full(len(columns.pickup), -1.4)), champion) == []
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0.71, ["71.0% of the true values are within its intervals; 75% to 85% are required"]),
+        (0.9, ["90.0% of the true values are within its intervals; 75% to 85% are required"]),
+        (0.76, []),
+        (0.84, []),
+    ],
+)
+def test_a_first_champion_with_wrong_coverage_is_refused(share: float, said: list[str]) -> None:
+    assert reasons(within(share), None) == said
+
+
+def test_a_candidate_that_does_not_beat_the_linear_baseline_is_refused() -> None:
+    assert reasons(replace(swinging(1), ratio_to_linear=1.04), None) == [
+        "it does not beat the linear baseline: on the test month of its run, its RMSE is "
+        "1.04 times as large"
+    ]
+    [unknown] = reasons(replace(swinging(1), ratio_to_linear=None), None)
+    assert unknown.startswith("its run has no errors of the linear baseline")
+
+
+def test_the_verdict_has_the_errors_of_both_models() -> None:
+    verdict = promotion.judge(within(0.8), swinging(3), TEST, ())
+
+    assert verdict.median == {"candidate": 1, "champion": 3}
+    assert verdict.close["candidate"] == 1
+    assert verdict.bias["champion"] == pytest.approx(0)
+    assert verdict.coverage == {"candidate": 0.8, "champion": None}
+    assert verdict.ratio_to_linear == 0.7
+
+
 def test_a_month_that_either_was_trained_on_cannot_judge() -> None:
     seen = replace(swinging(2), months=("2023-01", "2023-03"))
 
@@ -115,13 +171,19 @@ def test_a_candidate_with_an_incomplete_card_is_refused() -> None:
 
 
 def at(location: Path) -> Contender:
-    return Contender("1", str(location), loader.load(str(location)), ("2021-01",), "")
+    return Contender("1", str(location), loader.load(str(location)), ("2021-01",), "", 0.7)
+
+
+def reasons_about_forms(location: Path) -> list[str]:
+    """The reasons, without those of rides that do not resemble the model's training rides."""
+    found = promotion.judge(at(location), None, TEST, []).reasons
+    return [reason for reason in found if "bias" not in reason and "intervals" not in reason]
 
 
 def test_a_model_whose_two_forms_agree_passes(result: TrainingResult) -> None:
     verdict = promotion.judge(at(Path(result.model_location)), None, TEST, [])
 
-    assert verdict.reasons == ()
+    assert reasons_about_forms(Path(result.model_location)) == []
     assert verdict.largest_difference is not None
     assert verdict.largest_difference < 1e-3
 
@@ -134,7 +196,7 @@ def test_a_candidate_whose_two_forms_differ_is_refused(
     trees = champion.fit_value(other, seed=0, parameters=QUICK)
     skops.io.dump(trees, tmp_path / "model" / "model.skops")
 
-    [reason] = promotion.judge(at(tmp_path / "model"), None, TEST, []).reasons
+    [reason] = reasons_about_forms(tmp_path / "model")
 
     assert reason.startswith("its ONNX and scikit-learn forms differ by ")
 
@@ -145,7 +207,7 @@ def test_a_candidate_without_its_scikit_learn_form_is_refused(
     shutil.copytree(result.model_location, tmp_path / "model")
     (tmp_path / "model" / "model.skops").unlink()
 
-    [reason] = promotion.judge(at(tmp_path / "model"), None, TEST, []).reasons
+    [reason] = reasons_about_forms(tmp_path / "model")
 
     assert reason.startswith("its ONNX and scikit-learn forms cannot be compared: cannot read")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import polars as pl
 import pytest
 import yaml
 
@@ -80,6 +81,7 @@ def _where(place: Path) -> list[str]:
     return ["--tracking-uri", f"sqlite:///{place / 'mlflow.db'}"]
 
 
+Capture = pytest.CaptureFixture[str]
 Run = Callable[..., tuple[int, Any, str]]
 
 
@@ -111,6 +113,8 @@ def test_a_model_goes_from_candidate_to_champion_and_back(
 ) -> None:
     code, found, err = promote("poor")
     assert (code, found["champion"], found["reasons"]) == (0, None, [])
+    assert 0.75 <= found["coverage"]["candidate"] <= 0.85
+    assert found["ratio_to_linear"] < 1
     assert "is the first champion." in err
 
     code, _, err = run("rollback")
@@ -393,8 +397,30 @@ def test_drift_needs_only_the_model_and_rides(
     found = json.loads(capsys.readouterr().out)
     assert code == 0
     assert {shift["level"] for shift in found["shifts"]} <= {"steady", "moved"}
+    assert found["errors"] == found["errors_when_trained"]  # the month given is the test month
+    assert (found["errors"]["month"], found["slipped"]) == ("2021-03", [])
     low, high = found["mean_of_an_hour"]
     assert low < found["mean"] < high
+
+
+def test_drift_of_a_model_whose_error_has_grown_sets_the_exit_code(
+    models: dict[str, TrainingResult], place: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    month = tmp_path / "green_tripdata_2021-03.parquet"
+    longer = pl.col("lpep_dropoff_datetime") + pl.duration(minutes=4)
+    rides = pl.read_parquet(place / "rides" / month.name)
+    rides.with_columns(longer.alias("lpep_dropoff_datetime")).write_parquet(month)
+    location = models["good"].model_location
+
+    code = command.main(["drift", "--model", location, "--data", str(tmp_path)])
+
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert code == 1
+    assert {shift["level"] for shift in found["shifts"]} <= {"steady", "moved"}
+    assert any("The bias is -" in reason for reason in found["slipped"])
+    assert any(reason.startswith("RMSE is ") for reason in found["slipped"])
+    assert "test month, 2021-03" in err
 
 
 def test_drift_of_events_sets_the_exit_code(
@@ -432,6 +458,7 @@ def test_a_card_is_complete_and_names_its_model(
     assert model_card.gaps(text, files) == []
     assert models["good"].model_sha256 in text
     assert f"{models['good'].metrics['test']['rmse_minutes']:.2f} minutes" in text
+    assert "| median | p90 | within 2 minutes or 20% | bias |" in text
     assert f"{QUICK['min_samples_leaf']} or more rides with similar zones and times" in " ".join(
         text.split()
     )

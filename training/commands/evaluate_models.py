@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from msgspec import to_builtins
 from rich.console import Console
 from rich.table import Table
 
-from model_service.features import RideColumns
 from model_service.models import loader
 
-from .. import drift
+from .. import drift, metrics
 from ..data import dataset
-from ..data.dataset import UNITS, Target
-from ..drift import Shift
+from ..data.dataset import UNITS
+from ..drift import Baseline, MonthErrors, Shift
 from ..experiments import backtest, comparison, comparison_tables, tuning
 from ..experiments.backtest import BacktestPlan
 from ..experiments.comparison import ComparisonPlan
@@ -33,12 +33,26 @@ DRIFTED = 1
 
 
 def run_drift(options: argparse.Namespace, console: Console) -> int:
-    """Compare rides and predictions with a model's training data; 1 where something drifted."""
+    """Compare rides, predictions and errors with a model's baseline.
+
+    Returns 1 where a feature or the predictions drifted, or where error, bias or coverage slipped.
+    """
     trained = drift.read_baseline(options.model)
     loaded = loader.load(options.model)
-    rides = _rides(options, trained.target, console)
-    predicted = loaded.predict(rides).values
+    errors: MonthErrors | None = None
+    if options.events:
+        rides, rejected = drift.read_rides(options.events)
+        if rejected:
+            say(console, f"{rejected:,} ride events were rejected.")
+        predicted = loaded.predict(rides).values
+    else:
+        month = options.month or dataset.newest_month(options.data, options.kind)
+        finished = dataset.read(options.data, month, trained.target, options.kind)
+        evaluation = metrics.evaluate_month(loaded.predict, month, finished)
+        rides, predicted = finished.columns, evaluation.answers.values
+        errors = drift.month_errors(month, evaluation)
     shifts = drift.compare(trained, rides, predicted)
+    slipped = [] if errors is None else drift.slipped(trained, errors)
     low, high = trained.plausible.mean
     result = {
         "rides": len(predicted),
@@ -46,6 +60,9 @@ def run_drift(options: argparse.Namespace, console: Console) -> int:
         "mean_of_an_hour": [low, high],
         "implausible": drift.implausible_share(trained, predicted),
         "shifts": [{**asdict(shift), "level": shift.level} for shift in shifts],
+        "errors": None if errors is None else to_builtins(errors),
+        "errors_when_trained": None if trained.test is None else to_builtins(trained.test),
+        "slipped": slipped,
     }
     print(json.dumps(result, indent=2))
     console.print(_shift_table(shifts))
@@ -54,7 +71,11 @@ def run_drift(options: argparse.Namespace, console: Console) -> int:
         f"{len(predicted):,} rides; the mean prediction is {predicted.mean():.1f} {trained.unit}. "
         f"Hourly means of the training data were {low:.1f} to {high:.1f} {trained.unit}.",
     )
-    return DRIFTED if any(shift.level == "drifted" for shift in shifts) else 0
+    if errors is not None:
+        _print_errors(errors, trained, console)
+    for reason in slipped:
+        say(console, f"* {reason}")
+    return DRIFTED if slipped or any(shift.level == "drifted" for shift in shifts) else 0
 
 
 def run_backtest(options: argparse.Namespace, console: Console) -> int:
@@ -123,14 +144,22 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
 }
 
 
-def _rides(options: argparse.Namespace, target: Target, console: Console) -> RideColumns:
-    if options.events:
-        rides, rejected = drift.read_rides(options.events)
-        if rejected:
-            say(console, f"{rejected:,} ride events were rejected.")
-        return rides
-    month = options.month or dataset.newest_month(options.data, options.kind)
-    return dataset.read(options.data, month, target, options.kind).columns
+def _print_errors(errors: MonthErrors, trained: Baseline, console: Console) -> None:
+    table = Table("", "RMSE", "MAE", "bias", "coverage", box=None)
+    for use, found in (("now", errors), ("test month", trained.test)):
+        if found is not None:
+            coverage = "" if found.coverage is None else f"{found.coverage:.1%}"
+            name = f"{use}, {found.month}"
+            table.add_row(
+                name, f"{found.rmse:.2f}", f"{found.mae:.2f}", f"{found.bias:+.2f}", coverage
+            )
+    console.print(table)
+    if trained.test is None:
+        say(
+            console,
+            "The model's baseline.json has no errors of a test month, because an older version of "
+            "this code made it: whether its error has grown is not known. Train the model again.",
+        )
 
 
 def _shift_table(shifts: Sequence[Shift]) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from model_service.models import loader
 
 from ..data import dataset
-from ..data.dataset import Target
+from ..data.dataset import UNITS, Target
 from ..data.tlc import Kind
 from ..registry import model_registry, promotion, release, tracking
 from ..registry.model_registry import (
@@ -162,7 +162,8 @@ def _judge(
 
 
 def _contender(registry: ModelRegistry, version: ModelVersion) -> Contender:
-    parameters: dict[str, Any] = registry.client.get_run(version.run_id).data.params
+    run = registry.client.get_run(version.run_id).data
+    parameters: dict[str, Any] = run.params
     months = [*parameters.get("train", "").split(","), parameters.get("calibrate")]
     return Contender(
         version.number,
@@ -170,7 +171,15 @@ def _contender(registry: ModelRegistry, version: ModelVersion) -> Contender:
         loader.load(version.location, sha256=version.sha256),
         tuple(filter(None, months)),
         version.rolled_back,
+        _ratio_to_linear(run.metrics, parameters.get("target", "duration")),
     )
+
+
+def _ratio_to_linear(errors: Mapping[str, float], target: Target) -> float | None:
+    """The RMSE of a run's model divided by that of its linear baseline."""
+    unit = UNITS[target]
+    model, linear = errors.get(f"test_rmse_{unit}"), errors.get(f"baseline_linear_rmse_{unit}")
+    return model / linear if model is not None and linear else None
 
 
 def _print_verdict(

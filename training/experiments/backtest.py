@@ -104,13 +104,18 @@ def table(points: Sequence[BacktestPoint], target: Target) -> str:
     unit = UNITS[target]
     rows = [
         f"| {p.month} | {p.rides:,} | {', '.join(p.trained_on)} | "
-        f"{p.anew[f'rmse_{unit}']:.2f} ({p.anew[f'mae_{unit}']:.2f}) | "
-        f"{p.once[f'rmse_{unit}']:.2f} ({p.once[f'mae_{unit}']:.2f}) |"
+        f"{_errors(p.anew, unit)} | {_errors(p.once, unit)} |"
         for p in points
     ]
     first = ", ".join(points[0].trained_on)
     head = f"| month | rides | retrained on | retrained | trained once, on {first} |"
     return "\n".join([head, "|---|---:|---|---:|---:|", *rows]) + "\n"
+
+
+def _errors(errors: ErrorMetrics, unit: str) -> str:
+    """RMSE, then MAE, the median error and the share of close predictions in brackets."""
+    mae, median = errors[f"mae_{unit}"], errors[f"median_{unit}"]
+    return f"{errors[f'rmse_{unit}']:.2f} ({mae:.2f}; {median:.2f}; {errors['close']:.0%})"
 
 
 def plot(points: Sequence[BacktestPoint], target: Target) -> str:

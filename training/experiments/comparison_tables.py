@@ -7,7 +7,7 @@ from itertools import groupby
 from math import sqrt
 
 from ..data.dataset import UNITS, Target
-from ..metrics import PartMetrics, of_kind
+from ..metrics import CLOSE_ERROR, CLOSE_SHARE, COVERAGE, PartMetrics, of_kind
 from .comparison import (
     CHAMPION,
     Comparison,
@@ -19,8 +19,6 @@ from .comparison import (
 LINEAR = "linear"
 MIN_RIDES = 1_000
 """Hours and boroughs with fewer rides are left out of the check of coverage."""
-COVERAGE = (0.75, 0.85)
-"""The range of the coverage of 80 % intervals that is expected in every hour and borough."""
 
 
 def markdown(found: Comparison) -> str:
@@ -42,7 +40,8 @@ def _errors(target: Target, lines: Sequence[ModelResult]) -> str:
         rides = f"{of[CHAMPION].trained:,} → {of[CHAMPION].whole.rides:,}"
         rows.append([pair, rides, *(_error(of[model].whole) for model in models), f"{share:.3f}"])
     return _table(
-        f"{target.capitalize()}, {UNITS[target]}: RMSE (MAE; p90 of the absolute error)",
+        f"{target.capitalize()}, {UNITS[target]}: RMSE (MAE; median and p90 of the absolute error; "
+        f"share within {CLOSE_ERROR:g} {UNITS[target]} or {CLOSE_SHARE:.0%})",
         ["train → test", "rides", *models, f"ratio to {LINEAR}"],
         rows,
     )
@@ -118,7 +117,8 @@ def _mean(weighted: Iterable[tuple[float | None, int]]) -> float:
 
 
 def _error(part: PartMetrics) -> str:
-    return f"{part.rmse:.2f} ({part.mae:.2f}; {part.p90:.2f})"
+    quantiles = f"{part.median:.2f}; {part.p90:.2f}"
+    return f"{part.rmse:.2f} ({part.mae:.2f}; {quantiles}; {part.close:.0%})"
 
 
 def _percent(share: float | None) -> str:

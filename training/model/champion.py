@@ -26,7 +26,7 @@ from model_service.features import NO_TIME, Inputs, RideColumns, table
 from model_service.zones import AXES
 
 from ..data.dataset import UNITS, DataError, Rides, Target, days, take
-from ..metrics import rmse
+from ..metrics import close_share, rmse
 from . import conformal
 from .parameters import DEFAULTS, Parameters
 
@@ -175,11 +175,15 @@ def predict_with_intervals(champion: FittedChampion, columns: RideColumns) -> tu
 
 
 def error_metrics(true: Floats, predicted: Floats, target: Target) -> ErrorMetrics:
-    """RMSE and MAE, in the target's unit, and the number of rides."""
+    """RMSE, MAE and the median error in the target's unit, the share of close predictions, and
+    the number of rides.
+    """
     error = predicted - true
     return {
         f"rmse_{UNITS[target]}": rmse(error),
         f"mae_{UNITS[target]}": float(np.mean(np.abs(error))),
+        f"median_{UNITS[target]}": float(np.median(np.abs(error))),
+        "close": close_share(error, true),
         "rides": len(error),
     }
 

@@ -2,7 +2,7 @@
 
 Both models are loaded as the service loads them.  They predict the same rides, of a month that is
 later than all months that either was trained on.  The first champion has no other model to beat,
-but must pass all other checks.
+but must pass all other checks, among them those of its bias, its coverage and the linear baseline.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from model_service.scoring import WARM_UP
 from .. import metrics
 from ..data import dataset
 from ..data.dataset import UNITS, Rides, Target
+from ..metrics import COVERAGE, MAX_BIAS, PartMetrics
 from ..model import champion as champion_model
 from ..model import export
 from ..reports import model_card
@@ -50,6 +51,9 @@ class Contender:
     """The months that it was trained and calibrated on."""
     rolled_back: str
     """The time of its rollback; empty where it was not rolled back."""
+    ratio_to_linear: float | None
+    """Its RMSE divided by that of the linear baseline, both on the test month of its run; None
+    where the run has not logged them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,15 @@ class Verdict:
     rmse: Mapping[str, float]
     """By ``candidate`` and ``champion``."""
     mae: Mapping[str, float]
+    median: Mapping[str, float]
+    """The median of the absolute error."""
+    close: Mapping[str, float]
+    """The share of predictions within 2 minutes or dollars, or 20 %: see `metrics.CLOSE_ERROR`."""
+    bias: Mapping[str, float]
+    coverage: Mapping[str, float | None]
+    """None where the model has no intervals."""
+    ratio_to_linear: float | None
+    """The candidate's RMSE divided by that of the linear baseline, on the test month of its run."""
     gain: Mapping[str, Gain]
     """By ``rmse`` and ``mae``; empty for the first champion."""
     boroughs: Mapping[str, Mapping[str, float]]
@@ -90,10 +103,12 @@ def judge(
     """Test *candidate* against *champion*; *card_gaps* are the missing parts of its model card."""
     contenders = {"candidate": candidate} | ({} if champion is None else {"champion": champion})
     rides = test.rides.columns
-    errors = {
-        name: contender.loaded.predict(rides).values - test.rides.target
+    evaluations = {
+        name: metrics.evaluate_month(contender.loaded.predict, test.month, test.rides)
         for name, contender in contenders.items()
     }
+    whole = {name: metrics.whole(evaluation) for name, evaluation in evaluations.items()}
+    errors = {name: evaluation.error for name, evaluation in evaluations.items()}
     gain = {} if champion is None else _gains(errors, test)
     rmse_by_borough = {
         name: bootstrap.rmse_by_borough(error, rides.pickup) for name, error in errors.items()
@@ -104,6 +119,8 @@ def judge(
         *_test_month_reasons(contenders, test),
         *_gain_reasons(gain, test),
         *_borough_reasons(rmse_by_borough, test),
+        *_bias_and_coverage_reasons(whole["candidate"], test),
+        *_linear_reasons(candidate.ratio_to_linear),
         *parity_reasons,
         *_time_reasons(times),
         *(f"the model card is incomplete: {gap}" for gap in card_gaps),
@@ -111,8 +128,13 @@ def judge(
     return Verdict(
         month=test.month,
         rides=len(test.rides),
-        rmse={name: metrics.rmse(error) for name, error in errors.items()},
-        mae={name: float(np.mean(np.abs(error))) for name, error in errors.items()},
+        rmse={name: found.rmse for name, found in whole.items()},
+        mae={name: found.mae for name, found in whole.items()},
+        median={name: found.median for name, found in whole.items()},
+        close={name: found.close for name, found in whole.items()},
+        bias={name: found.bias for name, found in whole.items()},
+        coverage={name: found.coverage for name, found in whole.items()},
+        ratio_to_linear=candidate.ratio_to_linear,
         gain=gain,
         boroughs={
             borough: {name: by_borough[borough] for name, by_borough in rmse_by_borough.items()}
@@ -181,6 +203,33 @@ def _borough_reasons(
         f"it is worse in {name}: RMSE is {after[name]:.2f} {UNITS[test.target]}, and the "
         f"champion's {before[name]:.2f}; at most {test.bound:.0%} more is allowed"
         for name in bootstrap.worse_boroughs(before, after, test.bound)
+    ]
+
+
+def _bias_and_coverage_reasons(found: PartMetrics, test: PromotionTest) -> list[str]:
+    reasons, (low, high) = [], COVERAGE
+    if abs(found.bias) > MAX_BIAS:
+        reasons.append(
+            f"its bias is {found.bias:+.2f} {UNITS[test.target]}; at most {MAX_BIAS:g} is allowed"
+        )
+    if found.coverage is not None and not low <= found.coverage <= high:
+        reasons.append(
+            f"{found.coverage:.1%} of the true values are within its intervals; "
+            f"{low:.0%} to {high:.0%} are required"
+        )
+    return reasons
+
+
+def _linear_reasons(ratio: float | None) -> list[str]:
+    if ratio is None:
+        return [
+            "its run has no errors of the linear baseline; train it with `python -m training train`"
+        ]
+    if ratio < 1:
+        return []
+    return [
+        "it does not beat the linear baseline: on the test month of its run, its RMSE is "
+        f"{ratio:.2f} times as large"
     ]
 
 

@@ -20,7 +20,7 @@ from model_service.truth import DURATION
 
 from ..data.dataset import UNITS, Target
 from ..data.provenance import MonthUse
-from ..metrics import PartMetrics, of_kind
+from ..metrics import CLOSE_ERROR, CLOSE_SHARE, PartMetrics, of_kind
 from . import svg_style
 from .plots import NOMINAL_COVERAGE, Plot
 
@@ -92,7 +92,8 @@ def markdown(facts: CardFacts, plots: Sequence[Plot]) -> str:
         rmse=f"{whole.rmse:.2f}",
         better=f"{abs(better):.0%} {'below' if better > 0 else 'above'}",
         baseline_rmse=f"{facts.baseline_rmse:.2f}",
-        figures=_figures(facts.parts),
+        close=_close(facts.target),
+        figures=_figures(facts.parts, facts.target),
         weaker=_weaker(facts),
         features=", ".join(f"`{name}`" for name in facts.features),
         intervals=_intervals(facts),
@@ -169,15 +170,20 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (heads, rule, *rows))
 
 
-def _figures(parts: Sequence[PartMetrics]) -> str:
+def _close(target: Target) -> str:
+    return f"{CLOSE_ERROR:g} {UNITS[target]} or {CLOSE_SHARE:.0%}"
+
+
+def _figures(parts: Sequence[PartMetrics], target: Target) -> str:
     shown = [part for kind in ("all", "month", "borough") for part in of_kind(parts, kind)]
     return _table(
-        ("", "rides", "RMSE", "MAE", "p90", "bias"),
+        ("", "rides", "RMSE", "MAE", "median", "p90", f"within {_close(target)}", "bias"),
         (
             (
                 "all test rides" if part.kind == "all" else part.name,
                 f"{part.rides:,}",
-                *(f"{value:.2f}" for value in (part.rmse, part.mae, part.p90)),
+                *(f"{value:.2f}" for value in (part.rmse, part.mae, part.median, part.p90)),
+                f"{part.close:.1%}",
                 f"{part.bias:+.2f}",
             )
             for part in shown

@@ -55,8 +55,9 @@ def metric_series(parts: Sequence[PartMetrics], target: Target) -> list[tuple[st
     unit = UNITS[target]
     series = []
     for part in parts:
-        values = {f"rmse_{unit}": part.rmse, f"mae_{unit}": part.mae, f"p90_{unit}": part.p90}
-        values |= {"rides": part.rides}
+        values = {f"rmse_{unit}": part.rmse, f"mae_{unit}": part.mae}
+        values |= {f"median_{unit}": part.median, f"p90_{unit}": part.p90}
+        values |= {"close": part.close, "rides": part.rides}
         values |= {} if part.coverage is None else {"coverage": part.coverage}
         is_hour = part.kind == "hour" and part.name.isdecimal()
         prefix = part.kind if is_hour or part.kind == "all" else f"{part.kind}/{part.name}"
