@@ -13,7 +13,7 @@
 # The models of a library that the lock does not have, such as xgboost, need its package in the image
 # lambda. Name its version too; the versions of the lock stay:
 #
-#   docker build -t ride-predictions:lambda --build-arg PACKAGES="xgboost-cpu==3.0.5" .
+#   docker build -t ride-predictions:lambda --build-arg PACKAGES="xgboost-cpu==3.4.1" .
 #
 # A model is loaded from S3, or from the image: the build copies the directory MODEL to /opt/model,
 # and COST_MODEL to /opt/cost-model.
