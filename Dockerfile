@@ -10,6 +10,11 @@
 #   docker build -t ride-predictions:web --target web --build-arg MODEL=build/model \
 #     --build-arg COST_MODEL=build/cost-model .
 #
+# The models of a library that the lock does not have, such as xgboost, need its package in the image
+# lambda. Name its version too; the versions of the lock stay:
+#
+#   docker build -t ride-predictions:lambda --build-arg PACKAGES="xgboost-cpu==3.4.1" .
+#
 # A model is loaded from S3, or from the image: the build copies the directory MODEL to /opt/model,
 # and COST_MODEL to /opt/cost-model.
 #
@@ -73,7 +78,8 @@ LABEL org.opencontainers.image.title="ride-predictions:onnx" \
 # --- ride-predictions:lambda ------------------------------------------------------------------
 
 FROM tools AS lambda-packages
-RUN sh /images/packages /var/task packages pyfunc
+ARG PACKAGES
+RUN PACKAGES="${PACKAGES}" sh /images/packages /var/task packages pyfunc
 
 FROM ${PYTHON} AS lambda
 ENV MLFLOW_DISABLE_TELEMETRY=true

@@ -164,7 +164,8 @@ def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(f"{location}/model.onnx", options)
-    inputs = flavours.known({i.name: flavours.ONNX_TYPES[i.type] for i in session.get_inputs()})
+    asked = {i.name: i.type for i in session.get_inputs()}
+    inputs = flavours.known(asked, flavours.ONNX_TYPES)
     feeds = [
         {name: column.reshape(-1, 1) for name, column in features.table(one, inputs).items()}
         for one in rides

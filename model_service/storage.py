@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import glob, has_magic
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .errors import FileError, ModelError, ServiceError
@@ -63,9 +64,6 @@ class Folder(Protocol):
     def remove(self, name: str) -> None:
         """Remove the file *name* if it exists."""
 
-    def directory(self, names: list[str] | None) -> Path:
-        """Return a local directory with the files *names*, or with all files if it is None."""
-
 
 def at(location: str) -> Folder:
     """Return the folder of a model; *location* is ``s3://bucket/prefix`` or a path.
@@ -81,8 +79,8 @@ def at(location: str) -> Folder:
         return s3_folder(location, ModelError, quick)
     if ":/" in location:
         raise ModelError(
-            f"{location} is not a location of files: give s3://bucket/prefix or a path"
-            " (the storage location of an MLflow model, not its alias)"
+            f"{location} is not a location of files: give s3://bucket/prefix or a path."
+            f" This command prints them: {_release_command(location)}"
         )
     return LocalFolder(Path(location), ModelError)
 
@@ -97,15 +95,43 @@ def s3_folder(location: str, error: type[ServiceError], config: Config | None = 
         return S3Folder(_client(config), bucket, f"{prefix.strip('/')}/".lstrip("/"), error)
 
 
+def _release_command(location: str) -> str:
+    """Return the command that makes a location for a deployment from an MLflow URI."""
+    training = "python -m training"
+    if run := re.match("runs:/+([^/]+)", location):
+        return f"{training} promote --run {quote(run[1])} && {training} release"
+    if model := re.match("models:/+([^/@]+)(?:@(.+))?", location):
+        target = "cost" if "cost" in model[1] else "duration"
+        return f"{training} release --target {target} --alias {quote(model[2] or 'champion')}"
+    return f"{training} release --bucket BUCKET"
+
+
 def plain_name(name: object) -> str:
     """Return *name*, the name of a file in a model's folder, in its simplest form.
 
     Raises `ModelError` if *name* is not the name of a file, or is a path outside the folder.
     """
-    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
-    if not parts or ".." in parts or parts[0] == "/" or "\0" in parts[-1]:
+    text = name if isinstance(name, str) and name.isprintable() and len(name) <= 1024 else ""
+    parts = [part for part in text.split("/") if part != "."]
+    if not parts or "" in parts or ".." in parts:  # "a//b" has an empty part, and so has "/a"
         raise ModelError("MLmodel names no file, or a file outside the model's directory")
     return "/".join(parts)
+
+
+def private_copy(contents: Mapping[str, bytes]) -> Path:
+    """Return a new directory with the given files, by plain name; only this user can read it.
+
+    Raises `ModelError` if it cannot be written.
+    """
+    from tempfile import mkdtemp
+
+    with disk_errors("copy the model to a temporary directory", ModelError):
+        target = Path(mkdtemp(prefix="model-"))
+        for name, content in contents.items():
+            path = target / plain_name(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    return target
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +143,14 @@ class LocalFolder:
 
     def read(self, name: str) -> bytes:
         with disk_errors(f"read {self.path / name}", self.error):
-            return (self.path / name).read_bytes()
+            path = (self.path / name).resolve()
+            if not path.is_relative_to(self.path.resolve()):
+                raise self.error(f"{self.path / name} is a link to a file outside the directory")
+            return path.read_bytes()
 
     def names(self) -> list[str]:
-        files = (path for path in self.path.rglob("*") if path.is_file())
+        found = self.path.rglob("*", recurse_symlinks=True)
+        files = (path for path in found if path.is_file())
         return sorted(path.relative_to(self.path).as_posix() for path in files)
 
     def move(self, file: Path, name: str) -> None:
@@ -133,9 +163,6 @@ class LocalFolder:
     def remove(self, name: str) -> None:
         with disk_errors(f"remove {self.path / name}", self.error):
             (self.path / name).unlink(missing_ok=True)
-
-    def directory(self, names: list[str] | None) -> Path:
-        return self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +192,6 @@ class S3Folder:
     def remove(self, name: str) -> None:
         with _s3_errors(f"remove {self._location(name)}", self.error):
             self.client.delete_object(Bucket=self.bucket, Key=self.prefix + name)
-
-    def directory(self, names: list[str] | None) -> Path:
-        from tempfile import mkdtemp
-
-        target = Path(mkdtemp(prefix="model-"))
-        for name in self.names() if names is None else names:
-            path = target / plain_name(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.read(name))
-        return target
 
     def _location(self, name: str) -> str:
         return f"{SCHEME}{self.bucket}/{self.prefix}{name}"

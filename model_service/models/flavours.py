@@ -7,6 +7,7 @@ other rides in the batch, and a call with a thousand rides took longer.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,36 +18,64 @@ from .. import features
 from ..errors import ModelError
 from ..features import TEXT, Inputs, RideColumns
 from ..scoring import Answers
+from . import external_data
 
 Ask = Callable[[RideColumns], Answers]
 
-ONNX_TYPES: Mapping[str, np.dtype[Any]] = {
+Types = Mapping[str, "np.dtype[Any]"]
+"""The numpy type of each type that a model may ask for, by the type's name."""
+
+ONNX_TYPES: Types = {
     "tensor(string)": TEXT,
     "tensor(float)": np.dtype("f4"),
     "tensor(double)": np.dtype("f8"),
     "tensor(int32)": np.dtype("i4"),
     "tensor(int64)": np.dtype("i8"),
 }
-INTERVAL = "interval"  # name of the optional output with the intervals, shape (n, 2)
+MLFLOW_TYPES: Types = {
+    "string": TEXT,
+    "float": np.dtype("f4"),
+    "double": np.dtype("f8"),
+    "integer": np.dtype("i4"),
+    "long": np.dtype("i8"),
+}
+DICT_TYPES: Types = {"text": TEXT, "a number": np.dtype("f8")}
+PASS = "passthrough"  # a step of a scikit-learn pipeline that does nothing
+INTERVAL = "interval"  # the output of an ONNX model that has intervals, shape (n, 2)
+
+ONE_BY_ONE = (
+    "the model scores single rides only, and the service scores batches: export it with a free"
+    " first dimension (an ONNX input of shape (N, 1)), or let it return one value for each ride"
+)
+LOG_COLUMNS = (
+    "log it as one pipeline, make_pipeline(DictVectorizer(), model), fitted on dicts of features;"
+    " or fit it on a data frame of features and log it with"
+    " signature=infer_signature(frame, predictions)"
+)
 
 
 def onnx(data: bytes) -> Ask:
     """Return a function that calls the ONNX model whose file has the content *data*.
 
-    The model must have one input, shape (n, 1), for each feature that it uses.  Its first output
-    must be the predicted values; an output named `INTERVAL` is optional.
-    Raises `ModelError` if the model cannot be loaded, or has an input that is not a feature.
+    Raises `ModelError` where it cannot be loaded, keeps weights in another file, takes one ride at
+    a time, or asks for what is no feature of a ride.
     """
-    os.putenv("ORT_DISABLE_TELEMETRY", "1")  # or it sends data about the model to its maker
+    external_data.check(data)
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")  # else it tells its maker of the model and its use
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # Else onnxruntime may take the bytes for a format of its own, which was not checked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as exc:  # onnxruntime's exceptions have no common base class
-        raise ModelError(f"onnxruntime cannot load the model: {exc}") from exc
-    inputs = known({i.name: ONNX_TYPES.get(i.type) for i in session.get_inputs()})
+    except Exception as exc:  # onnxruntime's errors have no root of their own
+        raise ModelError(f"onnxruntime cannot load the model: {_line(exc)}") from exc
+    inputs = known({i.name: i.type for i in session.get_inputs()}, ONNX_TYPES)
+    for i in session.get_inputs():
+        if i.shape and isinstance(i.shape[0], int):
+            raise ModelError(f"{ONE_BY_ONE}; its input {i.name} has shape {tuple(i.shape)}")
     outputs = [output.name for output in session.get_outputs()]
     wanted = [outputs[0], INTERVAL] if INTERVAL in outputs[1:] else outputs[:1]
 
@@ -59,78 +88,183 @@ def onnx(data: bytes) -> Ask:
     return ask
 
 
-def pyfunc(path: Path) -> Ask:
-    """Return a function that calls the MLflow model in the directory *path*, for other flavours.
+def pyfunc(path: Path, *, field: str = "") -> Ask:
+    """Any other MLflow model in a directory on disk.  It has been checked: this runs its code.
 
-    The caller must have checked the model (see `trust`), because this function runs its code.
-    Raises `ModelError` if MLflow cannot load the model, or it has an input that is not a feature.
+    Where the model answers a data frame of several columns, the values are those of *field*.
+    Raises `ModelError` where MLflow cannot load it or it asks for what is no feature of a ride.
     """
     import mlflow.pyfunc  # takes seconds, so import it only if needed
     import pandas as pd
+    from sklearn.exceptions import InconsistentVersionWarning
 
     try:
-        model = mlflow.pyfunc.load_model(str(path), suppress_warnings=True)
+        with warnings.catch_warnings(action="ignore", category=InconsistentVersionWarning):
+            model = mlflow.pyfunc.load_model(str(path), suppress_warnings=True)
+    except ModuleNotFoundError as exc:
+        package = (exc.name or "").partition(".")[0]
+        raise ModelError(
+            f"MLflow cannot load the model: {_line(exc)}; the model needs the package {package}:"
+            f" build the image with --build-arg PACKAGES={package}==VERSION (docs/models.md), or"
+            " log the model as ONNX"
+        ) from exc
     except Exception as exc:  # MLflow raises whatever the model's own library raises
-        raise ModelError(f"MLflow cannot load the model: {exc}") from exc
-    vectorised = _dict_vectorised(model)
-    if vectorised is not None:
-        return lambda rides: Answers(_flat(vectorised.predict(features.rows(rides))))
+        raise ModelError(f"MLflow cannot load the model: {_line(exc)}") from exc
+    inside = _inside(model)
     schema = model.metadata.get_input_schema()
+    if takes_dicts(inside):
+        dicts = _dict_inputs(inside, schema)
+        return lambda rides: Answers(_flat(inside.predict(_dicts(rides, dicts)), field))
     if schema is None:
-        return lambda rides: Answers(_flat(model.predict(features.rows(rides))))
-    if not schema.has_input_names():
-        raise ModelError("the model's signature names no features")
-    inputs = known({i.name: _numpy_type(i.type) for i in schema.inputs})
-    return lambda rides: Answers(_flat(model.predict(pd.DataFrame(features.table(rides, inputs)))))
+        _check_without_signature(model, inside)
+        return lambda rides: Answers(_flat(model.predict(features.rows(rides)), field))
+    inputs = _frame_inputs(schema)
+    return lambda rides: Answers(
+        _flat(model.predict(pd.DataFrame(features.table(rides, inputs))), field)
+    )
 
 
-def known(asked: Mapping[str, np.dtype[Any] | None]) -> Inputs:
-    """Return *asked*, the inputs of a model and their types (None for an unknown type).
+def known(asked: Mapping[str, str], types: Types) -> Inputs:
+    """The features that a model asks for, by name, and the numpy type of each.
 
-    Raises `ModelError` if an input is not a feature of a ride, or has an unsuitable type.
+    *asked* holds the type's name in *types*.  Raises `ModelError` where a ride has no such feature,
+    or the type cannot hold each of its values.
     """
+    found = {name: types.get(type_) for name, type_ in asked.items()}
     unknown = sorted(
         name
-        for name, dtype in asked.items()
+        for name, dtype in found.items()
         if dtype is None or dtype.kind not in features.TYPES.get(name, "")
     )
-    if unknown:
-        numbers = [name for name, kinds in features.TYPES.items() if kinds == "f"]
-        raise ModelError(
-            f"the model asks for {', '.join(unknown)}; the features of a ride are PU_DO as text,"
-            " PULocationID and DOLocationID as text or numbers, and as floating point"
-            f" {', '.join(numbers)}"
+    if not unknown:
+        return {name: dtype for name, dtype in found.items() if dtype is not None}
+    numbers = [name for name, kinds in features.TYPES.items() if kinds == "f"]
+    message = (
+        f"the model asks for {', '.join(f'{name} as {asked[name]}' for name in unknown)};"
+        " the features of a ride are PU_DO as text,"
+        " PULocationID and DOLocationID as text or numbers, and as floating point"
+        f" {', '.join(numbers)}"
+    )
+    if any(name in numbers and _is_integer(found[name]) for name in unknown):
+        message += (
+            ". The time of a ride may be missing and a distance has a fraction, which integers"
+            " cannot say: convert these columns with astype('float64') before you train the model"
+            " and infer its signature"
         )
-    return {name: dtype for name, dtype in asked.items() if dtype is not None}
+    raise ModelError(message)
 
 
-def _dict_vectorised(model: Any) -> Any | None:
-    """Return the scikit-learn pipeline in *model* if its first step takes dicts, or None.
+def _is_integer(dtype: np.dtype[Any] | None) -> bool:
+    return dtype is not None and dtype.kind == "i"
+
+
+def _inside(model: Any) -> Any:
+    """The library's own model in an MLflow model; None where it has none."""
+    try:
+        return model.get_raw_model()
+    except NotImplementedError:  # a custom model need not have anything inside
+        return None
+
+
+def _first_step(model: Any) -> Any:
+    """The step of a scikit-learn model that the rides reach first."""
+    from sklearn.pipeline import Pipeline
+
+    if isinstance(model, Pipeline):
+        return _first_step(next(step for _, step in model.steps if step not in (None, PASS)))
+    for wrapped in ("best_estimator_", "regressor_"):  # of a search, and of a transformed target
+        if hasattr(model, wrapped):
+            return _first_step(getattr(model, wrapped))
+    return model
+
+
+def takes_dicts(model: Any) -> bool:
+    """Whether the first step of a model takes dicts.
 
     The pipeline is called directly: if the model has a signature, MLflow would convert the dicts to
     a data frame, on which the first step fails.
     """
-    from sklearn.feature_extraction import DictVectorizer
-    from sklearn.pipeline import Pipeline
+    from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 
-    try:
-        inside = model.get_raw_model()
-    except NotImplementedError:  # a custom model may not wrap another model
-        return None
-    takes_dicts = isinstance(inside, Pipeline) and isinstance(inside[0], DictVectorizer)
-    return inside if takes_dicts else None
+    return isinstance(_first_step(model), DictVectorizer | FeatureHasher)
 
 
-def _numpy_type(type_: Any) -> np.dtype[Any] | None:
-    """Return the numpy type of an MLflow column type; None if it is neither text nor a number."""
-    name = getattr(type_, "name", "")
-    numbers = {"double": "f8", "float": "f4", "long": "i8", "integer": "i4"}
-    return TEXT if name == "string" else np.dtype(numbers[name]) if name in numbers else None
+def _dict_inputs(model: Any, schema: Any) -> Inputs:
+    """The keys of the dicts that a model was trained on.
+
+    A `DictVectorizer` names its columns ``key`` where the values are numbers, and ``key=value``
+    where they are text.  Raises `ModelError` where a key is no feature of a ride.
+    """
+    from sklearn.feature_extraction import FeatureHasher
+
+    step = _first_step(model)
+    if isinstance(step, FeatureHasher):
+        if schema is None or not schema.has_input_names():
+            raise ModelError(f"the model's FeatureHasher does not name its features: {LOG_COLUMNS}")
+        return _frame_inputs(schema)
+    asked: dict[str, str] = {}
+    for column in step.feature_names_:
+        key, separator, _ = str(column).partition(step.separator)
+        kind = "text" if separator else "a number"
+        asked[key] = kind if asked.get(key, kind) == kind else "text and a number"
+    return known(asked, DICT_TYPES)
 
 
-def _flat(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _dicts(rides: RideColumns, inputs: Inputs) -> list[dict[str, Any]]:
+    """One dict for each ride, with the features that *inputs* names."""
+    table = features.table(rides, inputs)
+    values = zip(*(column.tolist() for column in table.values()), strict=True)
+    return [dict(zip(table, row, strict=True)) for row in values]
+
+
+def _frame_inputs(schema: Any) -> Inputs:
+    if schema.is_tensor_spec():
+        shapes = ", ".join(f"{spec.shape} of {spec.type}" for spec in schema.inputs)
+        raise ModelError(
+            f"the model's signature is a tensor ({shapes}), which does not say which column is"
+            f" which feature: {LOG_COLUMNS}"
+        )
+    if not schema.has_input_names():
+        raise ModelError(f"the model's signature names no features: {LOG_COLUMNS}")
+    asked = {spec.name: str(getattr(spec.type, "name", spec.type)) for spec in schema.inputs}
+    return known(asked, MLFLOW_TYPES)
+
+
+def _check_without_signature(model: Any, inside: Any) -> None:
+    """Raise `ModelError` where a model takes columns, and nothing says which."""
+    library = model.loader_module
+    columns = getattr(inside, "n_features_in_", None)
+    if library == "mlflow.pyfunc.model" or not library.startswith("mlflow."):
+        return  # a custom model, which gets dicts
+    if library == "mlflow.sklearn" and columns is None:
+        return  # a pipeline whose first step was fitted on dicts
+    what = f"a {type(inside).__name__} of {columns} columns" if columns else f"one of {library}"
+    raise ModelError(
+        f"the model is {what} without a signature, so nothing says which column is which feature"
+        " (a vectorizer that was logged beside the model, such as preprocessor.b, is no part of"
+        f" it): {LOG_COLUMNS}"
+    )
+
+
+def _flat(values: Any, field: str = "") -> np.ndarray[Any, np.dtype[np.float64]]:
+    names = list(getattr(values, "columns", ()))
+    if len(names) > 1 and names.count(field) == 1:
+        values = values[field]
     array = np.asarray(values, dtype=np.float64)
-    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.ndim != 2:
+        return array
+    if array.shape[1] != 1:
+        raise ModelError(
+            f"the model answers {array.shape[1]} columns for each ride, and one value is wanted:"
+            f" return one value, or a data frame in which the column {field or 'ride_duration'} is"
+            " the value"
+        )
+    return array[:, 0]
+
+
+def _line(exc: Exception) -> str:
+    """The message of an exception on one line, shortened."""
+    return " ".join(str(exc).split())[:500]
 
 
 def _pairs(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

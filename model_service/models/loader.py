@@ -1,31 +1,36 @@
 """Loads an MLflow model as a `scoring.Model`.
 
-If the model has an ONNX flavour, only onnxruntime is needed to run it: neither MLflow nor
-scikit-learn nor pandas.  All other models are run by `mlflow.pyfunc`, which takes seconds to import
-and is imported only for them.  A model is checked (see `trust`) before any of its code runs.
+An ONNX model needs onnxruntime and nothing of MLflow, scikit-learn or pandas.  Any other model
+goes through `mlflow.pyfunc`, which takes seconds to import and is imported only then.  A model is
+checked (see `trust`) before any of it runs.  Each file is read once: MLflow opens a private copy of
+the bytes that were checked.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version as installed_version
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, cast
 
-import yaml
-
-from .. import storage
+from .. import features, storage
 from ..errors import ModelError
 from ..features import RideColumns
-from ..scoring import Answers, warm_up
-from ..storage import LocalFolder, plain_name
-from . import flavours, trust
+from ..scoring import WARM_UP, Answers, warm_up
+from ..storage import Folder, plain_name
+from . import description, flavours, trust
+from .description import Description, OnnxFlavour
 from .flavours import Ask
 
 FIELDS = {"duration": "ride_duration", "cost": "ride_cost"}
 """Target that a model may name in its metadata -> field of prediction events with its values."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,97 +67,130 @@ def load(
     """
     files = storage.at(location)
     text = files.read("MLmodel")
-    mlmodel = _parse(text)
-    _check_target(mlmodel, field)
-    flavour, name = _served(mlmodel)
+    described = description.read(text)
+    _check_target(described, field)
+    flavour, name = _served(described)
     if flavour != "onnx" and find_spec("mlflow") is None:
         raise ModelError(
             "the model has no ONNX flavour, and every other flavour needs MLflow, which is not"
             " installed: use the image ride-predictions:lambda"
         )
+    version = run_id or described.version()
+    other_sklearn = _other_sklearn(described) if flavour == "sklearn" else ""
     if flavour != "onnx" and not allow_pickled:
-        trust.check_code(mlmodel, flavour)
+        with _explained(other_sklearn):
+            trust.check_code(described)
 
-    path = None if flavour == "onnx" else files.directory(_needed(mlmodel, name))
-    data = files.read(name) if path is None else _data(path, name, text)
-    digest = hashlib.sha256(text + data).hexdigest()
+    contents = _contents(files, described, name)
+    digest = hashlib.sha256(text + _data(contents, name)).hexdigest()
     if sha256 and digest != sha256.lower():
         raise ModelError(
             f"the model at {location} is not the one asked for: its SHA-256 is {digest}"
         )
-    if flavour == "sklearn" and path is not None and not allow_pickled:
-        trust.check_types(path / name)
-
-    version = run_id or _version(mlmodel)
-    ask = flavours.onnx(data) if path is None else flavours.pyfunc(path)
-    model = LoadedModel(version, flavour, digest, ask)
-    warm_up(model)
+    with _explained(other_sklearn):
+        if flavour == "onnx":
+            ask = flavours.onnx(contents[name])
+        else:
+            ask = _pyfunc(text, contents, name, field, check=not allow_pickled)
+        model = LoadedModel(version, flavour, digest, ask)
+        warm_up(model)
+    _check_batch(model)
+    if other_sklearn:
+        log.warning(other_sklearn)
     started = time.perf_counter()
     warm_up(model)  # the first call is slower than later calls, so the second one is timed
     return replace(model, seconds=time.perf_counter() - started)
 
 
-def _parse(text: bytes) -> dict[str, Any]:
-    try:
-        mlmodel = yaml.safe_load(text)  # the C loader would crash if the nesting is deep
-    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
-        mlmodel = None
-    found = mlmodel.get("flavors") if isinstance(mlmodel, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(f, dict) for f in found.values()):
-        raise ModelError("MLmodel is not the description of an MLflow model")
-    return cast(dict[str, Any], mlmodel)
-
-
-def _served(mlmodel: dict[str, Any]) -> tuple[str, str]:
-    """Return the flavour to serve, and the name of its data file.
-
-    The name is empty for the flavour ``python_function``, which may have any number of files.
-    Raises `ModelError` if the model has no flavour that can be served.
-    """
-    found = mlmodel["flavors"]
-    if "onnx" in found:
-        return "onnx", plain_name(found["onnx"].get("data"))
-    if "python_function" not in found:
-        names = ", ".join(map(str, found)) or "none"
+def _served(described: Description) -> tuple[str, str]:
+    """The flavour to serve, and the name of its data file where it is a single one."""
+    if "onnx" in described.flavors:
+        return "onnx", plain_name((described.onnx() or OnnxFlavour()).data)
+    loader = described.python_function()
+    if loader is None:
+        names = ", ".join(str(name)[:80] for name in described.flavors) or "none"
         raise ModelError(f"no flavour of this model can be served: it has {names}")
-    loader = found["python_function"]
-    if "sklearn" in found and loader.get("loader_module") == "mlflow.sklearn":
-        return "sklearn", plain_name(loader.get("data") or loader.get("model_path"))
+    if described.is_sklearn():
+        return "sklearn", plain_name(loader.data or loader.model_path)
     return "python_function", ""
 
 
-def _version(mlmodel: dict[str, Any]) -> str:
-    for name in ("run_id", "model_id", "model_uuid"):
-        if isinstance(found := mlmodel.get(name), str | int) and found:
-            return str(found)
-    raise ModelError("MLmodel names neither run nor model: set RUN_ID to the model's version")
+def _contents(files: Folder, described: Description, name: str) -> dict[str, bytes]:
+    """The content of the files that are opened, but MLmodel, by name.
+
+    These are all files where MLflow opens more than the data file.
+    """
+    known = name and ("onnx" in described.flavors or not described.brings_code())
+    names = [name] if known else [plain_name(each) for each in files.names()]
+    return {each: files.read(each) for each in names if each != "MLmodel"}
 
 
-def _needed(mlmodel: dict[str, Any], name: str) -> list[str] | None:
-    """Return the names of the files that MLflow opens; None if any file may be opened."""
-    brings_code = any(flavour.get("code") for flavour in mlmodel["flavors"].values())
-    return ["MLmodel", name] if name and not brings_code else None
-
-
-def _data(path: Path, name: str, text: bytes) -> bytes:
-    """Return the bytes for the model's digest: those of the data file *name*.
+def _data(contents: dict[str, bytes], name: str) -> bytes:
+    """The bytes of the data file; where MLflow names none, of all files but MLmodel.
 
     If *name* is empty, these are the bytes of all files except MLmodel; each file's bytes follow
     its name and its length.
     """
-    copy = LocalFolder(path, ModelError)
-    if copy.read("MLmodel") != text:  # MLflow reads the file again; it must be the checked one
-        raise ModelError("the model changed while it was read")
     if name:
-        return copy.read(name)
-    names = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
-    contents = {name: copy.read(name) for name in names if name != "MLmodel"}
-    return b"".join(b"%s\0%d\0%s" % (n.encode(), len(c), c) for n, c in contents.items())
+        if name not in contents:
+            raise ModelError(f"cannot read {name}: the model has no such file")
+        return contents[name]
+    ordered = sorted(contents.items())
+    return b"".join(b"%s\0%d\0%s" % (n.encode(), len(c), c) for n, c in ordered)
 
 
-def _check_target(mlmodel: dict[str, Any], field: str) -> None:
-    metadata = mlmodel.get("metadata")
-    target = metadata.get("target") if isinstance(metadata, dict) else None
-    its_own = FIELDS.get(target) if isinstance(target, str) else None
+def _pyfunc(text: bytes, contents: dict[str, bytes], name: str, field: str, *, check: bool) -> Ask:
+    """The model, loaded by MLflow from a private copy of its files."""
+    path = storage.private_copy({"MLmodel": text, **contents})
+    loaded = False
+    try:
+        if name and check:
+            trust.check_types(path / name)
+        ask = flavours.pyfunc(path, field=field)
+        loaded = True
+        return ask
+    finally:
+        if list(contents) == [name] or not loaded:  # else the model may open its files later
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _other_sklearn(described: Description) -> str:
+    """A sentence with both versions of scikit-learn, where those of training and service differ."""
+    sklearn = described.sklearn()
+    saved = str(sklearn.sklearn_version or "") if sklearn else ""
+    installed = installed_version("scikit-learn")
+    if not saved or saved.split(".")[:2] == installed.split(".")[:2]:
+        return ""
+    return (
+        f"the model was saved by scikit-learn {saved}, and {installed} is installed: log it as ONNX"
+        f" where {saved} is installed, or train it again with {installed}"
+    )
+
+
+@contextmanager
+def _explained(reason: str) -> Iterator[None]:
+    """Add *reason*, which may be empty, to a `ModelError`."""
+    try:
+        yield
+    except ModelError as exc:
+        if not reason:
+            raise
+        raise ModelError(f"{exc}; {reason}") from exc
+
+
+def _check_batch(model: LoadedModel) -> None:
+    """Raise `ModelError` if the model scores single rides only; batches would be very slow."""
+    rides = features.columns([WARM_UP, WARM_UP])
+    try:
+        shape = model.predict(rides).values.shape
+    except Exception as exc:  # a model may raise anything
+        raise ModelError(f"{flavours.ONE_BY_ONE} ({type(exc).__name__})") from exc
+    if shape != (2,):
+        raise ModelError(flavours.ONE_BY_ONE)
+
+
+def _check_target(described: Description, field: str) -> None:
+    target = described.target()
+    its_own = FIELDS.get(target)
     if its_own and field in FIELDS.values() and field != its_own:
         raise ModelError(f"the model predicts a ride's {target}: its values are not {field}")

@@ -8,9 +8,9 @@ the list below before MLflow opens the file, because MLflow would trust the list
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ..errors import ModelError
+from .description import Description, PythonFlavour, SklearnFlavour
 
 TRUSTED_TYPES = frozenset(
     {
@@ -21,17 +21,17 @@ TRUSTED_TYPES = frozenset(
 """The types that a skops file may contain, besides those that skops itself trusts."""
 
 
-def check_code(mlmodel: dict[str, Any], flavour: str) -> None:
-    """Raise `ModelError` if loading this *flavour* of a model could run code from the model."""
-    sklearn = mlmodel["flavors"].get("sklearn", {})
-    loader = mlmodel["flavors"]["python_function"]
-    if flavour != "sklearn":
-        what = f"its loader is {str(loader.get('loader_module'))[:80]}"
-    elif sklearn.get("serialization_format") != "skops":
+def check_code(description: Description) -> None:
+    """Raise `ModelError` if the model is not ONNX and could run code of its own."""
+    sklearn = description.sklearn() or SklearnFlavour()
+    loader = description.python_function() or PythonFlavour()
+    if not description.is_sklearn():
+        what = f"its loader is {loader.loader_module}"
+    elif sklearn.serialization_format != "skops":
         what = "it is a pickle"
-    elif sklearn.get("code") or loader.get("code"):
+    elif sklearn.code or loader.code:
         what = "it brings code_paths"
-    elif loader.get("data") or loader.get("model_path") != sklearn.get("pickled_model"):
+    elif loader.data or loader.model_path != sklearn.pickled_model:
         what = "its flavours name different files"
     else:
         return

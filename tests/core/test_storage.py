@@ -72,20 +72,11 @@ def test_directory_and_prefix_have_the_same_bytes(s3: S3Client, directory: Path,
     assert from_disk == from_s3 == (directory / name).read_bytes()
 
 
-@pytest.mark.usefixtures("operations")
-@pytest.mark.parametrize("names", [None, ["MLmodel", "extra/weights"]])
-def test_prefix_is_copied_to_a_directory(
-    s3: S3Client, directory: Path, names: list[str] | None
-) -> None:
-    location = models.upload(s3, directory, BUCKET, "whole")
-
-    copy = storage.at(location).directory(names)
+def test_a_private_copy_has_the_same_files_and_no_other_reader(directory: Path) -> None:
+    copy = storage.private_copy(_files(directory))
 
     assert _files(copy) == _files(directory)
-
-
-def test_directory_on_disk_is_not_copied(directory: Path) -> None:
-    assert storage.at(str(directory)).directory(["MLmodel"]) == directory
+    assert copy.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.usefixtures("operations")
@@ -98,18 +89,18 @@ def test_model_may_be_at_the_root_of_a_bucket(s3: S3Client, directory: Path, end
     files = storage.at(f"s3://of-its-own{end}")
 
     assert files.read("MLmodel") == b"flavors: {}\n"
-    assert _files(files.directory(None)) == _files(directory)
+    assert set(files.names()) == set(_files(directory))
 
 
-def test_prefix_that_begins_alike_is_not_copied(
+def test_prefix_that_begins_alike_is_not_listed(
     s3: S3Client, operations: list[str], directory: Path
 ) -> None:
     location = models.upload(s3, directory, BUCKET, "v1")
     models.upload(s3, directory, BUCKET, "v10")
 
-    copy = storage.at(location).directory(None)
+    names = storage.at(location).names()
 
-    assert _files(copy) == _files(directory)
+    assert set(names) == set(_files(directory))
     assert "ListObjectsV2" in operations
 
 
@@ -192,7 +183,7 @@ def test_error_names_a_missing_object(location: str, reason: str) -> None:
 @pytest.mark.usefixtures("operations")
 def test_error_names_a_bucket_that_cannot_be_listed() -> None:
     with pytest.raises(ModelError, match=r"cannot list s3://no-bucket/model/: .*NoSuchBucket"):
-        storage.at("s3://no-bucket/model").directory(None)
+        storage.at("s3://no-bucket/model").names()
 
 
 @pytest.mark.usefixtures("operations")
@@ -205,24 +196,36 @@ def test_missing_credentials_are_a_model_error(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    "alias",
+    ("alias", "command"),
     [
-        "models:/ride_duration@champion",
-        "models:/ride_duration/3",
-        "runs:/e1efc53e9bd149078b0c12aeaa6365df/model",
-        "mlflow-artifacts:/1/models/m-7/artifacts",
-        "https://example.org/model",
+        ("models:/ride-duration@champion", "release --target duration --alias champion"),
+        ("models:/ride-cost@next", "release --target cost --alias next"),
+        ("models:/ride_duration@two words", "release --target duration --alias 'two words'"),
+        ("models:/ride_duration/3", "release --target duration --alias champion"),
+        (
+            "runs:/e1efc53e9bd149078b0c12aeaa6365df/model",
+            "promote --run e1efc53e9bd149078b0c12aeaa6365df && python -m training release",
+        ),
+        ("file:///tmp/model", "release --bucket BUCKET"),
+        ("mlflow-artifacts:/1/models/m-7/artifacts", "release --bucket BUCKET"),
+        ("https://example.org/model", "release --bucket BUCKET"),
     ],
 )
-def test_alias_is_refused_with_the_form_to_give_instead(alias: str) -> None:
+def test_alias_is_refused_with_the_command_that_prints_a_location(alias: str, command: str) -> None:
+    """A function must not follow an alias, which can move; the command resolves it once."""
     with pytest.raises(ModelError) as refusal:
         model.load(alias)
 
     assert str(refusal.value).startswith(f"{alias} is not a location of files: give s3://")
+    assert str(refusal.value).endswith(f": python -m training {command}")
 
 
 @pytest.mark.parametrize(
-    "name", ["../model.onnx", "a/../../model.onnx", "/etc/passwd", "", ".", None, 7, ["model.onnx"]]
+    "name",
+    [
+        *["../model.onnx", "a/../../model.onnx", "/etc/passwd", "", ".", None, 7, ["model.onnx"]],
+        *["//etc/passwd", "///etc/passwd", "a//b", "a/", "a\0b", "a\0b/c", "\x1b[2J", "a\nb"],
+    ],
 )
 def test_name_that_leads_outside_the_directory_is_refused(name: object) -> None:
     with pytest.raises(ModelError, match="names no file, or a file outside the model's directory"):
@@ -244,11 +247,52 @@ def test_model_cannot_name_a_file_outside_its_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("operations")
-def test_object_whose_key_leads_outside_the_directory_is_refused(s3: S3Client) -> None:
-    s3.put_object(Bucket=BUCKET, Key="escape//tmp/escaped", Body=b"")
+@pytest.mark.parametrize("key", ["/tmp/escaped", "//tmp/escaped", "artifacts//escaped"])
+def test_object_whose_key_leads_outside_the_directory_is_refused(
+    s3: S3Client, tmp_path: Path, key: str
+) -> None:
+    """S3 keys may contain two slashes in a row, and a path on disk would lose one of them."""
+    saved = models.save_python(tmp_path / "model", lambda rides: [7.0] * len(rides))
+    location = models.upload(s3, saved, BUCKET, f"escape{len(key)}")
+    s3.put_object(Bucket=BUCKET, Key=f"escape{len(key)}/{key}", Body=b"")
 
     with pytest.raises(ModelError, match="outside the model's directory"):
-        storage.at(f"s3://{BUCKET}/escape").directory(None)
+        model.load(location, allow_pickled=True)
+
+
+@pytest.mark.parametrize("name", ["/tmp/escaped", "//tmp/escaped", "../escaped"])
+def test_a_private_copy_writes_nothing_outside_itself(name: str) -> None:
+    with pytest.raises(ModelError, match="outside the model's directory"):
+        storage.private_copy({name: b""})
+
+
+def test_a_link_that_leads_outside_the_directory_is_not_read(tmp_path: Path) -> None:
+    """The path is resolved before it is compared with the directory."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.onnx").symlink_to(tmp_path / "secret")
+
+    with pytest.raises(ModelError, match=r"model\.onnx is a link to a file outside the directory"):
+        storage.at(str(tmp_path / "model")).read("model.onnx")
+
+
+def test_a_link_within_the_directory_is_read(tmp_path: Path) -> None:
+    """Kubernetes mounts files as such links; the directory itself may be a link as well."""
+    (tmp_path / "model" / "data").mkdir(parents=True)
+    (tmp_path / "model" / "data" / "file").write_bytes(b"weights")
+    (tmp_path / "model" / "model.onnx").symlink_to("data/file")
+    (tmp_path / "linked").symlink_to(tmp_path / "model")
+
+    assert storage.at(str(tmp_path / "linked")).read("model.onnx") == b"weights"
+
+
+def test_files_of_a_linked_folder_are_listed(tmp_path: Path) -> None:
+    """A model's digest covers all files that MLflow can open."""
+    (tmp_path / "model" / "one").mkdir(parents=True)
+    (tmp_path / "model" / "one" / "file").write_bytes(b"weights")
+    (tmp_path / "model" / "two").symlink_to("one")
+
+    assert storage.at(str(tmp_path / "model")).names() == ["one/file", "two/file"]
 
 
 def _files(directory: Path) -> dict[str, bytes]:

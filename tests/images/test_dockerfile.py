@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,3 +76,42 @@ def test_an_image_copies_the_folders_that_its_entry_points_import(image: str) ->
         "model_service/zones.csv",
         *(f"model_service/{folder}" for folder in folders),
     }
+
+
+def test_the_lambda_image_takes_further_packages_as_a_build_argument() -> None:
+    """Models of xgboost or lightgbm need a package that the lock does not have."""
+    text = (ROOT / "Dockerfile").read_text()
+
+    stage = text.partition("FROM tools AS lambda-packages\n")[2].partition("\nFROM ")[0]
+
+    assert stage.splitlines()[:2] == [
+        "ARG PACKAGES",
+        'RUN PACKAGES="${PACKAGES}" sh /images/packages /var/task packages pyfunc',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("packages", "installed"), [("", []), ("one==1 two==2", ["one==1", "two==2"])]
+)
+def test_further_packages_are_installed_beside_those_of_the_lock(
+    tmp_path: Path, packages: str, installed: list[str]
+) -> None:
+    """The script runs until it moves the packages; pipenv and Python are stand-ins."""
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@" >>calls\n')
+    (tmp_path / "pipenv").write_text("#!/bin/sh\n")
+    for file in (python, tmp_path / "pipenv"):
+        file.chmod(0o755)
+
+    subprocess.run(
+        ["sh", ROOT / "images/packages", "/var/task", "packages"],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "PACKAGES": packages},
+        check=False,
+        capture_output=True,
+    )
+
+    calls = tmp_path / "calls"
+    found = calls.read_text().splitlines()[-1].split() if calls.exists() else []
+    assert found[-len(installed) :] == installed if installed else found == []

@@ -327,17 +327,32 @@ def test_roles_are_assumed_only_by_their_services(stack: Stack) -> None:
     assert not services
 
 
-def test_rejects_go_to_a_bucket_of_this_account_and_models_are_listed_by_prefix(
-    stack: Stack,
-) -> None:
+def test_rejects_and_models_are_in_buckets_of_this_account(stack: Stack) -> None:
+    """Whoever registers the name of a deleted bucket could otherwise provide the models."""
+    checked = 0
     for role, statement in stack.statements():
-        if not role.endswith("ScorerRole"):
+        if not role.endswith("ScorerRole") and role != "BatchFunctionRole":
             continue
         conditions = statement.get("Condition", {}).get("StringEquals", {})
-        if any(resource.startswith("<RejectsBucket") for resource in each(statement["Resource"])):
-            assert conditions == {"s3:ResourceAccount": "000000000000"}
-        elif each(statement["Action"]) == ["s3:ListBucket"]:
-            assert conditions == {"s3:prefix": f"1/{role.removesuffix('ScorerRole').lower()}/"}
+        resources = each(statement["Resource"])
+        if any(r.startswith(("<RejectsBucket", "arn:aws:s3:::models")) for r in resources):
+            assert conditions["s3:ResourceAccount"] == "000000000000"
+            checked += 1
+    assert checked == 2 * len(MODELS) + 2 * (len(MODELS) + 1)
+
+
+def test_models_are_listed_by_prefix(stack: Stack) -> None:
+    listed = {
+        role: each(statement["Condition"]["StringEquals"]["s3:prefix"])
+        for role, statement in stack.statements()
+        if "arn:aws:s3:::models" in each(statement["Resource"])
+    }
+
+    assert listed == {
+        "DurationScorerRole": ["1/duration/"],
+        "CostScorerRole": ["1/cost/"],
+        "BatchFunctionRole": ["1/duration/", "1/cost/"],
+    }
 
 
 def test_wildcards_are_used_only_where_unavoidable(stack: Stack) -> None:
@@ -644,11 +659,23 @@ def test_another_release_publishes_new_versions(stack: Stack) -> None:
 
 
 def test_a_deployment_without_a_release_is_refused(stack: Stack) -> None:
-    [rule] = stack.rules.values()
-    [assertion] = rule["Assertions"]
+    [assertion] = stack.rules["EveryDeploymentIsNamed"]["Assertions"]
 
     unnamed = {"Fn::Equals": [{"Ref": "Release"}, "0000000000"]}
     assert assertion["Assert"] == {"Fn::Not": [unnamed]}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_on_s3_without_a_digest_is_refused(stack: Stack, model: str) -> None:
+    """Without a digest, the function would accept whatever model is at the location."""
+    rule = stack.rules[f"{model}ModelIsPinned"]
+    [assertion] = rule["Assertions"]
+
+    def given(parameter: str) -> Any:
+        return {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
+
+    assert rule["RuleCondition"] == {"Fn::And": [given("ModelBucket"), given(f"{model}Model")]}
+    assert assertion["Assert"] == given(f"{model}ModelSha256")
 
 
 @pytest.mark.slow

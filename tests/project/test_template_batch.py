@@ -86,7 +86,12 @@ def test_the_function_may_list_only_the_archive_and_its_output(stack: Stack) -> 
 
     assert conditions == {
         "<ArchiveBucket.Arn>": {"StringLike": {"s3:prefix": ["ride_events/*", "scored/*"]}},
-        "arn:aws:s3:::models": {"StringEquals": {"s3:prefix": ["1/duration/", "1/cost/"]}},
+        "arn:aws:s3:::models": {
+            "StringEquals": {
+                "s3:ResourceAccount": "000000000000",
+                "s3:prefix": ["1/duration/", "1/cost/"],
+            }
+        },
     }
 
 

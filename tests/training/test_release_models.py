@@ -19,6 +19,7 @@ import yaml
 
 from local.aws.server import Embedded, embedded
 from model_service.models import loader
+from model_service.settings import Settings
 from tests.support.training_factories import FEW_BINS, QUICK, write_yellow_month
 from training import __main__ as command
 from training import drift, pipeline
@@ -26,9 +27,11 @@ from training.data import simulation
 from training.pipeline import TrainingResult
 from training.plan import TrainingPlan
 from training.registry import release
+from training.registry.model_registry import ModelVersion
 from training.registry.release import ReleaseError
 from training.reports import model_card
 
+from ..support import models as support
 from ..support.operate_fakes import client_error
 
 MONTHS = ["2021-01", "2021-02", "2021-03"]
@@ -267,6 +270,32 @@ def test_the_files_of_another_model_are_left_alone(
         release.copy(models["poor"].model_location, "production", "taken")
 
     assert loader.load("s3://production/taken", sha256=models["good"].model_sha256)
+
+
+def test_two_models_of_one_run_are_released_under_their_model_ids(
+    aws: Embedded, tmp_path: Path
+) -> None:
+    """The run id cannot tell their predictions apart."""
+    released = []
+    for model_id, constant in (("m-1", "5.0"), ("m-2", "6.0")):
+        path = support.write_onnx(
+            tmp_path / model_id,
+            support.LINE.replace("5.0", constant),
+            model_id=model_id,
+            metadata={"target": "duration", "version": "model_id"},
+        )
+        location = support.upload(aws.s3(), path, "models", f"7/models/{model_id}/artifacts")
+        registered = ModelVersion(
+            "ride-duration", model_id, support.RUN_ID, location, sha256="", after="", rolled_back=""
+        )
+        released.append(release.release(registered, "7", "duration", "production"))
+
+    assert [one.environment["RUN_ID"] for one in released] == ["m-1", "m-2"]
+    for one in released:
+        settings = Settings.from_env({**one.environment, "TEST_RUN": "True"})
+        served = loader.load(settings.model_path, sha256=settings.model_sha256)
+        assert served.version == settings.run_id == one.environment["RUN_ID"]
+        assert one.parameters["DurationModel"] == f"7/{served.version}/artifacts/model"
 
 
 class RecordingS3:

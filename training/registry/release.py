@@ -4,11 +4,14 @@ An alias can move, but a deployment must not change by itself.  So the alias is 
 and the result names one model for good.
 
 The copy goes to ``s3://<bucket>/<experiment>/<run>/artifacts/model``, the path that MODEL_BUCKET,
-MLFLOW_EXPERIMENT_ID and RUN_ID name.  The invariant: a file there is written once and never
-changed, and ``MLmodel`` is written last.  S3 writes a file as a whole or not at all, refuses to
-overwrite one (``If-None-Match``), and asks for a retry while another process writes it.  So a copy
-that was interrupted has no ``MLmodel``, nothing loads it, and the next copy completes it.  A file
-there with other contents belongs to another model, and is left alone.
+MLFLOW_EXPERIMENT_ID and RUN_ID name.  If the version of the model's predictions is its model id,
+because its run has several models, the model id takes the place of the run.
+
+The invariant: a file there is written once and never changed, and ``MLmodel`` is written last.  S3
+writes a file as a whole or not at all, refuses to overwrite one (``If-None-Match``), and asks for a
+retry while another process writes it.  So a copy that was interrupted has no ``MLmodel``, nothing
+loads it, and the next copy completes it.  A file there with other contents belongs to another
+model, and is left alone.
 """
 
 from __future__ import annotations
@@ -78,7 +81,7 @@ def release(version: ModelVersion, experiment_id: str, target: Target, bucket: s
             f"Lambda functions cannot read the model at {version.location}: name a --bucket."
         )
     served = loader.load(version.location, sha256=version.sha256, field=loader.FIELDS[target])
-    copied = f"{experiment_id}/{version.run_id}/artifacts/model"
+    copied = f"{experiment_id}/{served.version}/artifacts/model"
     copy(version.location, bucket, copied)
     loader.load(f"s3://{bucket}/{copied}", sha256=served.sha256)
     location = version.location if bucket == own else f"s3://{bucket}/{copied}"
@@ -98,7 +101,7 @@ def release(version: ModelVersion, experiment_id: str, target: Target, bucket: s
         environment={
             "MODEL_BUCKET": bucket,
             "MLFLOW_EXPERIMENT_ID": experiment_id,
-            "RUN_ID": version.run_id,
+            "RUN_ID": served.version,
             "MODEL_SHA256": served.sha256,
         },
     )
@@ -183,7 +186,10 @@ def _put(client: S3Client, bucket: str, key: str, content: bytes) -> None:
     except (BotoCoreError, ClientError) as exc:
         raise ReleaseError(f"cannot write s3://{bucket}/{key}: {_line(exc)}") from exc
     if there != content:
-        raise ReleaseError(f"s3://{bucket}/{key} belongs to another model; it was left alone.")
+        raise ReleaseError(
+            f"s3://{bucket}/{key} belongs to another model; it was left alone. If a run has several"
+            ' models, log each of them with metadata={"version": "model_id"}.'
+        )
 
 
 def _written(client: S3Client, bucket: str, key: str, content: bytes) -> bool:

@@ -1,0 +1,161 @@
+"""Reads ``MLmodel``, the YAML file that describes an MLflow model.
+
+The file comes from whoever made the model.  Its size, its nesting and the number of its values are
+limited before it is loaded, because MLflow's YAML loader needs about 0.1 ms a value.  Aliases
+are refused, because a few of them can stand for billions of values.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from ..errors import ModelError
+
+MAX_BYTES = 256 * 1024
+"""MLflow's own files have 1 to 20 KB; most of a large one is the signature."""
+MAX_EVENTS = 4_000
+"""MLflow's own files have about a hundred; this number takes a third of a second to load."""
+MAX_DEPTH = 50
+VERSION = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,255}")
+"""MLflow's rule for the id of a run."""
+
+NOT_A_MODEL = "MLmodel is not the description of an MLflow model"
+
+Identifier = str | int | None
+FlavourName = Annotated[str, Meta(pattern=r"^[\w.-]{1,80}\Z")] | Annotated[int, Meta(ge=0, le=99)]
+ModuleName = Annotated[str, Meta(pattern=r"^[\w.]{1,200}\Z")]
+PackageVersion = Annotated[str, Meta(pattern=r"^[\w.+-]{1,40}\Z")]
+
+
+class OnnxFlavour(msgspec.Struct, frozen=True):
+    """The fields of the flavour ``onnx`` that the service reads."""
+
+    data: str | None = None
+
+
+class SklearnFlavour(msgspec.Struct, frozen=True):
+    """The fields of the flavour ``sklearn`` that the service reads."""
+
+    pickled_model: str | None = None
+    serialization_format: str | None = None
+    sklearn_version: PackageVersion | float | None = None
+    code: Any = None
+    """Set if the model brings Python files."""
+
+
+class PythonFlavour(msgspec.Struct, frozen=True):
+    """The fields of the flavour ``python_function`` that the service reads."""
+
+    loader_module: ModuleName | None = None
+    data: str | None = None
+    model_path: str | None = None
+    code: Any = None
+    """Set if the model brings Python files."""
+
+
+class Description(msgspec.Struct, frozen=True):
+    """The fields of ``MLmodel`` that the service reads."""
+
+    flavors: dict[FlavourName, dict[Any, Any]]
+    run_id: Identifier = None
+    model_id: Identifier = None
+    model_uuid: Identifier = None
+    metadata: Any = None
+
+    def onnx(self) -> OnnxFlavour | None:
+        """The flavour ``onnx``, or None.  Raises `ModelError` if a field has another type."""
+        return self._flavour("onnx", OnnxFlavour)
+
+    def sklearn(self) -> SklearnFlavour | None:
+        """The flavour ``sklearn``, or None.  Raises `ModelError` if a field has another type."""
+        return self._flavour("sklearn", SklearnFlavour)
+
+    def python_function(self) -> PythonFlavour | None:
+        """The flavour ``python_function``, or None.
+
+        Raises `ModelError` if a field has another type.
+        """
+        return self._flavour("python_function", PythonFlavour)
+
+    def is_sklearn(self) -> bool:
+        """Whether MLflow loads the model by its flavour ``sklearn``."""
+        python_function = self.python_function()
+        return (
+            "sklearn" in self.flavors
+            and python_function is not None
+            and python_function.loader_module == "mlflow.sklearn"
+        )
+
+    def brings_code(self) -> bool:
+        """Whether a flavour names Python files."""
+        return any(flavour.get("code") for flavour in self.flavors.values())
+
+    def version(self) -> str:
+        """The version of the model's predictions.
+
+        It is the run id, or the model id if there is no run id.  It is also the model id if the
+        metadata says ``version: model_id``, because MLmodel itself does not tell how many models
+        a run has.  Raises `ModelError` if there is no valid id.
+        """
+        own = self._metadata("version") == "model_id" and self.model_id
+        for found in (own, self.run_id, self.model_id, self.model_uuid):
+            if found:
+                return _identifier(found)
+        raise ModelError("MLmodel names neither run nor model: set RUN_ID to the model's version")
+
+    def target(self) -> str:
+        """The target that the metadata names; empty if there is none."""
+        target = self._metadata("target")
+        return target if isinstance(target, str) else ""
+
+    def _metadata(self, name: str) -> Any:
+        return self.metadata.get(name) if isinstance(self.metadata, dict) else None
+
+    def _flavour[T](self, name: str, type_: type[T]) -> T | None:
+        if name not in self.flavors:
+            return None
+        try:
+            return msgspec.convert(self.flavors[name], type_)
+        except msgspec.ValidationError as exc:
+            raise ModelError(f"{NOT_A_MODEL}: in the flavour {name}, {exc}") from exc
+
+
+def read(text: bytes) -> Description:
+    """Return the description in *text*.  Raises `ModelError` if it is malformed or too large."""
+    if len(text) > MAX_BYTES:
+        raise ModelError(f"MLmodel has {len(text)} bytes; the service reads at most {MAX_BYTES}")
+    try:
+        _check_limits(text)
+        # MLflow reads the file with the same loader. The C loader crashes where nesting is deep.
+        return msgspec.convert(yaml.safe_load(text), Description)
+    except msgspec.ValidationError as exc:
+        raise ModelError(f"{NOT_A_MODEL}: {exc}") from exc
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # ValueError: no such date
+        raise ModelError(f"{NOT_A_MODEL}: it is not valid YAML") from exc
+
+
+def _check_limits(text: bytes) -> None:
+    """Raise `ModelError` if loading *text* would take long; this looks at `MAX_EVENTS` at most."""
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise ModelError(f"{NOT_A_MODEL}: it has YAML aliases; write each value in full")
+        if number > MAX_EVENTS or depth > MAX_DEPTH:
+            raise ModelError(f"{NOT_A_MODEL}: it has too many values, or they are nested too deep")
+
+
+def _identifier(value: str | int) -> str:
+    small = isinstance(value, str) or 0 <= value < 10**64  # Python refuses to print huge numbers
+    if not small or not VERSION.fullmatch(text := str(value)):
+        raise ModelError(
+            "the run id or model id in MLmodel is malformed; it has 1 to 256 letters, digits,"
+            " hyphens and underscores. Set RUN_ID to use another version"
+        )
+    return text
