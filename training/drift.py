@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_service import storage
-from model_service.batch.scoring import columns
 from model_service.datasets.formats.reader import chunks
+from model_service.datasets.schema import columns
 from model_service.errors import ModelError
 from model_service.features import RideColumns
 

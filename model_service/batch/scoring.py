@@ -17,10 +17,9 @@ import pyarrow.compute as pc
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from .. import features, scoring
-from ..datasets.arrow import CONSTANT, arrow, numpy, repeated, texts
-from ..datasets.schema import REJECTED, RIDES
-from ..features import RideColumns
+from .. import scoring
+from ..datasets.arrow import CONSTANT, arrow, repeated, texts
+from ..datasets.schema import REJECTED, RIDES, columns
 from ..models.served import Models, Served
 from ..rides import Ride, RideEvent
 from ..scoring import Scores
@@ -75,17 +74,6 @@ def score(models: Models, rides: pa.RecordBatch) -> Scored:
         return Scored(scored, _rejected(rides.slice(0, 0), []))
     rejected = rides.filter(arrow(~accepted))
     return Scored(scored.filter(arrow(accepted)), _rejected(rejected, reasons[~accepted].tolist()))
-
-
-def columns(rides: pa.RecordBatch) -> RideColumns:
-    """Return rides as the input of `features`."""
-    time = rides["pickup_datetime"]
-    return RideColumns(
-        pickup=numpy(rides["PULocationID"]),
-        dropoff=numpy(rides["DOLocationID"]),
-        distance=numpy(rides["trip_distance"]),
-        picked_up=features.picked_up(numpy(time.cast(pa.int64())), known=numpy(time.is_valid())),
-    )
 
 
 def _predictions(served: Served, scores: Scores, rides: pa.RecordBatch) -> dict[str, Any]:

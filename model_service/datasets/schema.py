@@ -1,4 +1,4 @@
-"""The Arrow schemas of valid rides and of rejected rows."""
+"""The Arrow schemas of valid rides and of rejected rows, and valid rides as columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from .arrow import arrow, texts
+from ..features import RideColumns, picked_up
+from .arrow import arrow, numpy, texts
 
 RIDES = pa.schema(
     [
@@ -43,6 +44,17 @@ class Parsed(NamedTuple):
     """In the schema `RIDES`."""
     rejected: pa.RecordBatch
     """In the schema `REJECTED`."""
+
+
+def columns(rides: pa.RecordBatch) -> RideColumns:
+    """Return rides as the input of `features`."""
+    time = rides["pickup_datetime"]
+    return RideColumns(
+        pickup=numpy(rides["PULocationID"]),
+        dropoff=numpy(rides["DOLocationID"]),
+        distance=numpy(rides["trip_distance"]),
+        picked_up=picked_up(numpy(time.cast(pa.int64())), known=numpy(time.is_valid())),
+    )
 
 
 def rejections(

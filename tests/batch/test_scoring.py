@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import archive_function
 from model_service import rides, scoring
 from model_service.batch import scoring as batch_scoring
+from model_service.datasets import schema
 from model_service.datasets.formats import json_lines
 from model_service.datasets.formats.json_lines import LineKind
 from model_service.errors import ModelError, RideRejected
@@ -134,7 +135,7 @@ def test_every_ride_has_the_outcome_of_the_core_s_scoring(
     scored, rejected = both(batch_scoring.score(given_models, found))
 
     served = given_models.duration
-    scores = scoring.score(served.model, served.target, batch_scoring.columns(found))
+    scores = scoring.score(served.model, served.target, schema.columns(found))
     expected = scores.outcomes()
     refused = {n: str(o) for n, o in enumerate(expected, 1) if isinstance(o, RideRejected)}
     values = {n: o.value for n, o in enumerate(expected, 1) if isinstance(o, scoring.Answer)}

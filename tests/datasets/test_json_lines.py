@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import archive_function
 from model_service import rides
-from model_service.batch import scoring
+from model_service.datasets import schema
 from model_service.datasets.formats import json_lines
 from model_service.datasets.formats.json_lines import LineKind
 from model_service.errors import FileError, RideRejected
@@ -103,7 +103,7 @@ def test_arrival_time_replaces_a_missing_pick_up_time() -> None:
 
     good, _ = json_lines.parse(data, LineKind.ARCHIVE, 1)
 
-    assert scoring.columns(good).hour.tolist() == [5, 8]  # 09:18 in UTC is 05:18
+    assert schema.columns(good).hour.tolist() == [5, 8]  # 09:18 in UTC is 05:18
 
 
 def test_ride_event_without_a_time_has_no_time() -> None:

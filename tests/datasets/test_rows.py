@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_service import rides
-from model_service.batch import scoring
+from model_service.datasets import schema
 from model_service.datasets.formats.columns import REQUIRED
 from model_service.errors import FileError, RideRejected
 from model_service.features import columns
@@ -96,7 +96,7 @@ def assert_same_verdicts(found: list[dict[str, Any]], batch: pa.RecordBatch) -> 
         n: said for n, said in expected.items() if isinstance(said, str)
     }
     assert good["row"].to_pylist() == list(events)
-    ours, theirs = scoring.columns(good), columns([one.ride for one in events.values()])
+    ours, theirs = schema.columns(good), columns([one.ride for one in events.values()])
     for name in ("pickup", "dropoff", "distance", "hour", "weekday"):
         left, right = getattr(ours, name).tolist(), getattr(theirs, name).tolist()
         assert [str(one) for one in left] == [str(one) for one in right]
@@ -193,8 +193,8 @@ def test_time_column_may_have_any_unit_and_time_zone(unit: str) -> None:
     naive = table(pickup_datetime=pa.timestamp(unit))
     aware = table(pickup_datetime=pa.timestamp(unit, "Asia/Tokyo"))
 
-    assert scoring.columns(parsed(naive).rides).hour.tolist() == [8]
-    assert scoring.columns(parsed(aware).rides).hour.tolist() == [3]  # 08:15 in UTC
+    assert schema.columns(parsed(naive).rides).hour.tolist() == [8]
+    assert schema.columns(parsed(aware).rides).hour.tolist() == [3]  # 08:15 in UTC
 
 
 @pytest.mark.parametrize("year", [0, 20_000, -5])
