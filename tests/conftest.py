@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .support import golden
+from local.aws.server import Embedded, embedded
+
+from .support import embedded_aws, golden
 from .support.golden import GoldenModel
 
 collect_ignore = ["support/sam_transform.py"]  # runs in the environment of the SAM CLI
@@ -25,6 +28,20 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session")
+def session_aws() -> Iterator[Embedded]:
+    """The embedded AWS of the session, with the contents that earlier tests left."""
+    with embedded() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def module_aws(session_aws: Embedded) -> Embedded:
+    """The embedded AWS of the session, empty at the first test of each module."""
+    embedded_aws.clear(session_aws)
+    return session_aws
 
 
 @pytest.fixture(scope="session")
