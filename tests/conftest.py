@@ -9,7 +9,7 @@ import pytest
 from local.aws.server import Embedded, embedded
 
 from .support import embedded_aws, golden
-from .support.golden import GoldenModel
+from .support.golden import GoldenModel, Target
 
 collect_ignore = ["support/sam_transform.py"]  # runs in the environment of the SAM CLI
 
@@ -54,6 +54,14 @@ def golden_model(tmp_path_factory: pytest.TempPathFactory) -> GoldenModel:
 def golden_cost_model(tmp_path_factory: pytest.TempPathFactory) -> GoldenModel:
     """The cost model of the golden vectors, trained once a session."""
     return golden.train(tmp_path_factory.mktemp("golden_cost"), "cost")
+
+
+@pytest.fixture(params=["duration", pytest.param("both", marks=pytest.mark.slow)])
+def golden_models(request: pytest.FixtureRequest) -> dict[Target, GoldenModel]:
+    """The duration model of the golden vectors; in slow tests also the cost model."""
+    targets: list[Target] = ["duration"] if request.param == "duration" else ["duration", "cost"]
+    fixtures = {"duration": "golden_model", "cost": "golden_cost_model"}
+    return {target: request.getfixturevalue(fixtures[target]) for target in targets}
 
 
 @pytest.fixture
