@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from local.aws.server import Embedded, embedded
 
@@ -14,6 +15,12 @@ from .support.golden import GoldenModel, Target
 collect_ignore = ["support/sam_transform.py"]  # runs in the environment of the SAM CLI
 
 OURS = ("AWS_", "MODEL_", "PREDICTION", "KINESIS_", "MLFLOW_", "REJECTS_")
+
+
+# The Makefile chooses the thorough profile for test-all.
+settings.register_profile("thorough", settings(), max_examples=100)
+settings.register_profile("quick", settings(), max_examples=50)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(autouse=True)
