@@ -1,8 +1,8 @@
 """AWS Lambda entry point of the archive: converts each record of a stream to a line of JSON.
 
-Firehose alone would write only the payloads, without event ids and arrival times.  A line has the
-event id that the stream scorer uses, the time of arrival, the partition key, and the bytes of the
-record in base64.  Every record is archived, valid or not.
+Without this function, Firehose would write only the bytes of the records.  A line also has the time
+of arrival, the partition key, and the event id that the stream scorer uses.  Every record is
+archived, whether it is valid or not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One record in the archive."""
+    """A line of the archive: one record of the stream."""
 
     event_id: str
     arrived_at: datetime
@@ -44,9 +44,9 @@ class _Batch(msgspec.Struct, frozen=True):
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """The lines of one batch, as a response to Firehose.
+    """Return the archive lines of one batch of records, in the format of a response to Firehose.
 
-    Raises `msgspec.ValidationError` if the event does not come from a Firehose that reads a stream.
+    Raises `msgspec.ValidationError` if *event* was not sent by a Firehose that reads a stream.
     """
     records = msgspec.convert(event, _Batch).records
     users = Counter(_number(record) for record in records)
@@ -68,8 +68,9 @@ def _number(record: _Record) -> tuple[str, str]:
 
 def _encode(record: _Record, *, aggregated: bool) -> bytes:
     metadata = record.kinesis_record_metadata
-    # Firehose splits KPL records.  Their first user record has index 0, as a plain record has.
-    # Other records with the same sequence number tell them apart, if they are in the same batch.
+    # Firehose splits a KPL aggregate into its user records.  The first one has the index 0, and so
+    # does a record that is not aggregated.  A record with index 0 is taken for a user record if
+    # another record in the batch has the same sequence number.
     index = int(metadata.subsequence_number or 0)
     suffix = f"#{index}" if aggregated or index else ""
     line = Line(

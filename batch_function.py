@@ -1,10 +1,11 @@
 """AWS Lambda entry point of batch scoring on a schedule: scores one window of the archive.
 
-Settings are read and models loaded once, when the function starts.  The window follows from the
-scheduled time in the event, so a retry or a late run scores the same window.  Each object of the
-archive is scored completely or not at all and then has a manifest (see `batch.job`); a run scores
-the objects without one, whether an earlier run was cut off or an object arrived late.  The marker
-file ``_SUCCESS`` is written last.
+The settings are read and the models are loaded once, when Lambda starts the function.  The window
+depends on the scheduled time in the event, so a retry or a late run scores the same window.  Each
+object of the archive is scored either completely or not at all, and gets a manifest when it is
+scored (see `batch.job`).  A run scores only the objects without a manifest: those that arrived
+late, or that an earlier run did not finish.  The last file to be written is the marker
+``_SUCCESS``.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ from model_service.models import served
 from model_service.settings import BatchSettings, ScheduleSettings
 
 MARKER = "_SUCCESS"
-PARALLEL = 2  # objects at a time
+PARALLEL = 2  # objects to score at the same time
 
 
 class ScheduledEvent(Struct, frozen=True):
-    """The event that the schedule sends, or an operator to run a window again."""
+    """The event that the schedule sends; an operator can send it, too, to score a window again."""
 
     scheduled_time: Annotated[datetime, Meta(tz=True)]
     force: bool = False
 
 
 class WindowReport(Struct, frozen=True):
-    """The counts of a window: the function's response, and the content of the marker."""
+    """The result of a window: the function's response, and the content of the marker file."""
 
     window: str
     objects: int
@@ -58,9 +59,10 @@ models = served.load(BatchSettings.from_env(os.environ))
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Score the window before the event's scheduled time.
+    """Score the last window that ended by the event's scheduled time.
 
-    Raises `EventError`; raises `FileError` and `OutputError` so that Lambda retries.
+    Raises `EventError` if *event* is malformed.  Raises `FileError` if an object cannot be read,
+    and `OutputError` if the output cannot be written, so that Lambda runs the function again.
     """
     started = time.monotonic()
     scheduled = _decode(event)
@@ -68,7 +70,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     location = f"{settings.output_location.rstrip('/')}/{window.path}"
     inputs = files.matching(f"{settings.archive_location.rstrip('/')}/{window.pattern}")
     with files.output(location) as output:
-        output.folder.remove(MARKER)  # until all objects are scored
+        output.folder.remove(MARKER)  # until all objects are scored again
         completed = _score(inputs, output, force=scheduled.force)
         report = WindowReport(
             window=window.path,

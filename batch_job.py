@@ -1,4 +1,7 @@
-"""Entry point for ``spark-submit``: ``batch_job.py INPUT… --output DIR``, like ``batch score``."""
+"""Entry point for ``spark-submit``: ``batch_job.py INPUT… --output DIR``.
+
+The options are the same as those of ``python -m model_service.batch score``.
+"""
 
 from __future__ import annotations
 

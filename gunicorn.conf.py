@@ -1,4 +1,4 @@
-"""Configuration of gunicorn for `predict:app`; gunicorn reads it from the working directory."""
+"""Configures gunicorn for `predict:app`; gunicorn reads this file from the working directory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ except SettingsError as exc:
 
 
 def cpus() -> int:
-    """Return the number of CPUs that this process may use, within its container's limit."""
+    """Return the number of CPUs that this process may use, at most the limit of its container."""
     available = os.process_cpu_count() or 1
     limit = Path("/sys/fs/cgroup/cpu.max")  # "quota period" in microseconds, or "max period"
     quota, _, period = limit.read_text().partition(" ") if limit.is_file() else ("max", "", "")
@@ -32,26 +32,26 @@ def cpus() -> int:
 bind = settings.bind
 workers = settings.web_concurrency or cpus()
 worker_class = "model_service.web.worker.Worker"
-threads = 4  # scoring is CPU-bound, so more threads do not help
+threads = 4  # per worker; scoring is CPU-bound, so more threads would not help
 worker_connections = 2000
 backlog = 2048
 keepalive = 75  # seconds; longer than the 60 that load balancers commonly use
 timeout = 60  # seconds until a worker that hangs is killed
-graceful_timeout = 25  # shorter than the 30 seconds that ECS and Kubernetes leave
+graceful_timeout = 25  # shorter than the 30 seconds that ECS and Kubernetes wait
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
-forwarded_allow_ips = "*"  # no lookups: the service reads no proxy headers
+forwarded_allow_ips = "*"  # saves checking addresses: the service does not use proxy headers
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
 preload_app = True  # workers share one copy of the models
-control_socket_disable = True  # the socket would be a file in the home directory
+control_socket_disable = True  # gunicorn would create the socket in the home directory
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 loglevel = settings.log_level.lower()
 
 # Each connection needs a file descriptor, and the usual soft limit is 1,024.
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-files = worker_connections + 256  # the rest: metrics, pipes, and model files while they load
+files = worker_connections + 256  # 256 for metrics, pipes, and model files while they load
 files = files if hard == resource.RLIM_INFINITY else min(files, hard)
 if soft != resource.RLIM_INFINITY and soft < files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
@@ -59,9 +59,10 @@ if soft != resource.RLIM_INFINITY and soft < files:
 # OpenMP threads do not survive a fork: a scikit-learn model would hang in the workers.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# Workers share their metrics through files in this directory.  prometheus_client reads the path on
-# import, so it must stay the same when SIGHUP runs this file again.  Only the master removes the
-# directory: workers leave through os._exit.
+# Workers share their metrics through files in this directory.  prometheus_client reads the path
+# when it is imported, so the path must stay the same when SIGHUP makes gunicorn run this file
+# again.  Only the master process removes the directory, because workers exit with os._exit, which
+# skips the atexit functions.
 if "prometheus_client" not in sys.modules:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="prometheus-")
     atexit.register(shutil.rmtree, os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
@@ -77,12 +78,14 @@ def when_ready(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    # Until the worker installs its own handlers it has the master's, which would ignore a SIGTERM.
+    # A new worker has the master's signal handlers until it installs its own.  With the master's
+    # handler, the worker would ignore a SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: setattr(worker, "alive", False))
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    # onnxruntime started a thread before the fork; a normal exit would wait for it forever.
+    # onnxruntime started a thread before the fork.  A normal exit would wait for that thread
+    # forever.
     if worker.pid == os.getpid():  # gunicorn also calls this in the master
         error = sys.exception()
         code = error.code if isinstance(error, SystemExit) else None

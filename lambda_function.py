@@ -1,4 +1,7 @@
-"""AWS Lambda entry point of the stream scorer: wires once at init, then runs batches."""
+"""AWS Lambda entry point of the stream scorer.
+
+The settings are read and the model is loaded once, when Lambda starts the function.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from model_service.kinesis import publisher, rejects, telemetry
 from model_service.scoring import Target
 from model_service.settings import NO_REJECTS, Settings
 
-UNBOUNDED_SECONDS = 900.0  # for a caller without a context; Lambda itself allows no more
+UNBOUNDED_SECONDS = 900.0  # if the caller passes no context: Lambda's own maximum
 
 
 class Context(Protocol):
@@ -48,11 +51,11 @@ if not settings.test_run:
     if settings.rejects_location != NO_REJECTS:
         keep = rejects.connect(settings.rejects_location, model_name=settings.model_name)
 invocations = count()
-gc.freeze()  # objects made at init live as long as the function: collections can skip them
+gc.freeze()  # the objects that exist now are never garbage, so collections can skip them
 
 
 def lambda_handler(event: dict[str, Any], context: Context | None) -> dict[str, Any]:
-    """Score one batch of Kinesis records, and report the record to continue from."""
+    """Score one batch of Kinesis records; the response says from which record to retry, if any."""
 
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000 if context else UNBOUNDED_SECONDS

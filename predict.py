@@ -1,6 +1,6 @@
 """WSGI entry point of the web service (``predict:app``).
 
-Loads the models once, before gunicorn forks its workers.
+The models are loaded once, before gunicorn forks its workers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from model_service.web import app as web
 
 
 def write(line: bytes) -> None:
-    """Write *line* to standard output in one call, so lines of several workers do not mix."""
+    """Write *line* to standard output in one call, so that lines of several workers do not mix."""
     with suppress(OSError):  # a closed log must not fail the request
         os.write(1, line)
 
@@ -29,4 +29,4 @@ except ServiceError as exc:
     sys.exit(f"cannot start: {exc}")
 app = web.create_app(models, write=write, multiprocess_dir=settings.prometheus_multiproc_dir)
 gc.collect()
-gc.freeze()  # keeps the loaded models in memory that the workers share
+gc.freeze()  # garbage collection in a worker would copy the memory that the workers share

@@ -1,7 +1,8 @@
 """Starts the web service: ``python serve.py [gunicorn options]``.
 
-This is ``gunicorn predict:app`` with a check of the settings before gunicorn is imported: its
-import reads WEB_CONCURRENCY, and ends in a traceback if that is not a number.
+The program checks the settings, and then runs ``gunicorn predict:app``.  It has to check them
+before it imports gunicorn, because the import fails with a traceback if WEB_CONCURRENCY is not a
+number.
 """
 
 from __future__ import annotations

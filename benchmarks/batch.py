@@ -103,8 +103,9 @@ def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from model_service.datasets import schema
+    from model_service.batch import scoring
     from model_service.datasets.formats import reader
+    from model_service.datasets.schema import columns
     from model_service.models import loader as model
     from model_service.models.served import Models, Served
     from model_service.scoring import Target
@@ -117,7 +118,7 @@ def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
             pq.read_table(file, columns=list(_columns(file)))
 
     chunks = [c.parse().rides for f in files for c in reader.chunks(Path(f), name=f)]
-    predict, feeds = _session(location, [schema.columns(chunk) for chunk in chunks])
+    predict, feeds = _session(location, [columns(chunk) for chunk in chunks])
 
     def predict_all() -> None:
         with ThreadPoolExecutor(os.process_cpu_count() or 1) as pool:

@@ -1,8 +1,9 @@
 """Scores ride events with a trained model.
 
-Follow a ride through the core in this order: ``payloads`` (the bytes in a record), ``rides`` (the
-event), ``features``, ``scoring``.  The core does no I/O.  The folders are the interfaces around it:
-``stream``, ``web`` and ``batch``, on the shared ``models``, ``kinesis`` and ``datasets``.
+The modules in this folder are the core.  Read them in the order in which a ride passes them:
+``payloads`` (the bytes in a record), ``rides`` (the ride events), ``features``, and ``scoring``.
+The folders ``stream``, ``web`` and ``batch`` are the interfaces to the core.  They share the
+folders ``models``, ``kinesis`` and ``datasets``.
 
-Importing the package connects to nothing: the wiring is in the entry points.
+Importing the package makes no connections: only the entry points make them.
 """

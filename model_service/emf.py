@@ -1,7 +1,8 @@
-"""A line in CloudWatch's embedded metric format, from which CloudWatch makes metrics."""
+"""Formats log lines in CloudWatch's embedded metric format, from which CloudWatch makes metrics."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -13,11 +14,12 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
 
 NAMESPACE = "RidePredictions"
 SERVICE = "ride-predictions"
-MAX_VALUES = 50  # of one metric in one line; CloudWatch takes 100
+MAX_REASONS = 20  # in one line
+MAX_VALUES = 50  # values of one metric in one line; CloudWatch's limit is 100
 
 
 class Metric(NamedTuple):
-    """A metric and its values, in a unit that CloudWatch knows."""
+    """The values of a metric, and their unit: one of CloudWatch's, such as "Milliseconds"."""
 
     unit: str
     values: Sequence[float]
@@ -27,16 +29,21 @@ def count(number: int) -> Metric:
     return Metric("Count", [number])
 
 
+def reasons(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the most frequent reasons, as a field of a line."""
+    return dict(Counter(counts).most_common(MAX_REASONS))
+
+
 def line(
     at: datetime,
     *dimension_sets: Mapping[str, str],
     metrics: Mapping[str, Metric],
     fields: Mapping[str, Any],
 ) -> str:
-    """The line, without a line end.
+    """Return a log line, without a line end.
 
-    Every metric has each of *dimension_sets*, to which ``service`` is added; *fields* are
-    searchable in the log, and are no metrics.
+    CloudWatch records every metric under each of *dimension_sets*; the dimension ``service`` is
+    added to each set.  *fields* can be searched in the log, but are not metrics.
     """
     first, *others = dimension_sets
     provider = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=SERVICE)

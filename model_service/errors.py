@@ -1,36 +1,38 @@
-"""Every exception that this package raises on purpose.
+"""Defines every exception that this package raises on purpose.
 
 * ServiceError
   x SettingsError     a setting is missing or malformed  -> refuse to start
   x ModelError        the model is at fault              -> refuse to start, or fail the batch
-  x EventError        an invocation has the wrong shape  -> tell the caller
+  x EventError        an invocation is malformed         -> report it to the caller
   x FileError         a file of rides cannot be read     -> report it, go on with the next file
   x OutputError       results cannot be written          -> report it and stop
-  * RideRejected      a ride event breaks a rule         -> count it, keep it, never retry it
+  * RideRejected      a ride event breaks a rule         -> count it, store it, never retry it
     x MalformedJson   its bytes are not a JSON document
 """
 
 from __future__ import annotations
 
+import re
+
 
 class ServiceError(Exception):
-    """Base class; never raised itself."""
+    """The base class of all exceptions below; never raised itself."""
 
 
 class SettingsError(ServiceError):
-    """One or more environment variables are missing or malformed; the message names each."""
+    """Environment variables are missing or malformed; the message names all of them."""
 
 
 class ModelError(ServiceError):
-    """The model cannot be loaded, is not trusted, or broke its contract."""
+    """The model cannot be loaded, is not trusted, or gives no usable predictions."""
 
 
 class EventError(ServiceError):
-    """An invocation is not a batch of Kinesis records, or not a scheduled event."""
+    """The event of a Lambda invocation is not a batch of Kinesis records or a scheduled event."""
 
 
 class FileError(ServiceError):
-    """A file of rides cannot be read, or holds no rides."""
+    """A file of rides is missing, cannot be read, or contains no rides."""
 
 
 class OutputError(ServiceError):
@@ -38,12 +40,29 @@ class OutputError(ServiceError):
 
 
 class RideRejected(ServiceError):
-    """A ride event that no retry will fix.
+    """A ride event cannot be scored, and will not become valid by a retry.
 
-    The message names the field and the rule, never the value, so that it is safe to log
-    and to send back to a caller.
+    The message names the field and the rule, never the value, so it is safe to log the message and
+    to send it to the caller.
     """
+
+    @staticmethod
+    def kind(reason: str) -> str:
+        """Return *reason* without the position of a JSON syntax error, to be counted.
+
+        >>> RideRejected.kind("JSON is malformed: expected ',' (byte 17)")
+        "JSON is malformed: expected ','"
+        """
+        return re.sub(r" \(byte \d+\)", "", reason)
+
+    def detached(self) -> RideRejected:
+        """Return a copy of the rejection without a traceback, for storing.
+
+        A traceback keeps the local variables of every stack frame in memory, such as a megabyte of
+        unzipped bytes.
+        """
+        return RideRejected(str(self))
 
 
 class MalformedJson(RideRejected):
-    """Bytes that are not a JSON document."""
+    """The bytes of a ride event are not a JSON document."""

@@ -1,8 +1,9 @@
-"""Features of a ride: the one definition that training and every interface share.
+"""Computes the features of rides, with the same code for training and for all interfaces.
 
-Rides become columns first (`RideColumns`), so that a batch of events and a month of Parquet take
-the same path.  A model asks for features by name, each in the type that it was trained on; the
-table `FEATURES` holds all that it may ask for.  A new feature is a new line in that table.
+Rides are first converted to arrays (`RideColumns`), so that the same code computes the features of
+a batch of events and of a month of Parquet.  Each input of a model has the name of a feature, and
+the type on which the model was trained.  `FEATURES` has all features; to add a feature, add a line
+to this table.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .zones import AXES, locations, straight_miles
 
 Array = NDArray[Any]
 Inputs = Mapping[str, "np.dtype[Any]"]
-"""The features that a model asks for and their types, by name; `TEXT` means Python strings."""
+"""The inputs of a model: name of a feature -> numpy type; `TEXT` stands for Python strings."""
 
 Some = slice | NDArray[np.bool_] | NDArray[np.int64]
 
@@ -32,7 +33,7 @@ NO_TIME = np.datetime64("NaT", "us")
 
 @dataclass(frozen=True, slots=True)
 class RideColumns:
-    """Rides side by side: arrays of the same length, shape (n,)."""
+    """The data of n rides as columns: one array of shape (n,) for each field of a ride."""
 
     pickup: NDArray[np.int64]
     """TLC zone, 1 to 265."""
@@ -41,28 +42,28 @@ class RideColumns:
     distance: NDArray[np.float64]
     """Miles."""
     picked_up: NDArray[np.datetime64]
-    """Pick-up time on New York's clocks, in microseconds; NaT where it is not known."""
+    """Pick-up time in New York's local time, in microseconds; NaT if it is not known."""
 
     def __len__(self) -> int:
         return len(self.pickup)
 
     def __getitem__(self, some: Some) -> RideColumns:
-        """Some of the rides, by a slice, a mask or an array of positions."""
+        """Return some of the rides, selected by a slice, a mask or an array of positions."""
         return RideColumns(*(getattr(self, field.name)[some] for field in fields(self)))
 
     @property
     def hour(self) -> NDArray[np.float64]:
-        """Hour of the pick-up, 0 to 23; NaN where the time is not known."""
+        """Hour of the pick-up, 0 to 23, shape (n,); NaN if the time is not known."""
         return self._clock(local_time.hours)
 
     @property
     def weekday(self) -> NDArray[np.float64]:
-        """Day of the week of the pick-up, Monday is 0; NaN where the time is not known."""
+        """Weekday of the pick-up, Monday is 0, shape (n,); NaN if the time is not known."""
         return self._clock(local_time.weekdays)
 
     @property
     def minute_of_day(self) -> NDArray[np.float64]:
-        """Minute of the day of the pick-up, 0 to 1439; NaN where the time is not known."""
+        """Minute of the day of the pick-up, 0 to 1439, shape (n,); NaN if not known."""
         return self._clock(local_time.minutes_of_day)
 
     @property
@@ -110,7 +111,10 @@ FEATURES: Mapping[str, Feature] = {
     **_by_axis("sum", lambda rides: rides.end + rides.start),
     "straight": lambda rides: straight_miles(rides.end - rides.start),
 }
-"""Every feature by name.  Locations are in miles, NaN where a zone has no location."""
+"""Name of a feature -> function that computes it, shape (n,).
+
+Coordinates are in miles, and NaN if a zone has no location.
+"""
 
 TYPES: Mapping[str, str] = {
     **dict.fromkeys(FEATURES, "f"),
@@ -118,11 +122,14 @@ TYPES: Mapping[str, str] = {
     "PULocationID": "Oif",
     "DOLocationID": "Oif",
 }
-"""The kinds of type (`numpy.dtype.kind`) that can hold every value of a feature, NaN included."""
+"""Name of a feature -> the kinds of numpy type that can hold all its values, including NaN.
+
+Each letter is a `numpy.dtype.kind`.
+"""
 
 
 def columns(rides: Sequence[Ride]) -> RideColumns:
-    """Rides as columns, in order."""
+    """Convert a sequence of rides to columns, in the same order."""
     times = [ride.pickup_datetime for ride in rides]
     return RideColumns(
         pickup=np.array([ride.pickup for ride in rides], dtype=np.int64),
@@ -139,13 +146,16 @@ def columns(rides: Sequence[Ride]) -> RideColumns:
 
 
 def picked_up(instants: Micros, *, known: NDArray[np.bool_]) -> NDArray[np.datetime64]:
-    """Pick-up times for `RideColumns`, from instants in microseconds; NaT where not *known*."""
+    """Return the pick-up times for `RideColumns`, shape (n,).
+
+    *instants* are in microseconds since 1970 in UTC.  A time is NaT if *known* is False for it.
+    """
     shown = local_time.clocks(instants).view("datetime64[us]")
     return np.where(known, shown, NO_TIME)
 
 
 def table(rides: RideColumns, inputs: Inputs) -> dict[str, Array]:
-    """The features that *inputs* names, shape (n,) each, in the types it names.
+    """Return each feature that *inputs* names, with shape (n,) and the type in *inputs*.
 
     >>> table(columns([Ride(130, 205, 3.66)]), {"PU_DO": TEXT, "trip_distance": np.dtype("f8")})
     {'PU_DO': array(['130_205'], dtype=object), 'trip_distance': array([3.66])}
@@ -154,7 +164,7 @@ def table(rides: RideColumns, inputs: Inputs) -> dict[str, Array]:
 
 
 def rows(rides: RideColumns) -> list[dict[str, str | float]]:
-    """One dict a ride, for a model that names no columns.
+    """Return a dict of features for each ride, for a model whose inputs have no names.
 
     >>> rows(columns([Ride(130, 205, 3.66)]))
     [{'PU_DO': '130_205', 'trip_distance': 3.66}]

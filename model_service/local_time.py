@@ -1,11 +1,11 @@
-"""New York's local time: one rule, for a single moment and for whole columns.
+"""Converts between UTC and New York's local time, by the same rule for one time and for arrays.
 
-A time without an offset is New York's.  An hour that occurs twice in autumn means the first; an
-hour that does not exist in spring is taken an hour later.
+A time without an offset from UTC is New York's local time.  In autumn, one hour occurs twice: a
+time in this hour means the first occurrence.  In spring, one hour is skipped: a time in this hour
+means the time one hour later.
 
-Since 1884 New York's offset from UTC has changed on whole hours only.  So a column looks the
-offset of each hour up once, with the rule for a single moment, and uses it for all moments in
-that hour.
+Since 1884, New York's offset from UTC has changed on whole hours only.  So for an array, the offset
+is computed once for each hour that occurs, and used for all times in that hour.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 NEW_YORK = ZoneInfo("America/New_York")
 
 Micros = NDArray[np.int64]
-"""Microseconds since 1970: of an instant in UTC, or of the time that a clock shows."""
+"""Microseconds since 1970-01-01 00:00, shape (n,): of instants in UTC, or of local times."""
 
 EPOCH = datetime(1970, 1, 1)
 EPOCH_UTC = EPOCH.replace(tzinfo=UTC)
@@ -31,8 +31,8 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 WHOLE_HOURS = (datetime(1884, 1, 1) - EPOCH) // timedelta(hours=1)
-FEW = 16  # moments: below this a loop is faster than arrays
-MAX_HOURS = 1 << 20  # 120 years: the largest table of offsets; a wider range is done in a loop
+FEW = 16  # for fewer times, a loop is faster than array operations
+MAX_HOURS = 1 << 20  # 120 years, the largest table of offsets; a loop handles wider ranges
 
 FIRST_YEAR, LAST_YEAR = 2, 9998
 FIRST_MICROS = (datetime(FIRST_YEAR, 1, 1) - EPOCH) // MICROSECOND
@@ -40,12 +40,12 @@ END_MICROS = (datetime(LAST_YEAR + 1, 1, 1) - EPOCH) // MICROSECOND
 
 
 def has_room(moment: datetime) -> bool:
-    """Whether *moment* can be moved to any time zone without leaving Python's calendar."""
+    """Return whether *moment* can be converted to any time zone within Python's calendar."""
     return FIRST_YEAR <= moment.year <= LAST_YEAR
 
 
 def new_york(moment: datetime) -> datetime:
-    """*moment* on New York's clocks; a moment without an offset is New York's already.
+    """Return *moment* in New York's local time, with its offset.
 
     >>> new_york(datetime(2021, 3, 1, 13, 15, tzinfo=UTC)).hour
     8
@@ -58,7 +58,7 @@ def new_york(moment: datetime) -> datetime:
 
 
 def instant(moment: datetime) -> int:
-    """*moment* as microseconds since 1970 in UTC.
+    """Return *moment* as microseconds since 1970 in UTC.
 
     >>> instant(datetime(1970, 1, 1, 19)) // HOUR
     24
@@ -69,32 +69,36 @@ def instant(moment: datetime) -> int:
 
 
 def instants(shown: Micros) -> Micros:
-    """The instants at which New York's clocks showed the times *shown*, shape (n,)."""
+    """Return the instants in UTC of New York's local times *shown*, shape (n,)."""
     return shown - _offsets(shown, _offset_of_shown)
 
 
 def clocks(instants: Micros) -> Micros:
-    """The times that New York's clocks show at *instants*, shape (n,)."""
+    """Return New York's local times at *instants* in UTC, shape (n,)."""
     return instants + _offsets(instants, _offset_at)
 
 
 def hours(shown: Micros) -> NDArray[np.int64]:
-    """The hour of each time, 0 to 23."""
+    """Return the hour of each local time, 0 to 23, shape (n,)."""
     return shown // HOUR % 24
 
 
 def minutes_of_day(shown: Micros) -> NDArray[np.int64]:
-    """The minute of the day of each time, 0 to 1439."""
+    """Return the minute of the day of each local time, 0 to 1439, shape (n,)."""
     return shown // MINUTE % (24 * 60)
 
 
 def weekdays(shown: Micros) -> NDArray[np.int64]:
-    """The day of the week of each time; Monday is 0."""
+    """Return the weekday of each local time, Monday is 0, shape (n,)."""
     return (shown // DAY + 3) % 7  # 1970 began on a Thursday
 
 
 def _offsets(moments: Micros, offset: Callable[[int], int]) -> Micros:
-    """*offset* of each moment, in microseconds, looked up once an hour where that is exact."""
+    """Return the *offset* of each moment, in microseconds, shape (n,).
+
+    *offset* is called once for each hour that occurs; once for each moment if some moments are
+    before 1884, if there are fewer than `FEW`, or if they span more than `MAX_HOURS`.
+    """
     if len(moments) < FEW:
         return np.array([offset(moment) for moment in moments.tolist()], dtype=np.int64)
     hours = moments // HOUR
@@ -111,12 +115,12 @@ def _offsets(moments: Micros, offset: Callable[[int], int]) -> Micros:
 
 @lru_cache(100_000)
 def _offset_of_shown(shown: int) -> int:
-    """New York's offset from UTC when its clocks show *shown*."""
+    """Return New York's offset from UTC at the local time *shown*, in microseconds."""
     return shown - instant(EPOCH + timedelta(microseconds=shown))
 
 
 @lru_cache(100_000)
 def _offset_at(moment: int) -> int:
-    """New York's offset from UTC at the instant *moment*."""
+    """Return New York's offset from UTC at the instant *moment*, in microseconds."""
     local = new_york(EPOCH_UTC + timedelta(microseconds=moment))
     return (local.replace(tzinfo=None) - EPOCH) // MICROSECOND - moment

@@ -1,8 +1,9 @@
-"""The payloads of a Kinesis record: from its base64 text to the bytes of each ride event.
+"""Reads the payloads of a Kinesis record: the bytes of each ride event in its base64 text.
 
-A record holds one of three things: a payload; a gzip of a payload; or an aggregate that the
-Kinesis Producer Library (KPL) made of several user records, each of them a payload or a gzip of
-one.  User records share their record's sequence number, so each adds ``#<index>`` to its event id.
+A record contains a payload, the gzip of a payload, or an aggregate.  An aggregate is made by the
+Kinesis Producer Library (KPL) and contains several user records, each of which is a payload or the
+gzip of a payload.  All user records have the sequence number of the Kinesis record, so
+``#<index>`` is added to the event id of each.
 """
 
 from __future__ import annotations
@@ -12,20 +13,21 @@ import zlib
 from binascii import a2b_base64
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from .errors import RideRejected
 
 MAX_PAYLOAD = 1024 * 1024
-"""Bytes that a gzip may unzip to: the size of a record that a stream accepts by default."""
+"""Maximum size of one payload after unzipping, in bytes: a stream's default maximum for records."""
 
 MAX_UNZIPPED = 10 * MAX_PAYLOAD
-"""Bytes that all the gzips of one record may unzip to together."""
+"""Maximum total size of all gzips in one Kinesis record after unzipping, in bytes."""
 
 UNZIP_STEP = 64 * 1024  # bytes
 
 MAX_USER_RECORDS = 20_000
-"""User records in one record: more than 1 MiB can hold of the shortest ride events."""
+"""Maximum number of user records in a Kinesis record; 1 MiB has room for fewer ride events."""
 
 GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, 2.3.1
 KPL_MAGIC = b"\xf3\x89\x9a\xc2"  # amazon-kinesis-producer, aggregation-format.md
@@ -37,25 +39,25 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
 
 class Payload(NamedTuple):
-    """The bytes of one ride event and its identity."""
+    """The bytes of one ride event, and its event id."""
 
     event_id: str
     content: bytes | RideRejected
     """The unzipped bytes, or the reason why they cannot be read."""
     raw: bytes | None = None
-    """The bytes as they were in the record; None where the record itself cannot be read."""
+    """The bytes before unzipping; None if the Kinesis record itself cannot be read."""
 
 
 def payloads(data: str, event_id: str) -> Iterator[Payload]:
-    """The payloads of a record in order, from its base64 *data* and its *event_id*.
+    """Yield the payloads in a Kinesis record, in order.
 
-    At least one payload comes out of any record; where the record cannot be read at all, the one
-    payload carries the reason.
+    *data* is the record's base64 text, and *event_id* is its event id.  If the record cannot be
+    read, there is one payload with the reason; so there is at least one payload for any record.
     """
     try:
         users = _user_records(data, event_id)
     except RideRejected as exc:
-        yield Payload(event_id, exc)
+        yield Payload(event_id, exc.detached())
         return
     budget = Budget()
     for user_id, raw in users:
@@ -63,28 +65,33 @@ def payloads(data: str, event_id: str) -> Iterator[Payload]:
         try:
             content = unzip(raw, budget)
         except RideRejected as exc:
-            content = exc
+            content = exc.detached()
         yield Payload(user_id, content, raw)
 
 
 @dataclass(slots=True)
 class Budget:
-    """Bytes that the gzips of one record may still unzip to; mutable, because it counts down."""
+    """The limit on the total size of the gzips in one Kinesis record after unzipping.
+
+    `left` is the number of bytes that may still be unzipped.  This class is mutable, because
+    `unzip` decreases `left`.
+    """
 
     left: int = MAX_UNZIPPED
 
 
 def unzip(data: bytes, budget: Budget) -> bytes:
-    """The bytes of a payload, unzipped where they are a gzip; unzipped bytes count on *budget*.
+    """Return *data* unzipped if it is a gzip, or unchanged if it is not.
 
-    Raises `RideRejected` where the gzip is damaged, or unzips to more than `MAX_PAYLOAD` or the
-    budget.
+    The number of unzipped bytes is subtracted from *budget*.  Raises `RideRejected` if the gzip is
+    damaged, or unzips to more than `MAX_PAYLOAD` bytes or more bytes than *budget* has left.
     """
     if not data.startswith(GZIP_MAGIC):
         return data
     member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: a gzip header and checksum
     step = unzipped = b""
-    # In steps, so that a damaged gzip counts what it yields too. The last step may have no input.
+    # Unzip in steps, so that the bytes before damage are counted, too.  The last step may have no
+    # input.
     while not member.eof and (data or step):
         try:
             step = member.decompress(data, UNZIP_STEP)
@@ -105,7 +112,10 @@ def unzip(data: bytes, budget: Budget) -> bytes:
 
 
 def _user_records(data: str, event_id: str) -> list[tuple[str, bytes]]:
-    """Event id and bytes of each user record; of the record itself where it is no aggregate."""
+    """Return the event id and the bytes of each user record in an aggregate.
+
+    If *data* is not an aggregate, the result has one entry: *event_id*, and the bytes of *data*.
+    """
     try:
         record = a2b_base64(data, strict_mode=True)
     except ValueError:
@@ -116,29 +126,30 @@ def _user_records(data: str, event_id: str) -> list[tuple[str, bytes]]:
 
 
 def _disaggregated(data: bytes) -> list[bytes]:
-    """The user records of a KPL aggregate."""
+    """Return the bytes of each user record in a KPL aggregate."""
     message, digest = data[len(KPL_MAGIC) : -KPL_DIGEST], data[-KPL_DIGEST:]
     if hashlib.md5(message, usedforsecurity=False).digest() != digest:
         raise RideRejected("KPL record does not match its checksum")
     try:
+        bodies = (body for number, body in _fields(message) if number == KPL_RECORDS)
         users = [
-            dict(_fields(body))[KPL_DATA]  # where a field is repeated, protobuf takes the last
-            for number, body in _fields(message)
-            if number == KPL_RECORDS
+            dict(_fields(body))[KPL_DATA]  # if a field is repeated, protobuf uses the last
+            for body in islice(bodies, MAX_USER_RECORDS)
         ]
+        too_many = next(bodies, None) is not None
     except LookupError:
         raise RideRejected("KPL record is damaged") from None
+    if too_many:
+        raise RideRejected(f"KPL record holds more than {MAX_USER_RECORDS} user records")
     if not users:
         raise RideRejected("KPL record holds no user records")
-    if len(users) > MAX_USER_RECORDS:
-        raise RideRejected(f"KPL record holds more than {MAX_USER_RECORDS} user records")
     return users
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of each length-delimited field of a protobuf message; skips other fields.
+    """Yield the number and the bytes of each length-delimited field of a protobuf message.
 
-    Raises `IndexError` where the message ends too early or is not protobuf.
+    Other fields are skipped.  Raises `IndexError` if the message is cut off or is not protobuf.
     """
     at = 0
     while at < len(message):

@@ -1,9 +1,10 @@
-"""Ride events: their types, the rules for a valid one, and the code that reads them.
+"""Defines ride events and the rules for valid ones, and reads them from JSON.
 
-A ride event is parsed once, by its type: whoever holds a `RideEvent` holds a valid one.  Every
-fault is a `RideRejected` whose message has the path and the rule, never the value.
+Ride events are checked while they are read, so every `RideEvent` that was read is valid.  The
+reader raises `RideRejected` for an invalid one, with a message that has the path of the field and
+the rule, never the value.
 
-A pick-up time without an offset is New York local time (see `local_time`).
+A pick-up time without an offset is New York's local time (see `local_time`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .payloads import payloads
 
 MIN_ZONE, MAX_ZONE = 1, 265  # TLC taxi zones
 MAX_MILES = 1000  # exclusive
-MAX_INTEGER = 2**53 - 1  # the largest that every JSON reader keeps exact (RFC 8259, 6)
+MAX_INTEGER = 2**53 - 1  # the largest integer that every JSON reader reads exactly (RFC 8259, 6)
 MAX_ID_LENGTH = 128  # characters
 
 Zone = Annotated[int, Meta(ge=MIN_ZONE, le=MAX_ZONE, description="TLC taxi zone")]
@@ -52,7 +53,7 @@ class RideEvent(Struct, frozen=True):
 
 
 class BareRide(Ride, frozen=True):
-    """A ride as it is known when it begins, and an id where the answer shall have it."""
+    """A ride as it is known when it begins, with an optional id that the response repeats."""
 
     ride_id: RideId | UnsetType = UNSET
 
@@ -63,7 +64,7 @@ class RideResult(NamedTuple):
     event_id: str
     event: RideEvent | RideRejected
     raw: bytes | None
-    """The payload's bytes in the record; None where the record itself cannot be read."""
+    """The payload's bytes before unzipping; None if the Kinesis record itself cannot be read."""
 
 
 _event = msgspec.json.Decoder(RideEvent)
@@ -71,10 +72,10 @@ _bare = msgspec.json.Decoder(BareRide)
 
 
 def read(data: str, event_id: str, arrived_at: datetime | None) -> Iterator[RideResult]:
-    """The ride events in a record of a stream or of its archive, in order.
+    """Yield the ride events in a record from a stream or from the archive, in order.
 
-    *data* is the record's base64 text, *event_id* its event id; *arrived_at* stands for a pick-up
-    time that is absent.
+    *data* is the record's base64 text, and *event_id* is its event id.  The pick-up time of a ride
+    without one is set to *arrived_at*, unless that is None.
     """
     for payload in payloads(data, event_id):
         event: RideEvent | RideRejected
@@ -84,18 +85,18 @@ def read(data: str, event_id: str, arrived_at: datetime | None) -> Iterator[Ride
             try:
                 event = decode(payload.content, arrived_at)
             except RideRejected as exc:
-                event = exc
+                event = exc.detached()
         yield RideResult(payload.event_id, event, payload.raw)
 
 
 def decode(data: bytes, arrived_at: datetime | None = None) -> RideEvent:
-    """Read one JSON ride event; *arrived_at* stands for a pick-up time that is absent.
+    """Read one ride event from JSON.  If it has no pick-up time, the time is set to *arrived_at*.
 
     >>> decode(b'{"ride": {"PULocationID": 130, "DOLocationID": 205}, "ride_id": 7}')
     Traceback (most recent call last):
     model_service.errors.RideRejected: Object missing required field `trip_distance` - at `$.ride`
 
-    Raises `RideRejected`.
+    Raises `RideRejected` if the event is invalid.
     """
     event: RideEvent = parse(_event, data)
     ride = with_time(event.ride, arrived_at, path="$.ride")
@@ -103,16 +104,20 @@ def decode(data: bytes, arrived_at: datetime | None = None) -> RideEvent:
 
 
 def decode_bare(data: bytes | Raw) -> BareRide:
-    """Read one JSON ride without an envelope.  Raises `RideRejected`."""
+    """Read one bare ride, which is not wrapped in a ride event, from JSON.
+
+    Raises `RideRejected` if the ride is invalid.
+    """
     ride: BareRide = parse(_bare, data)
     with_time(ride, None)
     return ride
 
 
 def with_time(ride: Ride, moment: datetime | None, *, path: str = "$") -> Ride:
-    """*ride*, with *moment* for a pick-up time that is absent; *path* says where it was read.
+    """Return *ride*, with *moment* as its pick-up time if it has none and *moment* is not None.
 
-    Raises `RideRejected` where the pick-up time cannot be moved to another time zone.
+    *path* is the JSON path of the ride, for the message.  Raises `RideRejected` if the ride's
+    pick-up time cannot be converted to another time zone.
     """
     if ride.pickup_datetime is UNSET:
         if moment is None:
@@ -125,9 +130,9 @@ def with_time(ride: Ride, moment: datetime | None, *, path: str = "$") -> Ride:
 
 
 def parse(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:
-    """*data* as the type of *decoder*.
+    """Decode the JSON in *data* to the type of *decoder*.
 
-    Raises `MalformedJson` where *data* is not JSON, `RideRejected` where it breaks a rule.
+    Raises `MalformedJson` if *data* is not JSON, and `RideRejected` if it breaks a rule.
     """
     try:
         return decoder.decode(data)

@@ -1,15 +1,17 @@
-"""From rides to predictions: the one scoring rule of the stream, the web, batch and Spark.
+"""Scores rides with a model, by the same rules for the stream, the web, batch and Spark.
 
-It does no I/O, given a model.
+This module does no I/O of its own.
 
-Rule 1: a batch is one call to the model, whatever its size.
-Rule 2: where that call raises or returns another number of values, the batch is halved until the
-        rides at fault stand alone; those are rejected, the others are scored as if they had come
-        by themselves.
-Rule 3: no ride is rejected on the word of a broken model: the model is asked for the warm-up
-        ride, and where it cannot score that one either, the model is at fault and the batch fails.
-Rule 4: a value that is not finite or outside its range, and an interval that is not finite or
-        does not hold its value, is a rejection, never a default.
+Rule 1: a batch of any size is scored in one call to the model, if there is enough time.  If the
+        duration of a call with one ride shows that the time left may not be enough, the batch is
+        scored in parts until the time is up.
+Rule 2: if a call raises an exception, or returns the wrong number of values, the rides are halved
+        again and again.  Each single ride for which the call fails is rejected; all other rides
+        get the same predictions as without the rejected rides.
+Rule 3: a ride is rejected only if the model works.  If a call fails, the model has to score the
+        warm-up ride.  If this fails too, the model is at fault, and the whole batch fails.
+Rule 4: a ride is rejected if its value is not finite or outside the target's range, or if its
+        interval is not finite or does not contain the value.  No default replaces the value.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from .features import RideColumns, columns
 from .rides import Ride
 
 TimeLeft = Callable[[], float]
-"""Seconds until the caller has to be done."""
+"""A function that returns the seconds until the work must be finished."""
 
 WARM_UP = Ride(pickup=130, dropoff=205, distance=3.66, pickup_datetime=datetime(2021, 3, 1, 8, 15))
 
@@ -42,21 +44,28 @@ class Answers(NamedTuple):
     values: NDArray[np.float64]
     """Shape (n,)."""
     intervals: NDArray[np.float64] | None = None
-    """Shape (n, 2), low and high; None where the model has none."""
+    """Shape (n, 2), low and high; None if the model predicts no intervals."""
 
 
 class Model(Protocol):
-    """A model as scoring needs it."""
+    """The interface of a model."""
 
     @property
     def version(self) -> str: ...
+
+    @property
+    def seconds(self) -> float:
+        """The duration of a call with one ride, in seconds.
+
+        A call with n rides takes at most n times as long.
+        """
 
     def predict(self, rides: RideColumns, /) -> Answers: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The quantity that a model predicts: name and field of its events, and range of its values."""
+    """The quantity that a model predicts: names in prediction events, and the range of values."""
 
     model_name: str = "ride_duration_prediction_model"
     field: str = "ride_duration"
@@ -72,24 +81,27 @@ class Answer(NamedTuple):
 
 
 ScoreOutcome = Answer | RideRejected | None
-"""The outcome for one ride; None where there was no time left to ask the model."""
+"""The outcome for one ride; None if the time ran out before the ride was scored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The outcomes for n rides, in order: each is scored, rejected, or was not asked in time."""
+    """The outcomes for n rides, in order.
+
+    A ride is either scored, or rejected, or the time ran out before it was scored.
+    """
 
     values: NDArray[np.float64]
-    """Shape (n,), in the unit of the target; without meaning where a ride is not scored."""
+    """Shape (n,), in the unit of the target; meaningless for a ride that is not scored."""
     intervals: NDArray[np.float64] | None
-    """Shape (n, 2), low and high; None where the model has none."""
+    """Shape (n, 2), low and high; None if the model predicts no intervals."""
     scored: NDArray[np.bool_]
-    """Shape (n,)."""
+    """Shape (n,); True for each ride that is scored."""
     reasons: NDArray[np.object_]
-    """Shape (n,): why a ride was rejected; None where it was scored or not asked in time."""
+    """Shape (n,): the reason for each rejected ride, and None for all other rides."""
 
     def outcomes(self) -> list[ScoreOutcome]:
-        """One outcome a ride, for interfaces that answer ride by ride."""
+        """Return the outcome of each ride as an object, for interfaces that answer per ride."""
         if self.intervals is None:
             pairs: list[tuple[float, float] | None] = [None] * len(self.values)
         else:
@@ -104,12 +116,26 @@ class Scores:
 def score(
     model: Model, target: Target, rides: RideColumns, *, time_left: TimeLeft = lambda: inf
 ) -> Scores:
-    """Score *rides* in one call; *time_left* bounds the search for rides at fault.
+    """Score *rides* until the time is up; call the model at least once.
 
-    Raises `ModelError` where the model is at fault.
+    Raises `ModelError` if the model is at fault.
     """
     if not len(rides):
         return _not_scored(0)
+    left = time_left()
+    if model.seconds * len(rides) <= max(left, model.seconds):
+        return _score_part(model, target, rides, time_left)
+    found = _not_scored(0)
+    pace = model.seconds
+    while (at := len(found.values)) < len(rides) and (left > 0 or not at):
+        size = len(rides) - at if pace <= 0 else max(1, int(min(left / pace, len(rides))))
+        found = _joined(found, _score_part(model, target, rides[at : at + size], time_left))
+        before, left = left, time_left()
+        pace = 2 * (before - left) / size  # doubled, because the next part may be slower
+    return _joined(found, _not_scored(len(rides) - at))
+
+
+def _score_part(model: Model, target: Target, rides: RideColumns, time_left: TimeLeft) -> Scores:
     try:
         return _ask(model, target, rides)
     except Exception as exc:  # a model may raise anything
@@ -120,7 +146,7 @@ def score(
 
 
 def warm_up(model: Model, *, because: Exception | None = None) -> None:
-    """Score the warm-up ride.  Raises `ModelError` where the model cannot score it."""
+    """Score the warm-up ride.  Raises `ModelError`, caused by *because*, if the model fails."""
     try:
         values = model.predict(columns([WARM_UP])).values
     except ModelError:
@@ -132,26 +158,30 @@ def warm_up(model: Model, *, because: Exception | None = None) -> None:
 
 
 class _Miscounted(Exception):
-    """The model returned another number of values; treated like any exception of the model."""
+    """The model returned the wrong number of values; handled like an exception of the model."""
 
 
 def _ask(model: Model, target: Target, rides: RideColumns) -> Scores:
     values, intervals = model.predict(rides)
     if values.shape != (len(rides),):
         raise _Miscounted
-    scored = np.isfinite(values) & (values >= target.minimum) & (values <= target.maximum)
+    scored = (values >= target.minimum) & (values <= target.maximum)  # false for NaN
     if intervals is not None:
         if intervals.shape != (len(rides), 2):
             raise _Miscounted
         low, high = intervals.T
-        scored &= np.isfinite(low) & np.isfinite(high) & (low <= values) & (values <= high)
+        scored &= (low <= values) & (values <= high) & np.isfinite(intervals).all(axis=1)
     reasons = np.full(len(rides), None, dtype=object)
-    reasons[~scored] = OUTSIDE
+    if not scored.all():
+        reasons[~scored] = OUTSIDE
     return Scores(values, intervals, scored, reasons)
 
 
 def _isolate(model: Model, target: Target, rides: RideColumns, time_left: TimeLeft) -> Scores:
-    """Halve *rides* until those that make the model fail stand alone, and reject them."""
+    """Score *rides*; if the model fails, score each half separately, down to single rides.
+
+    A single ride for which the model fails is rejected.
+    """
     if time_left() <= 0:
         return _not_scored(len(rides))
     try:
@@ -193,4 +223,4 @@ def _intervals(scores: Scores) -> NDArray[np.float64]:
 
 
 def _name(exc: Exception) -> str:
-    return type(exc).__name__.lstrip("_")  # its message may quote a customer's data
+    return type(exc).__name__.lstrip("_")  # the message may quote a customer's data

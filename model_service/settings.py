@@ -1,7 +1,8 @@
-"""Settings: the environment as one frozen value, or one error that names every fault.
+"""Reads settings from environment variables, or raises one error that names every fault.
 
-Every field is the environment variable of the same name in capitals, and names its parser.  Unset
-and empty mean the default.  Only entry points read the environment.
+Each settings class has a field for each of its environment variables.  The name of the variable is
+the name of the field in capital letters.  A field has its default if the variable is unset or
+empty.  Only entry points read the environment.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from .errors import SettingsError
 NO_REJECTS = "none"
 
 Parser = Callable[[str], Any]
-"""Reads the text of a variable; raises `ValueError` with the rule that the text breaks."""
+"""A function that converts the text of a variable; raises `ValueError` if the text breaks a rule.
+
+The message of the `ValueError` says the rule.
+"""
 Faults = dict[str, str]
-"""What is wrong with each variable, by its name."""
+"""Name of a variable -> its fault, as the end of a sentence that begins with the name."""
 
 
 def _flag(text: str) -> bool:
@@ -62,19 +66,20 @@ _level = _matching("DEBUG|INFO|WARNING|ERROR|CRITICAL", "a level such as INFO")
 
 
 def _setting(parse: Parser, default: Any = "") -> Any:
-    """A field of a settings class that *parse* reads from its variable."""
+    """Return a field of a settings class; *parse* converts the text of its variable."""
     return field(default=default, metadata={"parse": parse})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Settings:
-    """A settings class: reads its fields from the environment, and checks them together."""
+    """The base class of settings: reads the fields from the environment, and checks them."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """The settings that *environ* holds.
+        """Return the settings in *environ*.
 
-        Raises `SettingsError` with every variable that is missing or malformed.
+        Raises `SettingsError`, with the names of all faulty variables, if a variable is missing or
+        malformed, or if two contradict each other.
         """
         found: dict[str, Any] = {}
         faults: Faults = {}
@@ -87,14 +92,14 @@ class _Settings:
                     faults[name] = str(exc)
         settings = cls(**found)
         faults = settings.contradictions() | faults
-        if "TEST_RUN" in faults:  # it decides whether rejects need a location
+        if "TEST_RUN" in faults:  # its value decides whether REJECTS_LOCATION is required
             faults.pop("REJECTS_LOCATION", None)
         if faults:
             raise SettingsError("; ".join(f"{name} {fault}" for name, fault in faults.items()))
         return settings
 
     def contradictions(self) -> Faults:
-        """Faults of settings that are missing or do not go together."""
+        """Return the faults of missing variables, and of variables that contradict each other."""
         return {}
 
 
@@ -131,7 +136,7 @@ class Settings(_Settings):
 
     @property
     def model_path(self) -> str:
-        """The location of the model, from either way to set it."""
+        """The location of the model: MODEL_LOCATION, or else a run's artifact in MODEL_BUCKET."""
         run = f"{self.mlflow_experiment_id}/{self.run_id}"
         return self.model_location or f"s3://{self.model_bucket}/{run}/artifacts/model"
 
@@ -149,7 +154,7 @@ class Settings(_Settings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairSettings(_Settings):
-    """Settings of a duration model and a cost model that are served together."""
+    """Settings of a duration model and an optional cost model that are served together."""
 
     model_location: str = _setting(_location)
     model_sha256: str = _setting(_digest)
@@ -198,7 +203,7 @@ class BatchSettings(PairSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSettings(_Settings):
-    """Settings of the scheduled batch, beside `BatchSettings`.
+    """Settings of scheduled batch scoring, in addition to `BatchSettings`.
 
     >>> ScheduleSettings.from_env({"ARCHIVE_LOCATION": "a", "OUTPUT_LOCATION": "s3://a/b"})
     Traceback (most recent call last):

@@ -1,10 +1,11 @@
-"""Files on S3 or on disk.
+"""Reads, writes and finds files on S3 or on disk, with the same interface.
 
-A `Folder` is a directory on disk or a prefix of a bucket.  A model is read from its folder file by
-file, by name, which needs the permission ``s3:GetObject`` and no listing; only a model whose file
-names are not known in advance is listed.
+A `Folder` is a directory on disk or a prefix of a bucket.  If the names of a model's files are
+known in advance, each file is read by its name, which needs only the permission ``s3:GetObject``.
+Only for other models, the folder is listed first.
 
-Whatever the disk or S3 raises becomes one error of this package, of the type that the caller chose.
+Errors of the disk and of S3 are converted to an error of this package, whose type the caller
+chooses.
 """
 
 from __future__ import annotations
@@ -29,40 +30,40 @@ SCHEME = "s3://"
 
 
 class StoredFile(NamedTuple):
-    """A file that a pattern matches."""
+    """A file that matches a pattern."""
 
     location: str
     """An absolute path, or ``s3://bucket/key``."""
     size: int
-    """In bytes."""
+    """The size in bytes."""
     stamp: str
-    """Differs if the content differs: the modification time on disk, the ETag on S3."""
+    """The modification time on disk or the ETag on S3; it changes when the content changes."""
 
 
 class Folder(Protocol):
     """A directory on disk or a prefix of a bucket; file names in it may contain slashes."""
 
     def read(self, name: str) -> bytes:
-        """Return the content of a file."""
+        """Return the bytes of the file *name*."""
 
     def names(self) -> list[str]:
-        """Return the names of all files."""
+        """Return the names of all files in the folder and its subfolders."""
 
     def move(self, file: Path, name: str) -> None:
-        """Move a local file into the folder; it appears under *name* only when it is complete."""
+        """Move a local file into the folder; readers see *name* only once it is complete."""
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it exists."""
+        """Remove the file *name* if it exists."""
 
     def directory(self, names: list[str] | None) -> Path:
-        """Return a local directory with the files *names*, or with all files if None."""
+        """Return a local directory with the files *names*, or with all files if it is None."""
 
 
 def at(location: str) -> Folder:
-    """Return the folder of a model, at ``s3://bucket/prefix`` or a path.
+    """Return the folder of a model; *location* is ``s3://bucket/prefix`` or a path.
 
-    Its methods raise `ModelError`.  Raises `ModelError` if *location* is neither of the two or S3
-    cannot be used.
+    Raises `ModelError` if *location* is another URL, or if no S3 client can be made.  The methods
+    of the folder raise `ModelError`, too.
     """
     if location.startswith(SCHEME):
         from botocore.config import Config  # a model on disk needs no AWS
@@ -89,9 +90,9 @@ def s3_folder(location: str, error: type[ServiceError], config: Config | None = 
 
 
 def plain_name(name: object) -> str:
-    """Return *name*, the name of a file in a model's folder.
+    """Return *name*, the name of a file in a model's folder, in its simplest form.
 
-    Raises `ModelError` if it is not a name or leads outside the folder.
+    Raises `ModelError` if *name* is not the name of a file, or is a path outside the folder.
     """
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     if not parts or ".." in parts or parts[0] == "/" or "\0" in parts[-1]:
@@ -101,7 +102,7 @@ def plain_name(name: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """A directory on disk."""
+    """A `Folder` on disk; its methods raise *error*."""
 
     path: Path
     error: type[ServiceError]
@@ -131,12 +132,12 @@ class LocalFolder:
 
 @dataclass(frozen=True, slots=True)
 class S3Folder:
-    """A prefix of a bucket; threads may share it."""
+    """A `Folder` on S3; its methods raise *error*.  Several threads may use it."""
 
     client: S3Client
     bucket: str
     prefix: str
-    """Ends in a slash, or is empty for the whole bucket."""
+    """The prefix of all keys: it ends in a slash, or is empty for the whole bucket."""
     error: type[ServiceError]
 
     def read(self, name: str) -> bytes:
@@ -172,23 +173,23 @@ class S3Folder:
 
 
 def find(pattern: str) -> list[StoredFile]:
-    """Return the files that *pattern* matches: a file, a folder or a glob, local or on S3.
+    """Return the files that *pattern* matches; it is a file, a folder or a glob, local or on S3.
 
-    Within a folder, names that begin with ``_`` or ``.`` are ignored, as Hive and Spark do.
+    Within a folder, names that begin with ``_`` or ``.`` are ignored, as in Hive and Spark.
     Raises `FileError` if S3 cannot be listed.
     """
     return _find_on_s3(pattern) if pattern.startswith(SCHEME) else _find_on_disk(pattern)
 
 
 def download(location: str, path: Path) -> None:
-    """Copy the object at ``s3://bucket/key`` to *path*.  Raises `FileError`."""
+    """Copy the object at ``s3://bucket/key`` to *path*.  Raises `FileError` if this fails."""
     bucket, key = split(location)
     with _s3_errors(f"read {location}", FileError):
         _client().download_file(bucket, key, str(path))
 
 
 def split(location: str) -> tuple[str, str]:
-    """Return the bucket and the key, or prefix, of ``s3://bucket/key``."""
+    """Return the bucket and the key (or the prefix) of ``s3://bucket/key``."""
     bucket, _, key = location.removeprefix(SCHEME).partition("/")
     return bucket, key
 
@@ -217,7 +218,7 @@ def _s3_errors(action: str, error: type[ServiceError]) -> Iterator[None]:
 
 
 def _client(config: Config | None = None) -> S3Client:
-    """Return a client with a session of its own, since threads must not share boto3's default."""
+    """Return an S3 client of a new session: threads must not share boto3's default session."""
     import boto3  # files on disk need no AWS
 
     client: S3Client = boto3.session.Session().client("s3", config=config)
@@ -225,7 +226,7 @@ def _client(config: Config | None = None) -> S3Client:
 
 
 def _objects(client: S3Client, bucket: str, prefix: str) -> list[Any]:
-    """Return the listing's entries for all objects under *prefix*, without folder markers."""
+    """List the objects under *prefix*; leave out folder markers, whose keys end in a slash."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     entries = (entry for page in pages for entry in page.get("Contents", []))
     return [entry for entry in entries if not entry["Key"].endswith("/")]
@@ -251,7 +252,10 @@ def _is_match(key: str, pattern: str) -> bool:
 
 
 def _parts_match(parts: list[str], patterns: list[str]) -> bool:
-    """Whether the parts of a key match those of a glob; ``**`` matches any number of folders."""
+    """Return whether the parts of a key match *patterns*, the parts of a glob.
+
+    ``**`` matches any number of folders.
+    """
     if not patterns or not parts:
         return not patterns and not parts
     if patterns[0] == "**":

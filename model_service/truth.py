@@ -1,8 +1,8 @@
-"""The true values of a finished ride, and the limits within which they are compared.
+"""Defines the true values of a finished ride, and the limits for comparing them to predictions.
 
-A meter that was left running would outweigh all other rides.  So training, drift and evaluation
-use only rides whose true duration and cost lie within these limits.  Scoring ignores the limits:
-a ride outside them still gets a prediction.
+A single ride whose meter was left running could outweigh all other rides.  So training, drift
+measurement and evaluation use only true durations and costs within the limits.  Scoring ignores
+the limits: every valid ride gets a prediction.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class TrueValue:
-    """The unit of a true value and its limits, both of which are valid values."""
+    """The unit of a true value, and its lowest and highest valid value."""
 
     unit: str
     low: float
     high: float
 
     def valid(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """A mask of the values within the limits, shape (n,); NaN is outside.
+        """Return which values are within the limits, as a mask of shape (n,); NaN is outside.
 
         >>> DURATION.valid(np.array([0.9, 1.0, 60.0, np.nan])).tolist()
         [False, True, True, False]
@@ -38,11 +38,11 @@ DURATION = TrueValue("minutes", 1, 60)
 COST = TrueValue("dollars", 2.5, 200)  # the total amount without the tip
 ANY_NUMBER = TrueValue("", -inf, inf)
 TRUE_VALUES: Mapping[str, TrueValue] = {"ride_duration": DURATION, "ride_cost": COST}
-"""The true value for each prediction field."""
+"""Field of a prediction -> the true value that it predicts."""
 
 
 def for_field(field: str) -> TrueValue:
-    """The true value that a prediction field predicts; a custom field has neither unit nor limits.
+    """Return the true value that *field* predicts; a custom field has neither unit nor limits.
 
     >>> for_field("ride_cost").unit
     'dollars'

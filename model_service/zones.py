@@ -1,10 +1,10 @@
-"""The TLC's taxi zones: names, boroughs and centroids, and their locations in miles.
+"""Provides the TLC's taxi zones: names, boroughs and centroids, and their coordinates in miles.
 
-``zones.csv`` beside this file holds the facts of the TLC's table.  Zones 264 (unknown) and 265
-(outside the city) have no location and are not in it.
+``zones.csv``, in this folder, has the zones of the TLC's table.  The zones 264 (unknown) and 265
+(outside the city) are not in this file, because they have no location.
 
-Locations have 32 bits and are computed by single sums, so that the ONNX graph of a model that
-computes the same (`training.model.onnx_graph`) gets the same bits.
+Coordinates are 32-bit floats, and distances are computed from sums of two terms.  So the ONNX graph
+of a model that computes the same features (`training.model.onnx_graph`) gets exactly the same bits.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ from numpy.typing import NDArray
 
 Miles = NDArray[np.float32]
 
-# Medians over the TLC's rides: `python -m tools.road_factor DIRECTORY` computes both anew.
+# Medians of the TLC's rides.  To compute them again: `python -m tools.road_factor DIRECTORY`.
 ROAD_FACTOR = 1.3
 MILES_WITHIN = 0.8
 
 AXES = ("east", "north", "across", "along")
-"""The axes of a location: two by the compass, two by Manhattan's streets and avenues."""
-ORIGIN = (40.73, -73.95)  # degrees north and east: amid the city
+"""The axes of a location: two by the compass, and two along Manhattan's streets and avenues."""
+ORIGIN = (40.73, -73.95)  # degrees north and east, in the middle of the city
 MILES_PER_DEGREE = (69.0, 69.17 * np.cos(np.radians(ORIGIN[0])))
-AVENUES = np.radians(29)  # the avenues run this far east of north
-ROWS = 266  # of `locations`: zones are 1 to 265
+AVENUES = np.radians(29)  # the direction of the avenues, east of north
+ROWS = 266  # of `locations`; the ids of zones, 1 to 265, are row numbers
 
 
 @dataclass(frozen=True, slots=True)
 class TaxiZone:
-    """A zone with a location."""
+    """A taxi zone that has a location."""
 
     id: int
     name: str
     borough: str
     latitude: float
-    """Degrees north, of the centroid."""
+    """The centroid's latitude in degrees north."""
     longitude: float
-    """Degrees east, of the centroid: New York's are negative."""
+    """The centroid's longitude in degrees east, which is negative in New York."""
 
 
 @dataclass(frozen=True, slots=True)
 class ZoneTable:
-    """All zones with a location, and the figures that turn two centroids into a distance."""
+    """All zones that have a location, and two numbers to estimate the distance between them."""
 
     road_factor: float
-    """Miles driven for each mile as the crow flies, from centroid to centroid."""
+    """The typical driven distance divided by the straight-line distance between the centroids."""
     miles_within: float
-    """Miles of a ride that ends in the zone where it began; also the least between two zones."""
+    """The typical miles of a ride within one zone, and the minimum estimate between two zones."""
     zones: tuple[TaxiZone, ...]
 
 
 @cache
 def taxi_zones() -> tuple[TaxiZone, ...]:
-    """All zones with a location, by id.
+    """Return all zones that have a location, in the order of ``zones.csv``.
 
     >>> next(zone.name for zone in taxi_zones() if zone.id == 130)
     'Jamaica'
@@ -77,15 +77,16 @@ def taxi_zones() -> tuple[TaxiZone, ...]:
 
 
 def zone_table() -> ZoneTable:
-    """The zones and figures that a page needs to offer zones and to suggest a distance."""
+    """Return the data with which a page lists the zones and suggests a distance."""
     return ZoneTable(ROAD_FACTOR, MILES_WITHIN, taxi_zones())
 
 
 @cache
 def locations() -> Miles:
-    """The centroid of each zone in miles from `ORIGIN`, shape (`ROWS`, 4), a column an axis.
+    """Return the centroids of all zones in miles from `ORIGIN`, shape (`ROWS`, 4).
 
-    A row is NaN where its zone has no location.
+    The row number is the zone's id, and the columns are `AXES`.  The row of a zone without a
+    location is NaN.
 
     >>> [round(miles) for miles in locations()[132].tolist()]  # JFK Airport
     [9, -6, 10, -1]
@@ -101,7 +102,10 @@ def locations() -> Miles:
 
 
 def straight_miles(change: NDArray[Any]) -> Miles:
-    """Miles as the crow flies, shape (n,); *change* has a column for each of `AXES`."""
+    """Return straight-line distances in miles, shape (n,).
+
+    *change* has the differences of coordinates, shape (n, 4), with the columns `AXES`.
+    """
     squares = change * change
     miles: Miles = np.sqrt(squares[:, 0] + squares[:, 1])
     return miles

@@ -1,4 +1,5 @@
-"""Batch scoring: files of rides to files of predictions, by command, on a schedule or on Spark.
+"""Batch scoring: reads files of rides and writes files of predictions.
 
-It may import the core, `models` and `datasets`.
+A job is started by a command, on a schedule, or on Spark.  This package may import the core,
+`models` and `datasets`.
 """

@@ -1,9 +1,9 @@
 """The command ``python -m model_service.batch``: ``score`` for files, ``backfill`` for months.
 
-Exit codes: 0 all inputs are scored, by this job or an earlier one; 1 an input cannot be read or the
-output cannot be written; 2 the command line, a setting or a model is wrong; 3 all inputs are
-scored, but more rows were rejected than scored; 130 interrupted.  Each error is one line on
-standard error.
+Exit codes: 0 if all inputs are scored, by this job or an earlier one; 1 if an input cannot be read
+or the output cannot be written; 2 if the command line, a setting or a model is wrong; 3 if all
+inputs are scored, but more rows are rejected than scored; 130 if the job is interrupted.  Each
+error is one line on standard error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OK, FAILED, WRONG, MOSTLY_REJECTED, INTERRUPTED = 0, 1, 2, 3, 130
 def main(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code."""
     options = cli.parse(arguments)
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool keeps memory that it has freed
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's default pool keeps freed memory
     try:
         return run(options)
     except (SettingsError, ModelError) as exc:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
 def run(options: argparse.Namespace) -> int:
     """Run the command that *options* select and return its exit code.
 
-    Raises `SettingsError`, `ModelError`, `FileError` and `OutputError`.
+    Raises `SettingsError`, `ModelError`, `FileError` or `OutputError` if the command cannot go on.
     """
     started = time.monotonic()
     settings = BatchSettings.from_env(os.environ)
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
 def _backfill(
     options: argparse.Namespace, settings: BatchSettings, models: Models
 ) -> list[InputResult]:
-    """Score months, print a table of them and write a plot of their errors to the output."""
+    """Score several months, print a table of the months, and write a plot of their errors."""
     found = backfill.find_inputs(options.input, months(options.first, options.last))
     for missing in found.missing.values():
         print(missing.reason, file=sys.stderr)
@@ -116,7 +116,7 @@ def _score(
 
 
 def exit_code(results: Sequence[InputResult]) -> int:
-    """Return the exit code for the results of all inputs."""
+    """Return the exit code for the results of all inputs; see the docstring of this module."""
     if any(isinstance(one, FailedInput) for one in results):
         return FAILED
     completed = [one for one in results if isinstance(one, CompletedInput)]

@@ -1,4 +1,4 @@
-"""A backfill: the inputs of many months, and the results by month."""
+"""Finds the inputs of a backfill (a job over many months), and groups its results by month."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ MONTH = "{month}"
 
 @dataclass(frozen=True, slots=True)
 class BackfillInputs:
-    """The inputs of some months; each month has inputs or is missing."""
+    """The inputs of several months; a month without inputs is in *missing*."""
 
     months: list[str]
     inputs: list[Input]
     month_of: Mapping[str, str]
     """Location of an input -> its month."""
     missing: Mapping[str, FailedInput]
-    """Month without an input -> the reason."""
+    """Month without inputs -> the reason."""
 
 
 class MonthResult(NamedTuple):
-    """The results of all inputs of a month."""
+    """The combined results of a month's inputs."""
 
     name: str
     rows: int
     scored: int
     rejected: int
     errors: dict[str, Errors]
-    """Field of the prediction -> errors over all rides in the month's inputs."""
+    """Field of a prediction -> errors over all rides in the month's inputs."""
     failed: bool
     """Whether the month is missing or one of its inputs cannot be read."""
 
 
 def find_inputs(pattern: str, months: list[str]) -> BackfillInputs:
-    """Return the files that *pattern* matches with ``{month}`` replaced by each of *months*.
+    """Return the inputs of *months*.
 
-    Raises `SettingsError` if a file matches two months.
+    The inputs of a month are the files that match *pattern* after ``{month}`` in it is replaced by
+    the month.  Raises `SettingsError` if a file is an input of two months.
     """
     found: list[Input] = []
     month_of: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The command line of batch scoring."""
+"""Parses the command line of batch scoring."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARALLEL = {"score": 1, "backfill": 2}
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options; ends the process with exit code 2 if *arguments* are wrong."""
+    """Return the options in *arguments*; exit with code 2 if *arguments* are wrong."""
     parser = make_parser()
     options = parser.parse_args(arguments)
     if options.engine == "spark" and options.parallel:

@@ -1,12 +1,13 @@
-"""The errors of predictions by month and model, if the true values are known, as sums that add up.
+"""Computes the errors of predictions by month and model, from rides whose true values are known.
 
-Only rides whose true value lies within the limits of `truth` are compared, as in training.  The
-others are scored like any other ride, and their errors are in the output.
+Errors are first computed as sums for each batch of rides, so that the sums of batches can be added.
+As in training, the sums include only rides whose true value is within the limits of `truth`.  Other
+rides are scored, too, and their errors are in the output, but not in the sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import sqrt
 
 import numpy as np
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 from .. import truth
 from ..datasets.arrow import numpy
 
-UNITS: Mapping[str, str] = {field: true.unit for field, true in truth.TRUE_VALUES.items()}
-
 
 class Sums(Struct, frozen=True):
-    """Sums over rides, for one model."""
+    """Sums of one model's errors over rides.
+
+    *absolute* and *signed* are in the unit of the prediction, and *squared* is in its square.
+    """
 
     compared: int = 0
     """Number of rides."""
@@ -45,28 +47,31 @@ class Sums(Struct, frozen=True):
 
 
 ErrorSums = dict[str, Sums]
-"""Field of the prediction -> its sums."""
+"""Field of a prediction -> the sums of its errors."""
 
 
 class Errors(Struct, frozen=True):
-    """Mean errors in the unit of the prediction; None if there was no ride to compare."""
+    """Mean errors in the unit of the prediction; None if there is no ride to compare."""
 
     compared: int
     mae: float | None
     rmse: float | None
     bias: float | None
-    """The mean of prediction minus true value."""
+    """The mean of the differences: prediction minus true value."""
     inside_interval: float | None
-    """The share of true values within the prediction's interval."""
+    """The share of true values within the prediction's interval, from 0 to 1."""
 
 
 def error_sums(scored: pa.RecordBatch, fields: Iterable[str]) -> ErrorSums:
-    """Return the sums over *scored* rides (see `scoring.schema`) for the predictions *fields*."""
+    """Return the sums for each of the predictions *fields*.
+
+    *scored* are scored rides, in the schema that `scoring.schema` returns.
+    """
     return {field: _sums(scored, field) for field in fields}
 
 
 def total(parts: Iterable[ErrorSums]) -> ErrorSums:
-    """Return the sum of *parts*, added in their order."""
+    """Return the sums of *parts* for each field; they are added in their order."""
     found: ErrorSums = {}
     for part in parts:
         for field, sums in part.items():
@@ -75,12 +80,12 @@ def total(parts: Iterable[ErrorSums]) -> ErrorSums:
 
 
 def total_errors(parts: Iterable[ErrorSums]) -> dict[str, Errors]:
-    """Return the mean errors over all *parts*, for the fields with rides to compare."""
+    """Return the mean errors over all *parts*, for each field that has rides to compare."""
     return {field: errors(sums) for field, sums in total(parts).items() if sums.compared}
 
 
 def errors(sums: Sums) -> Errors:
-    """Return the mean errors.
+    """Return the mean errors that follow from *sums*.
 
     >>> errors(Sums(compared=2, absolute=6.0, squared=20.0, signed=-2.0))
     Errors(compared=2, mae=3.0, rmse=3.1622776601683795, bias=-1.0, inside_interval=None)

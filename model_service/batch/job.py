@@ -1,9 +1,10 @@
-"""A scoring job: files of rides in, files of predictions out, each input completely or not at all.
+"""Runs a scoring job: scores files of rides, each either completely or not at all.
 
-An input is read in chunks of rows.  The chunks are scored in parallel on all cores, since a model
-uses one thread, and written in their order.  When all output files of an input are in place, its
-manifest is written, and only then does the input count as scored.  A job that was killed therefore
-scores again what has no manifest, to the same bytes, and a job with all manifests does nothing.
+An input is read in chunks of rows.  The chunks are scored in parallel on all cores, because a model
+uses one thread, and are written in the order of the input.  An input counts as scored once its
+manifest is written, which happens after all its other output files are complete.  So if a job is
+killed, the next job scores the inputs without a manifest again, and writes the same bytes.  A job
+does nothing if all inputs have manifests.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from .manifest import CompletedInput, FailedInput, InputResult
 
 
 class ProgressCallbacks(NamedTuple):
-    """Called as a job goes on, from several threads."""
+    """The functions that a job calls to report its progress, from several threads."""
 
     read: Callable[[Input, int, float], object]
-    """Rows read since the last call, and the share of the file read so far, from 0 to 1."""
+    """Called with an input, its number of rows scored since the last call, and the part of its file
+    that has been read so far, from 0 to 1."""
     finished: Callable[[Input, InputResult, bool], object]
-    """The result of an input, and whether an earlier job had scored it."""
+    """Called with an input, its result, and whether an earlier job had scored it."""
 
 
 SILENT = ProgressCallbacks(lambda *_: None, lambda *_: None)
@@ -43,31 +45,31 @@ SILENT = ProgressCallbacks(lambda *_: None, lambda *_: None)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What all inputs of a job share."""
+    """The objects and options that all inputs of a job share."""
 
     models: Models
     output: Output
     names: Sequence[str]
-    """The files in the output when the job started."""
+    """The names of the files that were in the output when the job started."""
     workers: Executor
     max_pending: int
-    """Chunks of one input that are scored or wait to be written."""
+    """The maximum number of chunks of one input that are being scored or wait to be written."""
     progress: ProgressCallbacks
     force: bool
     stop: Event = field(default_factory=Event)
-    """Set when an error ends the job."""
+    """Set if an error ends the job."""
 
 
 class _ScoredChunk(NamedTuple):
     rides: list[tuple[str, pa.RecordBatch]]
-    """Month of pick-up, and its scored rides."""
+    """Pairs of a month of pick-up and its scored rides."""
     rejected: list[pa.RecordBatch]
     errors: dict[str, ErrorSums]
     """Month of pick-up -> sums of errors."""
 
 
 class _Stopped(Exception):
-    """The job ends because of an error in another input."""
+    """Scoring of an input was stopped, because an error in another input ends the job."""
 
 
 def score_files(
@@ -80,11 +82,12 @@ def score_files(
     progress: ProgressCallbacks = SILENT,
     force: bool = False,
 ) -> list[InputResult]:
-    """Score *inputs* and return their results in order.
+    """Score *inputs* and return their results in the same order.
 
-    *workers* threads score chunks; *parallel* inputs are open at a time; *force* scores inputs
-    again that an earlier job has scored.
-    Raises `OutputError` and `ModelError`, which end the job.
+    *workers* is the number of threads that score chunks, and *parallel* is the number of inputs
+    that are read at the same time.  If *force* is True, inputs that an earlier job has scored are
+    scored again.
+    Raises `OutputError` or `ModelError` if an error ends the job.
     """
     with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(parallel) as readers:
         job = Job(models, output, output.names(), pool, 4 * workers, progress, force)
@@ -92,7 +95,7 @@ def score_files(
         try:
             for future in as_completed(futures):
                 future.result()  # raises an error that ends the job as soon as it happens
-        except BaseException:  # Ctrl-C too: the threads have to end
+        except BaseException:  # also Ctrl-C: the threads have to end
             job.stop.set()
             readers.shutdown(cancel_futures=True)
             raise
@@ -167,7 +170,7 @@ def _next_scored(
     chunk, future = pending.popleft()
     try:
         scored = future.result()
-    except pa.ArrowException:  # its message may quote a customer's data
+    except pa.ArrowException:  # the message may quote a customer's data
         raise FileError(f"{source.location} is damaged") from None
     job.progress.read(source, chunk.rows, chunk.read)
     return scored
@@ -183,7 +186,10 @@ def _score_chunk(models: Models, chunk: Chunk) -> _ScoredChunk:
 
 
 def _publish(job: Job, source: Input, output: PartitionedWriter, completed: CompletedInput) -> None:
-    """Replace the output files of *source*: between the old manifest and the new one is none."""
+    """Replace the output files of *source*.
+
+    The old manifest is removed first, and the new manifest is written last.
+    """
     folder, manifest_name = job.output.folder, manifest.file_name(source)
     if manifest_name in job.names:
         folder.remove(manifest_name)

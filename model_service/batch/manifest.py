@@ -1,7 +1,8 @@
-"""The manifest of an input: a file in the output that says that the input is scored completely.
+"""Reads and writes manifests: files in the output, one for each completely scored input.
 
-It records what the output was made from, so that a changed input, model or range is scored again,
-and the counts and errors from which the report is made without reading the output.
+A manifest records the input, the models and the ranges of values from which the output files were
+made, so that the input is scored again if one of them has changed.  It also has the counts and
+errors for the report, so that the report can be made without reading the other output files.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from ..models.served import Models
 from .evaluation import ErrorSums
 
 FORMAT_VERSION = 1
-"""Raise it when the output's format changes, to have all inputs scored again."""
+"""Increase this number when the output's format changes, so that all inputs are scored again."""
 
 
 class CompletedInput(Struct, frozen=True, kw_only=True):
-    """The result of an input that was scored, as the manifest holds it."""
+    """The result of an input that was scored: the content of its manifest."""
 
     input: str
     made_from: list[str]
-    """Everything that the bytes of the output depend on."""
+    """Texts that identify everything on which the output depends: input, models and ranges."""
     rows: int
     scored: int
     rejected: int
@@ -51,9 +52,10 @@ InputResult = CompletedInput | FailedInput
 def find(
     source: Input, names: Sequence[str], output: Output, models: Models
 ) -> CompletedInput | None:
-    """Return the manifest of *source*, or None if there is none or it is out of date.
+    """Return the manifest of *source*, or None if the manifest does not exist or is out of date.
 
-    *names* are the files of *output*.  Raises `OutputError` if the manifest cannot be read.
+    *names* are the names of the files in *output*.
+    Raises `OutputError` if the manifest cannot be read.
     """
     if file_name(source) not in names:
         return None
@@ -66,7 +68,7 @@ def find(
 
 
 def made_from(models: Models, source: Input) -> list[str]:
-    """Return everything that the bytes of *source*'s output depend on."""
+    """Return texts that identify everything on which the output of *source* depends."""
     targets = [
         f"{served.target.field} of {served.model.version}, {served.target.model_name}, from"
         f" {served.target.minimum:g} to {served.target.maximum:g}"
@@ -76,12 +78,12 @@ def made_from(models: Models, source: Input) -> list[str]:
 
 
 def encode(completed: CompletedInput) -> bytes:
-    """Return the content of the manifest."""
+    """Return the manifest of *completed* as JSON."""
     return msgspec.json.format(msgspec.json.encode(completed)) + b"\n"
 
 
 def decode(data: bytes) -> CompletedInput:
-    """Return the result that a manifest holds.  Raises `msgspec.DecodeError`."""
+    """Return the result in a manifest.  Raises `msgspec.DecodeError` if *data* is not one."""
     return msgspec.json.decode(data, type=CompletedInput)
 
 
@@ -91,7 +93,7 @@ def file_name(source: Input) -> str:
 
 
 def output_files(source: Input, names: Sequence[str]) -> Iterator[str]:
-    """Yield those of *names*, the files of an output, that were made from *source*."""
+    """Yield each of *names* that is an output file of *source*."""
     for name in names:
         folder, _, file = name.rpartition("/")
         stem = file.removesuffix(".parquet")

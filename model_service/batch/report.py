@@ -1,4 +1,4 @@
-"""The report of a job: as JSON, as text, and for a backfill as a table and a plot by month."""
+"""Makes the report of a job, as JSON and as text; for a backfill, also as a table and a plot."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ import msgspec
 from msgspec import Struct
 
 from ..models.served import Models
+from ..truth import for_field
 from . import evaluation
 from .backfill import MonthResult
-from .evaluation import UNITS, Errors
+from .evaluation import Errors
 from .manifest import CompletedInput, FailedInput, InputResult
 
-TABLE_WIDTH = 120  # characters; a narrower table would cut off its text
+TABLE_WIDTH = 120  # characters; in a narrower table, some text would be cut off
 
 
 class MonthReport(Struct, frozen=True):
-    """The scored rides that were picked up in one month."""
+    """The number and the errors of the scored rides that were picked up in one month."""
 
     scored: int
     errors: dict[str, Errors]
-    """Field of the prediction -> errors, if the input has the true values."""
+    """Field of a prediction -> errors, if the inputs have the true values."""
 
 
 class JobReport(Struct, frozen=True):
-    """The JSON report; it counts all inputs, including those that an earlier job scored."""
+    """The JSON report of a job.  It includes the inputs that an earlier job scored."""
 
     rows: int
     scored: int
     rejected: int
     reasons: dict[str, int]
-    """Reason for rejection -> number of rows, the most frequent first."""
+    """Reason for rejection -> number of rows, the most frequent reason first."""
     errors: dict[str, Errors]
-    """Field of the prediction -> errors over all months."""
+    """Field of a prediction -> errors over all months."""
     months: dict[str, MonthReport]
     models: dict[str, str]
-    """Field of the prediction -> version of the model."""
+    """Field of a prediction -> version of the model."""
     inputs: int
     failed: dict[str, str]
     """Input that cannot be read -> the reason."""
@@ -49,7 +50,10 @@ class JobReport(Struct, frozen=True):
 def job_report(
     results: Sequence[InputResult], models: Models, seconds: Mapping[str, float]
 ) -> JobReport:
-    """Return the report over all *results*."""
+    """Return the report on all *results*.
+
+    *seconds* has the duration of each part of the job, in seconds.
+    """
     completed = [one for one in results if isinstance(one, CompletedInput)]
     reasons = sum((Counter(one.reasons) for one in completed), Counter[str]())
     months = sorted({month for one in completed for month in one.rides})
@@ -73,7 +77,7 @@ def _month_report(completed: Sequence[CompletedInput], month: str) -> MonthRepor
 
 
 def encode(report: JobReport) -> bytes:
-    """Return the content of the JSON report."""
+    """Return *report* as JSON."""
     return msgspec.json.format(msgspec.json.encode(report)) + b"\n"
 
 
@@ -89,15 +93,15 @@ def summary(report: JobReport) -> str:
 
 def _error_line(field: str, errors: Errors) -> str:
     return (
-        f"  {field}: mean absolute error {errors.mae:.2f} {UNITS.get(field, '')}"
+        f"  {field}: mean absolute error {errors.mae:.2f} {for_field(field).unit}"
         f" (bias {errors.bias:+.2f}) over {errors.compared:,} rides of usual length and price"
     )
 
 
 def print_months(months: Sequence[MonthResult], fields: Sequence[str]) -> None:
-    """Print a table with a row per month to standard output, at the same width everywhere.
+    """Print a table with a row for each month to standard output, always with the same width.
 
-    *fields* are those of the predictions; each has three columns.
+    *fields* are the fields of the predictions; the table has three columns for each.
     """
     from rich.console import Console
     from rich.table import Table
@@ -106,7 +110,7 @@ def print_months(months: Sequence[MonthResult], fields: Sequence[str]) -> None:
     table = Table("month", box=None, title=title)
     heads = ["rows", "scored", "rejected"]
     for field in fields:
-        heads += [f"MAE,\n{UNITS.get(field, field)}", "bias", "within\ninterval"]
+        heads += [f"MAE,\n{for_field(field).unit or field}", "bias", "within\ninterval"]
     for head in heads:
         table.add_column(head, justify="right")
     for one in months:
@@ -125,9 +129,9 @@ def _error_cells(errors: Errors | None) -> list[str]:
 
 
 def plot_errors(months: Sequence[MonthResult], fields: Sequence[str]) -> bytes:
-    """Return an SVG with the mean absolute error by month, a panel per field of the predictions.
+    """Return an SVG that plots the mean absolute error by month, with a panel for each field.
 
-    The same results give the same bytes.
+    *fields* are the fields of the predictions.  The same results give the same bytes.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -141,7 +145,7 @@ def plot_errors(months: Sequence[MonthResult], fields: Sequence[str]) -> bytes:
             errors = [_mean_absolute(one.errors.get(field)) for one in months]
             axes.plot(range(len(months)), errors, marker="o")
             name = field.removeprefix("ride_")
-            axes.set_ylabel(f"{name}: mean\nabsolute error, {UNITS.get(field, '')}")
+            axes.set_ylabel(f"{name}: mean\nabsolute error, {for_field(field).unit}")
             axes.set_xticks(range(len(months)), [one.name for one in months], rotation=90)
             axes.set_ylim(0, max([error for error in errors if not isnan(error)], default=1) * 1.15)
             axes.grid(alpha=0.3)

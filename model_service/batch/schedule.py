@@ -1,13 +1,12 @@
-"""The window of the archive that a scheduled run scores.
+"""Finds the window (the hour, day or month) of the archive that a scheduled run scores.
 
-The archive has a folder per hour of arrival (UTC).  A run scores the last hour, day or month that
-ended before its scheduled time, no matter when it really starts, so that a retry or a late run
-scores the same window.
+The archive has a folder for each hour of arrival, in UTC.  A run scores the last window that ended
+by its scheduled time.  The time at which the run really starts does not matter, so a retry or a
+late run scores the same window.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,6 @@ from .. import emf
 from ..emf import Metric
 
 LENGTHS = ("hour", "day", "month")
-MAX_REASONS = 20  # in one line, the most frequent first
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +23,18 @@ class Window:
 
     start: datetime
     length: str
-    """One of `LENGTHS`."""
+    """The unit of the window: one of `LENGTHS`."""
 
     @property
     def path(self) -> str:
-        """The window's path below the archive of a stream, and below the output of all windows."""
+        """The path of the window, relative to the archive of a stream and to the output."""
         return self.start.strftime(
             {"hour": "%Y/%m/%d/%H", "day": "%Y/%m/%d", "month": "%Y/%m"}[self.length]
         )
 
     @property
     def pattern(self) -> str:
-        """The glob that matches the window's objects, below the archive of a stream."""
+        """The glob that matches the window's objects, relative to the archive of a stream."""
         hours = {"hour": "", "day": "*/", "month": "*/*/"}[self.length]
         return f"{self.path}/{hours}*"
 
@@ -66,10 +64,10 @@ def log_line(
     seconds: float,
     delay_seconds: float,
 ) -> str:
-    """The metric line of a scheduled run.
+    """Return the log line of a scheduled run, with its metrics.
 
-    *rejected* counts rides by reason; *seconds* is the duration of the run, *delay_seconds* the
-    time from its scheduled start to its end.
+    *rejected* has the number of rejected rides by reason.  *seconds* is the duration of the run,
+    and *delay_seconds* is the time from its scheduled start to its end.
     """
     rejections = sum(rejected.values())
     return emf.line(
@@ -83,5 +81,5 @@ def log_line(
             "batch_seconds": Metric("Seconds", [seconds]),
             "batch_delay_seconds": Metric("Seconds", [delay_seconds]),
         },
-        fields={"reasons": dict(Counter(rejected).most_common(MAX_REASONS))},
+        fields={"reasons": emf.reasons(rejected)},
     )

@@ -1,13 +1,12 @@
-"""Columns of rides to columns of predictions: `scoring.score` over Arrow batches.
+"""Scores Arrow batches of rides with all models, by calling the core's `scoring.score`.
 
-A ride that one model cannot score has no prediction of the other models either: it is rejected.
+If one model cannot score a ride, the ride is rejected and has no prediction of any model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -18,8 +17,9 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from .. import scoring
-from ..datasets.arrow import CONSTANT, arrow, repeated, texts
-from ..datasets.schema import REJECTED, RIDES, columns
+from ..datasets.arrow import CONSTANT, arrow, repeated
+from ..datasets.schema import RIDES, columns, rejections
+from ..local_time import EPOCH_UTC, MICROSECOND
 from ..models.served import Models, Served
 from ..rides import Ride, RideEvent
 from ..scoring import Scores
@@ -27,16 +27,16 @@ from ..scoring import Scores
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Rides after scoring: each ride is in exactly one of the two batches."""
+    """A batch of rides after scoring; each ride is in exactly one of the two batches."""
 
     rides: pa.RecordBatch
-    """In the schema that `schema` returns."""
+    """The scored rides, in the schema that `schema` returns."""
     rejected: pa.RecordBatch
-    """In the schema `REJECTED`."""
+    """The rejected rides, in the schema `datasets.schema.REJECTED`."""
 
 
 def schema(models: Models) -> pa.Schema:
-    """Return the schema of scored rides: the columns of the ride and seven per model."""
+    """Return the schema of scored rides: the columns of the ride, and seven for each model."""
     fields = [field for field in RIDES if not field.name.endswith("_actual")]
     for one in models:
         name = one.target.field
@@ -53,7 +53,7 @@ def schema(models: Models) -> pa.Schema:
 
 
 def score(models: Models, rides: pa.RecordBatch) -> Scored:
-    """Score *rides*, which have the schema `RIDES`, with all models; the order is kept.
+    """Score *rides*, which have the schema `RIDES`, with all models; keep their order.
 
     Raises `ModelError` if a model is at fault.
     """
@@ -104,24 +104,14 @@ def _rejected(rides: pa.RecordBatch, reasons: Sequence[str]) -> pa.RecordBatch:
         msgspec.json.encode(RideEvent(ride, ride_id))
         for ride, ride_id in zip(_structs(rides), ids, strict=True)
     ]
-    columns = [
-        rides["row"],
-        rides["event_id"],
-        texts(reasons, pa.string()),
-        texts(data, pa.binary()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=REJECTED)
+    return rejections(rides["row"].to_pylist(), rides["event_id"].to_pylist(), reasons, data)
 
 
 def _structs(rides: pa.RecordBatch) -> list[Ride]:
-    """Return rides as structs, for the few that are rejected."""
+    """Convert rides in the schema `RIDES` to structs; slow, so only for the few rejected rides."""
     times = rides["pickup_datetime"].cast(pa.int64()).to_pylist()
     fields = (rides[name].to_pylist() for name in ("PULocationID", "DOLocationID", "trip_distance"))
     return [
-        Ride(pickup, dropoff, distance, UNSET if time is None else _moment(time))
+        Ride(pickup, dropoff, distance, UNSET if time is None else EPOCH_UTC + time * MICROSECOND)
         for pickup, dropoff, distance, time in zip(*fields, times, strict=True)
     ]
-
-
-def _moment(micros: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)

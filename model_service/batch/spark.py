@@ -1,8 +1,8 @@
-"""A scoring job on Spark: each task scores one input, on whichever machine Spark chooses.
+"""Runs a scoring job on Spark: each task scores one input, on a machine that Spark chooses.
 
-A task runs `job.score_files` for its input, so the output is the same as on one machine, byte for
-byte, also if Spark runs a task again because its executor died.  A task returns the result of its
-input.  Models are loaded once per worker process, which runs one task after another.
+A task calls `job.score_files` for its input and returns the result.  So the output has the same
+bytes as a job on one machine, even if Spark runs a task again because its executor died.  Each
+worker process loads the models once, and runs one task after another.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).parents[2]
-"""The directory that holds the package."""
+"""The directory that contains the package `model_service`."""
 
 
 class SparkTask(Struct, frozen=True):
-    """What the driver sends to a task."""
+    """The data that the driver sends to a task."""
 
     input: Input
     names: list[str]
-    """The files that earlier jobs made from the input."""
+    """The names of the files in the output that earlier jobs made from the input."""
 
 
 class TaskCompleted(Struct, frozen=True, tag=True):
-    """The answer of a task that scored its input."""
+    """The answer of a task that has scored its input."""
 
     result: CompletedInput
 
@@ -59,7 +59,7 @@ class TaskFailed(Struct, frozen=True, tag=True):
 
 
 class TaskAborted(Struct, frozen=True, tag=True):
-    """The answer of a task with an error that ends the job."""
+    """The answer of a task that failed with an error that ends the job."""
 
     error: Literal["model", "output"]
     message: str
@@ -71,9 +71,10 @@ TaskAnswer = TaskCompleted | TaskFailed | TaskAborted
 def score_files_on_spark(
     inputs: Sequence[Input], settings: BatchSettings, location: str, *, force: bool = False
 ) -> list[InputResult]:
-    """Score *inputs* into the directory *location* and return their results in order.
+    """Score *inputs*, write the output to *location*, and return the results in the same order.
 
-    Raises `OutputError` and `ModelError`, which end the job, and `SettingsError`.
+    Raises `OutputError` or `ModelError` if an error ends the job, and `SettingsError` if Spark
+    cannot start.
     """
     location, settings = _absolute(location), _with_absolute_paths(settings)
     with session() as spark, files.output(location) as output:
@@ -105,7 +106,9 @@ def _with_absolute_paths(settings: BatchSettings) -> BatchSettings:
 
 @contextmanager
 def session() -> Iterator[SparkSession]:
-    """Yield the session of ``spark-submit``, or one on this machine; it stops with the block.
+    """Yield the session of ``spark-submit``, or else a session on this machine.
+
+    The session is stopped when the block ends.
 
     Raises `SettingsError` if Spark or Java is not installed.
     """
@@ -129,7 +132,7 @@ def session() -> Iterator[SparkSession]:
 
 
 def _on_loopback(conf: SparkConf) -> None:
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # no other setting is read
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Spark reads no other setting for this
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     conf.setIfMissing("spark.driver.host", "127.0.0.1")
     conf.setIfMissing("spark.driver.bindAddress", "127.0.0.1")
@@ -141,7 +144,7 @@ def _on_loopback(conf: SparkConf) -> None:
 def _run_tasks(
     batches: Iterator[pa.RecordBatch], *, settings: BatchSettings, location: str, force: bool
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the answers of tasks, in a worker process of Spark."""
+    """Run the tasks in *batches*, and yield their answers; Spark calls this in its workers."""
     for batch in batches:
         tasks = [msgspec.json.decode(json, type=SparkTask) for json in batch["json"].to_pylist()]
         answers = [_run_task(task, settings, location, force=force) for task in tasks]
@@ -159,7 +162,7 @@ def _run_task(
             [result] = job.score_files(
                 [task.input],
                 _models(settings),
-                replace(output, known=task.names),  # else each task would list the directory
+                replace(output, known=task.names),  # or each task would list the folder
                 workers=_task_cpus(),
                 parallel=1,
                 force=force,
@@ -172,7 +175,7 @@ def _run_task(
 
 
 def _task_cpus() -> int:
-    """Return the number of cores of a task: ``spark.task.cpus``, which is 1 by default."""
+    """Return the number of cores for one task: ``spark.task.cpus``, which is 1 by default."""
     from pyspark import TaskContext
 
     context = TaskContext.get()

@@ -1,4 +1,5 @@
-"""Rides in files: reading rows as rides, and writing rides as Parquet.
+"""Reads rides from files, and writes scored rides to Parquet files.
 
-It may import only the core; any entry point or job that works on files may import it.
+This package may import only the core.  Any code that works on files of rides may import this
+package.
 """

@@ -1,7 +1,7 @@
-"""Conversions between NumPy and Arrow that do not copy numbers.
+"""Converts between NumPy and Arrow without importing pandas.
 
-`pyarrow.array`, `to_numpy` and everything that makes a `pyarrow.scalar` import pandas if it is
-installed, which takes half a second and memory.  These functions do not, for numbers or for text.
+If pandas is installed, `pyarrow.array`, `to_numpy` and all functions that make a `pyarrow.scalar`
+import it, which takes half a second and memory.  The functions below never import pandas.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 CONSTANT = pa.dictionary(pa.int32(), pa.string())
-"""The type of a text column with few different values: four bytes per row."""
+"""The type of a text column with few different values; it needs only four bytes per row."""
 
 
 def arrow(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> pa.Array:
-    """Return *values* as Arrow, null where *valid* is false.
+    """Return *values* as an Arrow array, with null for each value whose *valid* is False.
 
     >>> arrow(np.array([1.5, 2.5]), valid=np.array([True, False])).to_pylist()
     [1.5, None]
@@ -29,7 +29,7 @@ def arrow(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> pa.Ar
 
 
 def numpy(values: pa.Array) -> NDArray[Any]:
-    """Return numbers or booleans as NumPy, with NaN, 0 or False for null.
+    """Return numbers or booleans as a NumPy array, with NaN, 0 or False in place of null.
 
     >>> numpy(pa.array([1.5, None, 3])[1:])
     array([nan,  3.])
@@ -48,7 +48,7 @@ def numpy(values: pa.Array) -> NDArray[Any]:
 
 
 def texts(values: Sequence[str | bytes | None], kind: pa.DataType) -> pa.Array:
-    """Return *values* as an Arrow array of the type *kind*, text or binary.
+    """Return *values* as an Arrow array of the type *kind*, which is text or binary.
 
     >>> texts(["one", None], pa.string()).to_pylist()
     ['one', None]
@@ -63,7 +63,7 @@ def texts(values: Sequence[str | bytes | None], kind: pa.DataType) -> pa.Array:
 
 
 def repeated(text: str, size: int) -> pa.Array:
-    """Return *text* repeated *size* times, with the type `CONSTANT`."""
+    """Return an array of *size* elements, all of which are *text*, with the type `CONSTANT`."""
     indices = arrow(np.zeros(size, dtype=np.int32))
     return pa.DictionaryArray.from_arrays(indices, texts([text], pa.string()))
 

@@ -1,7 +1,8 @@
-"""Files of rides to read, and directories for the files that a job writes; on disk or on S3.
+"""Finds the input files of a job and provides its output directory, on disk or on S3.
 
-An input on S3 is copied to the disk and read there.  An output file is completed on the disk and
-then gets its name by a rename or an upload, so that nobody can read an incomplete file.
+An input on S3 is copied to the disk before it is read.  An output file is first written to a
+temporary directory on the disk.  Once it is complete, it is moved or uploaded to the output, so
+that nobody can read an incomplete file.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ TEMPORARY = "_temporary"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Input:
-    """A file of rides."""
+    """A file of rides that a job reads."""
 
     location: str
     """An absolute path, or ``s3://bucket/key``."""
     size: int
-    """In bytes."""
+    """The size in bytes."""
     stamp: str
-    """Differs if the content differs."""
+    """The modification time on disk or the ETag on S3; it changes when the content changes."""
 
     @property
     def name(self) -> str:
-        """The name of the files that are made of this input: its stem and a hash of its location.
+        """The name for output files of this input: its stem and a hash of its location.
 
-        The hash has 64 bits, so that no two inputs share a name.  The stem is cut, since a file
-        name has at most 255 bytes.
+        The hash has 64 bits, so two inputs practically never have the same name.  The stem is cut
+        off at 100 characters, because a file name has at most 255 bytes.
         """
         digest = blake2b(self.location.encode(), digest_size=8).hexdigest()
         stem = PurePosixPath(self.location).name.partition(".")[0][:100]
@@ -53,17 +54,17 @@ class Output:
 
     folder: Folder
     scratch: Path
-    """Local directory for files that are not complete yet."""
+    """A local directory for files that are not complete yet."""
     known: Sequence[str] | None = None
-    """The names of the files in the folder, if they have been listed before."""
+    """The names of the files in the folder; if this is None, `names` lists the folder."""
 
     def names(self) -> list[str]:
-        """Return the names of all complete files.  Raises `OutputError`."""
+        """Return the names of all complete files.  Raises `OutputError` if this fails."""
         names = self.folder.names() if self.known is None else self.known
         return [name for name in names if not name.startswith(TEMPORARY)]
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a small file.  Raises `OutputError`."""
+        """Write *data* to the file *name*.  Raises `OutputError` if this fails."""
         file = self.scratch / name.replace("/", "~")
         with disk_errors(f"write {file}", OutputError):
             file.write_bytes(data)
@@ -71,7 +72,7 @@ class Output:
 
 
 def matching(pattern: str) -> list[Input]:
-    """Return the files that *pattern* matches, by location; see `storage.find`.
+    """Return the files that *pattern* matches (see `storage.find`), sorted by location.
 
     Raises `FileError` if S3 cannot be listed, or if a name is not UTF-8 or has control characters.
     """
@@ -83,9 +84,9 @@ def matching(pattern: str) -> list[Input]:
 
 
 def inputs(patterns: Sequence[str]) -> list[Input]:
-    """Return the files that any of *patterns* matches, each once, by location.
+    """Return the files that match any of *patterns*, each once, sorted by location.
 
-    Raises `FileError` if a pattern matches no file, and as `matching`.
+    Raises `FileError` if a pattern matches no file, or if `matching` raises it.
     """
     found: dict[str, Input] = {}
     for pattern in patterns:
@@ -99,7 +100,7 @@ def inputs(patterns: Sequence[str]) -> list[Input]:
 def outside(inputs: Sequence[Input], output: str) -> list[Input]:
     """Return the *inputs* that are not in the directory *output*.
 
-    Raises `FileError` if all of them are.
+    Raises `FileError` if all inputs are in that directory.
     """
     directory = output if output.startswith(SCHEME) else os.path.realpath(output)
     found = [one for one in inputs if not one.location.startswith(f"{directory.rstrip('/')}/")]
@@ -110,9 +111,10 @@ def outside(inputs: Sequence[Input], output: str) -> list[Input]:
 
 @contextmanager
 def local_copy(source: Input) -> Iterator[Path]:
-    """Yield the path of *source* on disk; a copy of a file on S3 lasts as long as the block.
+    """Yield the path of *source* on disk.
 
-    Raises `FileError`.
+    A file on S3 is downloaded, and the copy is deleted when the block ends.  Raises `FileError` if
+    the download fails.
     """
     if not source.location.startswith(SCHEME):
         yield Path(source.location)
@@ -125,16 +127,16 @@ def local_copy(source: Input) -> Iterator[Path]:
 
 @contextmanager
 def output(location: str) -> Iterator[Output]:
-    """Yield the output directory at *location*, which is made if it does not exist.
+    """Yield the output directory at *location*; create it if it does not exist.
 
-    A local directory is locked until the block ends, so that two jobs cannot write to it at once.
-    Raises `OutputError`.
+    A local directory is locked until the block ends, so that no other job can write to it.
+    Raises `OutputError` if the directory is locked by another job or cannot be written.
     """
     if location.startswith(SCHEME):
         with _output_on_s3(location) as output:
             yield output
         return
-    path = Path(location).absolute()  # Arrow takes some relative paths for URIs
+    path = Path(location).absolute()  # Arrow would read some relative paths as URIs
     with _locked(path):
         scratch = path / TEMPORARY
         shutil.rmtree(scratch, ignore_errors=True)  # left by a job that was killed
@@ -148,9 +150,10 @@ def output(location: str) -> Iterator[Output]:
 
 @contextmanager
 def task_output(location: str) -> Iterator[Output]:
-    """Yield the output directory for one task of a job whose driver holds it with `output`.
+    """Yield the output directory, with a separate scratch directory, for one task on Spark.
 
-    Raises `OutputError`.
+    The driver must have opened the directory with `output`.
+    Raises `OutputError` if the scratch directory cannot be created.
     """
     if location.startswith(SCHEME):
         with _output_on_s3(location) as output:

@@ -1,4 +1,4 @@
-"""Calendar months in the form ``YYYY-MM``."""
+"""Lists calendar months in the form ``YYYY-MM``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def months(first: str, last: str) -> list[str]:
 
 
 def _number(month: str) -> int:
-    """Return the number of months since year 0."""
+    """Return the number of months from the beginning of year 0 to *month*."""
     if not re.fullmatch(r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])", month):
         raise SettingsError("a month must be in the form YYYY-MM")
     return int(month[:4]) * 12 + int(month[5:]) - 1

@@ -1,6 +1,7 @@
-"""Ids for rides without one: a hash of the columns that distinguish a ride from others.
+"""Makes an id for each ride that has none: a hash of the columns that distinguish rides.
 
-A row has the same hash in every file, with columns of any width, and on every machine.
+The same row has the same hash in every file and on every machine, even if a column has 32 bits in
+one file and 64 bits in another.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def hashes(columns: Sequence[NDArray[Any]]) -> pa.Array:
-    """Return a hash of 16 hexadecimal digits per row, from *columns* of float64 and int64.
+    """Return the hash of each row, as 16 hexadecimal digits; *columns* are float64 or int64.
 
     >>> hashes([np.array([1.5, 2.5]), np.array([1, 1])]).to_pylist()
     ['5f6353fb02101091', '86f4b2cd2e712e69']
@@ -34,12 +35,12 @@ def hashes(columns: Sequence[NDArray[Any]]) -> pa.Array:
 
 def _bits(column: NDArray[Any]) -> NDArray[np.uint64]:
     if column.dtype == np.float64:
-        column = np.where(np.isnan(column), np.nan, column + 0.0)  # a single NaN and a single zero
+        column = np.where(np.isnan(column), np.nan, column + 0.0)  # one NaN for all, no -0.0
     return np.ascontiguousarray(column).view(np.uint64)
 
 
 def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return *state* after the finalizer of splitmix64 (Steele, Lea and Flood, 2014)."""
+    """Apply the finalizer of splitmix64 (Steele, Lea and Flood, 2014) to *state*."""
     state = (state ^ (state >> np.uint64(30))) * FIRST
     state = (state ^ (state >> np.uint64(27))) * SECOND
     return state ^ (state >> np.uint64(31))

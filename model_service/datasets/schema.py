@@ -1,4 +1,4 @@
-"""The Arrow schemas of valid rides and of rejected rows, and valid rides as columns."""
+"""Defines the Arrow schemas of valid rides and of rejected rows, and converts rides to columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RIDES = pa.schema(
         pa.field("ride_cost_actual", pa.float64()),  # dollars, without the tip
     ]
 )
-"""Valid rides; the actual duration and cost are null where the input does not have them."""
+"""The schema of valid rides; the actual duration or cost is null if the input does not have it."""
 
 REJECTED = pa.schema(
     [
@@ -34,20 +34,20 @@ REJECTED = pa.schema(
         pa.field("data", pa.binary(), nullable=False),  # the line, or the row as a ride event
     ]
 )
-"""Rows that are not valid rides or that a model could not score, with the reason."""
+"""The schema of rejected rows: rows that are not valid rides, or that a model could not score."""
 
 
 class Parsed(NamedTuple):
-    """Rows of an input after validation: each row is in exactly one of the two batches."""
+    """The rows of an input after validation; each row is in exactly one of the two batches."""
 
     rides: pa.RecordBatch
-    """In the schema `RIDES`."""
+    """The valid rides, in the schema `RIDES`."""
     rejected: pa.RecordBatch
-    """In the schema `REJECTED`."""
+    """The rejected rows, in the schema `REJECTED`."""
 
 
 def columns(rides: pa.RecordBatch) -> RideColumns:
-    """Return rides as the input of `features`."""
+    """Convert rides in the schema `RIDES` to the columns from which `features` are computed."""
     time = rides["pickup_datetime"]
     return RideColumns(
         pickup=numpy(rides["PULocationID"]),

@@ -1,4 +1,4 @@
-"""Columns of times of any type: instants, New York local times, or RFC 3339 as text."""
+"""Reads columns of times, which may be instants, New York local times, or text in RFC 3339."""
 
 from __future__ import annotations
 
@@ -18,26 +18,29 @@ from .arrow import numpy
 Mask = NDArray[np.bool_]
 
 LOCAL = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
-"""The form that Arrow and msgspec read alike; other texts are read by msgspec, one by one."""
+"""The format of texts for which Arrow and msgspec give the same time.
+
+If a text in a column has another format, msgspec reads the texts of the column one by one.
+"""
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Times as arrays of the same length."""
+    """A column of n times as arrays of shape (n,)."""
 
     micros: Micros
     """Microseconds since 1970, of the instant or, if *naive*, of the New York local time."""
     naive: Mask
-    """Whether the time has no offset."""
+    """Whether the time has no offset from UTC."""
     known: Mask
     """Whether the cell is not null."""
     valid: Mask
-    """Whether the cell is null or a time of the years 2 to 9998, which any time zone can show."""
+    """Whether the cell is null, or a time in the years 2 to 9998, as `local_time` requires."""
 
 
 def times(column: pa.Array | None, size: int) -> Times:
-    """Return the times of *column*, or *size* unknown times if it is None."""
+    """Return the times in *column*; *size* unknown times if *column* is None or has only nulls."""
     if column is None or pa.types.is_null(column.type):
         no, yes = np.zeros(size, dtype=bool), np.ones(size, dtype=bool)
         return Times(np.zeros(size, dtype=np.int64), no, no, yes)
@@ -50,14 +53,17 @@ def times(column: pa.Array | None, size: int) -> Times:
 
 
 def written(column: pa.Array) -> list[str | None]:
-    """Return a timestamp column as text like that of ride events, for any year of Arrow's."""
+    """Return a column of timestamps as text in the format of ride events, for any year."""
     ticks, end = column.cast(pa.int64()).to_pylist(), "Z" if column.type.tz else ""
     times = [None if tick is None else np.datetime64(tick, column.type.unit) for tick in ticks]
     return [None if time is None else f"{time}{end}" for time in times]
 
 
 def _micros(column: pa.Array) -> Micros:
-    """Return microseconds since 1970; times outside the valid years become others outside."""
+    """Return microseconds since 1970.
+
+    A time outside the valid years may become another time outside the valid years.
+    """
     ticks: Micros = numpy(column.cast(pa.int64()))
     if column.type.unit == "ns":
         return ticks // 1000
@@ -78,12 +84,15 @@ def _texts(column: pa.Array) -> Times:
             naive = np.ones(len(column), dtype=bool)
             return Times(micros, naive, known, ~known | _in_range(micros))
         except pa.ArrowInvalid:
-            pass  # one of them is not a time, such as 30 February
+            pass  # one of the texts is not a time, for example 30 February
     return moments([_read(text) for text in column.to_pylist()], known)
 
 
 def moments(found: list[datetime | None], known: Mask) -> Times:
-    """Return times from *found*, which has None for a null or malformed cell."""
+    """Return the times in *found*, which has None for each null or malformed cell.
+
+    *known*, shape (n,), is False for each null cell.
+    """
     read = np.array([moment is not None for moment in found], dtype=bool)
     naive = np.array([moment is not None and moment.tzinfo is None for moment in found], dtype=bool)
     micros = np.array(

@@ -1,7 +1,8 @@
-"""Scored rides as Parquet files, partitioned by month of pick-up, and the rejected rows.
+"""Writes scored rides, partitioned by month of pick-up, and rejected rows to Parquet files.
 
-The same rides in the same order give the same bytes, because row groups have a fixed number of rows
-whatever the size of the batches.  Files are written to a temporary directory; the job moves them.
+The same rides in the same order result in the same bytes, because all full row groups have the same
+number of rows, for batches of any size.  Files are written to a temporary directory; the job then
+moves them to the output.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from .arrow import arrow, numpy
 
 ROW_GROUP = 65_536  # rows
 MAX_OPEN = 64
-"""Open files; a file per month, and a TLC file has rides of few other months."""
+"""Maximum number of open files: one per month, and a TLC file has rides of only a few months."""
 UNKNOWN = "__HIVE_DEFAULT_PARTITION__"
-"""The partition of rides without a time, as in Hive and Spark."""
+"""The partition of rides without a pick-up time, as named by Hive and Spark."""
 NO_MONTH = -(2**62)
 DICTIONARIES = ("PULocationID", "DOLocationID")
 
 
 class Part(NamedTuple):
-    """A temporary file, and the name that it gets in the output."""
+    """A temporary file, and its future name in the output."""
 
     file: Path
     name: str
 
 
 def by_month(rides: pa.RecordBatch) -> list[tuple[str, pa.RecordBatch]]:
-    """Return each month of pick-up, in New York, with its rides in their order."""
+    """Return each month of pick-up, by New York's local time, with its rides in the same order."""
     time = rides["pickup_datetime"]
     shown = local_time.clocks(numpy(time.cast(pa.int64()))).astype("datetime64[us]")
     months = shown.astype("datetime64[M]").astype(np.int64)
@@ -55,7 +56,7 @@ def _name(month: int) -> str:
 
 @dataclass(slots=True)
 class _File:
-    """An open file, and the rows that wait until a row group is full."""
+    """An open file, and the rows of its next row group, which are written once it is full."""
 
     part: Part
     writer: pq.ParquetWriter
@@ -84,13 +85,13 @@ class _File:
             self.abandon()
 
     def abandon(self) -> None:
-        """Keep the writer from writing a footer when it is collected; the disk may be full."""
+        """Prevent the writer from writing a footer when it is deleted: the disk may be full."""
         self.writer.is_open = False
 
 
 @dataclass(slots=True)
 class PartitionedWriter:
-    """The output files of one input."""
+    """Writes the output files of one input."""
 
     scratch: Path
     name: str
@@ -105,13 +106,13 @@ class PartitionedWriter:
         self._to("rejected", rejected)
 
     def finish(self) -> list[Part]:
-        """Close all files and return them."""
+        """Close all files and return their temporary and future names."""
         while self._open:
             self._close(next(iter(self._open)))
         return self.parts
 
     def discard(self) -> None:
-        """Delete all files."""
+        """Delete all files, whether open or closed."""
         for file in self._open.values():
             file.abandon()
             file.part.file.unlink(missing_ok=True)
@@ -126,7 +127,7 @@ class PartitionedWriter:
             if len(self._open) == MAX_OPEN:
                 self._close(next(iter(self._open)))
             file = self._new(folder, batch.schema)
-        self._open[folder] = file  # ordered by last use
+        self._open[folder] = file  # at the end, because files are ordered by last use
         file.write(batch)
 
     def _new(self, folder: str, schema: pa.Schema) -> _File:

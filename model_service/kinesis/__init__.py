@@ -1,4 +1,4 @@
-"""What all consumers of a Kinesis stream share: records, publishing, rejects, accounting, metrics.
+"""The code that all consumers of a Kinesis stream share: records, publishing, rejects, metrics.
 
-May import the core.
+This package may import the core.
 """

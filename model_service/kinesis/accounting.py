@@ -1,17 +1,29 @@
-"""The account of a batch: every ride event of it has exactly one fate.
+"""Accounts for a batch of records: decides which ride events are published, rejected or retried.
 
-Rule 1: a ride event is published, rejected, or to be retried.
-Rule 2: Lambda retries everything from the lowest sequence number that it is given.  So a consumer
-        reports at most one: the *checkpoint*, the first record with a ride event to retry.  A
-        rejected record is never reported for itself, or it would block its shard.
-Rule 3: a rejection before the checkpoint is kept.  One behind it will be delivered again, and one
-        that could not be kept is to be retried.
-Rule 4: what is published and what is kept does not depend on how records were batched.
+Rule 1: every ride event gets exactly one *fate*: published, rejected, or to be retried.
+Rule 2: Lambda delivers again all records from the lowest sequence number that a consumer reports.
+        So a consumer reports at most one number, that of the *checkpoint*: the first record with
+        a ride event to retry.  A record is never reported because it is rejected: Lambda would
+        deliver it again and again, and the shard would be blocked.
+Rule 3: rejections are kept (stored by `rejects`) before anything is published.  Only rejections
+        before the first ride event that was not read or not scored in time are kept.  If a
+        rejection cannot be kept, no event from its record on is published.  Otherwise those
+        events would be published again with every retry, until the rejection can be kept.
+Rule 4: a rejection at or after the final checkpoint will be delivered again, so its fate is to be
+        retried.  It may have been kept already, and may be kept again.  So whoever counts kept
+        rejections must count each model and event id once.
+Rule 5: the fate of a ride event does not depend on how the records were divided into batches.
+Rule 6: every stage uses at most its share of the invocation's time, and leaves the rest to the
+        stages that follow.  If one stage used all the time, no event of the batch would be
+        published or kept, and Lambda would deliver the same batch until its records expire.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,15 +34,23 @@ from ..scoring import TimeLeft
 from .records import Record
 from .rejects import Keep, Rejection
 
-KEEP_SECONDS = 5.0  # for writing rejections, or a quarter of what is left if that is less
-ANSWER_SECONDS = 0.5  # for answering Lambda, or a tenth of what is left
+ANSWER_SECONDS = 0.5  # for answering Lambda; a tenth of the time left if that is less
+READ_SHARE = 0.4  # of the time left, for reading records
+SCORE_SHARE = 0.5  # of the time left, for scoring and for finding rides that make the model fail
+KEEP_SECONDS = 5.0  # for keeping rejections; half of the time left if that is less
+
+UNREAD = "no time left to read the record"
+UNSCORED = "no time left to score the ride"
+NOT_KEPT = "a rejection could not be kept"
+
+logger = logging.getLogger(__name__)
 
 
 class Item[T](Struct, frozen=True):
-    """One ride event of a batch: the record that it came in, and its fate so far.
+    """One ride event of a batch, with its record and its fate so far.
 
-    A struct, because a batch makes thousands of items and a frozen dataclass takes five times as
-    long to make.
+    This is a msgspec struct, because a batch has thousands of items, and creating a frozen
+    dataclass takes five times as long.
     """
 
     position: int
@@ -38,71 +58,107 @@ class Item[T](Struct, frozen=True):
     record: Record
     event_id: str
     fate: T | RideRejected | None
-    """None: to retry."""
+    """The result of the last stage, or the rejection; None if the event is to be retried."""
+    retry_reason: str = ""
+    """The reason for the retry; empty if there is none, or if the publisher reports it."""
+
+    def to_retry(self, reason: str = "") -> Item[T]:
+        return Item(self.position, self.record, self.event_id, None, reason)
 
     def with_fate[U](self, fate: U | RideRejected | None) -> Item[U]:
-        return Item(self.position, self.record, self.event_id, fate)
+        return Item(self.position, self.record, self.event_id, fate, self.retry_reason)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchReport[T]:
-    """The fates of one batch."""
+    """The fates of all ride events in one batch, and measurements."""
 
     published: tuple[T, ...]
     rejected: tuple[Rejection, ...]
     to_retry: tuple[str, ...]
-    """Event ids."""
+    """The ids of the ride events to retry."""
     checkpoint: str | None
-    """The sequence number from which Lambda is to deliver again; None where nothing is."""
+    """The sequence number from which Lambda has to deliver again; None if nothing is to retry."""
     latencies_ms: tuple[float, ...]
-    """From arrival on the stream to published, for each item of *published*."""
+    """The time from arrival on the stream to publication, for each item of *published*."""
     published_at: datetime
     publish_retries: int
+    retry_reasons: Mapping[str, int]
+    """The number of entries that the stream refused, by error code, and the number of ride events
+    with a `retry_reason`, by that reason."""
     model_ms: float
     publish_ms: float
 
 
 def work_time(time_left: TimeLeft) -> TimeLeft:
-    """The time left for work, which leaves enough of *time_left* to answer Lambda."""
+    """Return a `TimeLeft` for the work: *time_left* less the time to answer Lambda."""
     answer_seconds = min(ANSWER_SECONDS, time_left() / 10)
     return lambda: time_left() - answer_seconds
 
 
-def publish_time[T](items: Sequence[Item[T]], work_left: TimeLeft) -> TimeLeft:
-    """The time left for publishing, which leaves enough to keep the rejections among *items*."""
-    rejected = any(isinstance(item.fate, RideRejected) for item in items)
-    keep_seconds = min(KEEP_SECONDS, work_left() / 4) if rejected else 0.0
-    return lambda: work_left() - keep_seconds
+def share(part: float, time_left: TimeLeft) -> TimeLeft:
+    """Return a `TimeLeft` for a stage that may use *part* (0 to 1) of the time left now."""
+    rest = (1 - part) * time_left()
+    return lambda: time_left() - rest
 
 
-def settle[T](
-    items: Sequence[Item[T]], keep: Keep, time_left: TimeLeft
-) -> tuple[list[Item[T]], int | None]:
-    """The final fates, once the rejections before the checkpoint are kept, and the checkpoint.
+def keep_rejections[T](items: Sequence[Item[T]], keep: Keep, time_left: TimeLeft) -> list[Item[T]]:
+    """Keep the rejections before the first record with an item to retry; return the new items.
 
-    The checkpoint is the position of a record in the batch; None where every record is settled.
+    If a rejection cannot be kept, all items from its record on are to be retried.
     """
-    first = next((item.position for item in items if item.fate is None), None)
+    unsettled = checkpoint(items)
     rejected = [
-        item
-        for item in items
-        if isinstance(item.fate, RideRejected) and (first is None or item.position < first)
+        item for item in items if isinstance(item.fate, RideRejected) and item.position < unsettled
     ]
-    not_kept = keep([rejection(item) for item in rejected], time_left)
-    unsettled = [rejected[n].position for n in not_kept] + ([] if first is None else [first])
-    if not unsettled:
-        return list(items), None
-    checkpoint = min(unsettled)
-    return [_retried(item, checkpoint) for item in items], checkpoint
+    if not rejected:
+        return list(items)
+    rest = max(0.0, time_left() - min(KEEP_SECONDS, time_left() / 2))
+    not_kept = keep([rejection(item) for item in rejected], lambda: time_left() - rest)
+    first = min((rejected[n].position for n in not_kept), default=END)
+    return [item.to_retry(NOT_KEPT) if item.position >= first else item for item in items]
+
+
+def settle[T](items: Sequence[Item[T]]) -> list[Item[T]]:
+    """Return the items with their final fates.
+
+    Rejections at or after the checkpoint are to be retried: Lambda will deliver them again.
+    """
+    first = checkpoint(items)
+    return [
+        item.to_retry() if isinstance(item.fate, RideRejected) and item.position >= first else item
+        for item in items
+    ]
+
+
+END = sys.maxsize
+"""The checkpoint of a batch with nothing to retry: a position after that of every record."""
+
+
+def checkpoint[T](items: Sequence[Item[T]]) -> int:
+    """Return the position of the first record with an item to retry; `END` if there is none."""
+    return next((item.position for item in items if item.fate is None), END)
 
 
 def rejection[T](item: Item[T]) -> Rejection:
-    """The rejection that *item* has for its fate."""
+    """Return the rejection to keep for *item*, whose fate is a `RideRejected`."""
     return Rejection(item.record, item.event_id, str(item.fate))
 
 
-def _retried[T](item: Item[T], checkpoint: int) -> Item[T]:
-    """*item*, to be retried where it is a rejection that Lambda will deliver again."""
-    if isinstance(item.fate, RideRejected) and item.position >= checkpoint:
-        return item.with_fate(None)
-    return item
+def retry_reasons[T](items: Sequence[Item[T]], refusals: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts of all reasons: *refusals*, by error code, and the reasons in *items*."""
+    reasons = Counter(item.retry_reason for item in items if item.retry_reason)
+    return {**refusals, **reasons}
+
+
+def warn_if_stuck[T](report: BatchReport[T]) -> None:
+    """Log an error if no event of a batch was published or rejected, although some are to retry.
+
+    Lambda will deliver the same batch again.
+    """
+    if report.to_retry and not report.published and not report.rejected:
+        logger.error(
+            "nothing of this batch was published or kept; Lambda delivers it again from %s: %s",
+            report.checkpoint,
+            "; ".join(f"{reason} ({count})" for reason, count in report.retry_reasons.items()),
+        )

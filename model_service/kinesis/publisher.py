@@ -1,33 +1,44 @@
-"""Publishes entries to a Kinesis stream, and reports exactly which of them were not accepted.
+"""Publishes entries to a Kinesis stream, and reports exactly which entries were not accepted.
 
-PutRecords may accept some entries of a call and refuse others within one 200.  Only the refused
-entries are sent again, with growing pauses, until the deadline; an error that a pause cannot mend
-fails its entries at once.  This is the only retry loop of the service: the client itself makes
-each call once.
+A PutRecords call with status 200 may have accepted some of its entries and refused others.  Only
+the refused entries are sent again, after increasing pauses, until the deadline.  An entry is not
+sent again if its error would occur again.  This is the only retry loop for publishing: the AWS
+client makes each call once.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from random import SystemRandom
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+from botocore.parsers import ResponseParserError
 
 from ..scoring import TimeLeft
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
 
-MAX_RECORDS = 500  # a PutRecords call; an AWS limit
-MAX_BYTES = 5 * 1024 * 1024  # a call, keys included; AWS takes 10 MiB now, some emulators 5
-IN_FLIGHT = 4  # calls at once: each waits on the network, not on the processor
-PAUSE_SECONDS = 0.05  # before the first retry; doubled for each further one ...
-MAX_PAUSE_SECONDS = 2.0  # ... up to here, and then drawn from zero up, so that clones spread
+MAX_RECORDS = 500  # per PutRecords call; an AWS limit
+MAX_BYTES = 5 * 1024 * 1024  # per call, keys included; AWS's limit is 10 MiB, some emulators' 5
+IN_FLIGHT = 4  # concurrent calls: each waits for the network, not for the processor
+# A pause is random, between zero and a maximum, so that concurrent functions retry at different
+# times.
+PAUSE_SECONDS = 0.05  # maximum before the first retry; it doubles for each retry ...
+MAX_PAUSE_SECONDS = 2.0  # ... up to this value
+
+NO_ANSWER = "NoAnswer"
+"""The error code of entries that Kinesis did not answer: the call failed or took too long, or the
+reply does not have Kinesis's format."""
+NO_TIME = "no time left to publish"
 
 RETRYABLE = frozenset(
     {
@@ -37,9 +48,10 @@ RETRYABLE = frozenset(
         "InternalFailure",
         "InternalFailureException",
         "ServiceUnavailable",
+        NO_ANSWER,
     }
 )
-"""Error codes of entries and calls that may succeed when sent again."""
+"""The error codes of entries and calls that may succeed if they are sent again."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,30 +65,38 @@ class Entry(NamedTuple):
 
 
 class PublishResult(NamedTuple):
-    """Which entries of a sequence were accepted."""
+    """The result of publishing a sequence of entries."""
 
     refused: frozenset[int] = frozenset()
-    """Positions of the entries that are not known to be on the stream."""
+    """The positions of the entries that were refused, or may have been refused."""
     retries: int = 0
-    """The number of entries that were sent again."""
+    """How many entries were sent again; an entry counts each time it is sent again."""
+    refusals: Mapping[str, int] = MappingProxyType({})
+    """How often entries were refused, by error code; an entry counts each time it is refused."""
 
 
 Publish = Callable[[Sequence[Entry], TimeLeft], PublishResult]
-"""Publishes entries until the time is up; returns which of them were not accepted."""
+"""A function that publishes entries, retries until the time is up, and returns the result."""
 
 
 def discard(entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
-    """A `Publish` for test runs, which publishes nothing."""
+    """Publish nothing: a `Publish` function for test runs."""
     return PublishResult()
 
 
-class _Refused(NamedTuple):
-    retryable: set[int]
-    final: set[int]
+class _Refusal(NamedTuple):
+    """The reason why an entry was not accepted."""
+
+    code: str
+    shard: str = ""
+    """The shard that refused the entry; empty if the reply does not name it."""
 
 
 def connect(stream: str, *, endpoint_url: str = "") -> KinesisPublisher:
-    """A publisher to *stream*; *endpoint_url* is another Kinesis endpoint than AWS's."""
+    """Return a publisher to *stream*.
+
+    *endpoint_url* is the endpoint of a Kinesis emulator, or empty for AWS.
+    """
     import boto3
     from botocore.config import Config
 
@@ -86,7 +106,7 @@ def connect(stream: str, *, endpoint_url: str = "") -> KinesisPublisher:
         retries={"total_max_attempts": 1},
         max_pool_connections=IN_FLIGHT,
         tcp_keepalive=True,
-        parameter_validation=False,  # unnecessary: this module makes the entries
+        parameter_validation=False,  # unnecessary: this module builds all parameters
     )
     client = boto3.client("kinesis", endpoint_url=endpoint_url or None, config=once)
     return KinesisPublisher(client, stream)
@@ -94,7 +114,7 @@ def connect(stream: str, *, endpoint_url: str = "") -> KinesisPublisher:
 
 @dataclass(frozen=True, slots=True)
 class KinesisPublisher:
-    """A `Publish` to one stream; a class because it holds a client."""
+    """A `Publish` function for one stream; a class, because it holds an AWS client."""
 
     client: KinesisClient
     stream: str
@@ -103,7 +123,7 @@ class KinesisPublisher:
     uniform: Callable[[float, float], float] = SystemRandom().uniform
 
     def __call__(self, entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
-        """Publish *entries*, stopping when *time_left* allows no more."""
+        """Publish *entries*; stop when no *time_left* remains."""
         threads = ThreadPoolExecutor(self.in_flight)
         try:
             return self._publish(entries, threads, time_left)
@@ -113,18 +133,29 @@ class KinesisPublisher:
     def _publish(
         self, entries: Sequence[Entry], threads: ThreadPoolExecutor, time_left: TimeLeft
     ) -> PublishResult:
-        refused = _Refused(set(range(len(entries))), set())
+        waiting, final = set(range(len(entries))), set[int]()
         pause, retries = PAUSE_SECONDS, 0
-        while refused.retryable and time_left() > 0:
-            again = self._send(entries, sorted(refused.retryable), threads, time_left)
-            refused = _Refused(again.retryable, refused.final | again.final)
+        seen: list[_Refusal] = []
+        while waiting and time_left() > 0:
+            refused = self._send(entries, sorted(waiting), threads, time_left)
+            seen += refused.values()
+            final |= {n for n, refusal in refused.items() if refusal.code not in RETRYABLE}
+            waiting = refused.keys() - final
             delay = self.uniform(0, pause)
-            if not refused.retryable or delay >= time_left():
+            if not waiting or delay >= time_left():
                 break
             self.sleep(delay)
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
-            retries += len(refused.retryable)
-        return PublishResult(frozenset(refused.retryable | refused.final), retries)
+            retries += len(waiting)
+        if waiting and not seen:
+            seen = [_Refusal(NO_TIME)] * len(waiting)
+        refusals = Counter(refusal.code for refusal in seen)
+        if refusals:
+            codes = ", ".join(f"{code} ({count})" for code, count in refusals.most_common())
+            shards = ", ".join(sorted({refusal.shard for refusal in seen} - {""}))
+            where = f", on {shards}" if shards else ""
+            logger.warning("%s refused entries of this batch: %s%s", self.stream, codes, where)
+        return PublishResult(frozenset(waiting | final), retries, refusals)
 
     def _send(
         self,
@@ -132,47 +163,64 @@ class KinesisPublisher:
         positions: Sequence[int],
         threads: ThreadPoolExecutor,
         time_left: TimeLeft,
-    ) -> _Refused:
+    ) -> dict[int, _Refusal]:
+        """Send the entries at *positions* once; return the refusals by position."""
         calls = {
             threads.submit(self._put, [entries[n] for n in chunk]): chunk
             for chunk in _chunks(entries, positions)
         }
         done, late = wait(calls, timeout=max(0.0, time_left()))
-        # A late call may still succeed; nobody can tell, so its entries count as refused.
-        refused = _Refused({position for call in late for position in calls[call]}, set())
+        # A late call may still succeed.  As nobody knows, its entries count as refused.
+        refused = {n: _Refusal(NO_ANSWER) for call in late for n in calls[call]}
         for call in done:
-            for position, code in zip(calls[call], call.result(), strict=True):
-                if code is not None:
-                    (refused.retryable if code in RETRYABLE else refused.final).add(position)
+            for n, refusal in zip(calls[call], call.result(), strict=True):
+                if refusal is not None:
+                    refused[n] = refusal
         return refused
 
-    def _put(self, entries: Sequence[Entry]) -> list[str | None]:
-        """The error code of each entry, None where it was accepted."""
+    def _put(self, entries: Sequence[Entry]) -> list[_Refusal | None]:
+        """Send *entries* in one call; return a refusal, or None if accepted, for each entry."""
         try:
             reply = self.client.put_records(
                 StreamName=self.stream,
                 Records=[{"Data": data, "PartitionKey": key} for key, data in entries],
             )
+            refusals = [_refusal(entry) for entry in reply["Records"]]
         except ClientError as exc:
-            code = exc.response["Error"]["Code"]
-            if exc.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-                code = "InternalFailure"
-        except (HTTPClientError, ConnectionError) as exc:
-            logger.warning("PutRecords got no answer: %s", type(exc).__name__)
-            code = "ServiceUnavailable"
-        except BotoCoreError as exc:  # no credentials, no region: retrying cannot help
+            code = _code(exc)
+        except (HTTPClientError, ConnectionError, ResponseParserError):
+            code = NO_ANSWER
+        except BotoCoreError as exc:  # for example no credentials: retrying does not help
             code = type(exc).__name__
+        except Exception:  # the SDK may raise anything if the reply is not in Kinesis's format
+            code = NO_ANSWER
         else:
-            codes = [entry.get("ErrorCode") for entry in reply.get("Records", [])]
-            if len(codes) == len(entries):
-                return codes
-            code = "ServiceUnavailable"  # the reply did not come from Kinesis
-        logger.warning("PutRecords failed: %s", code)
-        return [code] * len(entries)
+            if len(refusals) == len(entries):
+                return refusals
+            code = NO_ANSWER  # the reply did not come from Kinesis
+        return [_Refusal(code)] * len(entries)
+
+
+def _code(exc: ClientError) -> str:
+    """Return the error code of a failed call; `InternalFailure` if Kinesis itself failed."""
+    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    code = exc.response.get("Error", {}).get("Code")
+    return code if isinstance(code, str) and status < 500 else "InternalFailure"
+
+
+def _refusal(entry: Any) -> _Refusal | None:
+    """Return the refusal in one entry of a reply; None if the entry has a sequence number."""
+    if not isinstance(entry, dict):
+        return _Refusal(NO_ANSWER)
+    if code := entry.get("ErrorCode"):
+        shard = re.search(r"shardId-\d+", str(entry.get("ErrorMessage")))
+        return _Refusal(str(code), shard[0] if shard else "")
+    number = entry.get("SequenceNumber")
+    return None if isinstance(number, str) and number else _Refusal(NO_ANSWER)
 
 
 def _chunks(entries: Sequence[Entry], positions: Sequence[int]) -> Iterator[list[int]]:
-    """*positions* in chunks that fit into one call each."""
+    """Divide *positions* into chunks whose entries fit into one call."""
     chunk: list[int] = []
     size = 0
     for position in positions:

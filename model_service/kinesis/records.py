@@ -1,4 +1,4 @@
-"""Kinesis records as Lambda delivers them: the envelope around each record's data."""
+"""Reads Kinesis records from the event of a Lambda invocation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Batch(Struct):
 
 
 class Record(Struct, frozen=True):
-    """One Kinesis record, and the dict that Lambda delivered it in."""
+    """One Kinesis record; *data* is its base64 text, and *raw* is the dict from Lambda."""
 
     sequence_number: str
     event_id: str
@@ -49,9 +49,9 @@ class Record(Struct, frozen=True):
 
 
 def read(event: dict[str, Any]) -> list[Record]:
-    """The records of an invocation, in order.
+    """Return the records in the event of an invocation, in order.
 
-    Raises `EventError` where the invocation is no batch of Kinesis records.
+    Raises `EventError` if *event* is not a batch of Kinesis records.
     """
     try:
         batch = msgspec.convert(event, _Batch)
@@ -71,7 +71,7 @@ def read(event: dict[str, Any]) -> list[Record]:
 
 
 def timestamp(moment: datetime) -> str:
-    """*moment* as events and rejects objects have it.
+    """Return *moment* in the format of prediction events and S3 objects: UTC with milliseconds.
 
     >>> timestamp(datetime(2022, 6, 2, 8, 5, 14, 132000, tzinfo=UTC))
     '2022-06-02T08:05:14.132Z'

@@ -1,8 +1,9 @@
-"""Keeps rejected records on S3, with their bytes and the reasons.
+"""Keeps rejected records: stores them on S3, with their bytes and the reasons for rejection.
 
-An object has the shape of the one that Lambda itself writes for a failed batch (metadata, and
-the original records as ``payload``), so that one reader serves both; ``reasons`` has the reason
-of each event id.  Its key follows from the records, so that keeping them twice is the same object.
+The objects have the format in which Lambda itself stores a failed batch on S3: metadata, and the
+original records in ``payload``.  So the same code can read both kinds of objects.  In addition,
+``reasons`` maps each event id to its reason.  The key of an object depends only on the model and
+its records, so keeping the same records again replaces the object.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,14 +28,15 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CONDITION = "RidesRejected"
-IN_FLIGHT = 4  # writes at once; a batch of one shard needs one
+IN_FLIGHT = 4  # concurrent writes
+MAX_PART_BYTES = 2 * 1024 * 1024  # per object; S3 needs about a second to store this much
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A ride event that will never be answered, the record it came in, and why."""
+    """A ride event that is rejected for good, with its record and the reason."""
 
     record: Record
     event_id: str
@@ -43,7 +45,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class RejectsKey:
-    """The key of an object of rejected records, without the prefix of the rejects location.
+    """The key of an object with rejected records, without the prefix of the rejects location.
 
     >>> str(RejectsKey("a_model", "ride_events", "shardId-000000000000", "4961", "4963"))
     'a_model/ride_events/shardId-000000000000/4961-4963'
@@ -62,22 +64,25 @@ class RejectsKey:
 
     @classmethod
     def parse(cls, key: str) -> RejectsKey | None:
-        """Read *key*, which may begin with a prefix; None if it does not have this layout."""
+        """Parse *key*, which may begin with a prefix; return None if it has another layout."""
         parts = re.search(r"([^/]+)/([^/]*)/([^/]*)/(\d+)-(\d+)$", key)
         return cls(*parts.groups()) if parts else None
 
 
 Keep = Callable[[Sequence[Rejection], TimeLeft], frozenset[int]]
-"""Keeps rejections; returns the positions of those that are not known to be kept."""
+"""A function that keeps rejections, and returns the positions of those that it may have lost."""
 
 
 def discard(rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
-    """Keeps nothing: for test runs, and where losing rejected records is accepted."""
+    """Keep nothing: for test runs, and for services that may lose rejected records."""
     return frozenset()
 
 
 def connect(location: str, *, model_name: str) -> S3Rejects:
-    """A keeper of the rejections of *model_name* under *location*, ``s3://bucket/prefix``."""
+    """Return a function that keeps rejections of *model_name* under *location*.
+
+    *location* is ``s3://bucket/prefix``.
+    """
     import boto3
     from botocore.config import Config
 
@@ -89,20 +94,20 @@ def connect(location: str, *, model_name: str) -> S3Rejects:
 
 @dataclass(frozen=True, slots=True)
 class S3Rejects:
-    """A `Keep`; a class because it holds a client."""
+    """A `Keep` function that stores on S3; a class, because it holds an AWS client."""
 
     client: S3Client
     location: str
-    """s3://bucket/prefix"""
+    """The location, as ``s3://bucket/prefix``."""
     model_name: str
 
     def __call__(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
-        """Keep *rejections*, an object a shard, stopping when *time_left* allows no more."""
+        """Keep *rejections*, in one or more objects for each shard; stop when no time is left."""
         threads = ThreadPoolExecutor(IN_FLIGHT)
-        writes = {}
-        for _, shard in groupby(enumerate(rejections), lambda r: _shard(r[1])):
-            positions, together = zip(*shard, strict=True)
-            writes[threads.submit(self._put, together)] = positions
+        writes = {
+            threads.submit(self._put, [rejections[n] for n in positions]): positions
+            for positions in _parts(rejections)
+        }
         done, late = wait(writes, timeout=max(0.0, time_left()))
         threads.shutdown(wait=False, cancel_futures=True)  # a write may be stuck
         failed = late | {write for write in done if not write.result()}
@@ -113,13 +118,19 @@ class S3Rejects:
         key = "/".join(filter(None, [prefix.strip("/"), str(self._key(rejections))]))
         body = msgspec.json.encode(failure(rejections, now=datetime.now(UTC)))
         try:
-            self.client.put_object(
+            reply = self.client.put_object(
                 Bucket=bucket, Key=key, Body=body, ContentType="application/json"
             )
+            kept = bool(reply["ETag"])
         except (ClientError, BotoCoreError) as exc:
             logger.error("rejected records cannot be kept, so they will be retried: %s", exc)
             return False
-        return True
+        except Exception as exc:  # the SDK may raise anything if the reply is not in S3's format
+            logger.error("S3 gave no proper reply, so rejected records will be retried: %r", exc)
+            return False
+        if not kept:
+            logger.error("S3 returned no ETag, so rejected records will be retried")
+        return kept
 
     def _key(self, rejections: Sequence[Rejection]) -> RejectsKey:
         first, last = rejections[0].record, rejections[-1].record
@@ -128,7 +139,10 @@ class S3Rejects:
 
 
 def failure(rejections: Sequence[Rejection], *, now: datetime) -> dict[str, Any]:
-    """The object for rejections of one shard, in order; each record once."""
+    """Return the content of an object with *rejections*, which are of one shard and in order.
+
+    A record with several rejections is in the object once.
+    """
     records = list({id(r.record): r.record for r in rejections}.values())
     first, last = records[0], records[-1]
     return {
@@ -147,6 +161,28 @@ def failure(rejections: Sequence[Rejection], *, now: datetime) -> dict[str, Any]
         "payload": json.dumps({"Records": [record.raw for record in records]}),
         "reasons": {rejection.event_id: rejection.reason for rejection in rejections},
     }
+
+
+def _parts(rejections: Sequence[Rejection]) -> Iterator[list[int]]:
+    """Yield the positions of the rejections for each object to write.
+
+    An object has rejections of one shard, all rejections of each of its records, and at most
+    `MAX_PART_BYTES` unless it has only one record.
+    """
+    part: list[int] = []
+    size = 0
+    for _, group in groupby(range(len(rejections)), lambda n: id(rejections[n].record)):
+        positions = list(group)
+        record = rejections[positions[0]].record
+        more = len(record.data) + sum(len(rejections[n].reason) + 100 for n in positions)
+        new_shard = bool(part) and _shard(rejections[part[0]]) != _shard(rejections[positions[0]])
+        if part and (new_shard or size + more > MAX_PART_BYTES):
+            yield part
+            part, size = [], 0
+        part += positions
+        size += more
+    if part:
+        yield part
 
 
 def _shard(rejection: Rejection) -> tuple[str, str]:

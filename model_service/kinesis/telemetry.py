@@ -1,23 +1,22 @@
-"""The metric line of a batch: counts, times and the reasons for rejection.
+"""Makes the log line of a batch, with metrics and the reasons for rejections and retries.
 
-Counts and times are metrics under two sets of dimensions, (service, model) and (service, model,
-version).  Reasons are fields of the line, because a metric for each would cost without bound.  The
-line holds no payload and no value of a customer.
+Counts, times and statistics of the predictions are metrics with two sets of dimensions: (service,
+model) and (service, model, version).  The reasons are only fields of the line: a metric for each
+reason would be expensive, because the number of different reasons has no limit.  The line contains
+no payload and no value from a ride event.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from .. import emf
 from ..emf import MAX_VALUES, Metric
+from ..errors import RideRejected
 from .accounting import BatchReport
 from .rejects import Rejection
-
-MAX_REASONS = 20  # in one line, the most frequent first
 
 
 def log_line(
@@ -28,7 +27,10 @@ def log_line(
     predictions: Sequence[float],
     cold_start: bool,
 ) -> str:
-    """The line of *report*, without a line end; *predictions* are the published values."""
+    """Return the log line for *report*, without a line end.
+
+    *predictions* are the published values, in the unit of the model's target.
+    """
     received = len(report.published) + len(report.rejected) + len(report.to_retry)
     metrics = {
         "received": emf.count(received),
@@ -52,12 +54,15 @@ def log_line(
         {"model": model_name},
         {"model": model_name, "version": version},
         metrics=metrics,
-        fields={"reasons": _reasons(report.rejected)},
+        fields={
+            "reasons": _reasons(report.rejected),
+            "retry_reasons": dict(report.retry_reasons),
+        },
     )
 
 
 def _sample(ordered: Sequence[float]) -> Sequence[float]:
-    """Evenly spaced values, the first and the last among them.
+    """Return at most `MAX_VALUES` of the values, evenly spaced, with the first and the last.
 
     >>> _sample([float(n) for n in range(99)])[::7]
     [0.0, 14.0, 28.0, 42.0, 56.0, 70.0, 84.0, 98.0]
@@ -69,6 +74,4 @@ def _sample(ordered: Sequence[float]) -> Sequence[float]:
 
 
 def _reasons(rejected: Sequence[Rejection]) -> dict[str, int]:
-    # The byte at which JSON broke would make every reason a different one.
-    reasons = Counter(re.sub(r" \(byte \d+\)", "", one.reason) for one in rejected)
-    return dict(reasons.most_common(MAX_REASONS))
+    return emf.reasons(Counter(RideRejected.kind(one.reason) for one in rejected))

@@ -1,6 +1,6 @@
-"""Loads MLflow models, decides whether they may be trusted, and holds those that are served.
+"""Loads MLflow models, checks whether they can be trusted, and holds the models that are served.
 
-May import the core.
+This package may import the core.
 """
 
 from .loader import load as load

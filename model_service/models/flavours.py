@@ -1,7 +1,7 @@
-"""The forms an MLflow model comes in, each as a function from rides to answers.
+"""Turns each flavour (format) of an MLflow model into a function from rides to predictions.
 
-ONNX runs on one thread: with more, a ride's answer was seen to depend on the batch it came in,
-and a thousand rides take longer.
+ONNX models run on one thread.  With several threads, a ride's prediction sometimes depended on the
+other rides in the batch, and a call with a thousand rides took longer.
 """
 
 from __future__ import annotations
@@ -27,22 +27,24 @@ ONNX_TYPES: Mapping[str, np.dtype[Any]] = {
     "tensor(int32)": np.dtype("i4"),
     "tensor(int64)": np.dtype("i8"),
 }
-INTERVAL = "interval"  # the output of an ONNX model that has intervals, shape (n, 2)
+INTERVAL = "interval"  # name of the optional output with the intervals, shape (n, 2)
 
 
 def onnx(data: bytes) -> Ask:
-    """An ONNX model with an input a feature, shape (n, 1), and its values as first output.
+    """Return a function that calls the ONNX model whose file has the content *data*.
 
-    Raises `ModelError` where it cannot be loaded or asks for what is no feature of a ride.
+    The model must have one input, shape (n, 1), for each feature that it uses.  Its first output
+    must be the predicted values; an output named `INTERVAL` is optional.
+    Raises `ModelError` if the model cannot be loaded, or has an input that is not a feature.
     """
-    os.putenv("ORT_DISABLE_TELEMETRY", "1")  # else it tells its maker of the model and its use
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")  # or it sends data about the model to its maker
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as exc:  # onnxruntime's errors have no root of their own
+    except Exception as exc:  # onnxruntime's exceptions have no common base class
         raise ModelError(f"onnxruntime cannot load the model: {exc}") from exc
     inputs = known({i.name: ONNX_TYPES.get(i.type) for i in session.get_inputs()})
     outputs = [output.name for output in session.get_outputs()]
@@ -58,11 +60,12 @@ def onnx(data: bytes) -> Ask:
 
 
 def pyfunc(path: Path) -> Ask:
-    """Any other MLflow model in a directory on disk.  It has been checked: this runs its code.
+    """Return a function that calls the MLflow model in the directory *path*, for other flavours.
 
-    Raises `ModelError` where MLflow cannot load it or it asks for what is no feature of a ride.
+    The caller must have checked the model (see `trust`), because this function runs its code.
+    Raises `ModelError` if MLflow cannot load the model, or it has an input that is not a feature.
     """
-    import mlflow.pyfunc  # seconds to import, so only where it is needed
+    import mlflow.pyfunc  # takes seconds, so import it only if needed
     import pandas as pd
 
     try:
@@ -82,7 +85,10 @@ def pyfunc(path: Path) -> Ask:
 
 
 def known(asked: Mapping[str, np.dtype[Any] | None]) -> Inputs:
-    """What a model asks for, once it is clear that a ride has it all; else `ModelError`."""
+    """Return *asked*, the inputs of a model and their types (None for an unknown type).
+
+    Raises `ModelError` if an input is not a feature of a ride, or has an unsuitable type.
+    """
     unknown = sorted(
         name
         for name, dtype in asked.items()
@@ -99,23 +105,24 @@ def known(asked: Mapping[str, np.dtype[Any] | None]) -> Inputs:
 
 
 def _dict_vectorised(model: Any) -> Any | None:
-    """The scikit-learn pipeline inside, where its first step takes dicts.
+    """Return the scikit-learn pipeline in *model* if its first step takes dicts, or None.
 
-    With a signature, MLflow would make a data frame of the dicts, and the step would fail.
+    The pipeline is called directly: if the model has a signature, MLflow would convert the dicts to
+    a data frame, on which the first step fails.
     """
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.pipeline import Pipeline
 
     try:
         inside = model.get_raw_model()
-    except NotImplementedError:  # a custom model need not have anything inside
+    except NotImplementedError:  # a custom model may not wrap another model
         return None
     takes_dicts = isinstance(inside, Pipeline) and isinstance(inside[0], DictVectorizer)
     return inside if takes_dicts else None
 
 
 def _numpy_type(type_: Any) -> np.dtype[Any] | None:
-    """The numpy type of an MLflow column type; None where it is no text or number."""
+    """Return the numpy type of an MLflow column type; None if it is neither text nor a number."""
     name = getattr(type_, "name", "")
     numbers = {"double": "f8", "float": "f4", "long": "i8", "integer": "i4"}
     return TEXT if name == "string" else np.dtype(numbers[name]) if name in numbers else None
@@ -128,6 +135,6 @@ def _flat(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def _pairs(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] != 2:  # else each ride would be blamed for it
+    if array.ndim != 2 or array.shape[1] != 2:  # the model's fault: no ride must be rejected
         raise ModelError(f"the model's intervals have shape {array.shape}, not (n, 2)")
     return array

@@ -1,14 +1,15 @@
-"""Loads an MLflow model as a `scoring.Model`, by the cheapest of its flavours.
+"""Loads an MLflow model as a `scoring.Model`.
 
-An ONNX model needs onnxruntime and nothing of MLflow, scikit-learn or pandas.  Any other model
-goes through `mlflow.pyfunc`, which takes seconds to import and is imported only then.  A model is
-checked (see `trust`) before any of it runs.
+If the model has an ONNX flavour, only onnxruntime is needed to run it: neither MLflow nor
+scikit-learn nor pandas.  All other models are run by `mlflow.pyfunc`, which takes seconds to import
+and is imported only for them.  A model is checked (see `trust`) before any of its code runs.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +25,7 @@ from . import flavours, trust
 from .flavours import Ask
 
 FIELDS = {"duration": "ride_duration", "cost": "ride_cost"}
-"""The field that holds the values of each target that a model may name in its metadata."""
+"""Target that a model may name in its metadata -> field of prediction events with its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,12 @@ class LoadedModel:
     """A `scoring.Model` that has scored the warm-up ride."""
 
     version: str
-    """The run id that predictions carry."""
+    """The version in prediction events: RUN_ID if it is set, or the id in ``MLmodel``."""
     flavour: str
     sha256: str
     ask: Ask
+    seconds: float = 0.0
+    """The duration of a call with one ride, in seconds."""
 
     def predict(self, rides: RideColumns, /) -> Answers:
         return self.ask(rides)
@@ -49,12 +52,13 @@ def load(
     run_id: str = "",
     field: str = "",
 ) -> LoadedModel:
-    """The model at *location* (``s3://bucket/prefix`` or a path), warmed up.
+    """Load the model at *location* (``s3://bucket/prefix`` or a path), and warm it up.
 
-    *sha256* is the digest of ``MLmodel`` and the served flavour's data file, concatenated; *field*
-    is the field of events that holds the model's values.
-    Raises `ModelError` where the model cannot be read, differs from *sha256*, is not trusted,
-    predicts a target that belongs in another field, or cannot score the warm-up ride.
+    *sha256* is the expected digest of ``MLmodel`` and the served flavour's data file, concatenated;
+    if it is empty, the digest is not checked.  *field* is the field of prediction events for the
+    model's values.
+    Raises `ModelError` if the model cannot be read, has another digest, is not trusted, predicts a
+    target with another field, or cannot score the warm-up ride.
     """
     files = storage.at(location)
     text = files.read("MLmodel")
@@ -83,12 +87,14 @@ def load(
     ask = flavours.onnx(data) if path is None else flavours.pyfunc(path)
     model = LoadedModel(version, flavour, digest, ask)
     warm_up(model)
-    return model
+    started = time.perf_counter()
+    warm_up(model)  # the first call is slower than later calls, so the second one is timed
+    return replace(model, seconds=time.perf_counter() - started)
 
 
 def _parse(text: bytes) -> dict[str, Any]:
     try:
-        mlmodel = yaml.safe_load(text)  # the C loader crashes where nesting is deep
+        mlmodel = yaml.safe_load(text)  # the C loader would crash if the nesting is deep
     except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
         mlmodel = None
     found = mlmodel.get("flavors") if isinstance(mlmodel, dict) else None
@@ -98,7 +104,11 @@ def _parse(text: bytes) -> dict[str, Any]:
 
 
 def _served(mlmodel: dict[str, Any]) -> tuple[str, str]:
-    """The flavour to serve, and the name of its data file where it is a single one."""
+    """Return the flavour to serve, and the name of its data file.
+
+    The name is empty for the flavour ``python_function``, which may have any number of files.
+    Raises `ModelError` if the model has no flavour that can be served.
+    """
     found = mlmodel["flavors"]
     if "onnx" in found:
         return "onnx", plain_name(found["onnx"].get("data"))
@@ -119,18 +129,19 @@ def _version(mlmodel: dict[str, Any]) -> str:
 
 
 def _needed(mlmodel: dict[str, Any], name: str) -> list[str] | None:
-    """The names of the files that MLflow opens; None where they cannot be known in advance."""
+    """Return the names of the files that MLflow opens; None if any file may be opened."""
     brings_code = any(flavour.get("code") for flavour in mlmodel["flavors"].values())
     return ["MLmodel", name] if name and not brings_code else None
 
 
 def _data(path: Path, name: str, text: bytes) -> bytes:
-    """The bytes of the data file; where MLflow names none, of all files but MLmodel.
+    """Return the bytes for the model's digest: those of the data file *name*.
 
-    Each of several files is preceded by its name and length.
+    If *name* is empty, these are the bytes of all files except MLmodel; each file's bytes follow
+    its name and its length.
     """
     copy = LocalFolder(path, ModelError)
-    if copy.read("MLmodel") != text:  # MLflow reads the file again, and must read what was checked
+    if copy.read("MLmodel") != text:  # MLflow reads the file again; it must be the checked one
         raise ModelError("the model changed while it was read")
     if name:
         return copy.read(name)

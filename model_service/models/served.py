@@ -1,4 +1,4 @@
-"""The models that an interface serves together: durations and, where one is set, costs."""
+"""Loads the models that an interface serves: for durations and, if one is configured, for costs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The duration model and, where there is one, the cost model."""
+    """The duration model and the cost model; *cost* is None if no cost model is configured."""
 
     duration: Served
     cost: Served | None = None
@@ -32,9 +32,9 @@ class Models:
 
 
 def load(settings: PairSettings) -> Models:
-    """The models that *settings* name, warmed up.
+    """Load the models that *settings* name, and warm them up.
 
-    Raises `ModelError` where a model cannot be loaded, is not trusted or fails the warm-up ride.
+    Raises `ModelError` if a model cannot be loaded, is not trusted, or fails on the warm-up ride.
     """
     duration = Target(minimum=settings.prediction_min, maximum=settings.prediction_max)
     cost = Target(

@@ -1,8 +1,8 @@
-"""Whether a downloaded model may be run.
+"""Checks whether a downloaded model can be trusted, before it runs.
 
-A pickle, a custom ``python_model`` and ``code_paths`` are code, and are refused unless allowed.  A
-skops file names the types that it needs; they are compared with the list below before MLflow opens
-the file, because MLflow itself believes the list that comes with the model.
+A pickle, a custom ``python_model`` and ``code_paths`` can run any code, so they are refused unless
+the settings allow them.  A skops file names the types that it needs.  These types are compared with
+the list below before MLflow opens the file, because MLflow would trust the list in the model.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ TRUSTED_TYPES = frozenset(
         "sklearn.tree._tree.Tree",
     }
 )
-"""The types that a skops file may hold beyond those that skops itself trusts."""
+"""The types that a skops file may contain, besides those that skops itself trusts."""
 
 
 def check_code(mlmodel: dict[str, Any], flavour: str) -> None:
-    """Raises `ModelError` where the *flavour* of a model could run code of its own."""
+    """Raise `ModelError` if loading this *flavour* of a model could run code from the model."""
     sklearn = mlmodel["flavors"].get("sklearn", {})
     loader = mlmodel["flavors"]["python_function"]
     if flavour != "sklearn":
@@ -42,12 +42,12 @@ def check_code(mlmodel: dict[str, Any], flavour: str) -> None:
 
 
 def check_types(file: Path) -> None:
-    """Raises `ModelError` where a skops file holds a type that is not trusted."""
+    """Raise `ModelError` if a skops file contains a type that is not trusted, or is malformed."""
     import skops.io
 
     try:
         unknown = set(skops.io.get_untrusted_types(file=file)) - TRUSTED_TYPES
-    except Exception as exc:  # skops raises whatever it stumbles over
+    except Exception as exc:  # skops may raise any exception on a malformed file
         raise ModelError(f"skops cannot read the model: {exc}") from exc
     if unknown:
         raise ModelError(

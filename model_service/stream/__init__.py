@@ -1,6 +1,6 @@
-"""The stream scorer: a batch of Kinesis records to prediction events.
+"""The stream scorer: turns a batch of Kinesis records into prediction events.
 
-May import the core and ``kinesis``.
+This package may import the core and `kinesis`.
 """
 
 from .processor import process as process

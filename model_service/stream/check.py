@@ -1,6 +1,7 @@
-"""``python -m model_service.rides check FILE``: how the stream scorer would read each event.
+"""Checks the ride events in a file: ``python -m model_service.rides check FILE``.
 
-It loads no model.  A file holds one event a line, or a single event, plain or gzipped.
+The command reads each event with the same code as the stream scorer, and loads no model.  The file
+contains either one event per line, or a single event that may have several lines or be a gzip.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from ..payloads import GZIP_MAGIC
 
 
 def events(text: bytes) -> list[tuple[str, bytes]]:
-    """The events of a file and where they stand: one a line, or one in the whole file."""
+    """Return a label and the bytes of each event in a file, whose content is *text*.
+
+    Each line with text is an event, labelled "line 1" and so on, if there is only one such line or
+    if at least one of them begins with ``{`` and ends with ``}``.  Otherwise, or if the file is a
+    gzip, the whole file is one event, labelled "the event".
+    """
     lines = [(f"line {n}", line.strip()) for n, line in enumerate(text.splitlines(), start=1)]
     lines = [(where, line) for where, line in lines if line]
     one_a_line = any(line.startswith(b"{") and line.endswith(b"}") for _, line in lines)
@@ -25,7 +31,11 @@ def events(text: bytes) -> list[tuple[str, bytes]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print each rejected event and the counts; 1 where an event was rejected or none was found."""
+    """Print each rejected event, then the counts, and return the exit code.
+
+    The exit code is 0 if all events are valid, 1 if an event is rejected or the file has none, and
+    2 if the arguments are wrong or the file cannot be read.
+    """
     if len(arguments) != 2 or arguments[0] != "check":
         print("usage: python -m model_service.rides check FILE", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Predictions, and the prediction events that carry them on the output stream."""
+"""Turns predictions into prediction events, the records of the output stream."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..kinesis.records import timestamp
 
 
 class Source(Struct, frozen=True):
-    """The record that a prediction answers: its event id, and when it arrived on the stream."""
+    """The origin of a prediction: the ride event's id, and its record's time of arrival."""
 
     event_id: str
     arrived_at: datetime
 
 
 class Prediction(Struct, frozen=True):
-    """A model's prediction for one ride, in the unit of its target (minutes, dollars)."""
+    """A model's prediction for one ride, in the unit of its target: minutes or dollars."""
 
     model: str
     version: str
@@ -35,7 +35,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def event_of(prediction: Prediction) -> dict[str, Any]:
-    """The prediction event, as plain JSON types."""
+    """Return the prediction event of *prediction*, as a dict that can be encoded as JSON."""
     answer: dict[str, Any] = {prediction.field: prediction.value, "ride_id": prediction.ride_id}
     if prediction.interval is not None:
         answer["interval"] = list(prediction.interval)
@@ -51,10 +51,10 @@ def event_of(prediction: Prediction) -> dict[str, Any]:
 
 
 def encode(event: dict[str, Any] | list[dict[str, Any]]) -> bytes:
-    """A prediction event as the bytes of a record; several as a JSON list."""
+    """Return the JSON of one prediction event, or of a list of them, as bytes."""
     return _encoder.encode(event)
 
 
 def entry(prediction: Prediction) -> Entry:
-    """The record of a prediction on the output stream."""
+    """Return the entry that publishes *prediction*; its partition key is the ride's id."""
     return Entry(str(prediction.ride_id), encode(event_of(prediction)))

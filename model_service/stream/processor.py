@@ -1,31 +1,30 @@
-"""The stream scorer: a batch of records to predictions, within the time of one invocation.
+"""Processes a batch of Kinesis records within the time of one Lambda invocation.
 
-A batch passes four stages in order: read, score, publish, settle.  Each stage takes the items of
-the batch and returns them with their fates so far (see `kinesis.accounting` for the rules).
+A batch passes five stages in order: read the records, score the rides, keep the rejections, publish
+the predictions, and settle the final fates.  Each stage takes the items of the batch and returns
+them with new fates; `kinesis.accounting` has the rules.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from .. import rides
 from ..errors import RideRejected
 from ..features import columns
 from ..kinesis import accounting, records
-from ..kinesis.accounting import BatchReport, Item
-from ..kinesis.publisher import Publish
+from ..kinesis.accounting import END, READ_SHARE, SCORE_SHARE, UNREAD, UNSCORED, BatchReport, Item
+from ..kinesis.publisher import Publish, PublishResult
 from ..kinesis.records import Record
 from ..kinesis.rejects import Keep
-from ..rides import RideEvent
-from ..scoring import Answer, Model, Target, TimeLeft, score
+from ..rides import RideEvent, read
+from ..scoring import Model, Target, TimeLeft, score
 from .predictions import Prediction, Source, encode, entry, event_of
 
-SEARCH_SHARE = 0.5  # of the time left: for finding rides at fault, so that the others get out
-MAX_RESPONSE = 5_000_000  # bytes of predictions; past 6 MB Lambda would retry the whole batch
+MAX_RESPONSE = 5_000_000  # bytes; Lambda retries the whole batch if its response exceeds 6 MB
 
 
 def process(
@@ -37,41 +36,50 @@ def process(
     keep: Keep,
     time_left: TimeLeft,
 ) -> BatchReport[Prediction]:
-    """Score, publish and account for a batch, within *time_left* of the invocation.
+    """Score a batch, publish the predictions, and return a report, within *time_left*.
 
-    Raises `EventError` where *event* is not a batch, `ModelError` where the model is at fault.
+    *event* is the event of a Lambda invocation.  Raises `EventError` if it is not a batch of
+    Kinesis records, and `ModelError` if the model is at fault.
     """
     batch = records.read(event)
     work_left = accounting.work_time(time_left)
 
-    read = [
-        item for position, record in enumerate(batch) for item in _read(position, record, work_left)
-    ]
-    scored, model_ms = _timed(lambda: _score(read, model, target, work_left))
-    (sent, retries), publish_ms = _timed(lambda: _publish(scored, publish, work_left))
+    items = _read(batch, accounting.share(READ_SHARE, work_left))
+    scored, model_ms = _timed(
+        lambda: _score(items, model, target, accounting.share(SCORE_SHARE, work_left))
+    )
+    kept = accounting.keep_rejections(scored, keep, work_left)
+    (sent, result), publish_ms = _timed(lambda: _publish(kept, publish, work_left))
     published_at = datetime.now(UTC)
-    settled, checkpoint = accounting.settle(sent, keep, work_left)
+    settled = accounting.settle(sent)
 
+    checkpoint = accounting.checkpoint(settled)
     published = [item for item in settled if isinstance(item.fate, Prediction)]
-    return BatchReport(
+    report = BatchReport(
         published=tuple(item.fate for item in settled if isinstance(item.fate, Prediction)),
         rejected=tuple(
             accounting.rejection(item) for item in settled if isinstance(item.fate, RideRejected)
         ),
         to_retry=tuple(item.event_id for item in settled if item.fate is None),
-        checkpoint=None if checkpoint is None else batch[checkpoint].sequence_number,
+        checkpoint=None if checkpoint == END else batch[checkpoint].sequence_number,
         latencies_ms=tuple(
             (published_at - item.record.arrived_at).total_seconds() * 1000 for item in published
         ),
         published_at=published_at,
-        publish_retries=retries,
+        publish_retries=result.retries,
+        retry_reasons=accounting.retry_reasons(settled, result.refusals),
         model_ms=model_ms,
         publish_ms=publish_ms,
     )
+    accounting.warn_if_stuck(report)
+    return report
 
 
 def response(report: BatchReport[Prediction], *, with_predictions: bool) -> dict[str, Any]:
-    """The handler's response: the checkpoint and, where they fit, the predictions."""
+    """Return the Lambda function's response: the checkpoint, and the predictions if requested.
+
+    The predictions are left out if they would make the response larger than Lambda allows.
+    """
     failures = [] if report.checkpoint is None else [{"itemIdentifier": report.checkpoint}]
     body: dict[str, Any] = {"batchItemFailures": failures}
     if with_predictions:
@@ -81,28 +89,36 @@ def response(report: BatchReport[Prediction], *, with_predictions: bool) -> dict
     return body
 
 
-def _read(position: int, record: Record, work_left: TimeLeft) -> Iterator[Item[RideEvent]]:
-    if work_left() <= 0:
-        yield Item(position, record, record.event_id, None)
-        return
-    for event_id, event, _ in rides.read(record.data, record.event_id, record.arrived_at):
-        yield Item(position, record, event_id, event)
+def _read(batch: Sequence[Record], time_left: TimeLeft) -> list[Item[RideEvent]]:
+    """Return an item for each ride event in the records.
+
+    The first record is always read.  Once no time is left, each further record becomes one item to
+    retry.
+    """
+    items: list[Item[RideEvent]] = []
+    for position, record in enumerate(batch):
+        if position and time_left() <= 0:
+            items.append(Item(position, record, record.event_id, None, UNREAD))
+            continue
+        for event_id, event, _ in read(record.data, record.event_id, record.arrived_at):
+            items.append(Item(position, record, event_id, event))
+    return items
 
 
 def _score(
-    items: Sequence[Item[RideEvent]], model: Model, target: Target, work_left: TimeLeft
+    items: Sequence[Item[RideEvent]], model: Model, target: Target, time_left: TimeLeft
 ) -> list[Item[Prediction]]:
-    rest = (1 - SEARCH_SHARE) * work_left()
     events = [item.fate for item in items if isinstance(item.fate, RideEvent)]
-    rides = columns([event.ride for event in events])
-    scores = score(model, target, rides, time_left=lambda: work_left() - rest)
+    scores = score(model, target, columns([event.ride for event in events]), time_left=time_left)
     outcomes = zip(events, scores.outcomes(), strict=True)
 
     def scored(item: Item[RideEvent]) -> Item[Prediction]:
         if not isinstance(item.fate, RideEvent):
             return item.with_fate(item.fate)
         event, outcome = next(outcomes)
-        if not isinstance(outcome, Answer):
+        if outcome is None:
+            return item.with_fate(None).to_retry(UNSCORED)
+        if isinstance(outcome, RideRejected):
             return item.with_fate(outcome)
         return item.with_fate(
             Prediction(
@@ -120,20 +136,22 @@ def _score(
 
 
 def _publish(
-    items: Sequence[Item[Prediction]], publish: Publish, work_left: TimeLeft
-) -> tuple[list[Item[Prediction]], int]:
-    """The items, to be retried where they were not published; and the number of retries."""
+    items: Sequence[Item[Prediction]], publish: Publish, time_left: TimeLeft
+) -> tuple[list[Item[Prediction]], PublishResult]:
+    """Publish the predictions; return the items, and the publisher's result.
+
+    An item that was not published is to be retried.
+    """
     predicted = [n for n, item in enumerate(items) if isinstance(item.fate, Prediction)]
     entries = [entry(item.fate) for item in items if isinstance(item.fate, Prediction)]
-    result = publish(entries, accounting.publish_time(items, work_left))
+    result = publish(entries, time_left)
     refused = {predicted[n] for n in result.refused}
-    return [
-        item.with_fate(None) if n in refused else item for n, item in enumerate(items)
-    ], result.retries
+    return [item.to_retry() if n in refused else item for n, item in enumerate(items)], result
 
 
 def _fits(predictions: list[dict[str, Any]]) -> bool:
-    # Lambda adds spaces and escapes what is not ASCII: at most three times these bytes.
+    # Lambda encodes the response as JSON with added spaces, and escapes all characters that are not
+    # ASCII.  The result has at most three times as many bytes as `encode` returns.
     if 3 * len(encode(predictions)) <= MAX_RESPONSE:
         return True
     return len(json.dumps(predictions)) <= MAX_RESPONSE

@@ -1,4 +1,4 @@
-"""The page at ``/docs``: the OpenAPI document as HTML, without scripts or external files."""
+"""Renders the page at ``/docs``: the OpenAPI document as HTML, without scripts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ a { color: light-dark(#0b57d0, #8ab4f8); }
 
 
 def page(document: Mapping[str, Any]) -> str:
-    """Return *document* (OpenAPI 3.1) as an HTML page, whose style sheet is ``/docs.css``."""
+    """Return *document* (OpenAPI 3.1) as an HTML page that uses the style sheet ``/docs.css``."""
     info = document["info"]
     parts = [
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
@@ -79,7 +79,7 @@ def _schemas(schemas: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _rules(schema: Mapping[str, Any]) -> str:
-    """Return the rules of a field's schema in words.
+    """Return HTML text that describes a field: its description, type and limits.
 
     >>> _rules({"type": "integer", "minimum": 1, "description": "TLC taxi zone"})
     'TLC taxi zone: integer, minimum 1'

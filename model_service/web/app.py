@@ -1,8 +1,8 @@
 """The Flask application: every path of the web service and the function that answers it.
 
-A request first passes `middleware`, which gives it an id and logs it.  Flask then calls one of the
-functions below; those that score rides are in `routes`.  An exception becomes a problem document
-in `_add_error_handlers`.
+`middleware` first gives each request an id, and logs its response.  Flask then calls one of the
+functions below.  To score rides, these functions call `routes`.  The handlers in
+`_add_error_handlers` turn exceptions into problem documents.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ def create_app(
 ) -> Flask:
     """Return the web service as a WSGI application.
 
-    *write* receives each line of the log, *page* is the directory with the riders' page, and
-    *multiprocess_dir* is where several workers share their metrics.
+    *write* receives each line of the log.  *page* is the directory with the files of the riders'
+    page.  *multiprocess_dir* is the directory in which workers share their metrics, or empty if
+    there is only one process.
     """
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.url_map.strict_slashes = True
@@ -52,7 +53,7 @@ def create_app(
 
 
 def _record_route() -> None:
-    """Tell the middleware which route matched; without one it logs ``other``."""
+    """Store the matched route in the environ; the middleware logs ``other`` if none matched."""
     if request.url_rule:
         request.environ["route"] = request.url_rule.rule
 
@@ -81,8 +82,8 @@ def _add_health(app: Flask, service: Service) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        for model in (duration, cost.model) if cost else (duration,):
-            scoring.warm_up(model)
+        for served in service.models:
+            scoring.warm_up(served.model)
         return _response(routes.json(ready))
 
     @app.get("/metrics")
@@ -146,7 +147,7 @@ def _read_file(path: Path) -> Reply:
 
 
 def _cacheable(reply: Reply) -> Response:
-    """A response that browsers store and revalidate: 304 if the request's ETag still matches."""
+    """Return a response that browsers may cache; status 304 if the ETag in the request matches."""
     response = _response(reply)
     response.headers["Cache-Control"] = "no-cache"
     response.set_etag(sha256(reply.body).hexdigest()[:32])

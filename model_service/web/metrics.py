@@ -1,6 +1,6 @@
-"""Prometheus metrics of the web service, summed over its worker processes.
+"""Defines the Prometheus metrics of the web service, which are summed over its worker processes.
 
-`middleware` counts requests and `routes` counts rides.
+`middleware` counts requests, and `routes` counts rides.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ OUTCOMES = ("quoted", "invalid", "unscorable", "unanswered")
 
 
 class Metrics:
-    """The counters of one process; workers share theirs through files in a directory.
+    """The metrics of one process; worker processes share them through files in a directory.
 
-    Labelled counters are cached, because looking one up takes as long as incrementing it.
+    `requests` and `seconds` cache the counter of each combination of labels, because finding a
+    counter takes as long as incrementing it.
     """
 
     def __init__(self, models: Models, directory: str = "") -> None:
-        """*directory* is the value of PROMETHEUS_MULTIPROC_DIR, or empty for a single process."""
+        """Create the metrics.
+
+        *directory* is the value of PROMETHEUS_MULTIPROC_DIR, or empty for a single process.
+        """
         self.directory = directory
         self.registry = CollectorRegistry()
         requests = Counter(
@@ -54,7 +58,7 @@ class Metrics:
             version.labels("cost", models.cost.model.version).set(1)
 
     def text(self) -> bytes:
-        """Return the metrics of all workers in Prometheus text format."""
+        """Return the metrics of all workers, in the text format of Prometheus."""
         if not self.directory:
             return generate_latest(self.registry)
         merged = CollectorRegistry()

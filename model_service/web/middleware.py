@@ -1,7 +1,8 @@
 """WSGI middleware: gives every request an id, security headers, metrics and a log line.
 
-It is the first and the last code of the service that a request passes.  A log line has no value of
-a request: it has the route instead of the path, and the type of an error instead of its message.
+The middleware handles each request before, and each response after, the rest of the service.  A log
+line never repeats a value of a request: it has the route instead of the path, and the type of an
+exception instead of its message.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 Write = Callable[[bytes], object]
-"""Writes one line of the log."""
+"""A function that writes one line, with its line end, to the log."""
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-METHODS = frozenset({"GET", "HEAD", "POST"})  # others are logged as "other": clients invent them
+METHODS = frozenset({"GET", "HEAD", "POST"})  # clients can send any name: others become "other"
 SECURITY_HEADERS = [
     (
         "Content-Security-Policy",
@@ -66,9 +67,10 @@ class ErrorLog(Struct):
 
 
 def instrument(app: WSGIApplication, metrics: Metrics, write: Write) -> WSGIApplication:
-    """Return *app* with the middleware around it.
+    """Return a WSGI application that calls *app* and adds headers, metrics and a log line.
 
-    *app* may set ``route`` (the matched route) and ``rides`` (their number) in the environment.
+    *app* may set ``route`` (the matched route) and ``rides`` (the number of rides in the request)
+    in the environ.
     """
 
     def instrumented(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -93,9 +95,9 @@ def begin_request(environ: WSGIEnvironment) -> None:
 def end_request(
     environ: WSGIEnvironment, status: str, metrics: Metrics, write: Write
 ) -> list[tuple[str, str]]:
-    """Count and log the response, and return the headers to add to it.
+    """Count and log the response, and return the headers to add to the response.
 
-    *status* is the three-digit code.
+    *status* is the three-digit status code.
     """
     seconds = time.perf_counter() - environ["arrived"]
     route, method = environ.get("route", "other"), environ["REQUEST_METHOD"]
@@ -115,9 +117,10 @@ def end_request(
 
 
 def error_line(exc: Exception, request_id: str) -> bytes:
-    """Return the log line of *exc*, with its type and the five innermost frames.
+    """Return the log line of *exc*, with its type and its five innermost stack frames.
 
-    The message is left out because it may quote the request; only a `ModelError` never does.
+    The line has the message of *exc* only if *exc* is a `ModelError`: other messages may quote
+    the request.
     """
     frames = traceback.extract_tb(exc.__traceback__)[-5:]
     line = ErrorLog(
@@ -130,7 +133,7 @@ def error_line(exc: Exception, request_id: str) -> bytes:
 
 
 def _now() -> str:
-    """The current time in UTC, as RFC 3339 with milliseconds."""
+    """Return the current time in UTC, in the format of RFC 3339 with milliseconds."""
     second, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
     return f"{_second(second)}.{milliseconds:03d}+00:00"
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document at ``/openapi.json``, generated from the types that the routes use."""
+"""Generates the OpenAPI document at ``/openapi.json`` from the types that the routes use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .problems import KINDS, Problem
 from .problems import MEDIA_TYPE as PROBLEM
 from .quotes import MAX_BODY, MAX_RIDES, Quote, WrappedRide
 
-VERSION = "0.1.0"  # of the API; a new version may add fields, but may not require new ones
+VERSION = "0.1.0"  # of the API; a new version may add optional fields, but no required ones
 JSON = "application/json"
 RIDE_EXAMPLE = {"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}
 QUOTE_EXAMPLE = {
@@ -22,7 +22,8 @@ QUOTE_EXAMPLE = {
     "intervals": {"duration": [17.0, 26.9]},
     "versions": {"duration": "a48f3a742ff14f07", "cost": "4c3c7c3d9a1e4b60"},
 }
-# Exactly the times that `rides` accepts.  Format "date-time" would require an offset.
+# The patterns match exactly the times that `rides` accepts.  JSON Schema's format "date-time" does
+# not fit, because it requires an offset from UTC.
 YEAR = "(?!000[01]|9999)[0-9]{4}"
 LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
 DAY = (
@@ -63,7 +64,7 @@ ANY_POST = (*ANY_ROUTE, "malformed", "length-required", "too-large", "not-json",
 
 
 def document() -> dict[str, Any]:
-    """Return the document, in OpenAPI 3.1."""
+    """Return the API's description as an OpenAPI 3.1 document."""
     references, components = msgspec.json.schema_components(
         TYPES, ref_template="#/components/schemas/{name}"
     )

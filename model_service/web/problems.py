@@ -1,6 +1,7 @@
-"""Problem documents (RFC 9457): the error responses of the web service.
+"""Makes problem documents (RFC 9457): the error responses of the web service.
 
-A problem names the field and the rule that it breaks, and never repeats the value.
+The problem of an invalid ride names the field and the rule that the field's value breaks, and never
+repeats the value.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Kind(NamedTuple):
-    """A kind of problem: its status, its title, and what the client can do about it."""
+    """A kind of problem: its HTTP status, its title, and advice for the client."""
 
     status: int
     title: str
@@ -63,13 +64,13 @@ class Problem(Struct, frozen=True):
 
 
 def make_problem(kind: str, detail: str = "") -> Problem:
-    """Return a problem of a kind in `KINDS`; *detail* defaults to the remedy of the kind."""
+    """Return a problem of *kind*, a key of `KINDS`; *detail* defaults to the kind's remedy."""
     status, title, remedy = KINDS[kind]
     return Problem(f"/docs#{kind}", title, status, detail or remedy)
 
 
 def ride_problem(kind: str, rejected: RideRejected) -> Problem:
-    """Return the problem of a rejected ride, with the field that its message names.
+    """Return a problem of *kind* for a rejected ride, with the field that the message names.
 
     >>> rejected = RideRejected("Expected `int` >= 1 - at `$.PULocationID`")
     >>> ride_problem("invalid-ride", rejected).field

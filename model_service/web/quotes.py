@@ -1,8 +1,8 @@
-"""Quotes: decodes the rides of a request and scores them with both models.
+"""Decodes the rides in a request, scores them with both models, and makes a quote for each.
 
-`routes` calls this module with the body of a request.  A ride is sent bare, or wrapped with its id
-in the shape of a ride event.  Each model is called once, for all rides of the request together.  A
-ride that either model rejects has no quote.
+`routes` calls this module with the body of a request.  A client sends either a bare ride (the ride
+itself) or a wrapped one (a ride event: an object with the ride and its id).  Each model is called
+once, for all rides of the request together.  A ride that one of the models rejects gets no quote.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ Version = Annotated[str, Meta(description="the MLflow run that made the model")]
 
 
 class WrappedRide(Struct, frozen=True):
-    """A ride in the shape of a ride event, with its id beside it."""
+    """A ride event: an object with a ride and its id."""
 
     ride: Ride
     ride_id: RideId | UnsetType = UNSET
 
 
 class Intervals(Struct, frozen=True):
-    """The interval of each model that predicts one."""
+    """The prediction intervals, from each model that predicts one."""
 
     duration: Interval | UnsetType = UNSET
     cost: Interval | UnsetType = UNSET
 
 
 class Versions(Struct, frozen=True):
-    """The version of each model that predicted."""
+    """The version of each model that made the predictions."""
 
     duration: Version
     cost: Version | UnsetType = UNSET
@@ -84,7 +84,7 @@ _batch = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_RIDES)])
 
 
 def decode(data: bytes | Raw, now: datetime) -> QuoteRequest:
-    """Decode one ride, bare or wrapped.  *now* is the pick-up time if the ride has none.
+    """Decode one bare or wrapped ride.  The pick-up time is *now* if the ride has none.
 
     Raises `MalformedJson` if *data* is not JSON, and `RideRejected` if it is not a valid ride.
     """
@@ -96,7 +96,7 @@ def decode(data: bytes | Raw, now: datetime) -> QuoteRequest:
 
 
 def decode_batch(data: bytes, now: datetime) -> list[QuoteRequest | RideRejected]:
-    """Decode a list of rides.  An invalid ride becomes its rejection.
+    """Decode a list of rides.  The result has a `RideRejected` in the place of each invalid ride.
 
     Raises `MalformedJson` if *data* is not JSON, and `RideRejected` if it is not a list or has more
     than `MAX_RIDES` items.
@@ -107,7 +107,7 @@ def decode_batch(data: bytes, now: datetime) -> list[QuoteRequest | RideRejected
 def quote(
     models: Models, asked: Sequence[QuoteRequest], *, time_left: TimeLeft
 ) -> list[QuoteOutcome]:
-    """Return the outcome of each ride, in order.  Raises `ModelError` if a model fails."""
+    """Return the outcome of each request, in order.  Raises `ModelError` if a model fails."""
     asked_rides = columns([one.ride for one in asked])
     durations = _score(models.duration, asked_rides, time_left)
     costs: Sequence[ScoreOutcome | UnsetType] = (

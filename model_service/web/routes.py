@@ -1,8 +1,9 @@
-"""The functions that answer ``/predict`` and ``/predict/batch``.
+"""Answers the requests to ``/predict`` and ``/predict/batch``.
 
-Each takes the WSGI environment of a request, reads and decodes its body, has `quotes` score the
-rides, and returns a `Reply`.  Flask calls them through `app`; for one ride on a connection that
-stays open, the worker calls `predict` directly through `door`.
+`predict` and `predict_batch` take the WSGI environ of a request, read and decode its body, call
+`quotes` to score the rides, and return a `Reply`.  Flask calls both through `app`.  If a request
+with one ride arrives on a connection that stays open, the worker bypasses Flask and calls `predict`
+through `door`.
 
 The size of a request is checked before its body is read.  A response repeats no value of the
 request except ``ride_id``.
@@ -39,7 +40,7 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a route needs: the models, the metrics to update and the log to write to."""
+    """The objects that all routes use: the models, the metrics, and the function to write a log."""
 
     models: Models
     metrics: Metrics
@@ -63,7 +64,7 @@ class Reply(NamedTuple):
 
 
 class RequestRejected(Exception):
-    """A request whose body is not read; *kind* names the problem in `problems.KINDS`."""
+    """A request that is refused before its body is decoded; *kind* is a key of `problems.KINDS`."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -79,9 +80,10 @@ def problem_reply(problem: Problem) -> Reply:
 
 
 def predict(service: Service, environ: WSGIEnvironment) -> Reply:
-    """Return the quote of one ride.  `failure` turns the exceptions that this raises into replies.
+    """Return the quote for one ride.
 
-    A ride that a model rejects, or that there is no time left for, gets a problem.
+    The reply is a problem if a model rejects the ride, or if the time runs out before the ride is
+    scored.  Other failures are exceptions, which `failure` turns into replies.
     """
     environ["rides"] = 1
     try:
@@ -117,7 +119,7 @@ def predict_batch(service: Service, environ: WSGIEnvironment) -> Reply:
 
 
 def failure(exc: Exception, service: Service, environ: WSGIEnvironment) -> Reply:
-    """Return the response to a request that raised *exc*, and log errors of the service."""
+    """Return the response to a request that raised *exc*; log *exc* unless the client caused it."""
     match exc:
         case RequestRejected():
             return problem_reply(exc.problem)
@@ -131,9 +133,10 @@ def failure(exc: Exception, service: Service, environ: WSGIEnvironment) -> Reply
 
 
 def door(service: Service) -> wire.Door:
-    """Return the worker's interface, which answers without Flask and without the middleware.
+    """Return the `wire.Door`, through which the worker answers requests without Flask.
 
-    Its responses, metrics and log lines are the same as with them.
+    Requests through it also bypass the WSGI middleware, but get the same responses, metrics and log
+    lines.
     """
 
     def quote(environ: WSGIEnvironment) -> bytes:
@@ -141,7 +144,7 @@ def door(service: Service) -> wire.Door:
         environ["route"] = "/predict"
         try:
             reply = predict(service, environ)
-        except Exception as exc:  # as Flask's error handler: every exception gets a response
+        except Exception as exc:  # like Flask's error handler: every exception gets a response
             reply = failure(exc, service, environ)
         return serialize(reply, environ, "keep-alive")
 
@@ -159,7 +162,11 @@ def door(service: Service) -> wire.Door:
 
 
 def _body(environ: WSGIEnvironment) -> bytes:
-    """Return the body.  Raises `RequestRejected` unless it is JSON of a known, limited length."""
+    """Return the body of a request.
+
+    Raises `RequestRejected` if the headers do not announce uncompressed JSON, if Content-Length is
+    missing or too large, or if the body is shorter than Content-Length.
+    """
     media_type = environ.get("CONTENT_TYPE", "")
     if media_type != openapi.JSON and parse_options_header(media_type)[0].lower() != openapi.JSON:
         raise RequestRejected("not-json")
@@ -182,7 +189,10 @@ def _time_left() -> scoring.TimeLeft:
 
 
 def _problem(outcome: RideRejected | None, metrics: Metrics) -> Problem:
-    """Count a ride without a quote and return its problem; None means the time ran out."""
+    """Count a ride that gets no quote, and return its problem.
+
+    *outcome* is None if the time ran out before the ride was scored.
+    """
     if outcome is None:
         metrics.rides["unanswered"].inc()
         return problems.make_problem("unavailable")

@@ -1,7 +1,7 @@
-"""Socket operations that `worker` needs and Python's ``socket`` lacks.
+"""Provides the socket operations that `worker` needs and that Python's ``socket`` lacks.
 
-They use Linux's TCP options.  On other systems, `close` only accepts the waiting connections before
-it closes the port.
+The operations use TCP options of Linux.  On other systems, `close` only accepts the waiting
+connections before it closes the port.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-CLOSE_SECONDS = 3.0  # time limit for finding a moment without waiting connections
+CLOSE_SECONDS = 3.0  # time limit to find a moment at which no connections are waiting
 SYN_RECV = "03"  # state of a half-open connection in /proc/net/tcp
 INTERNET = (socket.AF_INET, socket.AF_INET6)
 NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
@@ -23,12 +23,13 @@ CORK = socket.TCP_CORK if sys.platform == "linux" else 4  # TCP_NOPUSH on BSD
 
 
 def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
-    """Close *listener* at a moment without waiting connections, which would be reset.
+    """Close *listener* while no connections are waiting in its accept queue.
 
-    While the accept queue is full, Linux makes new clients retry a second later.  So this shortens
-    the queue to one, accepts all that wait, and fills it with a connection of its own.  If servers
-    share the port (SO_REUSEPORT), that connection may go to another server; then this accepts all
-    that wait and closes at once.
+    Closing would reset the waiting connections.  While the queue is full, Linux lets new clients
+    wait and try again a second later.  So this function shortens the queue to one connection,
+    accepts all waiting connections, and fills the queue by connecting to *listener* itself.  If
+    several servers share the port (SO_REUSEPORT), Linux may give that connection to another server;
+    so in that case this function accepts all waiting connections and closes at once.
     """
     ours = sys.platform == "linux" and listener.family in INTERNET
     ours = ours and not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
@@ -41,7 +42,7 @@ def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
         if not ours:
             break
         if half_open(listener):
-            time.sleep(0.01)  # the full queue dropped its ACK; the client resends it
+            time.sleep(0.01)  # the full queue dropped the client's ACK; the client resends it
             continue
         with socket.socket(listener.family) as own:
             own.setblocking(False)
@@ -52,21 +53,21 @@ def close(listener: socket.socket, accept: Callable[[], bool]) -> None:
 
 
 def share(listener: socket.socket, servers: int) -> int:
-    """Return one worker's share of the waiting connections, given *servers* workers; at least 1."""
+    """Return how many waiting connections each of *servers* workers should accept, at least 1."""
     if sys.platform != "linux" or listener.family not in INTERNET:
         return 1
     return max(1, -(-waiting(listener) // servers))
 
 
 def waiting(listener: socket.socket) -> int:
-    """Return the number of connections in the accept queue."""
+    """Return the number of connections in the accept queue of *listener*."""
     info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
     [number] = struct.unpack_from("I", info, 24)  # tcpi_unacked: a listener's queue
     return int(number)
 
 
 def half_open(listener: socket.socket) -> bool:
-    """Whether a client may see itself as connected that is not in the accept queue yet."""
+    """Return whether a client may consider itself connected but not be in the accept queue yet."""
     port = f":{listener.getsockname()[1]:04X}"
     table = "/proc/net/tcp6" if listener.family == socket.AF_INET6 else "/proc/net/tcp"
     with open(table) as rows:
@@ -84,7 +85,11 @@ def limit(sock: socket.socket, seconds: int) -> None:
 
 @contextmanager
 def corked(sock: socket.socket) -> Iterator[None]:
-    """Send headers and body that are written in this context in one packet (TCP only)."""
+    """Hold back what is written to *sock* in this context, then send it in full packets.
+
+    Without this, the headers and the body of a response would leave in separate packets.  Sockets
+    other than TCP are not changed.
+    """
     if sock.family not in INTERNET:
         yield
         return
@@ -97,14 +102,14 @@ def corked(sock: socket.socket) -> Iterator[None]:
 
 
 def writable(sock: socket.socket) -> bool:
-    """Whether the send buffer has room, so that a response does not block."""
+    """Return whether the send buffer has room, so that sending a response does not block."""
     poll = select.poll()
     poll.register(sock, select.POLLOUT)
     return bool(poll.poll(0))
 
 
 def sent(sock: socket.socket, data: bytes) -> bool:
-    """Send *data*; False if the client is gone, or reads too slowly to take all of it at once."""
+    """Send *data*; return False if the client is gone or the send buffer cannot take all *data*."""
     try:
         return sock.send(data) == len(data)
     except OSError:

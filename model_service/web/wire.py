@@ -1,7 +1,8 @@
-"""HTTP in bytes, for the direct path of `worker` from a socket to `routes.predict`.
+"""Parses requests and builds responses for the direct path from a socket to `routes.predict`.
 
-gunicorn's own parser reads the head of every request.  But building the full WSGI environment and
-the response takes gunicorn as long as scoring a ride, so a plain request for one ride skips both.
+gunicorn needs as long as scoring a ride to build the full WSGI environ and the response.  So
+`worker` sends a plain request for one ride on the direct path, which skips both.  gunicorn's own
+parser still reads the head (the request line and the headers) of every request.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from .quotes import MAX_BODY
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# as many digits as `int` and gunicorn accept: with fewer, the body would be read as a request
+# The pattern allows as many digits as `int` and gunicorn accept.  If it allowed fewer, the body
+# after a longer number would be read as the next request.
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,4300})[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
@@ -33,12 +35,18 @@ RIDE = b"POST /predict "  # requests that may take the direct path
 
 
 class Door(NamedTuple):
-    """The application's interface for the worker, besides WSGI.  Responses are HTTP in bytes."""
+    """The interface, besides WSGI, through which the worker calls the application.
+
+    Both functions return the bytes of a whole HTTP response.
+    """
 
     quote: Callable[[WSGIEnvironment], bytes]
-    """Answers a request that `plain` has read, and keeps the connection open."""
+    """Answers the request whose environ `plain` returned; the connection stays open."""
     refuse: Callable[[str], bytes]
-    """Answers an unread request with a problem of that kind, and closes the connection."""
+    """Answers a request that was not read with a problem; the worker must close the connection.
+
+    The argument is a key of `problems.KINDS`.
+    """
 
 
 DOOR = "door"
@@ -46,16 +54,16 @@ DOOR = "door"
 
 
 class Body(NamedTuple):
-    """The body of a request, as its head describes it."""
+    """The body of a request, as described by the request's head."""
 
     length: int
     """Content-Length in bytes; 0 if absent."""
     wanted: bool
-    """Whether to wait for all of the body: it is neither too large nor chunked."""
+    """Whether to wait for the whole body: True if it is neither too large nor chunked."""
 
 
 def body_of(head: bytes) -> Body:
-    """Return the description of the body in *head*.
+    """Return the description of the body that *head* contains.
 
     >>> body_of(b"POST / HTTP/1.1\\r\\nContent-Length: 66\\r\\n\\r\\n")
     Body(length=66, wanted=True)
@@ -66,10 +74,11 @@ def body_of(head: bytes) -> Body:
 
 
 def plain(config: Any, head: bytes, body: bytes, client: Any) -> WSGIEnvironment | None:
-    """Return the part of the WSGI environment that `routes.predict` needs.
+    """Return the entries of the WSGI environ that `routes.predict` needs.
 
-    None means that gunicorn has to handle the request: it closes the connection, is older than
-    HTTP/1.1, or is malformed, in which case gunicorn parses it again and reports the error.
+    Returns None if gunicorn has to handle the request: because the request asks to close the
+    connection, is not HTTP/1.1, or is malformed.  gunicorn parses a malformed request again and
+    reports the error.
     """
     try:
         request = Request(config, IterUnreader([head]), client)
@@ -88,7 +97,7 @@ def plain(config: Any, head: bytes, body: bytes, client: Any) -> WSGIEnvironment
 def answer(
     status: str, headers: Iterable[tuple[str, str]], body: bytes, connection: str = "keep-alive"
 ) -> bytes:
-    """Return a whole response; *status* is the code and the phrase."""
+    """Return the bytes of a whole response; *status* is the code and phrase, like "200 OK"."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     head = (
         f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n"
@@ -98,7 +107,10 @@ def answer(
 
 
 def refusal(name: str) -> bytes:
-    """Return the response to an unread request if the application has no `Door`."""
+    """Return the response to a request that is not read, for an application without a `Door`.
+
+    *name* is a key of `problems.KINDS`.
+    """
     status = HTTPStatus(problems.KINDS[name].status)
     return answer(f"{status.value} {status.phrase}", [("Content-Length", "0")], b"", "close")
 

@@ -1,13 +1,15 @@
 """A gunicorn worker that reads requests in its event loop, so slow clients occupy no thread.
 
-gunicorn's gthread worker gives a connection to a thread at its first byte, so a few slow clients
-occupy all threads.  It waits up to two seconds in its event loop to close each connection.  On
-SIGTERM it drops the connections in the accept queue and waits out the grace period for idle ones.
+gunicorn's own gthread worker has three weaknesses.  It gives a connection to a thread as soon as
+the first byte arrives, so a few slow clients occupy all threads.  It blocks its event loop for up
+to two seconds to close a connection.  On SIGTERM, it drops the connections in the accept queue, and
+waits for idle connections until the grace period ends.
 
-In this worker the event loop reads each request to its end and closes without waiting.  On SIGTERM
-it first accepts the waiting connections, and closes idle ones.  The event loop scores a single ride
-itself, because handing it to a thread costs as much as scoring it.  A plain request for one ride
-skips gunicorn's WSGI environment and response (see `wire`).
+In this worker, the event loop reads each request completely, and closes connections without
+blocking.  On SIGTERM, it first accepts the waiting connections, and soon closes idle ones.  The
+event loop itself scores a request with a single ride, because handing the request to a thread would
+take as long as scoring the ride.  A plain request for one ride also skips gunicorn's WSGI environ
+and response (see `wire`).
 """
 
 from __future__ import annotations
@@ -27,13 +29,13 @@ from . import sockets, wire
 
 MAX_HEADERS = 32 * 1024  # bytes
 REQUEST_SECONDS = 10.0  # time limit from the first byte of a request to its last
-LINGER_SECONDS = 2.0  # for a client to read its last response and close
-STOP_IDLE_SECONDS = 2.0  # after SIGTERM: an idle client's next request may be on its way
-OTHERS_SECONDS = 0.001  # pause in which other workers may accept
+LINGER_SECONDS = 2.0  # time for a client to read its last response and close the connection
+STOP_IDLE_SECONDS = 2.0  # from SIGTERM to closing idle clients: a request may be on its way
+OTHERS_SECONDS = 0.001  # pause in which other workers may accept connections
 FILES_SECONDS = 0.5  # pause after the limit on open files was reached
-LOOK_SECONDS = 0.1  # between two checks for timeouts
-NOTIFY_SECONDS = 0.2  # between two heartbeats to gunicorn
-STALL_SECONDS = 10  # for a client that does not read its response
+LOOK_SECONDS = 0.1  # minimum time between two checks for timeouts
+NOTIFY_SECONDS = 0.2  # minimum time between two heartbeats to gunicorn
+STALL_SECONDS = 10  # send timeout for a client that does not read its response
 
 REFUSALS: dict[type[Exception], str] = {
     errors.LimitRequestHeaders: "headers-too-large",
@@ -42,16 +44,16 @@ REFUSALS: dict[type[Exception], str] = {
 
 
 class Connection(TConn):  # type: ignore[misc]
-    """A client connection, with the bytes received of its next request."""
+    """A client connection, with the bytes of its current request that were received so far."""
 
     received: bytes = b""
     whole: bool = False
-    """Whether the current request arrives with its whole body."""
+    """Whether the worker reads the whole body of the current request before it answers."""
     lingering: bool = False
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """The worker; gunicorn requires a class."""
+    """The worker class that gunicorn instantiates once in each worker process."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,12 +72,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         logged = self.log.access_log_enabled or self.cfg.statsd_host
         self.quick = bool(self.cfg.keepalive) and not logged
 
-    # --- connections, all in the event loop ------------------------------------------------
+    # --- connections; all these methods run in the event loop -------------------------------
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept a fair share of the waiting connections, then pause for the other workers.
+        """Accept a fair share of the waiting connections, then let the other workers accept.
 
-        Otherwise the worker that wakes first would take all of them, and keep them.
+        Otherwise the worker that wakes first would accept all waiting connections.
         """
         room = self.worker_connections - self.nr_conns
         for _ in range(min(room, sockets.share(listener, self.cfg.workers))):
@@ -85,12 +87,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.rest(OTHERS_SECONDS)
 
     def rest(self, seconds: float) -> None:
-        """Pause accepting for *seconds*."""
+        """Stop accepting connections for *seconds*."""
         self.accept_at = max(self.accept_at, time.monotonic() + seconds)
         super().set_accept_enabled(False)
 
     def admit(self, listener: socket.socket) -> bool:
-        """Accept one connection; False if none waits or no more files may be opened."""
+        """Accept one connection.
+
+        Return False if none is waiting, or if the limit on open files is reached.
+        """
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -107,7 +112,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return True
 
     def wait(self, conn: Connection, seconds: float) -> None:
-        """Have the event loop read from *conn*, with a timeout in seconds."""
+        """Register *conn* with the event loop for reading, with a timeout in seconds."""
         conn.timeout = time.monotonic() + seconds
         conn.sock.setblocking(False)
         self.waiting.add(conn)
@@ -130,7 +135,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.proceed(conn)
 
     def proceed(self, conn: Connection) -> None:
-        """Answer the request or hand it to a thread, once all needed bytes are there."""
+        """Answer the request, or hand it to a thread, if all necessary bytes have arrived."""
         end = conn.received.find(b"\r\n\r\n") + 4
         head = conn.received[:end] if end >= 4 else conn.received
         if len(head) > MAX_HEADERS:
@@ -153,7 +158,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.submit(conn)
 
     def answer(self, conn: Connection, end: int) -> None:
-        """Answer in the event loop: a thread would cost as much as scoring the ride."""
+        """Answer a request with one ride in the event loop.
+
+        *end* is the length of the request's head in bytes.
+        """
         environ = None
         if self.door and self.quick and self.alive and self.nr + 1 < self.max_requests:
             head, body = conn.received[:end], conn.received[end:]
@@ -185,7 +193,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.received = b""
 
     def finish_request(self, conn: Connection, done: Future[bool]) -> None:
-        """Wait for the next request, or close, after a thread has answered."""
+        """Wait for the next request or close the connection, after a thread has answered."""
         if done.cancelled() or done.exception() or not done.result():
             self.linger(conn)
             return
@@ -195,7 +203,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.proceed(conn)
 
     def refuse(self, conn: Connection, name: str) -> None:
-        """Answer with a problem in the event loop, and close."""
+        """Answer with a problem from the event loop, and close the connection."""
         self.tell(conn, self.refusal(name))
         self.unwatch(conn)
         self.linger(conn)
@@ -208,7 +216,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.sock.send(data)
 
     def linger(self, conn: Connection) -> None:
-        """Close after reading on for a while; else the last response may not reach the client."""
+        """Shut down sending, then read for up to `LINGER_SECONDS` before closing.
+
+        Closing at once could reset the connection before the client has read the last response.
+        """
         try:
             conn.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -228,7 +239,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     # --- time ------------------------------------------------------------------------------
 
     def notify(self) -> None:
-        """Send gunicorn a heartbeat, at most every `NOTIFY_SECONDS`."""
+        """Send gunicorn a heartbeat, unless the last one is less than `NOTIFY_SECONDS` old."""
         now = time.monotonic()
         if now >= self.notify_at:
             self.notify_at = now + NOTIFY_SECONDS
@@ -240,7 +251,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().wait_for_and_dispatch_events(min(timeout, seconds))
 
     def murder_keepalived(self) -> None:
-        """Close the connections whose time is up; gunicorn calls this between events."""
+        """Close the connections that have timed out; gunicorn calls this method between events."""
         now = time.monotonic()
         if now < self.look_at:
             return
@@ -271,12 +282,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
         if not conn.whole:
-            req.force_close()  # the response then has Connection: close
+            req.force_close()  # adds "Connection: close" to the response
         with sockets.corked(conn.sock):
             return bool(super().handle_request(req, conn))
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
-        # Do not wait for the rest of a body, or read an unread body as the next request.
+        # Close after a request whose body is not read completely: the rest of that body must not
+        # be taken for the next request.
         return keepalive and conn.whole and bool(conn.parser.finish_body())
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:

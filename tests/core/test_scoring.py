@@ -105,7 +105,7 @@ def test_a_model_that_breaks_during_the_search_rejects_nobody() -> None:
 
 def test_the_search_ends_when_there_is_no_time_left() -> None:
     model = FakeModel(cannot=cannot(0))
-    times = iter([1.0, 1.0, 1.0, 0.0])
+    times = iter([1.0, 1.0, 1.0, 1.0, 0.0])
 
     outcomes = score(model, TARGET, rides(0, 1, 2, 3), time_left=lambda: next(times, 0.0))
 
@@ -197,10 +197,49 @@ def test_scores_are_arrays_with_a_reason_where_a_ride_is_not_scored() -> None:
     ]
 
 
-def test_a_model_that_miscounts_intervals_is_at_fault() -> None:
+def test_intervals_of_another_number_of_rides_are_never_spread_over_them() -> None:
     model = FakeModel(lambda rides: Answers(rides.distance, np.array([[0.0, 9.0]])))
 
     assert [str(one) for one in score(model, TARGET, rides(1, 2))] == [
         str(Answer(1.0, (0.0, 9.0))),
         str(Answer(2.0, (0.0, 9.0))),
     ]
+
+
+class SlowModel(FakeModel):
+    """A model that takes a second a ride, on a clock of its own."""
+
+    def __init__(self, seconds_left: float, expected: float) -> None:
+        super().__init__(seconds=expected)
+        self.left = seconds_left
+
+    def predict(self, rides: RideColumns, /) -> Answers:
+        self.left -= len(rides)
+        return super().predict(rides)
+
+    def time_left(self) -> float:
+        return self.left
+
+
+@given(st.floats(0, 100), st.integers(0, 60), st.floats(0.5, 5))
+def test_a_slow_model_scores_some_rides_within_the_time(
+    seconds: float, number: int, expected: float
+) -> None:
+    model = SlowModel(seconds, expected)
+
+    scores = scoring.score(model, TARGET, rides(*range(number)), time_left=model.time_left)
+
+    scored = int(scores.scored.sum())
+    assert scored >= min(1, number)
+    assert scores.scored.tolist() == [n < scored for n in range(number)]  # in order
+    assert scored <= max(1, 2 * seconds)  # where the first part is underestimated by half
+    if seconds > 10 * number * expected:
+        assert scored == number
+
+
+def test_a_fast_model_is_called_once_whatever_the_time() -> None:
+    model = FakeModel(seconds=0.001)
+
+    scoring.score(model, TARGET, rides(*range(900)), time_left=lambda: 1.0)
+
+    assert model.calls == [900]

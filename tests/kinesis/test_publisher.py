@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_a_record_has_the_data_and_the_key_of_its_entry() -> None:
     class Recorder:
         def put_records(self, *, StreamName: str, Records: Any) -> dict[str, Any]:
             sent.extend(Records)
-            return {"Records": [{} for _ in Records]}
+            return {"Records": [{"SequenceNumber": "1"} for _ in Records]}
 
     publish(Recorder(), [entry(256), Entry("Łódź", b"{}")])
 
@@ -136,7 +137,7 @@ def test_only_what_was_refused_is_sent_again() -> None:
 
     published = publish(stream, entries(1000))
 
-    assert published == publisher.PublishResult(frozenset(), retries=2 * 143)
+    assert published == publisher.PublishResult(frozenset(), 2 * 143, {THROTTLED: 2 * 143})
     assert sorted(stream.accepted) == list(range(1000))
     assert stream.calls == [500, 500, 143, 143]
 
@@ -145,7 +146,9 @@ def test_an_error_that_no_pause_mends_fails_its_entries_at_once() -> None:
     stream = FakeStream(lambda ride, nth: "InvalidArgumentException" if ride == 3 else None)
     clock = Clock(60)
 
-    assert publish(stream, entries(5), clock) == publisher.PublishResult(frozenset({3}), 0)
+    assert publish(stream, entries(5), clock) == publisher.PublishResult(
+        frozenset({3}), 0, {"InvalidArgumentException": 1}
+    )
     assert clock.pauses == []
 
 
@@ -214,7 +217,10 @@ def refusal(code: str, status: int) -> ClientError:
 def test_a_call_that_failed_in_passing_is_made_again(error: Exception) -> None:
     stream = failing(error, times=2)
 
-    assert publish(stream, entries(3)) == publisher.PublishResult(frozenset(), retries=6)
+    published = publish(stream, entries(3))
+
+    assert (published.refused, published.retries) == (frozenset(), 6)
+    assert sum(published.refusals.values()) == 6
     assert stream.accepted == [0, 1, 2]
 
 
@@ -261,15 +267,95 @@ def test_calls_that_are_stuck_do_not_hold_up_the_next_batch() -> None:
     release.set()
 
 
+ACCEPTED = {"SequenceNumber": "1", "ShardId": "shardId-000000000000"}
+
+
 @pytest.mark.parametrize(
-    "body", [{}, {"Records": []}, {"Records": [{}, {}]}, {"Records": [{}] * 4}]
+    "body",
+    [
+        {},
+        None,
+        [],
+        "<html>Sign in</html>",
+        {"Records": None},
+        {"Records": []},
+        {"Records": [ACCEPTED] * 2},
+        {"Records": [ACCEPTED] * 4},
+        {"Records": [None] * 3},
+        {"Records": [{}] * 3},
+        {"Records": [{"ShardId": "shardId-000000000000"}] * 3},
+        {"Records": [{"SequenceNumber": None}] * 3},
+        {"Records": [{"SequenceNumber": ""}] * 3},
+        {"Records": [{"SequenceNumber": 1}] * 3},
+    ],
 )
-def test_an_answer_that_is_not_kinesis_s_counts_as_none(body: dict[str, Any]) -> None:
+def test_a_reply_without_sequence_numbers_publishes_nothing(body: Any) -> None:
     class Proxy:
-        def put_records(self, **_: Any) -> dict[str, Any]:
+        def put_records(self, **_: Any) -> Any:
             return body
 
-    assert publish(Proxy(), entries(3), Clock(0.1)).refused == {0, 1, 2}
+    published = publish(Proxy(), entries(3), Clock(0.1))
+
+    assert published.refused == {0, 1, 2}
+    assert {*published.refusals} == {publisher.NO_ANSWER}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"null", b"[]", b"\xff\xfe", b"<html>", b'{"Records": [null]}', b"", b'{"Records": {}}'],
+)
+def test_any_body_of_a_200_is_no_answer_to_the_real_client(body: bytes) -> None:
+    """The SDK parses the body of a proxy; whatever it raises, the entry is sent again later."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        send = publisher.connect("out", endpoint_url=f"http://127.0.0.1:{server.server_port}")
+        left = iter([5.0, 5.0])
+        published = send(entries(1), lambda: next(left, 0.0))
+        server.shutdown()
+
+    assert published.refused == {0}
+
+
+def test_entries_refused_inside_a_200_are_counted_and_logged_without_the_account(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    message = (
+        "Rate exceeded for shard shardId-000000000001 in stream out under account 111122223333."
+    )
+
+    class Throttling(FakeStream):
+        def _put(self, event: dict[str, Any]) -> dict[str, str]:
+            answer = super()._put(event)
+            return answer | ({"ErrorMessage": message} if "ErrorCode" in answer else {})
+
+    stream = Throttling(lambda ride, nth: THROTTLED if nth < 2 else None)
+
+    published = publish(stream, entries(3))
+
+    assert published.refusals == {THROTTLED: 6}
+    [record] = caplog.records
+    assert (record.levelname, record.getMessage()) == (
+        "WARNING",
+        f"out refused entries of this batch: {THROTTLED} (6), on shardId-000000000001",
+    )
+
+
+def test_entries_that_there_was_no_time_to_send_are_counted() -> None:
+    published = publish(FakeStream(), entries(2), Clock(0))
+
+    assert published == publisher.PublishResult(frozenset({0, 1}), 0, {publisher.NO_TIME: 2})
 
 
 def test_without_credentials_nothing_is_tried_again() -> None:
@@ -303,7 +389,7 @@ def test_aws_s_own_limits_are_kept() -> None:
 def test_every_passing_error_is_tried_again(code: str) -> None:
     stream = FakeStream(lambda ride, nth: code if nth == 0 else None)
 
-    assert publish(stream, entries(2)) == publisher.PublishResult(frozenset(), retries=2)
+    assert publish(stream, entries(2)) == publisher.PublishResult(frozenset(), 2, {code: 2})
 
 
 @pytest.mark.parametrize(

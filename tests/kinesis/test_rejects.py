@@ -27,10 +27,11 @@ class FakeBucket:
     refuse: str = "\0"
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> dict[str, str]:
         if self.refuse in Key:
             raise ClientError({"Error": {"Code": "SlowDown"}}, "PutObject")
         self.objects[f"{Bucket}/{Key}"] = json.loads(Body)
+        return {"ETag": '"1"'}
 
 
 def plenty() -> float:
@@ -44,8 +45,8 @@ def rejection(number: int = 1, shard: str = SHARD, user_record: str = "") -> Rej
     return Rejection(record, record.event_id + user_record, "data is not base64")
 
 
-def keeper(bucket: FakeBucket, location: str = "s3://bucket/rejects") -> S3Rejects:
-    return S3Rejects(bucket, location, "a_model")  # type: ignore[arg-type]
+def keeper(bucket: Any, location: str = "s3://bucket/rejects") -> S3Rejects:
+    return S3Rejects(bucket, location, "a_model")
 
 
 def in_memory(lost: str) -> Keep:
@@ -121,6 +122,56 @@ def test_every_rejection_is_kept_once(shards: list[str]) -> None:
     assert sorted(kept) == sorted(r.event_id for r in rejections)
 
 
+@pytest.mark.parametrize("reply", [None, {}, [], {"ETag": ""}, {"ETag": None}, "<html>"])
+def test_a_reply_without_an_etag_keeps_nothing(reply: Any) -> None:
+    class Proxy:
+        def put_object(self, **_: Any) -> Any:
+            return reply
+
+    assert keeper(Proxy())([rejection(1), rejection(2)], plenty) == {0, 1}
+
+
+def test_any_exception_of_the_client_keeps_nothing() -> None:
+    class Broken:
+        def put_object(self, **_: Any) -> Any:
+            raise RuntimeError("not XML")
+
+    assert keeper(Broken())([rejection(1)], plenty) == {0}
+
+
+def large(number: int, users: int) -> list[Rejection]:
+    """The rejections of one record of half a megabyte with *users* user records."""
+    raw = kinesis_record("A" * 500_000, number)
+    [record] = records.read({"Records": [raw]})
+    return [Rejection(record, f"{record.event_id}#{n}", "a reason") for n in range(users)]
+
+
+def test_many_rejections_are_kept_in_objects_of_bounded_size_that_end_between_records() -> None:
+    bucket = FakeBucket()
+    rejections = [one for number in range(20) for one in large(number, users=3)]
+
+    assert keeper(bucket)(rejections, plenty) == set()
+
+    sizes = [len(body["payload"]) for body in bucket.objects.values()]
+    assert len(sizes) == 5
+    assert max(sizes) < 1.1 * rejects.MAX_PART_BYTES
+    for body in bucket.objects.values():
+        owners = {event_id.partition("#")[0] for event_id in body["reasons"]}
+        held = {one["eventID"] for one in json.loads(body["payload"])["Records"]}
+        assert owners == held
+        assert all(f"{owner}#{n}" in body["reasons"] for owner in owners for n in range(3))
+
+
+def test_a_part_that_was_written_counts_though_others_were_not() -> None:
+    rejections = [one for number in range(20) for one in large(number, users=1)]
+    third = rejections[8].record.sequence_number
+    bucket = FakeBucket(refuse=f"{third}-")
+
+    lost = keeper(bucket)(rejections, plenty)
+
+    assert lost == {8, 9, 10, 11}
+
+
 def test_keeping_twice_is_keeping_once() -> None:
     bucket = FakeBucket()
 
@@ -142,7 +193,7 @@ def test_records_of_two_streams_are_kept_apart() -> None:
 
 
 class _Failing(FakeBucket):
-    def put_object(self, **_: Any) -> None:
+    def put_object(self, **_: Any) -> dict[str, str]:
         raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
 
@@ -154,8 +205,9 @@ def test_a_write_that_is_stuck_at_the_deadline_counts_as_lost() -> None:
     release = threading.Event()
 
     class Stuck(FakeBucket):
-        def put_object(self, **request: Any) -> None:
+        def put_object(self, **request: Any) -> dict[str, str]:
             release.wait(10)
+            return {}
 
     lost = keeper(Stuck())([rejection(1)], lambda: 0.05)
     release.set()

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_service import rides
 from model_service.errors import EventError, ModelError
 from model_service.features import RideColumns
 from model_service.kinesis import records
@@ -114,35 +116,42 @@ def test_delivery_goes_on_at_the_first_ride_that_is_not_published() -> None:
     assert [prediction.ride_id for prediction in report.published] == [0, 1, 3]
 
 
-def test_only_what_lies_before_the_checkpoint_is_kept() -> None:
+def test_rejections_are_kept_before_anything_is_published() -> None:
+    """One behind an entry that is not published counts again when it is delivered again."""
     event = kinesis_event(BAD, payload(2), BAD, payload(4))
     rejects = MemoryRejects()
 
-    report = process(event, publish=MemoryPublisher(refuse=frozenset({"2"})), keep=rejects)
+    def publish(entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
+        assert len(rejects.kept) == 2
+        return PublishResult(frozenset({0}))
 
-    assert [rejection.record.raw for rejection in rejects.kept] == [event["Records"][0]]
+    report = process(event, publish=publish, keep=rejects)
+
+    assert [rejection.record.raw for rejection in report.rejected] == [event["Records"][0]]
     assert report.to_retry == tuple(event["Records"][n]["eventID"] for n in (1, 2))
 
 
-def test_what_cannot_be_kept_is_to_retry() -> None:
+def test_nothing_is_published_behind_a_rejection_that_cannot_be_kept() -> None:
     event = kinesis_event(payload(1), BAD, payload(3), BAD)
     rejects = MemoryRejects(lose=frozenset({event["Records"][1]["eventID"]}))
+    output = MemoryPublisher()
 
-    report = process(event, keep=rejects)
+    report = process(event, publish=output, keep=rejects)
 
     assert failures(report) == [{"itemIdentifier": sequence_number(event, 1)}]
+    assert output.keys == ["1"]
     assert report.rejected == ()
-    assert len(report.to_retry) == 2
+    assert len(report.to_retry) == 3
+    assert report.retry_reasons == {"a rejection could not be kept": 3}
 
 
 def test_a_user_record_that_is_not_published_fails_the_record_it_came_in() -> None:
     event = kinesis_event(payload(0), aggregate(payload(1), BAD, payload(2)), payload(3))
-    rejects = MemoryRejects()
 
-    report = process(event, publish=MemoryPublisher(refuse=frozenset({"2"})), keep=rejects)
+    report = process(event, publish=MemoryPublisher(refuse=frozenset({"2"})))
 
     assert failures(report) == [{"itemIdentifier": sequence_number(event, 1)}]
-    assert rejects.kept == []
+    assert report.rejected == ()
     assert [prediction.ride_id for prediction in report.published] == [0, 1, 3]
 
 
@@ -187,17 +196,16 @@ def test_rides_that_the_time_did_not_reach_are_to_retry() -> None:
     assert len(report.to_retry) == 2
 
 
-@pytest.mark.parametrize(("payloads", "left"), [([payload(1)], 59.5), ([payload(1), BAD], 54.5)])
-def test_publishing_leaves_time_to_answer_and_to_keep(payloads: list[bytes], left: float) -> None:
+def test_publishing_leaves_time_to_answer() -> None:
     found: list[float] = []
 
     def publish(entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
         found.append(time_left())
         return PublishResult()
 
-    process(kinesis_event(*payloads), publish=publish)
+    process(kinesis_event(payload(1), BAD), publish=publish)
 
-    assert found == [pytest.approx(left)]
+    assert found == [pytest.approx(59.5)]
 
 
 def test_even_a_short_timeout_leaves_most_of_it_to_publish() -> None:
@@ -334,24 +342,89 @@ def test_rejects_are_kept_within_the_time_that_is_left() -> None:
 
     process(kinesis_event(BAD), keep=keep, seconds=60.0)
 
-    assert found == [59.5]
+    assert found == [5.0]
 
 
-def test_records_that_the_time_does_not_reach_are_not_even_read() -> None:
-    clock = Clock(0.0)
+def test_only_the_first_record_is_read_where_there_is_no_time() -> None:
     event = kinesis_event(BAD, payload(2))
 
-    report = processor.process(
-        event,
-        model=FakeModel(),
-        target=Target(),
-        publish=MemoryPublisher(),
-        keep=MemoryRejects(),
-        time_left=clock,
-    )
+    report = process(event, seconds=0.0)
 
-    assert failures(report) == [{"itemIdentifier": sequence_number(event, 0)}]
-    assert (report.published, report.rejected) == ((), ())
+    assert [rejection.record.raw for rejection in report.rejected] == [event["Records"][0]]
+    assert failures(report) == [{"itemIdentifier": sequence_number(event, 1)}]
+    assert report.retry_reasons == {"no time left to read the record": 1}
+
+
+class Stages:
+    """A world in which each stage takes its time, on a clock of its own."""
+
+    def __init__(
+        self, seconds: float, *, read: float = 0, score: float = 0, keep: float = 0, send: float = 0
+    ) -> None:
+        self.clock = Clock(seconds)
+        self.score, self.read_seconds, self.keep_seconds, self.send = score, read, keep, send
+
+    def read(self, *record: Any) -> Iterator[rides.RideResult]:
+        self.clock.work(self.read_seconds)
+        return rides.read(*record)
+
+    def ask(self, rides: RideColumns) -> Answers:
+        self.clock.work(self.score * len(rides))
+        return Answers(rides.distance)
+
+    def keep(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
+        return self._in_time(len(rejections), self.keep_seconds, time_left)
+
+    def publish(self, entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
+        return PublishResult(self._in_time(len(entries), self.send, time_left))
+
+    def _in_time(self, number: int, seconds: float, time_left: TimeLeft) -> frozenset[int]:
+        done = 0
+        while done < number and time_left() > seconds:
+            self.clock.work(seconds)
+            done += 1
+        return frozenset(range(done, number))
+
+
+@given(
+    st.lists(st.booleans(), min_size=1, max_size=80),
+    st.sampled_from(["read", "score", "keep", "send"]),
+    st.floats(0.001, 1),
+)
+def test_a_slow_stage_never_stops_the_checkpoint(good: list[bool], slow: str, cost: float) -> None:
+    """Whatever stage is slow: something gets out or is kept, in time, on every delivery."""
+    batch = [kinesis_record(payload(n) if g else BAD, n) for n, g in enumerate(good)]
+    deliveries = 0
+    while batch:
+        world = Stages(10.0, **{slow: cost})
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(processor, "read", world.read)
+            report = processor.process(
+                {"Records": batch},
+                model=FakeModel(world.ask, seconds=world.score),
+                target=Target(),
+                publish=world.publish,
+                keep=world.keep,
+                time_left=world.clock,
+            )
+        assert world.clock() > 0, "Lambda would have stopped the function"
+        assert report.published or report.rejected
+        numbers = [record["kinesis"]["sequenceNumber"] for record in batch]
+        start = numbers.index(report.checkpoint) if report.checkpoint else len(batch)
+        assert start > 0, "the same batch would be delivered again"
+        batch = batch[start:]
+        deliveries += 1
+    assert deliveries <= len(good)
+
+
+def test_a_batch_without_progress_is_an_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    event = kinesis_event(payload(1))
+
+    process(event, publish=MemoryPublisher(refuse=frozenset({"1"})))
+
+    [record] = caplog.records
+    assert record.levelname == "ERROR"
+    assert sequence_number(event, 0) in record.getMessage()
 
 
 def test_gzips_of_one_record_share_a_budget() -> None:
@@ -364,6 +437,22 @@ def test_gzips_of_one_record_share_a_budget() -> None:
     assert {str(r.reason) for r in report.rejected} == {
         "the record's gzips hold more than 10485760 bytes"
     }
+
+
+def test_rejected_gzips_hold_no_memory() -> None:
+    """Each unzips to a megabyte before it is rejected; what is stored is the reason alone."""
+    bomb = gzip.compress(bytes(1_100_000))
+    event = kinesis_event(*[bomb] * 100, aggregate(*[bomb] * 10))
+
+    tracemalloc.start()
+    try:
+        report = process(event)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(report.rejected) == 110
+    assert peak < 10_000_000
 
 
 # What becomes of a ride event, as a letter: Good, Refused by the stream at first, Bad bytes,

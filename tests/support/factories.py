@@ -61,7 +61,7 @@ def kinesis_event(*payloads: bytes | str) -> dict[str, Any]:
 
 
 def sequence_number(event: dict[str, Any], position: int) -> str:
-    """Of the record at *position*, from 0."""
+    """The sequence number of the record at *position*, counted from 0."""
     number: str = event["Records"][position]["kinesis"]["sequenceNumber"]
     return number
 
@@ -78,6 +78,7 @@ class FakeModel:
     ask: Callable[[RideColumns], Answers] = by_distance
     cannot: Callable[[RideColumns], Any] = lambda rides: np.zeros(len(rides.pickup), dtype=bool)
     version: str = "Test123"
+    seconds: float = 0.0
     calls: list[int] = field(default_factory=list)
 
     def predict(self, rides: RideColumns, /) -> Answers:

@@ -257,7 +257,7 @@ def a_broken_month(directory: Path, month: str, broken: str) -> Path:
 
 
 def arguments(directory: Path, place: Path, months: list[str]) -> list[str]:
-    """Of a training that leaves all that it makes in *place*."""
+    """The arguments of a training run that writes all its output below *place*."""
     return [
         *("train", "--data", str(directory), "--train", *months[:-1], "--test", months[-1]),
         *("--tracking-uri", f"sqlite:///{place / 'new' / 'mlflow.db'}"),

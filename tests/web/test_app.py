@@ -27,6 +27,7 @@ RIDE = {"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}
 
 class Broken:
     version = "broken"
+    seconds = 0.0
 
     def predict(self, rides: Any, /) -> Any:
         raise RuntimeError("Jane Doe")
@@ -34,6 +35,7 @@ class Broken:
 
 class ByDistance:
     version = "by-distance"
+    seconds = 0.0
 
     def predict(self, rides: Any, /) -> Any:
         return by_distance(rides)

@@ -1,4 +1,4 @@
-"""The formats of files of rides: Parquet, CSV and JSON lines, each read as chunks of rows.
+"""Reads files of rides in the formats Parquet, CSV and JSON lines, as chunks of rows.
 
-It may import the core and the modules of `datasets`.
+This package may import the core and the modules of `datasets`.
 """

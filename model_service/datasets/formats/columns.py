@@ -1,4 +1,4 @@
-"""The columns of a file of rides: their names and types, in all generations of the TLC's files."""
+"""Finds the columns of a file of rides by their names, which have changed over the years."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ ColumnNames = Mapping[str, str]
 
 
 def find_columns(schema: pa.Schema, *, name: str, text: bool = False) -> ColumnNames:
-    """Return the columns of the file *name*; in *text*, such as CSV, types are not checked.
+    """Return the names of the columns in the file *name*, which has the given Arrow *schema*.
 
-    Raises `FileError` if a column is missing, is there twice or has an unsuitable type.
+    Types are not checked if *text* is True, for formats without types, such as CSV.
+    Raises `FileError` if a required column is missing, or a column occurs twice or has an
+    unsuitable type.
     """
     names = {column.lower(): column for column in reversed(schema.names)}
     found = {
@@ -57,7 +59,7 @@ def find_columns(schema: pa.Schema, *, name: str, text: bool = False) -> ColumnN
 
 
 def is_text(type_: pa.DataType) -> bool:
-    """Return whether *type_* is one of Arrow's types of text."""
+    """Return whether *type_* is one of Arrow's types for text."""
     return bool(
         pa.types.is_string(type_)
         or pa.types.is_large_string(type_)

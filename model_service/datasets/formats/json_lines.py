@@ -1,8 +1,8 @@
-"""Lines of JSON to rides: ride events, lines of the archive, or bare rides.
+"""Reads rides from lines of JSON: ride events, lines of the archive, or bare rides.
 
-Ride events and lines of the archive are read by the functions that the stream uses, so that no ride
-is accepted here and rejected there.  A bare ride is the object under ``ride`` of a ride event, with
-or without an id in it.
+Ride events and lines of the archive are read by the same functions as on the stream, so the same
+rides are accepted and rejected.  A bare ride is an object like the value of ``ride`` in a ride
+event; it may also contain an id.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .rows import pickup_instants, with_hashes
 
 
 class LineKind(Enum):
-    """What each line of a file holds."""
+    """The kinds of lines; normally, all lines of a file are of the same kind."""
 
     EVENTS = "ride event"
     ARCHIVE = "record of the archive"
@@ -35,7 +35,7 @@ class LineKind(Enum):
 
 
 class _Keys(Struct):
-    """The keys that tell the kinds apart."""
+    """The keys by which the kinds of lines are recognized."""
 
     ride: Raw | UnsetType = UNSET
     event_id: Raw | UnsetType = UNSET
@@ -75,10 +75,10 @@ def kind_of_file(first_line: bytes, *, name: str) -> LineKind:
 
 
 def parse(lines: Sequence[bytes], kind: LineKind, first_row: int) -> Parsed:
-    """Return the rides and the rejected lines; *lines* are numbered from *first_row*.
+    """Return the rides and the rejected lines; the row number of the first line is *first_row*.
 
-    Empty lines are skipped.  In a file of bare rides each line is read as its own kind, because the
-    first line may have been an invalid ride event.
+    Empty lines are skipped.  In a file of bare rides, the kind of each line is recognized from that
+    line, because the first line of the file may have been an invalid ride event.
     """
     decoded = [
         one
@@ -101,7 +101,7 @@ def _kind(line: bytes) -> LineKind | None:
 
 
 def _decode(row: int, data: bytes, kind: LineKind) -> Iterator[_Decoded]:
-    """Yield the ride of a line, or the rides that the KPL aggregated in a line of the archive."""
+    """Yield the ride in a line; several rides if the line is an archived KPL aggregate."""
     try:
         match kind:
             case LineKind.EVENTS:
@@ -117,7 +117,7 @@ def _decode(row: int, data: bytes, kind: LineKind) -> Iterator[_Decoded]:
 
 
 def _archived_rides(row: int, data: bytes) -> Iterator[_Decoded]:
-    """Yield the rides of a line of the archive.  Raises `RideRejected` if it is malformed."""
+    """Yield the rides in a line of the archive.  Raises `RideRejected` if the line is malformed."""
     try:
         line: _ArchiveLine = rides.parse(_archive_line, data)
     except RideRejected as exc:

@@ -1,7 +1,8 @@
-"""A file of rides as chunks of some thousand rows: Parquet, CSV or JSON lines.
+"""Reads a file of rides (Parquet, CSV or JSON lines) in chunks of some thousand rows.
 
-The format is recognized by the first bytes, not by the file name.  CSV and JSON lines may be
-gzipped.  Only one chunk is in memory at a time, plus what the format requires a reader to hold.
+The format is recognized from the first bytes of the file, not from its name.  Files of CSV and JSON
+lines may be gzipped.  Only one chunk is in memory at a time, and the data around it that the format
+makes a reader keep.
 """
 
 from __future__ import annotations
@@ -30,29 +31,32 @@ from .columns import ColumnNames, find_columns
 from .json_lines import LineKind
 
 CHUNK_ROWS = 16_384
-BLOCK = 1024 * 1024  # bytes of a file that are read at once
+BLOCK = 1024 * 1024  # bytes to read from a file at a time
 BYTES = "latin-1"
-"""Maps each byte to a character, since Arrow reads a CSV file only if all of it is valid text."""
+"""The encoding with which Arrow reads CSV files: any bytes are valid Latin-1.
+
+With UTF-8, a single malformed character would make Arrow refuse the whole file.
+"""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-MAX_LINE = 16 * 1024 * 1024  # bytes: a record of 10 MiB in base64, and the JSON around it
+MAX_LINE = 16 * 1024 * 1024  # bytes: enough for a record of 10 MiB in base64, within JSON
 PARQUET_MAGIC = b"PAR1"
 
 
 class Chunk(NamedTuple):
-    """Consecutive rows of a file."""
+    """A sequence of consecutive rows in a file."""
 
     parse: Callable[[], Parsed]
-    """Returns the valid and the rejected rows; any thread may call it."""
+    """A function that returns the valid and the rejected rows; any thread may call it."""
     rows: int
     """The number of rows."""
     read: float
-    """The share of the file that has been read up to the end of the chunk, from 0 to 1."""
+    """The part of the file, from 0 to 1, that had been read at the end of the chunk."""
 
 
 def chunks(path: Path, *, name: str, size: int = CHUNK_ROWS) -> Iterator[Chunk]:
     """Yield the rows of the file at *path* in order, up to *size* at a time.
 
-    Error messages call the file *name*.
+    *name* is the name of the file in error messages.
     Raises `FileError` if the file cannot be read or has no rows.
     """
     is_empty = True
@@ -81,7 +85,7 @@ def _chunks(path: Path, name: str, size: int) -> Iterator[Chunk]:
 
 
 def _parquet(path: Path, name: str, size: int) -> Iterator[Chunk]:
-    # Pre-buffering would hold a whole row group, which may be the whole file.
+    # Pre-buffering would read a whole row group into memory, which may be the whole file.
     with pq.ParquetFile(path, buffer_size=BLOCK, pre_buffer=False) as file:
         columns = find_columns(file.schema_arrow, name=name)
         number, total = 1, file.metadata.num_rows
@@ -146,7 +150,7 @@ def _csv_reader(
 
 
 def _with_original_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return *batch* with the bytes of the file in columns that are not ASCII."""
+    """Return *batch*; convert each column with characters other than ASCII to the file's bytes."""
     columns = [
         column if pc.all(pc.string_is_ascii(column), min_count=0).as_py()
         else texts([cell and cell.encode(BYTES) for cell in column.to_pylist()], pa.binary())
@@ -156,13 +160,13 @@ def _with_original_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _row_numbers(first: int, size: int, skipped: Sequence[pa.csv.InvalidRow]) -> NDArray[np.int64]:
-    """Return the numbers of *size* rows from *first* on, without those of the rows *skipped*."""
+    """Return the numbers of *size* rows from *first* on; leave out those of *skipped* rows."""
     numbers = np.arange(first, first + size + len(skipped), dtype=np.int64)
     return np.setdiff1d(numbers, [row.number for row in skipped], assume_unique=True)[:size]
 
 
 def _malformed_rows(skipped: Sequence[pa.csv.InvalidRow]) -> Iterator[Chunk]:
-    """Yield the rejections of rows that have too few or too many cells."""
+    """Yield a chunk with the rejections of *skipped* rows, which have too few or too many cells."""
     if not skipped:
         return
     no_rides = pa.RecordBatch.from_arrays([pa.nulls(0, one.type) for one in RIDES], schema=RIDES)
@@ -186,7 +190,7 @@ def _json(path: Path, magic: bytes, kind: LineKind, name: str, size: int) -> Ite
 
 
 def _lines(text: IO[bytes], name: str, size: int) -> Iterator[bytes]:
-    """Yield the next lines, up to *size* of them and up to about `MAX_LINE` bytes."""
+    """Yield the next lines: at most *size* lines, and about `MAX_LINE` bytes."""
     length = 0
     for line in iter(partial(text.readline, MAX_LINE), b""):
         if len(line) == MAX_LINE:
@@ -199,7 +203,10 @@ def _lines(text: IO[bytes], name: str, size: int) -> Iterator[bytes]:
 
 @contextmanager
 def _unzipped(raw: IO[bytes], magic: bytes) -> Iterator[IO[bytes]]:
-    """Yield the text of a file that may be gzipped, without its byte order mark."""
+    """Yield a file object for the unzipped bytes of *raw*, after any byte order mark.
+
+    *magic* are the first bytes of the file.
+    """
     is_zipped = magic.startswith(GZIP_MAGIC)
     with cast(IO[bytes], gzip.open(raw) if is_zipped else nullcontext(raw)) as text:
         if text.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:

@@ -1,11 +1,12 @@
-"""Rows of Parquet and CSV files to rides: the rules of `rides.decode`, applied to whole columns.
+"""Reads rides from rows of Parquet and CSV files: applies the rules of rides to whole columns.
 
-A row is accepted exactly if the ride event with its values would be.  The reason for a rejection is
-the message of `rides.decode`, which is called only for the rows that the columns show to be
-invalid.  Text that is not UTF-8 makes its row invalid; the rejection keeps its bytes.
+A row is valid if and only if `rides.decode` would accept a ride event with the same values.  An
+invalid row is converted to a ride event, for which `rides.decode` is called: its message is the
+reason for the rejection.  A row with text that is not UTF-8 is invalid; its rejection has the
+original bytes.
 
-A column has one type, while each JSON value has its own: an integer may be written as 130.0, and a
-null id or time means that the ride has none.
+All values of a column have the same type, unlike those in JSON.  So an integer may be written as
+130.0, and null as an id or a time means that the ride has no id or no time.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ MAX_INTEGER = float(rides.MAX_INTEGER)
 
 
 def check_numbers(batch: pa.RecordBatch, columns: ColumnNames, *, name: str) -> None:
-    """Check that the numeric columns of *batch*, the first of the text file *name*, have numbers.
+    """Check that the required columns contain numbers.
 
-    Raises `FileError` if a column has cells and none of them is a number.
+    *batch* is the first batch of the text file *name*.
+    Raises `FileError` if a required column has cells that are not empty, but no number.
     """
     for ours in REQUIRED:
         cells = _decoded(_plain(batch[columns[ours]].drop_null()))
@@ -46,7 +48,10 @@ def check_numbers(batch: pa.RecordBatch, columns: ColumnNames, *, name: str) -> 
 
 
 def parse(batch: pa.RecordBatch, columns: ColumnNames, row: NDArray[np.int64]) -> Parsed:
-    """Return the valid and the rejected rows of *batch*; *row* are their numbers in the file."""
+    """Return the valid and the rejected rows of *batch*.
+
+    *row* has the number of each row in the file, shape (n,).
+    """
     size = len(batch)
     raw = {ours: _plain(batch[column]) for ours, column in columns.items()}
     cells = {ours: _decoded(column) for ours, column in raw.items()}
@@ -74,13 +79,13 @@ def parse(batch: pa.RecordBatch, columns: ColumnNames, row: NDArray[np.int64]) -
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    """Return *column* without a dictionary encoding, and text as bytes."""
+    """Return *column* without dictionary encoding; convert text to bytes."""
     plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     return plain.cast(pa.binary()) if is_text(plain.type) else plain
 
 
 def _decoded(column: pa.Array) -> pa.Array:
-    """Return bytes as text; cells that are not UTF-8 become "", which is invalid everywhere."""
+    """Return bytes as text; a cell that is not UTF-8 becomes "", which is invalid in any column."""
     if not pa.types.is_binary(column.type):
         return column
     try:
@@ -98,7 +103,7 @@ def _utf8(cell: bytes | None) -> bytes | None:
 
 
 def _numbers(column: pa.Array, size: int) -> NDArray[np.float64]:
-    """Return the numbers of *column*, with NaN for cells that are not numbers."""
+    """Return the numbers in *column*, shape (*size*,), with NaN for cells that are not numbers."""
     if pa.types.is_null(column.type):
         return np.full(size, np.nan)
     if is_text(column.type):
@@ -114,7 +119,10 @@ def _is_integer(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _ids(column: pa.Array | None, size: int) -> tuple[pa.Array, NDArray[np.bool_]]:
-    """Return the ids as text, null if a ride has none, and which rows have a valid id or none."""
+    """Return the ids as text, and a mask of valid ids, both of shape (*size*,).
+
+    The id of a ride without one is null, which is valid.
+    """
     if column is None or pa.types.is_null(column.type):
         return pa.nulls(size, pa.string()), np.ones(size, dtype=bool)
     if is_text(column.type):
@@ -132,7 +140,7 @@ def with_hashes(
     pickup: Times,
     cells: dict[str, pa.Array],
 ) -> pa.Array:
-    """Return *ids*, with a hash of the ride's columns in place of null."""
+    """Return *ids*; replace each null by a hash of the ride's columns."""
     if not ids.null_count:
         return ids
     hashed = [
@@ -148,7 +156,7 @@ def with_hashes(
 
 
 def pickup_instants(pickup: Times) -> pa.Array:
-    """Return pick-up times with New York's time zone; null if unknown or invalid."""
+    """Return pick-up times as timestamps in New York's time zone; null if unknown or invalid."""
     micros = pickup.micros
     if pickup.naive.any():
         shown = np.where(pickup.naive & pickup.valid, micros, 0)
@@ -158,7 +166,10 @@ def pickup_instants(pickup: Times) -> pa.Array:
 
 
 def _actual_values(cells: dict[str, pa.Array], pickup: Times, size: int) -> dict[str, pa.Array]:
-    """Return the durations in minutes, by local time as in training, and the costs in dollars."""
+    """Return the actual durations in minutes, and the actual costs in dollars without the tip.
+
+    As in training, a duration is the difference of local times, if the times have no offset.
+    """
     minutes = cost = pa.nulls(size, pa.float64())
     if "dropoff_datetime" in cells:
         dropoff = times(cells["dropoff_datetime"], size)
@@ -174,7 +185,10 @@ def _actual_values(cells: dict[str, pa.Array], pickup: Times, size: int) -> dict
 def _rejected(
     rows: pa.RecordBatch, raw: dict[str, pa.Array], invalid: NDArray[np.int64]
 ) -> pa.RecordBatch:
-    """Return the rejections of *rows*, which are the rows *invalid* of the columns *raw*."""
+    """Return the rejections of *rows*, in the schema `REJECTED`.
+
+    *rows* have the positions *invalid* in the columns *raw*.
+    """
     missing = pa.nulls(len(rows))
     taken = {name: column.take(arrow(invalid)) for name, column in raw.items()}
     numbers = zip(*(taken[name].to_pylist() for name in REQUIRED), strict=True)
@@ -220,7 +234,7 @@ def _reason(event: bytes) -> str:
 
 
 def _json_number(cell: Any) -> Any:
-    """Return a number as JSON has it; text that is not a number stays text."""
+    """Return a cell as a JSON number, or as a JSON string if its text is not a number."""
     if isinstance(cell, bytes):
         if not re.fullmatch(NUMBER.encode(), cell):
             return _json_text(cell)
@@ -231,6 +245,6 @@ def _json_number(cell: Any) -> Any:
 
 
 def _json_text(cell: bytes) -> msgspec.Raw:
-    """Return text as JSON, with its original bytes even if they are not UTF-8."""
+    """Return *cell* as a JSON string with the same bytes, even if they are not UTF-8."""
     text = cell.decode(errors="surrogateescape")
     return msgspec.Raw(json.dumps(text, ensure_ascii=False).encode(errors="surrogateescape"))

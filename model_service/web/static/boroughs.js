@@ -1,4 +1,4 @@
-/** The boroughs: draws their zones on the map, and the buttons that zoom to a borough. */
+/** Draws the zones of each borough on the map, and adds the buttons that zoom to a borough. */
 
 import { cell } from "./cells.js";
 import { element } from "./route.js";
@@ -10,7 +10,7 @@ import { element } from "./route.js";
 export const WHOLE = "Whole city";
 
 /**
- * Draws one option per zone, in a group per borough.
+ * Draws each zone as an option of the list box, grouped by borough.
  * @param {SVGSVGElement} svg
  * @param {Place[]} places
  */
@@ -34,7 +34,7 @@ export function drawCells(svg, places) {
 }
 
 /**
- * Adds the buttons, which are also the legend of the colors.
+ * Adds a button for each borough. The buttons are also the legend of the map's colors.
  * @param {HTMLElement} group
  * @param {Zone[]} zones
  * @param {(part: string) => void} zoom

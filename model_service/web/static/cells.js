@@ -1,13 +1,13 @@
-/** The map's geometry: zones as points on a plane, and a Voronoi cell around each. */
+/** Computes the map's geometry: zones as points on a plane, and a Voronoi cell for each zone. */
 
 /** @typedef {import("./zones.js").Zone} Zone */
 /** @typedef {[number, number]} Point */
 /** @typedef {{zone: Zone, x: number, y: number}} Place */
 /** @typedef {{x: number, y: number, width: number, height: number}} Box */
 
-export const UNITS = 20; // of the plane, per mile
+export const UNITS = 20; // units of the plane per mile
 const MILES_PER_DEGREE = 69.1;
-const CORNERS = 24; // of a cell without close neighbors
+const CORNERS = 24; // number of corners of a cell without close neighbors
 const REACH = [0.35, 1.5]; // miles; the minimum and maximum radius of a cell
 
 /**
@@ -27,7 +27,8 @@ export function places(zones) {
 }
 
 /**
- * The cell of *place*: the points closer to it than to any other place, within a radius.
+ * Returns the corners of the cell of *place*: the area within a radius of *place* that is closer to
+ * *place* than to any other place.
  * @param {Place} place
  * @param {Place[]} all
  * @returns {Point[]}
@@ -57,7 +58,7 @@ function reachOf(distances) {
 }
 
 /**
- * The part of a polygon that is closer to *place* than to *other*.
+ * Returns the corners of the part of a polygon that is closer to *place* than to *other*.
  * @param {Point[]} corners
  * @param {Place} place
  * @param {Place} other
@@ -88,7 +89,7 @@ const between = (from, to, share) => [
 ];
 
 /**
- * The place closest to a point, or null if none is within *reach*.
+ * Returns the place closest to a point, or null if no place is within the distance *reach*.
  * @param {Place[]} all
  * @param {Point} point
  * @param {number} reach
@@ -103,7 +104,8 @@ export function nearest(all, [x, y], reach) {
 }
 
 /**
- * The next place in a direction, or *from* if there is none. Prefers places straight ahead.
+ * Returns the next place from *from* in a direction, or *from* if there is none. Prefers places
+ * straight ahead.
  * @param {Place[]} all
  * @param {Place} from
  * @param {Point} direction, a unit vector
@@ -122,7 +124,7 @@ export function neighbor(all, from, [right, down]) {
 }
 
 /**
- * The bounding box of the points, with a margin.
+ * Returns the bounding box of the points, with a margin.
  * @param {Point[]} points
  * @param {number} margin
  * @returns {Box}

@@ -1,4 +1,4 @@
-/** An input that finds a zone by name: the editable combobox of the ARIA Authoring Practices. */
+/** An input to find a zone by name: the editable combobox of the ARIA Authoring Practices. */
 
 import { matches } from "./zones.js";
 
@@ -78,7 +78,7 @@ export function createCombobox(input, { zones, onChoice, announce }) {
     input.value = zone?.name ?? "";
   }
 
-  /** Chooses the active option; without one, restores the last choice. */
+  /** Chooses the active option; if there is none, restores the last choice or clears it. */
   function accept() {
     if (list.hidden) return;
     if (active >= 0) choose(found[active]);

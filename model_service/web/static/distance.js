@@ -1,4 +1,4 @@
-/** The distance input: filled in from the zones, and editable by the rider. */
+/** The distance input: filled in once both zones are chosen, and editable by the rider. */
 
 import { byId } from "./dom.js";
 import { miles } from "./formatting.js";
@@ -45,14 +45,14 @@ export function createDistance(factor, onChange) {
 
   return {
     set,
-    /** @param {number | null} value for the chosen zones; null without both */
+    /** @param {number | null} value miles between the chosen zones; null unless both are chosen */
     suggest(value) {
       suggestion = value;
       set(value);
     },
-    /** In miles; null if empty. */
+    /** Returns the distance in miles; null if the input is empty. */
     value: () => (input.value === "" ? null : Number(input.value)),
-    /** The error in the input; empty if it is valid. */
+    /** Returns the error message for the input; empty if the input is valid. */
     error: () => (input.checkValidity() ? "" : "Enter a distance from 0 to less than 1,000 miles."),
   };
 }

@@ -1,7 +1,7 @@
 /** Functions that find elements of index.html and make new ones. */
 
 /**
- * Finds the element with that id; throws an error if index.html has none of that type.
+ * Finds the element with that id; throws an error if there is none or it has another type.
  * @template {Element} [T=HTMLElement]
  * @param {string} id
  * @param {new () => T} [type]

@@ -36,7 +36,7 @@ export const dollarsBetween = ([low, high]) =>
   `${wholeDollars.format(low)}–${wholeDollars.format(high)}`;
 
 /**
- * A quote as a sentence for screen readers.
+ * Returns a quote as a sentence for screen readers.
  * @param {import("./quote_client.js").Quote} quote
  */
 export function spoken({ duration, cost, intervals = {} }) {
@@ -54,7 +54,7 @@ function likely(interval, format) {
 }
 
 /**
- * A time in New York, in the format of a datetime-local input.
+ * Returns a moment as New York's local time, in the format of a datetime-local input.
  * @param {Date} moment
  */
 export function newYorkTime(moment) {
@@ -67,7 +67,7 @@ export function newYorkTime(moment) {
 }
 
 /**
- * Formats a time like "Mon, Mar 1, 8:15 AM", with the year if it is not the current year.
+ * Formats a time like "Mon, Mar 1, 8:15 AM". Adds the year if it is not the current year.
  * @param {string} local in the format of a datetime-local input
  */
 export function moment(local, now = new Date()) {

@@ -9,8 +9,8 @@ import { createRoute } from "./route.js";
 /** @typedef {import("./cells.js").Point} Point */
 /** @typedef {import("./cells.js").Box} Box */
 
-const TAP_RADIUS = 24; // pixels from a tap to the zone that it selects
-const CROWDED = 8; // pixels between two zones that are too close to tap
+const TAP_RADIUS = 24; // pixels: the maximum distance from a tap to the zone that it selects
+const CROWDED = 8; // pixels: two zones this close to each other are too close to tap
 const ZOOM_TIME = 350; // milliseconds of the animation from one part of the city to another
 /** @type {Record<string, Point>} */
 const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
@@ -123,7 +123,7 @@ export function createMap({ svg, tip, boroughs, zones, onChoice, onZoom }) {
     else onChoice(active.zone);
   }
 
-  /** The zone in the middle of the view, where the arrow keys start. */
+  /** Returns the zone in the middle of the view, where the arrow keys start. */
   const middle = () => nearest(places, [view.x + view.width / 2, view.y + view.height / 2], Infinity);
 
   addBoroughs(boroughs, zones, zoom);
@@ -149,7 +149,7 @@ export function createMap({ svg, tip, boroughs, zones, onChoice, onZoom }) {
     /**
      * @param {Zone | null} pickup
      * @param {Zone | null} dropoff
-     * @param {"pickup" | "dropoff"} end that the next selection sets
+     * @param {"pickup" | "dropoff"} end the end that the next selection sets
      */
     show(pickup, dropoff, end) {
       ends = [pickup, dropoff].map((zone) => (zone && placeOf.get(zone)) ?? null);

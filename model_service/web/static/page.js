@@ -1,4 +1,4 @@
-/** The entry point of the page: connects the inputs and the map with the quote. */
+/** The entry point of the page: connects the inputs and the map to the card with the quote. */
 
 import { createCombobox } from "./combobox.js";
 import { createDistance } from "./distance.js";
@@ -14,7 +14,7 @@ import { suggestedMiles, zoneTable } from "./zones.js";
 /** @typedef {import("./zones.js").Zone} Zone */
 /** @typedef {"pickup" | "dropoff"} End */
 
-const STALE = 5 * 60 * 1000; // milliseconds, after which a quote for "now" is out of date
+const STALE = 5 * 60 * 1000; // milliseconds until a quote for "now" is out of date
 
 /** @param {string} text for screen readers */
 const announce = (text) => {
@@ -84,7 +84,7 @@ function start(table) {
     if (zone && !ends[other]) activate(other);
   }
 
-  /** @param {End} end that the next selection on the map sets */
+  /** @param {End} end the end that the next selection on the map sets */
   function activate(end) {
     activeEnd = end;
     for (const radio of radios("end")) radio.checked = radio.value === end;

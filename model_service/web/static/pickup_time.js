@@ -1,4 +1,4 @@
-/** The pick-up time inputs: now, or a later date and time in New York. */
+/** The pick-up time inputs: the current time, or another date and time in New York. */
 
 import { byId, radios } from "./dom.js";
 import { newYorkTime } from "./formatting.js";
@@ -8,7 +8,7 @@ export function createPickupTime(onChange) {
   const moment = byId("moment");
   const time = byId("time", HTMLInputElement);
 
-  /** @param {string} when in the format of a datetime-local input; empty for now */
+  /** @param {string} when in the format of a datetime-local input; empty means the current time */
   function set(when) {
     for (const radio of radios("when")) radio.checked = (radio.value === "now") === (when === "");
     moment.hidden = when === "";
@@ -25,9 +25,9 @@ export function createPickupTime(onChange) {
 
   return {
     set,
-    /** In the format of the API; undefined for now. */
+    /** Returns the time in the format of the API; undefined means the current time. */
     value: () => (moment.hidden ? undefined : `${time.value}:00`.slice(0, 19)),
-    /** The error in the input; empty if it is valid. */
+    /** Returns the error message for the input; empty if the input is valid. */
     error() {
       if (moment.hidden || (time.value && time.checkValidity())) return "";
       return time.value ? "Choose a date from 2009 to 9998." : "Choose a date and a time.";

@@ -1,4 +1,4 @@
-/** The card that shows the quote: both figures with their ranges, or an error. */
+/** The card that shows the quote, which is both figures with their ranges, or an error. */
 
 import { dollars, dollarsBetween, minutes, minutesBetween, spoken } from "./formatting.js";
 
@@ -6,7 +6,7 @@ import { dollars, dollarsBetween, minutes, minutesBetween, spoken } from "./form
 /** @typedef {import("./quote_client.js").Interval} Interval */
 /** @typedef {"empty" | "loading" | "answered" | "error"} State */
 
-/** The input for each field that a problem of the service may name. */
+/** Maps each field that a problem of the service may name to the id of its input. */
 const INPUTS = new Map([
   ["trip_distance", "miles"],
   ["pickup_datetime", "time"],
@@ -35,13 +35,13 @@ export function createQuoteCard(card, announce) {
   }
 
   return {
-    /** @param {string} text what the rider has to do first */
+    /** @param {string} text that says what the rider has to do first */
     showPrompt(text) {
       if (prompt.textContent !== text) announce(text);
       prompt.textContent = text;
       enter("empty");
     },
-    /** Dims the last quote until the next result; a last error stays visible. */
+    /** Dims the last quote until the next result. An error stays visible until then. */
     showLoading() {
       if (card.dataset.state !== "loading" && card.dataset.state !== "answered") figures(card, undefined);
       if (retry.hidden) enter("loading");
@@ -58,7 +58,7 @@ export function createQuoteCard(card, announce) {
       const { text, field, retry: retries } = result.error;
       for (const id of INPUTS.values()) markInput(id, id === INPUTS.get(field ?? "") ? text : "");
       const message = retries ? `${text} Trying again…` : text;
-      if (alert.textContent !== message) alert.textContent = message; // announces a change only
+      if (alert.textContent !== message) alert.textContent = message; // screen readers announce each assignment
       retry.hidden = !retries;
       enter("error");
     },

@@ -1,4 +1,4 @@
-/** Requests quotes from the service: the latest ride only, after a pause, with retries. */
+/** Requests quotes from the service: for the latest ride only, after a pause, with retries. */
 
 /** @typedef {[number, number]} Interval */
 /** @typedef {{PULocationID: number, DOLocationID: number, trip_distance: number, pickup_datetime?: string}} Ride */
@@ -12,11 +12,11 @@
 /** @typedef {{text: string, field?: string, retry: boolean}} QuoteError */
 /** @typedef {{quote: Quote} | {error: QuoteError}} QuoteResult */
 
-const PAUSE = 250; // milliseconds, so that a request waits for the next keystroke
+const PAUSE = 250; // milliseconds without a change of the inputs, before a request is sent
 const RETRY_AFTER = [2, 4, 8, 16, 30]; // seconds; the last one repeats
 const TIMEOUT = 15_000; // milliseconds
 
-/** Error texts by the field that broke a rule of the service. */
+/** Maps each field that may break a rule of the service to the text to show. */
 const FIELD_ERRORS = new Map([
   ["trip_distance", "Enter a distance from 0 to less than 1,000 miles."],
   ["pickup_datetime", "Enter a valid date and time."],
@@ -31,7 +31,7 @@ const FIELD_ERRORS = new Map([
  * @returns {Promise<QuoteResult>}
  */
 export async function fetchQuote(ride, signal) {
-  const controller = new AbortController(); // AbortSignal.any is shorter, but phones of 2023 lack it
+  const controller = new AbortController(); // not AbortSignal.any, which phones of 2023 lack
   const abort = () => controller.abort();
   const timer = setTimeout(abort, TIMEOUT);
   signal.addEventListener("abort", abort);
@@ -52,7 +52,7 @@ export async function fetchQuote(ride, signal) {
 }
 
 /**
- * The error to show to a rider for a response of the service.
+ * Returns the error to show to the rider for an error response of the service.
  * @param {number} status
  * @param {{type?: string, field?: string}} problem
  * @returns {QuoteError}

@@ -1,4 +1,4 @@
-/** The list of recent quotes; a click on one requests a new quote for its ride. */
+/** The list of recent quotes; a click on a quote requests a new quote for the same ride. */
 
 import { byId, make } from "./dom.js";
 import { dollars, miles, minutes, moment } from "./formatting.js";

@@ -1,4 +1,4 @@
-/** Recent quotes, stored in the browser, or only in the page if the browser stores nothing. */
+/** Stores recent quotes in the browser; only in the page's memory if the browser stores nothing. */
 
 /** @typedef {{pickup: number, dropoff: number, miles: number, when: string, duration: number, cost?: number}} RecentQuote */
 
@@ -23,7 +23,7 @@ export function createRecentQuotes(storage) {
   return {
     all: () => quotes,
     isStored: () => stored,
-    /** @param {RecentQuote} quote that replaces an earlier one between the same zones */
+    /** @param {RecentQuote} quote replaces an earlier quote with the same two zones */
     add(quote) {
       const others = quotes.filter((one) => one.pickup !== quote.pickup || one.dropoff !== quote.dropoff);
       write([quote, ...others].slice(0, LIMIT));
@@ -32,7 +32,7 @@ export function createRecentQuotes(storage) {
   };
 }
 
-/** The browser's storage, or null if access is denied. */
+/** Returns the browser's storage, or null if access is denied. */
 export function browserStorage() {
   try {
     return window.localStorage;

@@ -65,7 +65,7 @@ function curve(from, to, pixel) {
 }
 
 /**
- * A circle at the pick-up, a square at the drop-off.
+ * Makes the marker of an end: a circle for the pick-up, a square for the drop-off.
  * @param {Place} place
  * @param {number} end
  * @param {number} pixel
@@ -79,7 +79,7 @@ function marker({ x, y }, end, pixel) {
 
 /**
  * @param {Place} place
- * @param {boolean} below the place instead of above it
+ * @param {boolean} below whether to write the name below the place instead of above it
  * @param {Box} view
  * @param {number} pixel
  */

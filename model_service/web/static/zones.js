@@ -1,4 +1,4 @@
-/** The taxi zones: search by name, and the distance between two zones. */
+/** Loads the taxi zones, searches them by name, and estimates the distance between two zones. */
 
 /** @typedef {{id: number, name: string, borough: string, latitude: number, longitude: number}} Zone */
 /** @typedef {{road_factor: number, miles_within: number, zones: Zone[]}} ZoneTable */
@@ -6,7 +6,7 @@
 const EARTH_MILES = 3958.8; // mean radius
 
 /**
- * Fetches the table, with its zones sorted by name.
+ * Fetches the table of zones; the zones in the result are sorted by name.
  * @returns {Promise<ZoneTable>}
  */
 export async function zoneTable() {
@@ -17,7 +17,7 @@ export async function zoneTable() {
 }
 
 /**
- * Sorts zones by name, and adds the id to a name that several zones have: "Corona (56)".
+ * Sorts zones by name. Adds the id to a name that several zones have: "Corona (56)".
  * Replaces the borough of Newark, "EWR", by "New Jersey".
  * @param {Zone[]} zones
  */
@@ -31,7 +31,7 @@ export function distinct(zones) {
 }
 
 /**
- * The zones that match *text*, best match first; all zones if it is empty.
+ * Returns the zones that match *text*, the best match first; all zones if *text* is empty.
  * @param {Zone[]} zones
  * @param {string} text
  */
@@ -58,7 +58,7 @@ function rank(zone, query) {
 }
 
 /**
- * Whether each word is a prefix of a word of the text.
+ * Returns whether each word is a prefix of a word of the text.
  * @param {string[]} words
  * @param {string} text
  */
@@ -67,7 +67,7 @@ function prefixes(words, text) {
 }
 
 /**
- * Lower case letters and digits only, so that "governors" finds "Governor's".
+ * Reduces a text to lower-case letters, digits and spaces, so that "governors" finds "Governor's".
  * @param {string} text
  */
 function normalize(text) {
@@ -80,7 +80,7 @@ function normalize(text) {
 }
 
 /**
- * Estimates the driving distance in miles: the straight line times the road factor.
+ * Estimates the driving distance in miles: the straight-line distance times the road factor.
  * @param {ZoneTable} table
  * @param {Zone} from
  * @param {Zone} to
@@ -91,7 +91,7 @@ export function suggestedMiles(table, from, to) {
 }
 
 /**
- * The great-circle distance between the centroids.
+ * Returns the great-circle distance between the centroids, in miles.
  * @param {Zone} from
  * @param {Zone} to
  */
