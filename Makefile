@@ -26,6 +26,8 @@ IMAGES := onnx lambda batch web
 
 export PARAMETERS REPOSITORY RELEASE
 export SAM_CLI_TELEMETRY := 0
+# Property tests try twice as many examples in test-all.
+export HYPOTHESIS_PROFILE ?= $(if $(filter test-all,$(MAKECMDGOALS)),thorough,quick)
 # For the loops in template.yaml.
 export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS := 1
 

@@ -1,16 +1,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-from .support import golden
-from .support.golden import GoldenModel
+from local.aws.server import Embedded, embedded
+
+from .support import embedded_aws, golden
+from .support.golden import GoldenModel, Target
 
 collect_ignore = ["support/sam_transform.py"]  # runs in the environment of the SAM CLI
 
 OURS = ("AWS_", "MODEL_", "PREDICTION", "KINESIS_", "MLFLOW_", "REJECTS_")
+
+
+# The Makefile chooses the thorough profile for test-all.
+settings.register_profile("thorough", settings(), max_examples=100)
+settings.register_profile("quick", settings(), max_examples=50)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +38,20 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
+def session_aws() -> Iterator[Embedded]:
+    """The embedded AWS of the session, with the contents that earlier tests left."""
+    with embedded() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def module_aws(session_aws: Embedded) -> Embedded:
+    """The embedded AWS of the session, empty at the first test of each module."""
+    embedded_aws.clear(session_aws)
+    return session_aws
+
+
+@pytest.fixture(scope="session")
 def golden_model(tmp_path_factory: pytest.TempPathFactory) -> GoldenModel:
     """The duration model of the golden vectors, trained once a session."""
     return golden.train(tmp_path_factory.mktemp("golden"))
@@ -37,6 +61,14 @@ def golden_model(tmp_path_factory: pytest.TempPathFactory) -> GoldenModel:
 def golden_cost_model(tmp_path_factory: pytest.TempPathFactory) -> GoldenModel:
     """The cost model of the golden vectors, trained once a session."""
     return golden.train(tmp_path_factory.mktemp("golden_cost"), "cost")
+
+
+@pytest.fixture(params=["duration", pytest.param("both", marks=pytest.mark.slow)])
+def golden_models(request: pytest.FixtureRequest) -> dict[Target, GoldenModel]:
+    """The duration model of the golden vectors; in slow tests also the cost model."""
+    targets: list[Target] = ["duration"] if request.param == "duration" else ["duration", "cost"]
+    fixtures = {"duration": "golden_model", "cost": "golden_cost_model"}
+    return {target: request.getfixturevalue(fixtures[target]) for target in targets}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from local.aws.server import Embedded, embedded
+from local.aws.server import Embedded
 from model_service.errors import EventError, FileError, SettingsError
 
 from ..support import models
@@ -42,15 +42,9 @@ def level() -> Iterator[None]:
     logging.getLogger().setLevel(before)
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Embedded]:
-    with embedded() as aws:
-        yield aws
-
-
 @pytest.fixture
-def s3(aws: Embedded) -> Iterator[S3Client]:
-    client = aws.s3()
+def s3(module_aws: Embedded) -> Iterator[S3Client]:
+    client = module_aws.s3()
     client.create_bucket(Bucket=BUCKET)
     yield client
     for key in keys(client):

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from random import Random
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from local.aws.server import Embedded, embedded
+from local.aws.server import Embedded
 from model_service.batch.__main__ import main
 from model_service.datasets import files as datasets_files
 from model_service.errors import FileError
@@ -375,10 +375,9 @@ def wait_for(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[Embedded]:
-    with embedded() as server:
-        server.s3().create_bucket(Bucket="rides")
-        yield server
+def aws(module_aws: Embedded) -> Embedded:
+    module_aws.s3().create_bucket(Bucket="rides")
+    return module_aws
 
 
 def put(aws: Embedded, key: str, path: Path) -> None:

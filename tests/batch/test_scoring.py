@@ -28,7 +28,6 @@ from model_service.models import loader
 from model_service.models.served import Models, Served
 from model_service.scoring import Answers, Target
 from tests.support.golden import GoldenModel
-from training.data.dataset import UNITS
 
 from ..support import golden
 from ..support.batch_factories import ROW, models
@@ -177,21 +176,18 @@ def test_empty_batch_has_no_predictions() -> None:
 
 
 def test_golden_rides_have_the_predictions_of_the_stream(
-    golden_location: str, golden_cost_model: GoldenModel
+    golden_models: dict[golden.Target, GoldenModel],
 ) -> None:
-    loaded = {
-        "duration": loader.load(golden_location),
-        "cost": loader.load(golden_cost_model.model_location),
-    }
-    duration, cost = (Served(one, Target(field=f"ride_{of}")) for of, one in loaded.items())
+    loaded = {of: loader.load(model.model_location) for of, model in golden_models.items()}
+    served = [Served(one, Target(field=f"ride_{of}")) for of, one in loaded.items()]
     archived = [golden_line(n, data) for n, data in enumerate(golden.payloads())]
 
     found = json_lines.parse(archived, LineKind.ARCHIVE, 1)
-    scored, rejected = both(batch_scoring.score(Models(duration, cost), found.rides))
+    scored, rejected = both(batch_scoring.score(Models(*served), found.rides))
 
     assert not len(found.rejected) and not len(rejected)
-    for target in UNITS:
-        stream = loaded[target].predict(golden.ride_columns())
+    for target, one in loaded.items():
+        stream = one.predict(golden.ride_columns())
         value, *ends = (scored[f"ride_{target}{end}"].to_pylist() for end in ("", "_low", "_high"))
         assert value == stream.values.tolist()
         assert value == pytest.approx(golden.expected(target), abs=golden.TOLERANCE)

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 
-from local.aws.server import Embedded, embedded
+from local.aws.server import Embedded
 from model_service import storage
 from model_service.errors import ModelError
 from model_service.models import loader as model
@@ -26,9 +25,8 @@ BUCKET = "models"
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[Embedded]:
-    with embedded() as aws:
-        yield aws
+def aws(module_aws: Embedded) -> Embedded:
+    return module_aws
 
 
 @pytest.fixture(scope="module")

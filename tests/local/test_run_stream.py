@@ -2,23 +2,23 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from local import run_stream
-from local.aws.server import Embedded, embedded
+from local.aws.server import Embedded
 from local.demo.counts import count
 from local.demo.rides import DemoInputError, consecutive, tlc
 from local.producer import Message
+from tests.support import embedded_aws
 
 
 @pytest.fixture
-def aws() -> Iterator[Embedded]:
-    with embedded() as running:
-        run_stream.create_resources(running)
-        yield running
+def aws(session_aws: Embedded) -> Embedded:
+    embedded_aws.clear(session_aws)
+    run_stream.create_resources(session_aws)
+    return session_aws
 
 
 class Function:

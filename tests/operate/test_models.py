@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from local.aws.server import REGION, Embedded, embedded
+from local.aws.server import REGION, Embedded
 from model_service.models import loader
 from operate import models as tool
 from operate import replay, smoke
@@ -24,16 +24,10 @@ TRAINED, PREFIX = "trained", "models/m-1/artifacts"
 LOCATION = f"s3://{TRAINED}/{PREFIX}"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Embedded]:
-    with embedded() as running:
-        yield running
-
-
 @pytest.fixture
-def s3(server: Embedded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Client]:
+def s3(module_aws: Embedded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Client]:
     """A client for two buckets: one with a trained model, and an empty one for production."""
-    for name, value in server.environ.items():
+    for name, value in module_aws.environ.items():
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     client = boto3.client("s3")

@@ -9,7 +9,7 @@ import importlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -18,13 +18,14 @@ import pytest
 
 from local.aws.event_source import Shard, poll
 from local.aws.kinesis_reader import event_id, readers
-from local.aws.server import embedded
+from local.aws.server import Embedded
 from operate import replay
 from operate.failed_records import FailedRecordStore
 from operate.inventory import take_inventory
 from tests.support.golden import GoldenModel
 from tools import sample_events
 
+from ..support import embedded_aws
 from ..support.factories import payload
 from ..support.operate_fakes import FakeLambda
 
@@ -32,16 +33,16 @@ BUCKET, LOCATION = "rejects", "s3://rejects/of-a-test"
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def s3(session_aws: Embedded, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A client for an embedded AWS with an empty bucket; other clients use that AWS too."""
-    with embedded() as aws:
-        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KINESIS"):
-            monkeypatch.setenv(name, aws.endpoint)
-        client = boto3.client("s3")
-        client.create_bucket(
-            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
-        )
-        yield client
+    embedded_aws.clear(session_aws)
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KINESIS"):
+        monkeypatch.setenv(name, session_aws.endpoint)
+    client = boto3.client("s3")
+    client.create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    return client
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from local.aws.server import embedded
+from local.aws.server import Embedded
 from model_service.kinesis import records, rejects
 from model_service.kinesis.records import Record
 from model_service.kinesis.rejects import Rejection, S3Rejects
@@ -119,9 +119,8 @@ def run(s3: Any, lambda_: FakeLambda, most: int = 1000) -> ReplayReport:
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[str]:
-    with embedded() as running:
-        yield running.endpoint
+def aws(module_aws: Embedded) -> str:
+    return module_aws.endpoint
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from local.aws.event_source import Shard, poll
 from local.aws.kinesis_reader import readers
-from local.aws.server import REGION, Embedded, embedded
+from local.aws.server import REGION, Embedded
 from model_service import rides
 from model_service.errors import RideRejected
 from operate import deployed_stack, smoke
@@ -42,15 +42,14 @@ TEMPLATE = {
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Embedded]:
+def server(module_aws: Embedded) -> Embedded:
     """A local stack without its function; records of one test stay for the next test."""
-    with embedded() as running:
-        kinesis = running.kinesis()
-        for name in ("ride_events", "ride_predictions"):
-            kinesis.create_stream(StreamName=name, ShardCount=2)
-            kinesis.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
-        running.s3().create_bucket(Bucket="rejects")
-        yield running
+    kinesis = module_aws.kinesis()
+    for name in ("ride_events", "ride_predictions"):
+        kinesis.create_stream(StreamName=name, ShardCount=2)
+        kinesis.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
+    module_aws.s3().create_bucket(Bucket="rejects")
+    return module_aws
 
 
 @pytest.fixture
@@ -87,6 +86,7 @@ def running(handler: Callable[..., Any]) -> Iterator[None]:
             stream_arn=summary["StreamDescriptionSummary"]["StreamARN"],
             batch_size=100,
             finished=stop.is_set,
+            idle=0.2,
         )
         try:
             yield

@@ -31,17 +31,17 @@ def test_training_predicts_the_golden_durations(golden_model: GoldenModel) -> No
     assert predicted == pytest.approx(golden.expected(), abs=golden.TOLERANCE)
 
 
-@pytest.fixture(params=["duration", "cost"])
+@pytest.fixture(params=["duration", pytest.param("cost", marks=pytest.mark.slow)])
 def target(request: pytest.FixtureRequest) -> Target:
     of: Target = request.param
     return of
 
 
 @pytest.fixture
-def trained(
-    target: Target, golden_model: GoldenModel, golden_cost_model: GoldenModel
-) -> GoldenModel:
-    return golden_model if target == "duration" else golden_cost_model
+def trained(target: Target, request: pytest.FixtureRequest) -> GoldenModel:
+    name = "golden_model" if target == "duration" else "golden_cost_model"
+    model: GoldenModel = request.getfixturevalue(name)
+    return model
 
 
 def test_the_served_model_gives_the_golden_answers(target: Target, trained: GoldenModel) -> None:
@@ -85,6 +85,7 @@ def test_a_ride_has_the_same_bits_alone_as_in_company(golden_model: GoldenModel)
         assert np.array_equal(served.predict(alone).values, together[[place]])
 
 
+@pytest.mark.parametrize("target", golden.TARGETS)
 def test_the_vectors_tell_rides_apart(target: Target) -> None:
     """Vectors that were all alike would pass with a model that looks at nothing."""
     first, same_moment, *_ = golden.expected(target)

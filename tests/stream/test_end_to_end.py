@@ -16,7 +16,7 @@ import pytest
 
 from local.aws.event_source import Shard, poll
 from local.aws.kinesis_reader import readers
-from local.aws.server import embedded
+from local.aws.server import Embedded
 
 from ..support import golden, kinesis_local
 from ..support.factories import payload
@@ -28,9 +28,8 @@ BATCH = 100
 
 
 @pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    with embedded() as aws:
-        yield aws.endpoint
+def moto(module_aws: Embedded) -> str:
+    return module_aws.endpoint
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from local.aws.server import Embedded, embedded
+from local.aws.server import Embedded
 from model_service.errors import EventError, ModelError, SettingsError
 
 from ..support import models
@@ -83,9 +83,8 @@ def level() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[Embedded]:
-    with embedded() as aws:
-        yield aws
+def aws(module_aws: Embedded) -> Embedded:
+    return module_aws
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from local.aws.server import Embedded, embedded
+from local.aws.server import Embedded
 from model_service.kinesis import publisher, rejects
 from model_service.kinesis.accounting import BatchReport
 from model_service.scoring import Target
@@ -83,12 +83,11 @@ class Requests(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[Embedded]:
-    with embedded() as aws:
-        aws.kinesis().create_stream(StreamName="ride_predictions", ShardCount=1)
-        aws.kinesis().get_waiter("stream_exists").wait(StreamName="ride_predictions")
-        aws.s3().create_bucket(Bucket="rides")
-        yield aws
+def aws(module_aws: Embedded) -> Embedded:
+    module_aws.kinesis().create_stream(StreamName="ride_predictions", ShardCount=1)
+    module_aws.kinesis().get_waiter("stream_exists").wait(StreamName="ride_predictions")
+    module_aws.s3().create_bucket(Bucket="rides")
+    return module_aws
 
 
 @pytest.fixture

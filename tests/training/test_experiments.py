@@ -58,8 +58,8 @@ def test_every_model_predicts_the_same_rides(rides: Path, compared: Comparison) 
 
 def test_the_champions_error_is_that_of_the_model_alone(rides: Path, compared: Comparison) -> None:
     trained, tested = (dataset.read(rides, month, "duration") for month in ("2021-02", "2021-03"))
-    fitted = champion.fit(trained, seed=0, parameters=QUICK)
-    error = champion.predict(fitted, tested.columns) - tested.target
+    trees = champion.fit_value(trained, seed=0, parameters=QUICK)
+    error = champion.predict_trees(trees, tested.columns) - tested.target
 
     [line] = [
         line

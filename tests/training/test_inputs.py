@@ -210,6 +210,7 @@ def test_a_broken_month_is_refused_in_one_sentence(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_broken_month_leaves_no_traceback(tmp_path: Path) -> None:
     directory = tmp_path / "rides"
     a_broken_month(directory, "2021-02", "durations that were minutes")

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 import yaml
 
-from local.aws.server import Embedded, embedded
+from local.aws.server import Embedded
 from model_service.models import loader
 from model_service.settings import Settings
 from tests.support.training_factories import FEW_BINS, QUICK, write_yellow_month
@@ -38,13 +38,13 @@ MONTHS = ["2021-01", "2021-02", "2021-03"]
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[Embedded]:
-    with pytest.MonkeyPatch.context() as patch, embedded() as running:
-        for name, value in running.environ.items():
+def aws(module_aws: Embedded) -> Iterator[Embedded]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in module_aws.environ.items():
             patch.setenv(name, value)
         for bucket in ("models", "production"):
-            running.s3().create_bucket(Bucket=bucket)
-        yield running
+            module_aws.s3().create_bucket(Bucket=bucket)
+        yield module_aws
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,6 @@ from model_service.settings import WebSettings
 from model_service.web import app as web
 from model_service.web import quotes
 from tests.support.golden import GoldenModel
-from training.data.dataset import UNITS
 
 from ..support import golden, models
 from ..support.factories import by_distance
@@ -252,18 +251,19 @@ def test_missing_pickup_time_means_the_time_of_the_request(
 
 
 def test_golden_rides_get_the_same_predictions_as_in_the_stream(
-    golden_location: str, golden_cost_model: GoldenModel
+    golden_models: dict[golden.Target, GoldenModel],
 ) -> None:
-    duration = Served(loader.load(golden_location), Target())
-    cost = Served(loader.load(golden_cost_model.model_location), Target())
-    client = client_of(Models(duration, cost))
+    served = [
+        Served(loader.load(model.model_location), Target()) for model in golden_models.values()
+    ]
+    client = client_of(Models(*served))
 
     answers = client.post("/predict/batch", json=golden.RIDES).get_json()
 
     # Rides without a pick-up time differ: the stream uses the arrival, the web service the clock.
     timed = [n for n, ride in enumerate(golden.RIDES) if "pickup_datetime" in ride["ride"]]
     assert [answer["ride_id"] for answer in answers] == [ride["ride_id"] for ride in golden.RIDES]
-    for target in UNITS:
+    for target in golden_models:
         values = [answers[n][target] for n in timed]
         low = [answers[n]["intervals"][target][0] for n in timed]
         high = [answers[n]["intervals"][target][1] for n in timed]
