@@ -315,10 +315,10 @@ def _find_on_disk(pattern: str) -> list[StoredFile]:
 
 
 def _files_below(directory: Path) -> Iterator[Path]:
-    """Yield the visible files and the links without a target below *directory*.
+    """Yield all visible files below *directory*, and its broken links.
 
-    Links to folders are followed, but each folder is visited once, so that a link to a folder above
-    it does not lead in a circle.
+    Links to folders are followed, but each folder is visited only once, so a link to a parent folder
+    cannot cause an endless loop.
     """
     visited: set[str] = set()
     for folder, folders, names in os.walk(directory, followlinks=True):

@@ -124,7 +124,7 @@ def event_time(written: bytes) -> datetime:
 
 
 def _read(text: str | None) -> datetime | None:
-    """Return the time that ride events read from *text*, or None if they reject it."""
+    """Parse *text* by the rules for the time in a ride event; return None if they reject it."""
     if text is None:
         return None
     try:

@@ -154,7 +154,7 @@ def retry_reasons[T](items: Sequence[Item[T]], refusals: Mapping[str, int]) -> d
 
 
 def warn_if_stuck[T](report: BatchReport[T]) -> None:
-    """Log an error if no event of a batch was published or rejected, although some are to retry.
+    """Log an error if a batch made no progress: all of its events must be retried.
 
     Lambda will deliver the same batch again.
     """

@@ -66,7 +66,7 @@ def find_columns(schema: pa.Schema, *, name: str, text: bool = False) -> ColumnN
 
 
 def _shown(names: Sequence[str]) -> str:
-    """Return the first of *names* as text, or "" if they may be values rather than names."""
+    """Return the first few of *names* as text for a message, or "" if they may be data."""
     if len(names) < 2 or not all(re.fullmatch(NAME, name) for name in names if name):
         return ""
     more = ", …" if len(names) > MAX_SHOWN else ""
