@@ -1,4 +1,4 @@
-"""The commands that evaluate models and look for better ones: drift, backtest, compare, tune."""
+"""The commands that evaluate models and search for better ones: drift, backtest, compare, tune."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DRIFTED = 1
 
 
 def run_drift(options: argparse.Namespace, console: Console) -> int:
-    """Compare rides and predictions with a model's training data; 1 where something drifted."""
+    """Compare rides and their predictions with a model's training data; return 1 if any drifted."""
     trained = drift.read_baseline(options.model)
     loaded = loader.load(options.model)
     rides = _rides(options, trained.target, console)
@@ -58,7 +58,7 @@ def run_drift(options: argparse.Namespace, console: Console) -> int:
 
 
 def run_backtest(options: argparse.Namespace, console: Console) -> int:
-    """Compare a model that is retrained each month with one that is trained once."""
+    """Compare a model that is retrained each month with a model that is trained once."""
     plan = BacktestPlan(
         options.data, options.first, options.last, options.target, options.window, options.seed,
         options.kind,
@@ -73,7 +73,7 @@ def run_backtest(options: argparse.Namespace, console: Console) -> int:
 
 
 def run_compare(options: argparse.Namespace, console: Console) -> int:
-    """Compare all models on all pairs of consecutive months."""
+    """Compare the champion and all baselines on all pairs of consecutive months."""
     plan = ComparisonPlan(
         options.data, comparison.pairs(options.data, options.kind),
         list(dict.fromkeys(options.target)), options.seed, options.kind,
@@ -90,7 +90,7 @@ def run_compare(options: argparse.Namespace, console: Console) -> int:
 
 
 def run_tune(options: argparse.Namespace, console: Console) -> int:
-    """Search for better hyper-parameters."""
+    """Search for better hyper-parameters of the champion."""
     plan = TuningPlan(
         options.data, expand_months(options.train), options.validate, options.target,
         options.trials, options.seed, options.tracking_uri, options.kind,

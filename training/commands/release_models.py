@@ -29,11 +29,11 @@ from .console import say
 
 REFUSED = 1
 ATTEMPTS = 3
-"""The number of times that a candidate is judged, where the champion changes meanwhile."""
+"""How often `promote` compares a candidate again if the champion has changed in the meantime."""
 
 
 def run_promote(options: argparse.Namespace, console: Console) -> int:
-    """Make a candidate the champion, or print the reasons against it and return 1."""
+    """Make a candidate the champion; if it is refused, print the reasons and return 1."""
     target: Target = options.target
     month = options.month or dataset.newest_month(options.data, options.kind)
     rides = dataset.read(options.data, month, target, options.kind)
@@ -131,7 +131,7 @@ def _promote(
 ) -> tuple[ModelVersion | None, Verdict]:
     """Judge *candidate*, and make it the champion if it passes.
 
-    Returns the champion that it was judged against, and the verdict.
+    Return the champion with which it was compared (None if there was none), and the verdict.
     """
     for _ in range(ATTEMPTS):
         champion = registry.find(CHAMPION)

@@ -1,7 +1,8 @@
-"""Download of the TLC's months, each of which is complete under its name or absent.
+"""Downloads the TLC's months: a file with a month's name is always complete.
 
-A month that was downloaded before is requested again, but sent only if the TLC has another version
-by now.  A file that differs from its receipt is never overwritten, unless the caller asks for it.
+A month that was downloaded before is requested again, but the server sends it only if it has
+changed. A local file that differs from its receipt (see `receipts`) is never overwritten, unless
+the caller requests it.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ class DownloadError(ServiceError):
 
 
 class MonthError(ServiceError):
-    """This month cannot be downloaded, but others may."""
+    """One month cannot be downloaded, but other months may be."""
 
 
 def download(
     server: Server, url: str, file: Path, current: Receipt | None, progress: Progress
 ) -> DownloadStatus:
-    """Download *url* to *file*, unless *current*, its receipt, is up to date.
+    """Download *url* to *file*, unless *file* is up to date.
 
-    Raises `MonthError`, `NotFoundError`, `TransferError`, `DownloadError`.
+    *current* is the receipt of *file*, or None if there is no file or it is to be replaced. Raises
+    `MonthError` or `NotFoundError` if this month cannot be downloaded, and `TransferError` or
+    `DownloadError` if no month can be.
     """
     part = receipts.part_path(file)
     try:
@@ -56,12 +59,14 @@ def download(
 
 
 def current_receipt(file: Path) -> Receipt | None:
-    """The receipt of *file*; None where there is no such file.
+    """Return the receipt of *file*, or None if there is no such file.
 
-    Raises `MonthError` where the file differs from its receipt.
+    Raises `MonthError` if the file differs from its receipt.
     """
     receipt, part = receipts.read(file), receipts.part_path(file)
-    if receipts.matches(receipt, part):  # interrupted just before the last step
+    if receipts.matches(
+        receipt, part
+    ):  # interrupted just before the last step
         part.replace(file)
     if not file.exists():
         return None
@@ -75,7 +80,10 @@ def current_receipt(file: Path) -> Receipt | None:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold an exclusive lock on downloads to *directory*.  Raises `DownloadError`."""
+    """Hold an exclusive lock on downloads to *directory*.
+
+    Raises `DownloadError` if another process holds the lock.
+    """
     folder = directory / receipts.FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -90,7 +98,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def _check_parquet(part: Path, name: str) -> None:
-    """Delete *part* and raise `MonthError` where it is not a complete Parquet file."""
+    """Delete *part* and raise `MonthError` if *part* is not a complete Parquet file."""
     try:
         pl.read_parquet_schema(part)
     except pl.exceptions.PolarsError as exc:

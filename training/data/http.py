@@ -1,9 +1,9 @@
-"""Download of one file over HTTP, which resumes where it broke off and skips unchanged files.
+"""Downloads one file over HTTP; resumes an interrupted download, and skips an unchanged file.
 
-Bytes that have arrived lie in a part file, whose receipt names the file that it belongs to.  A
-part is resumed only where the server confirms that its file is unchanged (by ETag and
-``If-Range``); else the download starts again.  Failed requests are retried with growing pauses, or
-after the time that the server's ``Retry-After`` asks for.
+Received bytes are written to a part file, whose receipt records the URL and ETag of the download. A
+download is resumed only if the server confirms by ETag and ``If-Range`` that the file is unchanged;
+otherwise it starts again.  Failed requests are retried after increasing pauses, or after the time
+in the server's ``Retry-After``.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from . import receipts
 from .receipts import Receipt
 
 RETRIED = (429, 500, 502, 503, 504)
-NOT_FOUND = (403, 404, 410)  # S3 answers 403 for a missing key
+NOT_FOUND = (403, 404, 410)  # S3 sends 403 for a missing key
 RETRIES = Retry(total=5, backoff_factor=1, backoff_jitter=1, status_forcelist=RETRIED)
-MAX_WAIT = 300  # seconds; a longer Retry-After ends the command
-TIMEOUT = (10, 60)  # seconds to connect, and without a byte
+MAX_WAIT = 300  # seconds; if Retry-After is longer, the command ends
+TIMEOUT = (10, 60)  # seconds to connect, and to wait for the next byte
 CHUNK = 1 << 18
 HEADERS = {
     "User-Agent": "ride-predictions (python -m training download)",
-    "Accept-Encoding": "identity",  # the file's own bytes, which can be counted
+    "Accept-Encoding": "identity",  # so that the received bytes are those of the file
 }
 
 Print = Callable[[str], None]
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that have arrived, and the file's size where it is known."""
+"""A function called with the number of received bytes, and the file's size or None if unknown."""
 
 
 class TransferError(ServiceError):
-    """The server is unreachable or keeps failing, so that other files would fail as well."""
+    """The server is unreachable or keeps failing, so that other files would fail, too."""
 
 
 class NotFoundError(ServiceError):
-    """The server does not have this file."""
+    """The server does not have the requested file."""
 
 
 class _RetryableError(Exception):
-    """A request failed that may succeed later; *response* may have a ``Retry-After``."""
+    """A request failed, but may succeed later; *response* may have a ``Retry-After``."""
 
     def __init__(self, message: str, response: BaseHTTPResponse | None = None) -> None:
         super().__init__(message)
@@ -68,9 +68,11 @@ class Server:
 def fetch(
     server: Server, url: str, part: Path, progress: Progress, *, unless: Receipt | None
 ) -> Receipt | None:
-    """Download *url* into *part* and return its receipt; None where *unless* is still current.
+    """Download *url* to *part* and return the receipt of the file.
 
-    Raises `TransferError`, `NotFoundError`, and `OSError` where *part* cannot be written.
+    Returns None if *unless*, the receipt of an earlier download, is still up to date. Raises
+    `TransferError` or `NotFoundError` if the download fails, and `OSError` if *part* cannot be
+    written.
     """
     retries = server.retries
     while True:
@@ -101,7 +103,7 @@ def _attempt(
 
 
 def _resumable(part: Path, url: str) -> Receipt | None:
-    """The receipt of *part* where its download can be resumed."""
+    """Return the receipt of *part* if its download can be resumed, or None."""
     receipt = receipts.read(part)
     if receipt is None or receipt.url != url or not receipt.etag or receipt.etag.startswith("W/"):
         return None
@@ -124,7 +126,7 @@ def _range(resumed: Receipt | None, part: Path) -> Mapping[str, str]:
 
 
 def _check_status(server: Server, response: Response, url: str, part: Path) -> None:
-    """Raises the error that a status means, unless a body follows."""
+    """Raise the error for the status of *response*, unless the response has the file's content."""
     status, name = response.status_code, _describe(url)
     if status in NOT_FOUND:
         raise NotFoundError(f"There is no {name} ({status}).")
@@ -144,19 +146,26 @@ def _receive(
     done = part.stat().st_size
     try:
         with part.open("ab") as file:
-            while chunk := response.raw.read1(CHUNK):  # read would wait for a whole chunk
+            while chunk := response.raw.read1(
+                CHUNK
+            ):  # read waits for a whole chunk
                 file.write(chunk)
                 done += len(chunk)
                 progress(done, receipt.bytes)
     except HTTPError as exc:
         raise _RetryableError(f"{_describe(url)} broke off after {done:,} bytes") from exc
-    if done != (receipt.bytes or done):  # where the headers named several lengths
+    if done != (
+        receipt.bytes or done
+    ):  # e.g. several Content-Length headers
         raise _RetryableError(f"{_describe(url)} ended after {done:,} of {receipt.bytes:,} bytes")
     return replace(receipt, bytes=done)
 
 
 def _prepare_part(response: Response, url: str, part: Path, resumed: Receipt | None) -> Receipt:
-    """The receipt of *part*, which is cut to the bytes that precede the response's body."""
+    """Prepare *part* so that the body of *response* can be appended, and return its receipt.
+
+    A response with the whole file empties *part*; one with the requested range leaves it as it is.
+    """
     headers = response.headers
     if response.status_code == 200:
         part.write_bytes(b"")  # before the receipt: the old bytes may belong to another file
@@ -174,7 +183,7 @@ def _prepare_part(response: Response, url: str, part: Path, resumed: Receipt | N
 
 
 def _wait(retries: Retry, error: _RetryableError, print: Print) -> Retry:
-    """Sleep before the next attempt, and return the retries that are left."""
+    """Sleep before the next attempt, and return the remaining retries."""
     try:
         left = retries.increment("GET", error=ProtocolError(str(error)))
     except MaxRetryError as exc:
@@ -195,7 +204,7 @@ def _retry_after(retries: Retry, response: BaseHTTPResponse | None) -> float | N
 
 
 def _describe(url: str) -> str:
-    """A file's name and host.
+    """Return the name of the file at *url*, and its host.
 
     >>> _describe("https://example.org/trip-data/green_tripdata_2022-01.parquet")
     'green_tripdata_2022-01.parquet at example.org'

@@ -1,7 +1,7 @@
-"""Receipts of downloaded files: the source, ETag, size and checksum of each.
+"""Reads and writes records of downloads: the source, ETag, size and checksum of each file.
 
-Receipts and unfinished parts lie in a hidden directory beside the files, so that readers of the
-files never see them.
+The records and the incomplete downloads are in a hidden directory beside the files, so that
+programs that list the files do not see them.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ FOLDER = ".downloads"
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The source and checksum of a file, or of the file that a part belongs to."""
+    """The source and checksum of a downloaded file, or the source of an incomplete download."""
 
     url: str
     etag: str
-    """The server's ETag; empty where it sent none."""
+    """The server's ETag; empty if the server sent none."""
     modified: str
-    """The server's Last-Modified; empty where it sent none."""
+    """The server's Last-Modified; empty if the server sent none."""
     bytes: int | None
-    """The size of the whole file; None where the server did not send it."""
+    """The size of the whole file; None if the server did not send it."""
     sha256: str = ""
-    """Empty for a part."""
+    """The SHA-256 of the file; empty if the download is incomplete."""
 
 
 def part_path(file: Path) -> Path:
-    """The path of the unfinished download of *file*."""
+    """Return the path to which *file* is written until its download is complete."""
     return file.parent / FOLDER / f"{file.name}.part"
 
 
 def read(file: Path) -> Receipt | None:
-    """The receipt of a file or part; None where there is none, or it cannot be decoded."""
+    """Return the record of a file or incomplete download; None if it is missing or unreadable."""
     try:
         return msgspec.json.decode(_path(file).read_bytes(), type=Receipt)
     except (FileNotFoundError, msgspec.MsgspecError):
@@ -45,7 +45,7 @@ def read(file: Path) -> Receipt | None:
 
 
 def write(file: Path, receipt: Receipt) -> None:
-    """Write the receipt of *file*, atomically."""
+    """Write the record of *file*, atomically."""
     path = _path(file)
     unfinished = path.with_suffix(".new")
     unfinished.write_bytes(msgspec.json.encode(receipt))
@@ -53,12 +53,12 @@ def write(file: Path, receipt: Receipt) -> None:
 
 
 def remove(file: Path) -> None:
-    """Delete the receipt of *file*, if it has one."""
+    """Delete the record of *file*, if it exists."""
     _path(file).unlink(missing_ok=True)
 
 
 def matches(receipt: Receipt | None, file: Path) -> bool:
-    """Whether *file* has the size and SHA-256 of the receipt."""
+    """Return whether *file* exists and has the size and SHA-256 in the record."""
     if receipt is None or not file.is_file() or file.stat().st_size != receipt.bytes:
         return False
     return fingerprint(file).sha256 == receipt.sha256

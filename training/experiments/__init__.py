@@ -1,4 +1,4 @@
 """Experiments: backtests, the comparison of models, and the search for hyper-parameters.
 
-This package imports everything of ``training`` but ``pipeline`` and ``commands``.
+This package imports all of ``training`` except ``pipeline`` and ``commands``.
 """

@@ -1,4 +1,4 @@
-"""The results of a comparison as Markdown tables."""
+"""Formats the results of a comparison as Markdown tables."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LINEAR = "linear"
 MIN_RIDES = 1_000
 """Hours and boroughs with fewer rides are left out of the check of coverage."""
 COVERAGE = (0.75, 0.85)
-"""The range of the coverage of 80 % intervals that is expected in every hour and borough."""
+"""The range in which the coverage of 80 % intervals should be, in every hour and borough."""
 
 
 def markdown(found: Comparison) -> str:
-    """Tables of errors and intervals for each target, and of errors with unknown inputs."""
+    """Return tables of errors and intervals for each target, and of errors with unknown inputs."""
     parts = []
     for target, each in groupby(found.lines, key=lambda line: line.target):
         lines = list(each)
