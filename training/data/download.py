@@ -64,9 +64,7 @@ def current_receipt(file: Path) -> Receipt | None:
     Raises `MonthError` if the file differs from its receipt.
     """
     receipt, part = receipts.read(file), receipts.part_path(file)
-    if receipts.matches(
-        receipt, part
-    ):  # interrupted just before the last step
+    if receipts.matches(receipt, part):  # interrupted just before the last step
         part.replace(file)
     if not file.exists():
         return None

@@ -146,17 +146,13 @@ def _receive(
     done = part.stat().st_size
     try:
         with part.open("ab") as file:
-            while chunk := response.raw.read1(
-                CHUNK
-            ):  # read waits for a whole chunk
+            while chunk := response.raw.read1(CHUNK):  # read waits for a whole chunk
                 file.write(chunk)
                 done += len(chunk)
                 progress(done, receipt.bytes)
     except HTTPError as exc:
         raise _RetryableError(f"{_describe(url)} broke off after {done:,} bytes") from exc
-    if done != (
-        receipt.bytes or done
-    ):  # e.g. several Content-Length headers
+    if done != (receipt.bytes or done):  # e.g. several Content-Length headers
         raise _RetryableError(f"{_describe(url)} ended after {done:,} of {receipt.bytes:,} bytes")
     return replace(receipt, bytes=done)
 

@@ -84,7 +84,7 @@ class UnknownInputResult:
 
 @dataclass(frozen=True, slots=True)
 class ConstantIntervals:
-    """Intervals that are equally wide for all rides, calibrated on the same errors as the champion's."""
+    """Intervals equally wide for all rides, calibrated on the same errors as the champion's."""
 
     target: Target
     pair: MonthPair

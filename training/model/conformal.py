@@ -18,10 +18,10 @@ TAIL = 0.1
 
 
 def reach(scores: Floats, weight: Floats) -> tuple[float, float]:
-    """Return how far an interval has to extend below and above the prediction, as multiples of
-    spread.
+    """Return how far intervals have to extend below and above the predictions.
 
-    Then a share of `TAIL` of the rides is below the interval, and the same share above it.
+    Both distances are in the unit of *scores*, such as multiples of the spread.  With them, a share
+    of `TAIL` of the rides is below the intervals, and the same share is above them.
     """
     return quantile(-scores, weight), quantile(scores, weight)
 

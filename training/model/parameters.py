@@ -36,9 +36,9 @@ DEFAULTS: Parameters = MappingProxyType(msgspec.structs.asdict(HyperParameters()
 
 
 def read(file: Path | None) -> Parameters:
-    """Return the hyper-parameters that ``tune --json`` wrote to *file*, or the defaults if it is
-    None.
+    """Return the hyper-parameters in *file*, or the defaults if *file* is None.
 
+    The file is one that ``tune --json`` wrote.
     Raises `DataError` if the file cannot be read or a value is outside its limits.
     """
     if file is None:
