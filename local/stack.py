@@ -98,7 +98,7 @@ def _settings(aws: Embedded) -> dict[str, str]:
 
 
 def _deploy(settings: Mapping[str, str]) -> Handler:
-    """Import the real function again with *settings*.  Raises `ServiceError` if it does not start."""
+    """Import the function again with *settings*.  Raises `ServiceError` if it does not start."""
     os.environ.update(settings)
     sys.modules.pop("lambda_function", None)
     handler: Handler = importlib.import_module("lambda_function").lambda_handler

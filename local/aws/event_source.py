@@ -173,7 +173,7 @@ def pause(attempt: int) -> float:
 
 
 def invoke(handler: Handler, batch: dict[str, Any], stream_arn: str) -> Any:
-    """Return the function's response, encoded and decoded as JSON; False if the invocation failed."""
+    """Return the function's response as decoded from JSON; False if the invocation failed."""
     region, account = stream_arn.split(":")[3:5]
     context = Context(
         deadline=time.monotonic() + TIMEOUT_SECONDS,

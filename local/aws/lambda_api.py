@@ -102,7 +102,7 @@ def _configuration_response(function: LocalFunction) -> Response:
 
 
 def _update(function: LocalFunction, request: Request) -> Response:
-    """Change the environment variables; unlike Lambda, keep those that the request does not name."""
+    """Change the variables that the request names; unlike Lambda, keep the other variables."""
     given = json.loads(request.data).get("Environment", {}).get("Variables", {})
     try:
         function.change(function.variables | given)
