@@ -82,9 +82,7 @@ class _FailureObject(Struct):
 
 @dataclass(frozen=True, slots=True)
 class FailedRecordStore:
-    """The S3 objects with failed records under ``s3://bucket/prefix``; a class because it holds a
-    client.
-    """
+    """The S3 objects with failed records below a prefix; a class because it holds a client."""
 
     client: S3Client
     bucket: str

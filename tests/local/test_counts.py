@@ -1,4 +1,4 @@
-"""Only records that were read count, and every kind of loss is reported."""
+"""Counts include only records that arrived on the stream, and every kind of loss is reported."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The demo as a command."""
+"""The demo, run as a command."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_wrong_arguments_print_one_line(arguments: tuple[str, ...], tmp_path: Pa
 def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main(arguments) == 2
     captured = capsys.readouterr()
-    assert captured.out == ""  # nothing has started
+    assert captured.out == ""  # nothing was started
     return captured.err
 
 

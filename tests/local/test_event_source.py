@@ -1,4 +1,4 @@
-"""Properties of delivery: no record is skipped, whatever the function responds."""
+"""The event source delivers every record, whatever the function responds."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ def failures(*identifiers: object) -> dict[str, Any]:
 
 
 class FakeShard:
-    """Returns its records a few at a time."""
+    """A shard that returns its records a few at a time."""
 
     def __init__(self, arrivals: Sequence[int]) -> None:
         numbers = iter(range(100, 100 + sum(arrivals)))
@@ -44,7 +44,7 @@ class FakeShard:
 
 
 class Function:
-    """Gives the planned responses, then succeeds; records its batches and unprocessed records."""
+    """A function that gives the planned responses, then succeeds; it records its batches."""
 
     def __init__(self, answers: Sequence[Any]) -> None:
         self.answers = iter(answers)

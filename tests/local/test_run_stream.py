@@ -1,4 +1,4 @@
-"""A run on the embedded AWS with a small function reads every result of that function."""
+"""A run on the embedded AWS with a small function reads every result of this function."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ def aws() -> Iterator[Embedded]:
 
 
 class Function:
-    """Predicts ten minutes for JSON, rejects other records, and first fails within batches."""
+    """Predicts ten minutes for JSON, and rejects empty records; some batches fail half way."""
 
     def __init__(self, aws: Embedded, failures: int) -> None:
         self.kinesis, self.s3 = aws.kinesis(), aws.s3()

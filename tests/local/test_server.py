@@ -1,4 +1,4 @@
-"""The embedded AWS starts, stores data, and ends however its user ends."""
+"""The embedded AWS starts, stores data, and ends however its parent process ends."""
 
 import os
 import subprocess

@@ -32,7 +32,7 @@ def server() -> Iterator[Embedded]:
 
 @pytest.fixture
 def s3(server: Embedded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Client]:
-    """A client for two buckets: one with a trained model, and an empty one for production."""
+    """Yield a client for two buckets: one with a trained model, and an empty production bucket."""
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
@@ -52,7 +52,7 @@ def keys(s3: S3Client, bucket: str) -> list[str]:
 
 
 def given(sha256: str = "", bucket: str = "production") -> list[str]:
-    """The parameters that `sam deploy` receives."""
+    """Return the parameters that `sam deploy` receives."""
     digest = sha256 or loader.load(LOCATION).sha256
     return [
         f"ModelBucket={bucket}",

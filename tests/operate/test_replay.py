@@ -1,4 +1,4 @@
-"""Replay: failed records are listed by reason and scored under their first identity."""
+"""Replay: failed records are listed by reason, and scored with their original event ids."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def plenty() -> float:
 
 
 def reject(s3: Any, raw: Sequence[dict[str, Any]], reason: str = REASON, model: str = MODEL) -> str:
-    """Store rejected records as the function does; returns the key."""
+    """Store rejected records in the same way as the function, and return the key."""
     before = set(keys(s3))
     assert not S3Rejects(s3, LOCATION, model)(rejections(raw, reason), plenty)
     [key] = set(keys(s3)) - before
@@ -78,7 +78,7 @@ def reject(s3: Any, raw: Sequence[dict[str, Any]], reason: str = REASON, model: 
 
 
 def give_up(s3: Any, raw: Sequence[dict[str, Any]], name: str = "a", arn: str = ARN) -> str:
-    """Store failed records as Lambda does; returns the key."""
+    """Store failed records in the same way as Lambda, and return the key."""
     body = rejects.failure(rejections(raw), now=NOW)
     del body["reasons"]
     body["requestContext"] = {"condition": "RetryAttemptsExhausted", "functionArn": f"{arn}:live"}
@@ -88,7 +88,7 @@ def give_up(s3: Any, raw: Sequence[dict[str, Any]], name: str = "a", arn: str = 
 
 
 def contents(s3: Any) -> dict[str, tuple[Record, ...]]:
-    """The records of each pending object."""
+    """Return the records in each pending object, by key of the object."""
     return {version.key: store(s3).read(version).records for version in store(s3).pending()[0]}
 
 
@@ -102,7 +102,7 @@ def store(s3: Any) -> FailedRecordStore:
 
 
 def fine(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """A handler that processes every record."""
+    """Process every record, as a handler without failures."""
     print('{"_aws":{},"rejected":[0.0]}')
     return {"batchItemFailures": []}
 
@@ -126,7 +126,7 @@ def aws() -> Iterator[str]:
 
 @pytest.fixture
 def s3(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client for an empty bucket of the embedded AWS, which other clients use too."""
+    """Return a client for an empty bucket of the embedded AWS, which other clients use, too."""
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KINESIS"):
         monkeypatch.setenv(name, aws)
     client = boto3.client("s3")
@@ -141,7 +141,7 @@ def s3(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture(params=["memory", "moto"])
 def either(request: pytest.FixtureRequest) -> Any:
-    """The fake bucket, and one of the embedded AWS: both must behave the same."""
+    """Return first the fake bucket, then one of the embedded AWS: both must behave the same."""
     return MemoryS3() if request.param == "memory" else request.getfixturevalue("s3")
 
 
@@ -519,7 +519,7 @@ def test_batches_contain_every_record_once_in_order_within_the_limits(
 
 
 class Killed(BaseException):
-    """Stands for a signal that kills the process."""
+    """Raised in place of a signal that kills the process."""
 
 
 @dataclass
@@ -549,7 +549,7 @@ class Mortal(MemoryS3):
 
 @dataclass
 class Flaky:
-    """A handler that processes as many records as *moods* say, or fails."""
+    """A handler that processes as many records as the next of *moods*, or fails if it is None."""
 
     moods: list[int | None]
     processed: list[str] = field(default_factory=list)

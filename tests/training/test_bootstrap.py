@@ -1,4 +1,4 @@
-"""The bootstrap comparison: only a model that is better by more than noise wins."""
+"""The bootstrap comparison: a candidate wins only if it is better by more than noise."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_models_that_are_equally_good_seldom_win() -> None:
 
 
 def test_one_unusual_day_does_not_decide() -> None:
-    """One day is one piece of evidence, however many rides it has."""
+    """All rides of one day count as one observation, however many they are."""
     champion, candidate = noise(0), noise(0)
     champion[DAYS[0] == DAYS] *= 3
 

@@ -189,7 +189,9 @@ def test_rides_of_one_day_can_be_trained_on(months: Months) -> None:
 @pytest.mark.slow
 @needs_tlc_data
 def test_the_model_reaches_the_planned_error_on_the_tlcs_rides() -> None:
-    """The model has fewer trees, to save time; docs/models.md has the figures with all of them."""
+    """Train fewer trees than the default, to save time; docs/models.md has the figures of all
+    trees.
+    """
     train, test = (dataset.read(TLC_DATA, month, "duration") for month in ("2023-01", "2023-02"))
 
     parameters = {**DEFAULTS, "max_iter": 90, "learning_rate": 0.1, "max_leaf_nodes": 63}

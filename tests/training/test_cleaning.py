@@ -1,4 +1,4 @@
-"""The validity check of rows, and the reason for each dropped one."""
+"""The validity check of rows, and the reason for dropping each invalid row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformal prediction: the guarantees of the arithmetic."""
+"""Conformal prediction: the intervals have the guaranteed coverage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloading months, from a server that stands in for the TLC's on loopback."""
+"""Downloading months from a local server that behaves like the TLC's."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def tlc(monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
 
 @pytest.fixture
 def bring(tlc: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command line: exit code, output, errors."""
+    """Run the command; return its exit code, output and errors."""
 
     def bring(*arguments: str, last: str = "2022-01") -> tuple[int, str, str]:
         months = ("--from", "2022-01", "--to", last)
@@ -86,7 +86,7 @@ def attempt(tlc: Archive, directory: Path, retries: Retry = AT_ONCE) -> None:
 
 
 def process(tlc: Archive, directory: Path) -> subprocess.Popen[str]:
-    """The same command line, in a process of its own that can be stopped."""
+    """Start the same command in a separate process, which can be stopped."""
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "training", "download", "--from", "2022-01", "--to", "2022-01"),
@@ -348,7 +348,7 @@ def test_a_body_that_is_shorter_than_its_length_is_not_used(tlc: Archive, tmp_pa
     "trouble",
     [
         Trouble(headers={"Content-Length": str(HALF)}),  # the file is longer
-        Trouble(headers={"Content-Length": ""}, dies_after=HALF),  # nobody knows how long
+        Trouble(headers={"Content-Length": ""}, dies_after=HALF),  # the length is unknown
         Trouble(headers={"Content-Length": ""}, dies_after=0),
     ],
 )

@@ -98,7 +98,7 @@ def test_a_model_without_a_baseline_is_refused(text: bytes | None, tmp_path: Pat
 
 
 def archived(data: bytes) -> bytes:
-    """A line of the archive that holds a record with this data."""
+    """Return a line of the archive for a record with *data*."""
     line = {"event_id": "1", "arrived_at": "2026-11-25T13:00:00Z", "partition_key": "256"}
     return json.dumps(line | {"data": b64encode(data).decode()}).encode()
 

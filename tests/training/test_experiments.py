@@ -75,7 +75,7 @@ def test_unknown_inputs_increase_the_error(compared: Comparison) -> None:
     for pair in comparison_pairs(compared):
         of = {one.what: one for one in compared.unknown if (one.target, one.pair) == pair}
         assert of["nothing"].champion < of["both zones"].champion
-        assert of["pick-up time"].linear == of["nothing"].linear  # it never knew
+        assert of["pick-up time"].linear == of["nothing"].linear  # it does not use the time
 
 
 def comparison_pairs(compared: Comparison) -> set[Any]:

@@ -17,7 +17,7 @@ from training.reports import plots, svg_style
 
 
 def rides(count: int, **changes: Any) -> Rides:
-    """Rides in Manhattan (zone 4) that take a minute a mile, hour after hour."""
+    """Return rides in Manhattan (zone 4) that take a minute a mile, one in each hour."""
     begin = np.datetime64("2023-01-02T00:00", "us") + np.arange(count) * np.timedelta64(1, "h")
     known: dict[str, Any] = dict(
         pickup=np.full(count, 4),

@@ -1,4 +1,4 @@
-"""Every champion was compared with the one before, also where many are promoted at once."""
+"""Every champion was compared with the previous one, even if many are promoted at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def database(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[P
 
 @pytest.fixture
 def known(database: str, request: pytest.FixtureRequest) -> Iterator[ModelRegistry]:
-    """A registry without a champion, and three versions."""
+    """Return a registry without a champion, and three versions."""
     with tracking.client(database) as client:
         found = ModelRegistry(client, request.node.name[:60])
         client.create_registered_model(found.model)
@@ -96,7 +96,7 @@ def test_a_promotion_that_died_before_moving_the_alias_changes_nothing(
     known: ModelRegistry,
 ) -> None:
     known.promote(known.version("1"), over=None)
-    known.client.set_model_version_tag(known.model, "2", AFTER, "1")  # and died
+    known.client.set_model_version_tag(known.model, "2", AFTER, "1")  # and the process died
 
     assert champion(known).number == "1"
     known.promote(known.version("3"), over=known.version("1"))

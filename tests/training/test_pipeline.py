@@ -73,7 +73,7 @@ def test_mlflow_reads_both_flavours(result: TrainingResult) -> None:
 
     assert set(info.flavors) == {"onnx", "sklearn", "python_function"}
     assert info.run_id == result.run_id
-    assert info.metadata == {"target": "duration"}  # what the service compares
+    assert info.metadata == {"target": "duration"}  # the service compares it with its own target
 
 
 def test_the_skops_file_has_only_types_that_the_service_trusts(result: TrainingResult) -> None:
@@ -141,7 +141,7 @@ def test_a_copy_is_the_same_model(result: TrainingResult, tmp_path: Path) -> Non
     target = tmp_path / "copied" / "model"
 
     tracking.copy_model(result.model_location, target)
-    tracking.copy_model(result.model_location, target)  # over what was there
+    tracking.copy_model(result.model_location, target)  # replaces an existing model
 
     assert loader.load(str(target), sha256=result.model_sha256).version == result.run_id
 
@@ -252,7 +252,7 @@ Run = Callable[..., tuple[int, str, str]]
 def training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """The command line in an empty directory: exit code, output, errors."""
+    """Run the command in an empty directory; return its exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
 
     def training(*arguments: str) -> tuple[int, str, str]:

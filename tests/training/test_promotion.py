@@ -1,4 +1,4 @@
-"""Each reason against a candidate."""
+"""Each reason not to promote a candidate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEST = PromotionTest("2023-03", rides(2400, pickup=np.arange(2400) % 2 * 4 + 4),
 
 
 def off_by(error: Change) -> Contender:
-    """A model with this error in minutes, trained on an earlier month."""
+    """Return a model with this error in minutes, trained on an earlier month."""
 
     def ask(columns: RideColumns) -> Answers:
         return Answers(columns.distance + error(columns))
@@ -50,7 +50,7 @@ def reasons(
     test: PromotionTest = TEST,
     gaps: tuple[str, ...] = (),
 ) -> list[str]:
-    """The reasons against a candidate without an ONNX form, other than that."""
+    """Return the reasons against a candidate without an ONNX form, except for the missing form."""
     found = promotion.judge(candidate, champion, test, gaps).reasons
     assert "it has no ONNX form" in found
     return [reason for reason in found if reason != "it has no ONNX form"]
@@ -68,7 +68,7 @@ def test_a_candidate_that_is_not_better_is_refused() -> None:
 
 
 def test_a_candidate_that_is_worse_in_a_borough_is_refused() -> None:
-    """Zone 8 is in Queens, zone 4 in Manhattan."""
+    """Zone 8 is in Queens, and zone 4 is in Manhattan."""
     uneven = off_by(lambda columns: np.where(columns.pickup == 8, 2.2, 0.1))
 
     assert reasons(uneven, swinging(2)) == [

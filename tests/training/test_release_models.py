@@ -45,7 +45,7 @@ def aws() -> Iterator[Embedded]:
 
 @pytest.fixture(autouse=True)
 def to_the_emulator(aws: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set for each test as well, because `tests/conftest.py` clears the environment of each."""
+    """Set the variables again for each test, because `tests/conftest.py` clears them."""
     for name, value in aws.environ.items():
         monkeypatch.setenv(name, value)
 
@@ -61,7 +61,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path
 
 @pytest.fixture(scope="module")
 def models(place: Path, aws: Embedded) -> dict[str, TrainingResult]:
-    """A poor model and a good one."""
+    """Return a poor model and a good one."""
     good = TrainingPlan(
         data=place / "rides",
         train=("2021-01", "2021-02"),
@@ -85,7 +85,7 @@ Run = Callable[..., tuple[int, Any, str]]
 
 @pytest.fixture
 def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command; returns its exit code, the JSON that it printed, and its messages."""
+    """Run a command; return its exit code, the JSON that it printed, and its messages."""
 
     def run(name: str, *arguments: str) -> tuple[int, Any, str]:
         code = command.main([name, *_where(place), *arguments])
@@ -266,7 +266,7 @@ def test_the_files_of_another_model_are_left_alone(
 
 
 class RecordingS3:
-    """Keeps the keys that are written, in order."""
+    """A client that records the keys in the order in which they are written."""
 
     def __init__(self) -> None:
         self.written: list[str] = []
@@ -276,7 +276,7 @@ class RecordingS3:
 
 
 class BusyS3:
-    """Another process writes the same file, and finishes after this number of attempts."""
+    """A client for a bucket where another process writes the same file during *busy* attempts."""
 
     def __init__(self, busy: int, *, theirs: bytes | None = None) -> None:
         self.busy = busy
@@ -297,7 +297,7 @@ class BusyS3:
 
 
 def model(folder: Path) -> Path:
-    """A folder with one file of a model."""
+    """Return a folder with one file of a model."""
     (folder / "MLmodel").write_bytes(b"ours")
     return folder
 
@@ -415,7 +415,7 @@ def test_drift_of_events_sets_the_exit_code(
 
 @pytest.fixture
 def made(models: dict[str, TrainingResult], place: Path, tmp_path: Path) -> Path:
-    """The card of the good model, downloaded from its run."""
+    """Return the folder with the card of the good model, downloaded from its run."""
     from training.registry import tracking
 
     with tracking.client(f"sqlite:///{place / 'mlflow.db'}") as client:
