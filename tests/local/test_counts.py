@@ -44,7 +44,7 @@ def counted(**changes: Any) -> StreamCounts:
     return count(**(values | changes))
 
 
-def test_a_good_run_has_no_faults() -> None:
+def test_a_run_with_correct_counts_has_no_faults() -> None:
     counts = counted()
 
     assert (counts.rides_sent, counts.rides_predicted) == (2, 2)

@@ -117,7 +117,7 @@ def test_every_record_is_delivered_at_least_once_and_in_order(
 
 
 @given(arrivals=shards, answers=st.lists(ANSWERS, max_size=12), batch_size=st.integers(1, 8))
-def test_a_batch_holds_unprocessed_records_or_begins_after_the_last_batch(
+def test_a_batch_repeats_unprocessed_records_or_begins_after_the_last_batch(
     arrivals: list[int], answers: list[Any], batch_size: int
 ) -> None:
     function = Function(answers)

@@ -101,7 +101,7 @@ def test_the_first_consecutive_months_are_taken() -> None:
     assert consecutive(["2021-01", "2021-03", "2021-00", "2021-13"]) is None
 
 
-def test_missing_data_is_reported_in_one_line(tmp_path: Any) -> None:
+def test_missing_data_is_reported_on_one_line(tmp_path: Any) -> None:
     with pytest.raises(DemoInputError, match=r"^There is no directory .*nowhere\.$"):
         tlc(tmp_path / "nowhere")
     with pytest.raises(DemoInputError, match="it has no green_tripdata"):

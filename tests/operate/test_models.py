@@ -96,7 +96,7 @@ def test_an_existing_model_is_not_copied_again(
     assert "is already there" in capsys.readouterr().out
 
 
-def test_an_existing_model_is_loaded_without_a_source(s3: S3Client) -> None:
+def test_an_existing_model_is_loaded_without_a_source_bucket(s3: S3Client) -> None:
     assert tool.main(given(bucket=TRAINED)) == 0
 
 

@@ -180,7 +180,7 @@ def test_first_and_last_arrival_belong_to_the_rides_of_a_reason() -> None:
     }
 
 
-def test_inventory_counts_each_user_record_of_a_record() -> None:
+def test_inventory_counts_each_user_record_of_an_aggregate() -> None:
     bucket = MemoryS3()
     [whole] = rejections(raws(1))
     users = [Rejection(whole.record, f"{whole.event_id}#{n}", REASON) for n in (0, 4)]
@@ -447,7 +447,7 @@ def test_replay_ends_at_once_if_the_function_may_not_be_invoked() -> None:
         {"batchItemFailures": [{"id": "1"}]},
     ],
 )
-def test_a_response_of_another_service_marks_nothing(response: Any) -> None:
+def test_an_object_is_not_marked_after_a_response_of_another_service(response: Any) -> None:
     bucket = MemoryS3()
     reject(bucket, raws(1))
 
@@ -685,7 +685,7 @@ def test_the_function_is_invoked_only_with_yes(s3: Any, capsys: Any) -> None:
     assert len(lambda_.event_ids) == 3
 
 
-def test_remaining_objects_are_listed_and_exit_with_1(s3: Any, capsys: Any) -> None:
+def test_the_command_lists_remaining_objects_and_exits_with_1(s3: Any, capsys: Any) -> None:
     key = reject(s3, raws(3))
 
     def handler(event: dict[str, Any], context: Any) -> Any:
@@ -695,7 +695,7 @@ def test_remaining_objects_are_listed_and_exit_with_1(s3: Any, capsys: Any) -> N
     assert f"remains: {key}: 3 records remain: ValueError" in capsys.readouterr().out
 
 
-def test_unreadable_objects_are_skipped_and_exit_with_1(s3: Any, capsys: Any) -> None:
+def test_the_command_skips_unreadable_objects_and_exits_with_1(s3: Any, capsys: Any) -> None:
     reject(s3, raws(3))
     s3.put_object(Bucket=BUCKET, Key="of-a-test/notes.txt", Body=b"a note")
     lambda_ = FakeLambda(fine)
@@ -705,7 +705,7 @@ def test_unreadable_objects_are_skipped_and_exit_with_1(s3: Any, capsys: Any) ->
     assert len(lambda_.event_ids) == 3
 
 
-def test_rides_rejected_again_exit_with_1(s3: Any, capsys: Any) -> None:
+def test_the_command_exits_with_1_if_rides_are_rejected_again(s3: Any, capsys: Any) -> None:
     reject(s3, raws(3))
 
     def handler(event: dict[str, Any], context: Any) -> Any:
@@ -742,7 +742,7 @@ def test_a_batch_size_outside_lambdas_limits_is_refused(size: str, capsys: Any) 
     assert "a whole number from 1 to 10000" in capsys.readouterr().err
 
 
-def test_a_function_in_a_test_run_is_refused(s3: Any, capsys: Any) -> None:
+def test_a_function_that_does_not_publish_is_refused(s3: Any, capsys: Any) -> None:
     reject(s3, raws(1))
     lambda_ = FakeLambda(fine, environment={"TEST_RUN": "True"})
 
@@ -750,7 +750,9 @@ def test_a_function_in_a_test_run_is_refused(s3: Any, capsys: Any) -> None:
     assert "publishes nothing" in capsys.readouterr().err
 
 
-def test_records_of_another_model_or_function_need_from_any(s3: Any, capsys: Any) -> None:
+def test_records_of_another_model_or_function_need_the_option_from_any(
+    s3: Any, capsys: Any
+) -> None:
     reject(s3, raws(1), model="ride_cost_prediction_model")
     lambda_ = FakeLambda(fine)
 

@@ -24,7 +24,7 @@ def test_a_model_that_is_much_better_wins() -> None:
     assert gain.gain == pytest.approx(1, abs=0.3)
 
 
-def test_a_model_beats_neither_itself_nor_a_better_one() -> None:
+def test_a_model_beats_neither_itself_nor_a_better_model() -> None:
     good, bad = noise(0, 4), noise(1, 5)
 
     assert bootstrap.rmse_gain(good, good, DAYS, seed=0).confidence == 0
@@ -41,7 +41,7 @@ def test_models_that_are_equally_good_seldom_win() -> None:
     assert wins <= 8  # 2.5 are expected; more than 8 come by chance once in a thousand times
 
 
-def test_one_unusual_day_does_not_decide() -> None:
+def test_one_unusual_day_does_not_make_a_candidate_win() -> None:
     """All rides of one day count as one observation, however many they are."""
     champion, candidate = noise(0), noise(0)
     champion[DAYS[0] == DAYS] *= 3
@@ -66,7 +66,7 @@ def test_the_order_of_rides_does_not_matter(seed: int, order: list[int]) -> None
     assert first.confidence == pytest.approx(again.confidence)
 
 
-def test_a_borough_may_be_worse_by_the_bound_and_no_more() -> None:
+def test_the_error_in_a_borough_may_increase_by_the_bound_at_most() -> None:
     before = {"Queens": 4.0, "Bronx": 6.0}
 
     found = bootstrap.worse_boroughs(before, {"Queens": 4.19, "Bronx": 6.4}, bound=0.05)

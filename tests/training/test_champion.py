@@ -97,7 +97,7 @@ floats_32 = st.floats(width=32, allow_nan=False)
 
 
 @given(ride=floats_32, threshold=st.floats(-1e30, 1e30))
-def test_a_threshold_of_32_bits_splits_rides_as_the_one_of_64_bits_did(
+def test_a_32_bit_threshold_splits_rides_like_the_64_bit_threshold(
     ride: float, threshold: float
 ) -> None:
     [floor] = champion.floor_32(np.array([threshold]))
@@ -137,7 +137,7 @@ def test_recent_rides_have_more_weight(months: Months) -> None:
     assert counts.min() >= 0.25 - 1e-9
 
 
-def test_a_stray_date_does_not_change_the_weights_of_other_rides(months: Months) -> None:
+def test_a_wrong_date_does_not_change_the_weights_of_other_rides(months: Months) -> None:
     train = months[0]
     when = train.pickup_datetime.copy()
     when[0] = np.datetime64("2098-01-01")

@@ -145,7 +145,7 @@ def test_the_source_can_be_set(
     assert [asked.name for asked in tlc.asked] == [FEBRUARY]
 
 
-def test_what_is_there_is_not_sent_again(bring: Run, tlc: Archive) -> None:
+def test_an_unchanged_month_is_not_sent_again(bring: Run, tlc: Archive) -> None:
     bring()
 
     code, out, _ = bring()
@@ -155,7 +155,7 @@ def test_what_is_there_is_not_sent_again(bring: Run, tlc: Archive) -> None:
     assert [(asked.status, asked.sent) for asked in tlc.asked] == [(200, len(WHOLE)), (304, 0)]
 
 
-def test_without_an_etag_the_time_says_whether_it_is_sent_again(bring: Run, tlc: Archive) -> None:
+def test_without_an_etag_an_unmodified_month_is_not_sent_again(bring: Run, tlc: Archive) -> None:
     tlc.etag = ""
 
     bring()
@@ -165,7 +165,7 @@ def test_without_an_etag_the_time_says_whether_it_is_sent_again(bring: Run, tlc:
     assert [asked.status for asked in tlc.asked] == [200, 304]
 
 
-def test_a_month_that_was_published_anew_takes_the_place_of_the_old(
+def test_a_month_that_was_published_again_replaces_the_old_file(
     bring: Run, tlc: Archive, tmp_path: Path
 ) -> None:
     bring()
@@ -178,7 +178,7 @@ def test_a_month_that_was_published_anew_takes_the_place_of_the_old(
     assert (tmp_path / JANUARY).read_bytes() == CONTENT[FEBRUARY]
 
 
-def test_a_month_from_another_source_is_not_taken_for_this_ones(
+def test_a_month_of_another_source_is_downloaded_despite_an_equal_etag(
     bring: Run, tlc: Archive, tmp_path: Path
 ) -> None:
     with archive({JANUARY: CONTENT[FEBRUARY]}) as other:
@@ -189,7 +189,7 @@ def test_a_month_from_another_source_is_not_taken_for_this_ones(
     assert (tmp_path / JANUARY).read_bytes() == CONTENT[FEBRUARY]
 
 
-def test_a_part_from_another_source_is_not_gone_on_with(tlc: Archive, tmp_path: Path) -> None:
+def test_a_part_from_another_source_is_not_resumed(tlc: Archive, tmp_path: Path) -> None:
     with archive({JANUARY: WHOLE}) as other:
         tlc.etag = other.etag = '"1"'
         tlc.files[JANUARY] = bytes(len(WHOLE))
@@ -203,7 +203,7 @@ def test_a_part_from_another_source_is_not_gone_on_with(tlc: Archive, tmp_path: 
 
 
 @pytest.mark.parametrize("before", [[], ["download it first"]])
-def test_a_file_that_the_command_did_not_leave_so_stays_as_it_is(
+def test_a_file_that_the_command_did_not_write_is_not_overwritten(
     bring: Run, tlc: Archive, tmp_path: Path, before: list[str]
 ) -> None:
     if before:
@@ -251,7 +251,7 @@ def test_a_broken_connection_is_resumed(bring: Run, tlc: Archive, tmp_path: Path
     assert f"broke off after {HALF:,} bytes; retrying in 0 s" in err
 
 
-def test_the_next_run_resumes(tlc: Archive, tmp_path: Path) -> None:
+def test_the_next_run_resumes_a_download(tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(dies_after=HALF)]
     with pytest.raises(TransferError, match=r"bytes; run the same command again to resume\.$"):
         attempt(tlc, tmp_path, Retry(total=0))
@@ -333,7 +333,7 @@ def test_a_range_that_the_server_refuses_starts_the_download_again(
     assert "Range" not in tlc.asked[2].headers
 
 
-def test_a_body_that_is_shorter_than_its_length_is_not_used(tlc: Archive, tmp_path: Path) -> None:
+def test_a_body_shorter_than_its_content_length_is_not_used(tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(headers={"Content-Length": str(len(WHOLE) + 1)})] * 9
 
     with pytest.raises(TransferError, match=rf"broke off after {len(WHOLE):,} bytes"):
@@ -551,7 +551,7 @@ troubles = st.builds(
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(troubles, max_size=4), min_size=1, max_size=3))
-def test_whatever_the_troubles_a_month_is_as_published_or_not_there(
+def test_whatever_fails_a_month_is_either_complete_or_absent(
     runs: list[list[Trouble]],
 ) -> None:
     with archive(dict(CONTENT)) as tlc, TemporaryDirectory() as directory:

@@ -40,7 +40,7 @@ def test_the_training_data_itself_is_steady(trained: Baseline, month: Rides) -> 
     assert set(levels(trained, month).values()) == {"steady"}
 
 
-def test_a_few_of_its_rides_are_steady_too(trained: Baseline, month: Rides) -> None:
+def test_a_sample_of_the_training_data_is_steady(trained: Baseline, month: Rides) -> None:
     some = np.random.default_rng(0).permutation(5000)[:300]
     columns = RideColumns(*(getattr(month.columns, f.name)[some] for f in fields(RideColumns)))
 

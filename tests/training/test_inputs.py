@@ -53,7 +53,7 @@ def test_yellow_months_of_all_generations_are_read_like_green_ones(
     assert len(green[0]) > 100
 
 
-def test_the_generations_differ_as_the_tlcs_do(generations: Path) -> None:
+def test_columns_change_in_the_same_months_as_the_tlcs(generations: Path) -> None:
     columns = {
         month: pl.read_parquet_schema(generations / f"yellow_tripdata_{month}.parquet")
         for month in GENERATIONS

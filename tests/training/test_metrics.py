@@ -90,7 +90,7 @@ def test_an_input_that_a_model_ignores_has_no_importance() -> None:
     assert found["time"] == found["pick-up zone"] == 0
 
 
-def test_subsets_grow_inside_each_other() -> None:
+def test_each_subset_contains_the_one_before() -> None:
     small, large = metrics.nested_subsets(rides(1000), (0.1, 0.5), seed=0)
 
     assert (len(small), len(large)) == (100, 500)

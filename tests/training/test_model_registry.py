@@ -64,7 +64,7 @@ def test_a_champion_names_its_predecessor(known: ModelRegistry) -> None:
     assert (champion(known).number, champion(known).after) == ("3", "1")
 
 
-def test_a_candidate_judged_against_a_former_champion_is_refused(known: ModelRegistry) -> None:
+def test_a_candidate_compared_with_a_former_champion_is_refused(known: ModelRegistry) -> None:
     known.promote(known.version("1"), over=None)
     known.promote(known.version("2"), over=known.version("1"))
 
@@ -92,7 +92,7 @@ def test_one_of_many_candidates_becomes_the_champion(known: ModelRegistry) -> No
     assert champion(known).after == "1"
 
 
-def test_a_promotion_that_died_before_moving_the_alias_changes_nothing(
+def test_a_promotion_that_dies_before_it_moves_the_alias_changes_nothing(
     known: ModelRegistry,
 ) -> None:
     known.promote(known.version("1"), over=None)
@@ -166,7 +166,7 @@ def test_an_error_releases_the_lock(known: ModelRegistry) -> None:
     assert champion(known).number == "2"
 
 
-def test_without_a_database_there_is_no_registry(tmp_path: Path) -> None:
+def test_a_registry_without_a_database_is_refused(tmp_path: Path) -> None:
     nowhere = f"sqlite:///{tmp_path / 'mlflow.db'}"
 
     with (

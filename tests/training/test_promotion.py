@@ -78,7 +78,7 @@ def test_a_candidate_that_is_worse_in_a_borough_is_refused() -> None:
     assert reasons(uneven, swinging(2), replace(TEST, bound=0.2)) == []
 
 
-def test_a_month_that_either_was_trained_on_cannot_judge() -> None:
+def test_a_month_on_which_either_model_was_trained_is_refused() -> None:
     seen = replace(swinging(2), months=("2023-01", "2023-03"))
 
     assert reasons(swinging(1), seen) == [
@@ -94,7 +94,7 @@ def test_a_candidate_that_was_rolled_back_is_refused() -> None:
     ]
 
 
-def test_a_month_with_few_days_cannot_judge() -> None:
+def test_a_test_month_with_too_few_days_is_refused() -> None:
     short = replace(TEST, rides=rides(24 * 6))
 
     assert reasons(swinging(1), swinging(2), short) == ["2023-03 has rides on fewer than 7 days"]
@@ -150,7 +150,7 @@ def test_a_candidate_without_its_scikit_learn_form_is_refused(
     assert reason.startswith("its ONNX and scikit-learn forms cannot be compared: cannot read")
 
 
-def test_a_run_without_a_card_has_that_as_its_only_gap(
+def test_the_only_gap_of_a_run_without_a_card_is_the_card(
     result: TrainingResult, plan: TrainingPlan
 ) -> None:
     with tracking.client(plan.tracking_uri) as client:

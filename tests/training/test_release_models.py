@@ -137,14 +137,14 @@ def test_a_model_goes_from_candidate_to_champion_and_back(
     assert (code, "it was rolled back at" in err) == (1, True)
 
 
-def test_a_training_month_cannot_judge(promote: Run) -> None:
+def test_a_training_month_cannot_be_the_test_month_of_a_promotion(promote: Run) -> None:
     code, _, err = promote("good", "--month", "2021-02")
 
     assert code == 1
     assert "2021-02 cannot judge: the candidate was trained on 2021-02" in err
 
 
-def test_a_model_is_judged_on_the_taxis_that_it_was_trained_on(
+def test_a_model_is_compared_on_the_kind_of_taxis_that_it_was_trained_on(
     promote: Run, place: Path, models: dict[str, TrainingResult]
 ) -> None:
     write_yellow_month(place / "rides", "2021-03")
