@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from model_service.datasets.months import months
 
-from ..registry.bootstrap import BOUND, CONFIDENCE
+from ..registry.paired_bootstrap import BOUND, CONFIDENCE
 
 type Parser = argparse.ArgumentParser
 Parsers = Mapping[str, Parser]

@@ -30,8 +30,8 @@ from ..data.dataset import UNITS, Rides, Target
 from ..model import champion as champion_model
 from ..model import export
 from ..reports import model_card
-from . import bootstrap
-from .bootstrap import BOUND, CONFIDENCE, Gain
+from . import paired_bootstrap as bootstrap
+from .paired_bootstrap import BOUND, CONFIDENCE, Gain
 
 MAX_MILLISECONDS = {"1": 1.0, "1000": 50.0}
 """The longest allowed time of one call in milliseconds, by the number of rides in the call."""
