@@ -1,6 +1,6 @@
 """Measures the drift of live rides and predictions from the data that a model was trained on.
 
-A model has a file ``baseline.json`` among its extra files: the `Baseline` of its training data. It
+A model has a file ``baseline.json`` among its extra files: the `Baseline` of its training data.  It
 contains shares of rides, and no single rides.  Drift is measured by the population stability index:
 the sum over all bins of (live - trained) * log(live / trained).  Below 0.1 a distribution is
 steady; above 0.25 it has drifted.  If there are few rides, the index is large by chance alone, so

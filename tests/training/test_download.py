@@ -27,7 +27,7 @@ from tests.support.archive_stand_in import Archive, Trouble, archive
 from tests.support.training_factories import ride
 from training import __main__ as command
 from training.commands.arguments import expand_months
-from training.data import dataset, download, http, receipts
+from training.data import dataset, download, download_records, http
 from training.data.download import DownloadError
 from training.data.http import NotFoundError, Server, TransferError
 
@@ -77,11 +77,11 @@ def server(retries: Retry = AT_ONCE) -> Server:
 
 def attempt(tlc: Archive, directory: Path, retries: Retry = AT_ONCE) -> None:
     """Download January, without pauses between retries."""
-    (directory / receipts.FOLDER).mkdir(exist_ok=True)
+    (directory / download_records.FOLDER).mkdir(exist_ok=True)
     file = directory / JANUARY
     source = server(retries)
     with source.session:
-        current = download.current_receipt(file)
+        current = download.current_record(file)
         download.download(source, f"{tlc.url}/{JANUARY}", file, current, lambda *_: None)
 
 
@@ -109,7 +109,7 @@ def test_months_are_downloaded_as_published(bring: Run, tmp_path: Path) -> None:
     assert f"{JANUARY}: downloaded, {len(WHOLE):,} bytes" in err.splitlines()
 
 
-def test_a_download_leaves_only_the_month_and_its_receipt(bring: Run, tmp_path: Path) -> None:
+def test_a_download_leaves_only_the_month_and_its_record(bring: Run, tmp_path: Path) -> None:
     bring()
 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [
@@ -362,7 +362,7 @@ def test_a_truncated_file_is_not_kept(
     assert code == 1
     assert err.splitlines()[0] == f"{JANUARY} as downloaded is not a Parquet file; it was deleted."
     assert dataset.months(tmp_path) == ["2022-02"]
-    assert not receipts.part_path(tmp_path / JANUARY).exists()
+    assert not download_records.part_path(tmp_path / JANUARY).exists()
 
 
 @pytest.mark.parametrize("page", [b"<html>Sign in</html>", b"", b"PAR1PAR1", b"PAR1" * 9])
@@ -441,8 +441,8 @@ def test_a_client_error_is_not_retried(bring: Run, tlc: Archive) -> None:
 
 
 def test_a_full_disk_is_reported(bring: Run, tmp_path: Path) -> None:
-    (tmp_path / receipts.FOLDER).mkdir()
-    receipts.part_path(tmp_path / JANUARY).symlink_to("/dev/full")
+    (tmp_path / download_records.FOLDER).mkdir()
+    download_records.part_path(tmp_path / JANUARY).symlink_to("/dev/full")
 
     code, _, err = bring()
 
@@ -452,20 +452,20 @@ def test_a_full_disk_is_reported(bring: Run, tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_created_is_reported(bring: Run, tmp_path: Path) -> None:
-    (tmp_path / receipts.FOLDER).touch()
+    (tmp_path / download_records.FOLDER).touch()
 
     code, _, err = bring()
 
-    assert (code, err) == (2, f"{tmp_path / receipts.FOLDER}: File exists.\n")
+    assert (code, err) == (2, f"{tmp_path / download_records.FOLDER}: File exists.\n")
 
 
 def test_a_killed_download_can_be_resumed(bring: Run, tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(dies_after=HALF, hangs=True)]
     with process(tlc, tmp_path) as killed:
         assert tlc.hanging.wait(30)
-        wait_for(lambda: size(receipts.part_path(tmp_path / JANUARY)))
+        wait_for(lambda: size(download_records.part_path(tmp_path / JANUARY)))
         killed.send_signal(signal.SIGKILL)
-    some = size(receipts.part_path(tmp_path / JANUARY))
+    some = size(download_records.part_path(tmp_path / JANUARY))
 
     code, _, _ = bring()
 
@@ -503,7 +503,7 @@ def test_a_download_that_was_killed_before_the_last_step_is_completed(
     bring: Run, tlc: Archive, tmp_path: Path
 ) -> None:
     bring()
-    (tmp_path / JANUARY).rename(receipts.part_path(tmp_path / JANUARY))
+    (tmp_path / JANUARY).rename(download_records.part_path(tmp_path / JANUARY))
     (tmp_path / JANUARY).write_bytes(b"the month before it was published anew")
 
     code, out, _ = bring()

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from model_service.datasets.months import months
 
 from ..data import dataset, simulation
-from ..data.download import DownloadStatus, MonthError, current_receipt, download, locked
+from ..data.download import DownloadStatus, MonthError, current_record, download, locked
 from ..data.http import NotFoundError, Server
 from ..data.http import Progress as OnBytes
 from ..data.tlc import TAXIS
@@ -87,7 +87,7 @@ def _download(
 ) -> DownloadStatus:
     file: Path = options.data / name
     try:
-        current = None if options.replace else current_receipt(file)
+        current = None if options.replace else current_record(file)
         with _progress_bar(console, name) as on_bytes:
             status = download(server, f"{options.source}/{name}", file, current, on_bytes)
     except (MonthError, NotFoundError) as exc:

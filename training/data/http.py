@@ -1,9 +1,9 @@
 """Downloads one file over HTTP; resumes an interrupted download, and skips an unchanged file.
 
-Received bytes are written to a part file, whose receipt records the URL and ETag of the download. A
-download is resumed only if the server confirms by ETag and ``If-Range`` that the file is unchanged;
-otherwise it starts again.  Failed requests are retried after increasing pauses, or after the time
-in the server's ``Retry-After``.
+Received bytes are written to a part file, and the URL and ETag of the download to its record (see
+`download_records`).  A download is resumed only if the server confirms by ETag and ``If-Range``
+that the file is unchanged; otherwise it starts again.  Failed requests are retried after increasing
+pauses, or after the time in the server's ``Retry-After``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, Protocol
 
 from model_service.errors import ServiceError
 
-from . import receipts
-from .receipts import Receipt
+from . import download_records
+from .download_records import DownloadRecord
 
 RETRIED = (429, 500, 502, 503, 504)
 NOT_FOUND = (403, 404, 410)  # S3 sends 403 for a missing key
@@ -66,11 +66,11 @@ class Server:
 
 
 def fetch(
-    server: Server, url: str, part: Path, progress: Progress, *, unless: Receipt | None
-) -> Receipt | None:
-    """Download *url* to *part* and return the receipt of the file.
+    server: Server, url: str, part: Path, progress: Progress, *, unless: DownloadRecord | None
+) -> DownloadRecord | None:
+    """Download *url* to *part* and return the record of the file.
 
-    Returns None if *unless*, the receipt of an earlier download, is still up to date. Raises
+    Returns None if *unless*, the record of an earlier download, is still up to date.  Raises
     `TransferError` or `NotFoundError` if the download fails, and `OSError` if *part* cannot be
     written.
     """
@@ -83,8 +83,8 @@ def fetch(
 
 
 def _attempt(
-    server: Server, url: str, part: Path, progress: Progress, unless: Receipt | None
-) -> Receipt | None:
+    server: Server, url: str, part: Path, progress: Progress, unless: DownloadRecord | None
+) -> DownloadRecord | None:
     resumed = _resumable(part, url)
     headers = {**HEADERS, **_unless_unchanged(unless, url), **_range(resumed, part)}
     host = urlsplit(url).hostname
@@ -102,24 +102,24 @@ def _attempt(
         raise TransferError(f"The request for {url} failed: {type(exc).__name__}.") from exc
 
 
-def _resumable(part: Path, url: str) -> Receipt | None:
-    """Return the receipt of *part* if its download can be resumed, or None."""
-    receipt = receipts.read(part)
-    if receipt is None or receipt.url != url or not receipt.etag or receipt.etag.startswith("W/"):
+def _resumable(part: Path, url: str) -> DownloadRecord | None:
+    """Return the record of *part* if its download can be resumed, or None."""
+    record = download_records.read(part)
+    if record is None or record.url != url or not record.etag or record.etag.startswith("W/"):
         return None
-    incomplete = part.is_file() and 0 < part.stat().st_size < (receipt.bytes or 0)
-    return receipt if incomplete else None
+    incomplete = part.is_file() and 0 < part.stat().st_size < (record.bytes or 0)
+    return record if incomplete else None
 
 
-def _unless_unchanged(receipt: Receipt | None, url: str) -> Mapping[str, str]:
-    if receipt is None or receipt.url != url:
+def _unless_unchanged(record: DownloadRecord | None, url: str) -> Mapping[str, str]:
+    if record is None or record.url != url:
         return {}
-    if receipt.etag:
-        return {"If-None-Match": receipt.etag}
-    return {"If-Modified-Since": receipt.modified} if receipt.modified else {}
+    if record.etag:
+        return {"If-None-Match": record.etag}
+    return {"If-Modified-Since": record.modified} if record.modified else {}
 
 
-def _range(resumed: Receipt | None, part: Path) -> Mapping[str, str]:
+def _range(resumed: DownloadRecord | None, part: Path) -> Mapping[str, str]:
     if resumed is None:
         return {}
     return {"Range": f"bytes={part.stat().st_size}-", "If-Range": resumed.etag}
@@ -140,36 +140,40 @@ def _check_status(server: Server, response: Response, url: str, part: Path) -> N
 
 
 def _receive(
-    response: Response, url: str, part: Path, resumed: Receipt | None, progress: Progress
-) -> Receipt:
-    receipt = _prepare_part(response, url, part, resumed)
+    response: Response, url: str, part: Path, resumed: DownloadRecord | None, progress: Progress
+) -> DownloadRecord:
+    record = _prepare_part(response, url, part, resumed)
     done = part.stat().st_size
     try:
         with part.open("ab") as file:
             while chunk := response.raw.read1(CHUNK):  # read waits for a whole chunk
                 file.write(chunk)
                 done += len(chunk)
-                progress(done, receipt.bytes)
+                progress(done, record.bytes)
     except HTTPError as exc:
         raise _RetryableError(f"{_describe(url)} broke off after {done:,} bytes") from exc
-    if done != (receipt.bytes or done):  # e.g. several Content-Length headers
-        raise _RetryableError(f"{_describe(url)} ended after {done:,} of {receipt.bytes:,} bytes")
-    return replace(receipt, bytes=done)
+    if done != (record.bytes or done):  # e.g. several Content-Length headers
+        raise _RetryableError(f"{_describe(url)} ended after {done:,} of {record.bytes:,} bytes")
+    return replace(record, bytes=done)
 
 
-def _prepare_part(response: Response, url: str, part: Path, resumed: Receipt | None) -> Receipt:
-    """Prepare *part* so that the body of *response* can be appended, and return its receipt.
+def _prepare_part(
+    response: Response, url: str, part: Path, resumed: DownloadRecord | None
+) -> DownloadRecord:
+    """Prepare *part* so that the body of *response* can be appended, and return its record.
 
     A response with the whole file empties *part*; one with the requested range leaves it as it is.
     """
     headers = response.headers
     if response.status_code == 200:
-        part.write_bytes(b"")  # before the receipt: the old bytes may belong to another file
+        part.write_bytes(b"")  # before the record: the old bytes may belong to another file
         length = headers.get("Content-Length", "")
         size = int(length) if length.isdecimal() else None
-        receipt = Receipt(url, headers.get("ETag", ""), headers.get("Last-Modified", ""), size)
-        receipts.write(part, receipt)
-        return receipt
+        record = DownloadRecord(
+            url, headers.get("ETag", ""), headers.get("Last-Modified", ""), size
+        )
+        download_records.write(part, record)
+        return record
     if resumed is not None and headers.get("ETag", resumed.etag) == resumed.etag:
         start, end = part.stat().st_size, resumed.bytes or 0
         if headers.get("Content-Range") == f"bytes {start}-{end - 1}/{end}":

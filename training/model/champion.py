@@ -9,7 +9,7 @@ The interval is conformal (see `conformal`), and wider for rides that are harder
 each training ride, the error of a prediction is computed by trees that were not trained on any ride
 of the same day.  (If there is a calibration month, the errors are computed for its rides instead,
 by trees that were trained on the training months only.)  A second, smaller model learns the
-*spread* from these errors: an absolute error that four of five similar rides do not exceed. The
+*spread* from these errors: an absolute error that four of five similar rides do not exceed.  The
 interval extends below and above the value by fixed multiples of the spread.  The multiples are
 chosen so that one ride in ten is below the interval and one ride in ten is above it.
 """

@@ -17,7 +17,7 @@ FOLDER = ".downloads"
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class DownloadRecord:
     """The source and checksum of a downloaded file, or the source of an incomplete download."""
 
     url: str
@@ -36,19 +36,19 @@ def part_path(file: Path) -> Path:
     return file.parent / FOLDER / f"{file.name}.part"
 
 
-def read(file: Path) -> Receipt | None:
+def read(file: Path) -> DownloadRecord | None:
     """Return the record of a file or incomplete download; None if it is missing or unreadable."""
     try:
-        return msgspec.json.decode(_path(file).read_bytes(), type=Receipt)
+        return msgspec.json.decode(_path(file).read_bytes(), type=DownloadRecord)
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
 
 
-def write(file: Path, receipt: Receipt) -> None:
+def write(file: Path, record: DownloadRecord) -> None:
     """Write the record of *file*, atomically."""
     path = _path(file)
     unfinished = path.with_suffix(".new")
-    unfinished.write_bytes(msgspec.json.encode(receipt))
+    unfinished.write_bytes(msgspec.json.encode(record))
     unfinished.replace(path)
 
 
@@ -57,11 +57,11 @@ def remove(file: Path) -> None:
     _path(file).unlink(missing_ok=True)
 
 
-def matches(receipt: Receipt | None, file: Path) -> bool:
+def matches(record: DownloadRecord | None, file: Path) -> bool:
     """Return whether *file* exists and has the size and SHA-256 in the record."""
-    if receipt is None or not file.is_file() or file.stat().st_size != receipt.bytes:
+    if record is None or not file.is_file() or file.stat().st_size != record.bytes:
         return False
-    return fingerprint(file).sha256 == receipt.sha256
+    return fingerprint(file).sha256 == record.sha256
 
 
 def _path(file: Path) -> Path:
