@@ -19,7 +19,7 @@ command -v aws >/dev/null || {
   exit 2
 }
 for image in "${built[@]}"; do
-  stand_in="$("$BASH" "$tools/stand_in.sh" "$image")" || {
+  stand_in="$("$BASH" "$tools/base_is_stand_in.sh" "$image")" || {
     echo "There is no image $image to push: run make build first." >&2
     exit 2
   }

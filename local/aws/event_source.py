@@ -2,14 +2,14 @@
 
 It follows these rules:
 
-1.  A batch contains records of one shard in order: at most `batch_size`, and at most 6 MB as an
+1. A batch contains records of one shard in order: at most `batch_size`, and at most 6 MB as an
    event.
-2.  The next batch of a shard begins after the last processed record.  The function's response
+2. The next batch of a shard begins after the last processed record.  The function's response
    determines the last processed record: without failures, all records are processed; otherwise all
    records from the lowest failed sequence number on are delivered again.
-3.  The whole batch is delivered again if the function raises, if its response is not a JSON object,
+3. The whole batch is delivered again if the function raises, if its response is not a JSON object,
    or if a failure does not name a sequence number of the batch.
-4.  A retried batch contains the same records, except those that were processed.  The pause before a
+4. A retried batch contains the same records, except those that were processed.  The pause before a
    retry grows with each attempt without progress.  Other shards do not wait for it.
 
 It does not implement these features of the mapping: bisecting a batch, a maximum number of attempts

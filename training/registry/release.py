@@ -6,9 +6,9 @@ once, by this module, and the result identifies one model permanently.
 The copy goes to ``s3://<bucket>/<experiment>/<run>/artifacts/model``, the path that MODEL_BUCKET,
 MLFLOW_EXPERIMENT_ID and RUN_ID name.  The invariant: a file at this path is written once and never
 changed, and ``MLmodel`` is written last.  S3 writes a file completely or not at all, refuses to
-overwrite a file (``If-None-Match``), and requests a retry while another process writes the file.  So
-an interrupted copy has no ``MLmodel``, and no program loads it; the next copy completes it.  If a
-file exists with other contents, it belongs to another model and is not changed.
+overwrite a file (``If-None-Match``), and requests a retry while another process writes the file.
+So an interrupted copy has no ``MLmodel``, and no program loads it; the next copy completes it.  If
+a file exists with other contents, it belongs to another model and is not changed.
 """
 
 from __future__ import annotations
