@@ -18,7 +18,7 @@ QUARTERS = 4  # without a terminal, a replay prints a line for each quarter of i
 
 
 class OperatorConsole:
-    """Prints messages for the operator; a class because it holds the console."""
+    """Prints messages for the operator.  It is a class because it holds the console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

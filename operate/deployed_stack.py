@@ -86,7 +86,7 @@ class PredictionIdentity(msgspec.Struct):
 
 
 class StreamTail:
-    """Reads the records that arrive on a stream from now on; a class because it holds iterators."""
+    """Reads new records of a stream.  It is a class because it holds iterators."""
 
     def __init__(self, kinesis: KinesisClient, stream: str) -> None:
         """Start to read at the end of *stream*.

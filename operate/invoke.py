@@ -54,7 +54,7 @@ class InvocationResult:
 
 @dataclass(frozen=True, slots=True)
 class DeployedFunction:
-    """A Lambda function to which records are sent; a class because it holds a client."""
+    """A Lambda function to which records are sent.  It is a class because it holds a client."""
 
     client: LambdaClient
     name: str

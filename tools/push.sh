@@ -2,8 +2,8 @@
 # the built template. The image of the stream's functions gets the tag RELEASE, and the image of
 # batches the tag RELEASE-batch.
 #
-# SAM cannot replace an image inside a loop of the template by the one that it pushed. A digest
-# works there, and the same image serves all functions of its target.
+# SAM pushes images itself, but does not put their addresses into loops of the template (Fn::ForEach).
+# So this script writes the digests into them. All functions of a target have the same image.
 set -euo pipefail
 tools="${0%/*}"
 built=(archivefunction:lambda batchfunction:batch)

@@ -23,7 +23,7 @@ class Record:
 
 
 class Reader:
-    """Reads one shard from its beginning; a class because it holds an iterator."""
+    """Reads one shard from its beginning.  It is a class because it holds an iterator."""
 
     def __init__(self, kinesis: KinesisClient, stream: str, shard_id: str) -> None:
         self.shard_id = shard_id

@@ -36,7 +36,7 @@ does not start."""
 
 
 class LocalFunction:
-    """A deployed function; a class because it holds the handler and a lock."""
+    """A deployed function.  It is a class because it holds the handler and a lock."""
 
     def __init__(
         self, deploy: Deploy, variables: Mapping[str, str], say: Callable[[str], object]
@@ -132,7 +132,7 @@ def _error(status: int, kind: str, message: str) -> Response:
 
 
 class _Silent(WSGIRequestHandler):
-    """Logs no requests; a class because werkzeug takes one."""
+    """Logs no requests.  It is a class because werkzeug needs one."""
 
     def log_request(self, *_: Any) -> None: ...
 

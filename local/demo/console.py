@@ -32,7 +32,7 @@ Step = Callable[[str], None]
 
 
 class DemoConsole:
-    """Shows the progress of a demo; a class because it holds the console."""
+    """Shows the progress of a demo.  It is a class because it holds the console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -113,7 +113,7 @@ def test_a_ride_without_a_time_has_that_of_its_arrival(tmp_path: Path) -> None:
 
 
 def test_archive_lines_are_read_as_the_service_reads_records(tmp_path: Path) -> None:
-    """The archive keeps the bytes of a record: plain, gzipped or aggregated by the KPL."""
+    """The archive has the original bytes of records: plain, gzipped or aggregated by the KPL."""
     lines = [payload(1), gzip.compress(payload(2)), aggregated(payload(3), payload(4))]
     (tmp_path / "archive").write_bytes(b"\n".join(map(archived, lines)))
 

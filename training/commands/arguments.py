@@ -41,7 +41,7 @@ HELP = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that prints an error on one line; a class because argparse calls `error`."""
+    """A parser that prints an error on one line.  It is a class because argparse calls `error`."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see --help\n")

@@ -61,7 +61,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True)
 class ModelRegistry:
-    """The versions of one registered model; a class because it holds MLflow's client."""
+    """The versions of one registered model.  It is a class because it holds MLflow's client."""
 
     client: Any
     model: str
