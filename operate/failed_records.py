@@ -82,7 +82,7 @@ class _FailureObject(Struct):
 
 @dataclass(frozen=True, slots=True)
 class FailedRecordStore:
-    """The failed records in the S3 objects of a prefix.  It is a class because it holds a client."""
+    """The failed records below a prefix in S3.  It is a class because it holds a client."""
 
     client: S3Client
     bucket: str

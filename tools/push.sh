@@ -2,8 +2,8 @@
 # the built template. The image of the stream's functions gets the tag RELEASE, and the image of
 # batches the tag RELEASE-batch.
 #
-# SAM pushes images itself, but does not put their addresses into loops of the template (Fn::ForEach).
-# So this script writes the digests into them. All functions of a target have the same image.
+# SAM pushes images itself, but does not put their addresses into the loops of the template
+# (Fn::ForEach). So this script writes the digests there. All functions of a target have one image.
 set -euo pipefail
 tools="${0%/*}"
 built=(archivefunction:lambda batchfunction:batch)
