@@ -61,10 +61,11 @@ class Contender(NamedTuple):
 CONTENDERS = {
     "one": Contender("this service, one model", (*GUNICORN, "predict:app")),
     "two": Contender("this service, two models", (*GUNICORN, "predict:app"), two=True),
-    "constant": Contender("a constant", (*GUNICORN, "benchmarks.rivals:constant()")),
-    "past": Contender("a constant, past Flask", (*GUNICORN, "benchmarks.rivals:past()")),
+    "constant": Contender("fixed response", (*GUNICORN, "benchmarks.rivals:constant()")),
+    "past": Contender("fixed response without Flask", (*GUNICORN, "benchmarks.rivals:past()")),
     "gthread": Contender(
-        "a constant, gunicorn's own worker", (*GUNICORN, *GTHREAD, "benchmarks.rivals:constant()")
+        "fixed response, gunicorn's own worker",
+        (*GUNICORN, *GTHREAD, "benchmarks.rivals:constant()"),
     ),
     "bare": Contender("ONNX in a bare route", (*GUNICORN, "benchmarks.rivals:bare()")),
     "tutorial": Contender("`mlflow.pyfunc` in Flask", (*GUNICORN, "benchmarks.rivals:tutorial()")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
 
 NAMESPACE = "RidePredictions"
 SERVICE = "ride-predictions"
+MAX_REASONS = 20  # in one line
 MAX_VALUES = 50  # values of one metric in one line; CloudWatch's limit is 100
 
 
@@ -25,6 +27,11 @@ class Metric(NamedTuple):
 
 def count(number: int) -> Metric:
     return Metric("Count", [number])
+
+
+def reasons(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the most frequent reasons, as a field of a line."""
+    return dict(Counter(counts).most_common(MAX_REASONS))
 
 
 def line(

@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class ServiceError(Exception):
     """The base class of all exceptions below; never raised itself."""
@@ -43,6 +45,15 @@ class RideRejected(ServiceError):
     The message names the field and the rule, never the value, so it is safe to log the message and
     to send it to the caller.
     """
+
+    @staticmethod
+    def kind(reason: str) -> str:
+        """Return *reason* without the position of a JSON syntax error, to be counted.
+
+        >>> RideRejected.kind("JSON is malformed: expected ',' (byte 17)")
+        "JSON is malformed: expected ','"
+        """
+        return re.sub(r" \(byte \d+\)", "", reason)
 
     def detached(self) -> RideRejected:
         """Return a copy of the rejection without a traceback, for storing.

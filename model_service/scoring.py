@@ -120,18 +120,19 @@ def score(
 
     Raises `ModelError` if the model is at fault.
     """
+    if not len(rides):
+        return _not_scored(0)
+    left = time_left()
+    if model.seconds * len(rides) <= max(left, model.seconds):
+        return _score_part(model, target, rides, time_left)
     found = _not_scored(0)
     pace = model.seconds
-    while len(found.values) < len(rides):
-        at = len(found.values)
-        left = time_left()
-        if at and left <= 0:
-            return _joined(found, _not_scored(len(rides) - at))
+    while (at := len(found.values)) < len(rides) and (left > 0 or not at):
         size = len(rides) - at if pace <= 0 else max(1, int(min(left / pace, len(rides))))
-        part = _score_part(model, target, rides[at : at + size], time_left)
-        found = _joined(found, part) if at else part
-        pace = 2 * (left - time_left()) / size  # doubled, because the next part may be slower
-    return found
+        found = _joined(found, _score_part(model, target, rides[at : at + size], time_left))
+        before, left = left, time_left()
+        pace = 2 * (before - left) / size  # doubled, because the next part may be slower
+    return _joined(found, _not_scored(len(rides) - at))
 
 
 def _score_part(model: Model, target: Target, rides: RideColumns, time_left: TimeLeft) -> Scores:
@@ -164,14 +165,15 @@ def _ask(model: Model, target: Target, rides: RideColumns) -> Scores:
     values, intervals = model.predict(rides)
     if values.shape != (len(rides),):
         raise _Miscounted
-    scored = np.isfinite(values) & (values >= target.minimum) & (values <= target.maximum)
+    scored = (values >= target.minimum) & (values <= target.maximum)  # false for NaN
     if intervals is not None:
         if intervals.shape != (len(rides), 2):
             raise _Miscounted
         low, high = intervals.T
-        scored &= np.isfinite(low) & np.isfinite(high) & (low <= values) & (values <= high)
+        scored &= (low <= values) & (values <= high) & np.isfinite(intervals).all(axis=1)
     reasons = np.full(len(rides), None, dtype=object)
-    reasons[~scored] = OUTSIDE
+    if not scored.all():
+        reasons[~scored] = OUTSIDE
     return Scores(values, intervals, scored, reasons)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from model_service import storage
 from model_service.kinesis.rejects import RejectsKey
 
 from .command import CommandError
@@ -138,7 +139,7 @@ def rejection_reason(s3: S3Client, stack: DeployedStack, event_id: str) -> str:
 
     Raises `CommandError` if the rejects cannot be read.
     """
-    bucket, _, prefix = stack.rejects.removeprefix("s3://").partition("/")
+    bucket, prefix = storage.split(stack.rejects)
     root = f"{prefix.strip('/')}/".lstrip("/")
     try:
         models = s3.list_objects_v2(Bucket=bucket, Prefix=root, Delimiter="/")

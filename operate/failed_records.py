@@ -25,6 +25,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
+from model_service import storage
 from model_service.errors import EventError
 from model_service.kinesis import records
 from model_service.kinesis.records import Record
@@ -99,8 +100,8 @@ class FailedRecordStore:
         Traceback (most recent call last):
         operate.command.CommandError: rejects is not of the form s3://bucket/prefix
         """
-        bucket, _, prefix = location.removeprefix("s3://").partition("/")
-        if not location.startswith("s3://") or not bucket:
+        bucket, prefix = storage.split(location)
+        if not location.startswith(storage.SCHEME) or not bucket:
             raise CommandError(f"{location} is not of the form s3://bucket/prefix")
         return cls(client, bucket, prefix.strip("/"))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+
+from model_service.errors import RideRejected
 
 from .failed_records import FailedRecords, FailedRecordStore, ObjectVersion, UnreadableObject
 
@@ -116,18 +117,9 @@ def _reasons(failed: FailedRecords) -> Reasons:
     for event_id, reason in failed.reasons.items():
         record_id = event_id.partition("#")[0]  # a KPL user record arrived with its record
         if record_id in arrived:
-            arrivals[_without_position(reason)].append(arrived[record_id])
+            arrivals[RideRejected.kind(reason)].append(arrived[record_id])
     failed_by = failed.model or failed.function
     return {
         (reason, failed_by): ReasonTotals(len(times), 1, min(times), max(times))
         for reason, times in arrivals.items()
     }
-
-
-def _without_position(reason: str) -> str:
-    """Return *reason* without the byte position, so that equal faults are counted together.
-
-    >>> _without_position("JSON is malformed: expected ',' (byte 17)")
-    "JSON is malformed: expected ','"
-    """
-    return re.sub(r" \(byte \d+\)", "", reason)

@@ -43,7 +43,7 @@ PROTECTIONS = {
 
 
 def removals(stack: Stack) -> Iterator[tuple[str, Path]]:
-    """What kind each is of, and where in the resources it stands."""
+    """Yield each part that can be removed: its kind, and its path in the resources."""
     for name, resource in stack.resources.items():
         kind, at = resource["Type"], (name, "Properties")
         properties = resource.get("Properties", {})

@@ -1,6 +1,6 @@
-"""What the champion's scikit-learn form asks for of a ride, as tutorials make it: a row at a time.
+"""The features of the champion's scikit-learn form, one ride at a time as tutorials do it.
 
-Where a zone lies is looked up in a table like ``model_service/zones.csv``.
+The position of a zone comes from a table like ``model_service/zones.csv``.
 """
 
 from __future__ import annotations

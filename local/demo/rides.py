@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from model_service.datasets.months import months
 
 from ..formatting import many
 from ..producer import ride_event
@@ -65,11 +68,11 @@ def tlc(directory: Path) -> RideMonths:
     check_directory(directory)
     if not directory.is_dir():
         raise DemoInputError(f"There is no directory {directory}.")
-    months = dataset.months(directory)
-    pair = consecutive(months)
+    found = dataset.months(directory)
+    pair = consecutive(found)
     if pair is None:
-        found = ", ".join(months) or "no green_tripdata_YYYY-MM.parquet"
-        raise DemoInputError(f"{directory} needs two consecutive months; it has {found}.")
+        has = ", ".join(found) or "no green_tripdata_YYYY-MM.parquet"
+        raise DemoInputError(f"{directory} needs two consecutive months; it has {has}.")
     dataset.read(directory, pair[0], "duration")  # reports errors before anything starts
     return RideMonths("tlc", directory, *pair)
 
@@ -90,24 +93,14 @@ def simulated(directory: Path, rides: int, seed: int = 0) -> RideMonths:
     return RideMonths("simulated", directory, *SIMULATED_MONTHS)
 
 
-def consecutive(months: Iterable[str]) -> tuple[str, str] | None:
-    """Return the first two consecutive months of *months*, or None if there are none.
+def consecutive(found: Iterable[str]) -> tuple[str, str] | None:
+    """Return the first two consecutive months of *found*, or None if there are none.
 
     >>> consecutive(["2021-11", "2022-01", "2021-12"])
     ('2021-11', '2021-12')
     """
-    known = sorted(month for month in months if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month))
-    return next(((month, after(month)) for month in known if after(month) in known), None)
-
-
-def after(month: str) -> str:
-    """Return the month after *month*.
-
-    >>> after("2021-12")
-    '2022-01'
-    """
-    year, number = map(int, month.split("-"))
-    return f"{year + number // 12}-{number % 12 + 1:02}"
+    known = sorted(month for month in found if re.fullmatch(r"[1-9]\d{3}-(0[1-9]|1[0-2])", month))
+    return next((pair for pair in pairwise(known) if len(months(*pair)) == 2), None)
 
 
 def trips(rides: Rides, count: int, seed: int = 0) -> list[Trip]:

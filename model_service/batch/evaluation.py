@@ -7,7 +7,7 @@ rides are scored, too, and their errors are in the output, but not in the sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import sqrt
 
 import numpy as np
@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from .. import truth
 from ..datasets.arrow import numpy
-
-UNITS: Mapping[str, str] = {field: true.unit for field, true in truth.TRUE_VALUES.items()}
 
 
 class Sums(Struct, frozen=True):

@@ -11,9 +11,10 @@ import msgspec
 from msgspec import Struct
 
 from ..models.served import Models
+from ..truth import for_field
 from . import evaluation
 from .backfill import MonthResult
-from .evaluation import UNITS, Errors
+from .evaluation import Errors
 from .manifest import CompletedInput, FailedInput, InputResult
 
 TABLE_WIDTH = 120  # characters; in a narrower table, some text would be cut off
@@ -92,7 +93,7 @@ def summary(report: JobReport) -> str:
 
 def _error_line(field: str, errors: Errors) -> str:
     return (
-        f"  {field}: mean absolute error {errors.mae:.2f} {UNITS.get(field, '')}"
+        f"  {field}: mean absolute error {errors.mae:.2f} {for_field(field).unit}"
         f" (bias {errors.bias:+.2f}) over {errors.compared:,} rides of usual length and price"
     )
 
@@ -109,7 +110,7 @@ def print_months(months: Sequence[MonthResult], fields: Sequence[str]) -> None:
     table = Table("month", box=None, title=title)
     heads = ["rows", "scored", "rejected"]
     for field in fields:
-        heads += [f"MAE,\n{UNITS.get(field, field)}", "bias", "within\ninterval"]
+        heads += [f"MAE,\n{for_field(field).unit or field}", "bias", "within\ninterval"]
     for head in heads:
         table.add_column(head, justify="right")
     for one in months:
@@ -144,7 +145,7 @@ def plot_errors(months: Sequence[MonthResult], fields: Sequence[str]) -> bytes:
             errors = [_mean_absolute(one.errors.get(field)) for one in months]
             axes.plot(range(len(months)), errors, marker="o")
             name = field.removeprefix("ride_")
-            axes.set_ylabel(f"{name}: mean\nabsolute error, {UNITS.get(field, '')}")
+            axes.set_ylabel(f"{name}: mean\nabsolute error, {for_field(field).unit}")
             axes.set_xticks(range(len(months)), [one.name for one in months], rotation=90)
             axes.set_ylim(0, max([error for error in errors if not isnan(error)], default=1) * 1.15)
             axes.grid(alpha=0.3)

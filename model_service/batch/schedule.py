@@ -7,7 +7,6 @@ late run scores the same window.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,6 @@ from .. import emf
 from ..emf import Metric
 
 LENGTHS = ("hour", "day", "month")
-MAX_REASONS = 20  # in one line; the most frequent ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,5 +81,5 @@ def log_line(
             "batch_seconds": Metric("Seconds", [seconds]),
             "batch_delay_seconds": Metric("Seconds", [delay_seconds]),
         },
-        fields={"reasons": dict(Counter(rejected).most_common(MAX_REASONS))},
+        fields={"reasons": emf.reasons(rejected)},
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -18,8 +17,9 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from .. import scoring
-from ..datasets.arrow import CONSTANT, arrow, repeated, texts
-from ..datasets.schema import REJECTED, RIDES, columns
+from ..datasets.arrow import CONSTANT, arrow, repeated
+from ..datasets.schema import RIDES, columns, rejections
+from ..local_time import EPOCH_UTC, MICROSECOND
 from ..models.served import Models, Served
 from ..rides import Ride, RideEvent
 from ..scoring import Scores
@@ -32,7 +32,7 @@ class Scored:
     rides: pa.RecordBatch
     """The scored rides, in the schema that `schema` returns."""
     rejected: pa.RecordBatch
-    """The rejected rides, in the schema `REJECTED`."""
+    """The rejected rides, in the schema `datasets.schema.REJECTED`."""
 
 
 def schema(models: Models) -> pa.Schema:
@@ -104,13 +104,7 @@ def _rejected(rides: pa.RecordBatch, reasons: Sequence[str]) -> pa.RecordBatch:
         msgspec.json.encode(RideEvent(ride, ride_id))
         for ride, ride_id in zip(_structs(rides), ids, strict=True)
     ]
-    columns = [
-        rides["row"],
-        rides["event_id"],
-        texts(reasons, pa.string()),
-        texts(data, pa.binary()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=REJECTED)
+    return rejections(rides["row"].to_pylist(), rides["event_id"].to_pylist(), reasons, data)
 
 
 def _structs(rides: pa.RecordBatch) -> list[Ride]:
@@ -118,10 +112,6 @@ def _structs(rides: pa.RecordBatch) -> list[Ride]:
     times = rides["pickup_datetime"].cast(pa.int64()).to_pylist()
     fields = (rides[name].to_pylist() for name in ("PULocationID", "DOLocationID", "trip_distance"))
     return [
-        Ride(pickup, dropoff, distance, UNSET if time is None else _moment(time))
+        Ride(pickup, dropoff, distance, UNSET if time is None else EPOCH_UTC + time * MICROSECOND)
         for pickup, dropoff, distance, time in zip(*fields, times, strict=True)
     ]
-
-
-def _moment(micros: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)

@@ -8,17 +8,15 @@ no payload and no value from a ride event.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from .. import emf
 from ..emf import MAX_VALUES, Metric
+from ..errors import RideRejected
 from .accounting import BatchReport
 from .rejects import Rejection
-
-MAX_REASONS = 20  # for rejection, in one line; the most frequent ones
 
 
 def log_line(
@@ -76,6 +74,4 @@ def _sample(ordered: Sequence[float]) -> Sequence[float]:
 
 
 def _reasons(rejected: Sequence[Rejection]) -> dict[str, int]:
-    # The position of a JSON syntax error would make almost every reason different.
-    reasons = Counter(re.sub(r" \(byte \d+\)", "", one.reason) for one in rejected)
-    return dict(reasons.most_common(MAX_REASONS))
+    return emf.reasons(Counter(RideRejected.kind(one.reason) for one in rejected))

@@ -82,8 +82,8 @@ def _add_health(app: Flask, service: Service) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        for model in (duration, cost.model) if cost else (duration,):
-            scoring.warm_up(model)
+        for served in service.models:
+            scoring.warm_up(served.model)
         return _response(routes.json(ready))
 
     @app.get("/metrics")

@@ -139,6 +139,29 @@ def test_the_service_imports_no_training_and_no_tools(path: Path) -> None:
     assert not roots(path) & ({*TOP_LEVEL} - {"model_service"} | {"lambda_function"})
 
 
+USES = {
+    "training": {CORE, "datasets", "models"},
+    "operate": {CORE, "kinesis", "models"},
+    "local": {CORE, "datasets"},
+    "tools": {CORE},
+}
+"""Top-level folder → the folders of ``model_service`` that it imports: no entry point's."""
+
+
+def test_training_and_tools_import_no_entry_point() -> None:
+    found = {
+        top: {
+            folder
+            for path in (ROOT / top).rglob("*.py")
+            for one in imported(path)
+            if (folder := folder_of_name(one))
+        }
+        for top in USES
+    }
+
+    assert found == USES
+
+
 @pytest.mark.parametrize("top", ["model_service", "training", "local"])
 def test_nothing_imports_the_operators_tools(top: str) -> None:
     found = {root for path in (ROOT / top).rglob("*.py") for root in roots(path)}

@@ -144,7 +144,7 @@ def test_web_benchmark_compares_servers_within_a_round() -> None:
     assert figures["one"]["of_constant_by_cpu"] == 0.5
     assert web.table(figures).splitlines()[2:] == [
         "| this service, one model | 300 | 10 µs | 1.0 ms | 2.0 ms |  |  |",
-        "| a constant | 400 | 5 µs | 1.0 ms | 2.0 ms | 0.75 (0.50) |  |",
+        "| fixed response | 400 | 5 µs | 1.0 ms | 2.0 ms | 0.75 (0.50) |  |",
     ]
 
 

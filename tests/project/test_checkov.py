@@ -1,4 +1,4 @@
-"""What checkov says of the stack: nothing but what is waived here, each with its reason."""
+"""checkov finds no weakness in the stack except those that are waived here with a reason."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ REFUSED = {
     "AWS::Logs::LogStream": "ministack makes none before 1.5",
     "AWS::Logs::QueryDefinition": "ministack saves no queries",
 }
-"""What is left out of the stack."""
+"""Resource types that ministack cannot create, with the reason: the test leaves them out."""
 
 FORGOTTEN = {
     "AWS::KMS::Key": {"Tags"},
@@ -68,14 +68,14 @@ FORGOTTEN = {
     "AWS::SNS::Topic": {"KmsMasterKeyId", "Tags"},
     "AWS::SQS::Queue": {"SqsManagedSseEnabled", "Tags"},
 }
-"""What ministack 1.4 takes and does not keep, so that nothing is tested of it here."""
+"""Properties that ministack 1.4 accepts but does not store, so this test does not check them."""
 
 LAWS = {name: law for name, law in laws().items() if not hasattr(law, "pytestmark")}
-"""But for slow ones, which are of other stacks too."""
+"""The tests of the template, except the slow ones, which also test other stacks."""
 
 ASKED_BY = {"AlarmName", "DashboardName", "LogGroupName", "Name"}
 UNNAMED = {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::Lambda::Version"}
-"""What the rest of the template calls by a literal name, or not at all."""
+"""Resource types that the template refers to by a literal name, or does not refer to."""
 
 ARNS = {
     "Queue": f"sqs:{REGION}:000000000000:{{}}",
@@ -90,7 +90,7 @@ ARNS = {
     "Stream": f"kinesis:{REGION}:000000000000:stream/{{}}",
     "Throttled": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
 }
-"""By how Id ends."""
+"""The ARN of a resource, by the end of its logical id; ``{}`` stands for its name."""
 
 Aws = Callable[[str], Any]  # from the name of a service to a client of it
 Ids = dict[str, str]  # from Id to what was made of it
@@ -205,7 +205,7 @@ def worded(said: Any, ids: Ids) -> Any:
 
 
 def words(ids: Ids) -> Iterator[tuple[str, str]]:
-    """What was made, and what the template calls it."""
+    """Yield the name or ARN of each created resource, and the placeholder that stands for it."""
     for name, resource in stacks.stack().resources.items():
         made = ids.get(name, name)  # for what is left out, ministack takes its Id
         if resource["Type"] == "AWS::SQS::Queue":  # its Ref is its URL
@@ -329,7 +329,7 @@ def ids(aws: Aws) -> Ids:
 
 @pytest.fixture(scope="module")
 def said(aws: Aws, ids: Ids) -> dict[str, Resource]:
-    """By Id, the properties that services tell."""
+    """The properties that the emulated services return for each resource, by logical id."""
     return {
         name: worded(told(aws, ids, name, resource), ids)
         for name, resource in stacks.stack().resources.items()

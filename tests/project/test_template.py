@@ -78,7 +78,7 @@ READ_A_STREAM = {
 
 
 def scorer_may(model: str) -> dict[str, set[str]]:
-    """By resource."""
+    """The actions that the scorer of *model* is allowed, by resource."""
     prefix = f"arn:aws:s3:::models/1/{model.lower()}/*"
     return {
         "<RideEventsStream.Arn>": READ_A_STREAM | {"kinesis:DescribeStreamSummary"},
@@ -159,7 +159,7 @@ WILDCARDS = {
     ("RejectsBucketPolicy", "NothingWithoutTls"): "it denies",
     ("ArchiveBucketPolicy", "NothingWithoutTls"): "it denies",
 }
-"""Where AWS has no other way than `*`, and why."""
+"""Statements that need the resource `*`, with the reason."""
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def stack() -> Stack:
 
 @cache
 def run_line() -> dict[str, Any]:
-    """What a run on a schedule logs."""
+    """The metric line of a scheduled run, decoded."""
     found: dict[str, Any] = json.loads(
         schedule.log_line(
             done_at=datetime.now(UTC), scored=1, rejected={"a": 1}, seconds=1.0, delay_seconds=2.0
@@ -180,7 +180,7 @@ def run_line() -> dict[str, Any]:
 
 @cache
 def line() -> dict[str, Any]:
-    """What the function logs of a batch with a good and a bad ride."""
+    """The metric line of the scorer for a batch with a valid and an invalid ride, decoded."""
     report = stream.process(
         kinesis_event(payload(1), b"{}"),
         model=FakeModel(),
@@ -445,7 +445,7 @@ def test_alarms_and_dashboards_name_metrics_that_exist_by_their_dimensions(stack
 
 
 def watchable(dimension: str, model: str) -> set[str]:
-    """What a dimension may be for an alarm or dashboard of a model, or of the streams."""
+    """The values that *dimension* may have in an alarm or dashboard of *model*, or of a stream."""
     return {
         "FunctionName": {f"<{model}Scorer>", "<BatchFunction>"},
         "QueueName": {"<BatchGivenUpQueue.QueueName>"},

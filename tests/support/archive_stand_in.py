@@ -16,7 +16,7 @@ MODIFIED = "Fri, 03 Mar 2023 10:00:00 GMT"
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What is wrong with one answer."""
+    """A fault in one response."""
 
     status: int = 0
     """Answered instead of the file."""
@@ -76,7 +76,7 @@ def archive(files: dict[str, bytes]) -> Iterator[Archive]:
 
 
 class _Answer(BaseHTTPRequestHandler):
-    """As S3 answers, unless there is trouble."""
+    """Answers as S3 does, unless a `Trouble` says otherwise."""
 
     protocol_version = "HTTP/1.1"
     server: Archive

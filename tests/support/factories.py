@@ -61,7 +61,7 @@ def kinesis_event(*payloads: bytes | str) -> dict[str, Any]:
 
 
 def sequence_number(event: dict[str, Any], position: int) -> str:
-    """Of the record at *position*, from 0."""
+    """The sequence number of the record at *position*, counted from 0."""
     number: str = event["Records"][position]["kinesis"]["sequenceNumber"]
     return number
 

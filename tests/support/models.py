@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MLFLOW_IMPORT = pytest.mark.filterwarnings(
     "ignore:.*Any type hint is inferred as AnyType:UserWarning"
 )
-"""What MLflow says of its own code, to whoever imports it first, is no fault of a test."""
+"""Ignores a warning that MLflow raises about its own code on the first import."""
 
 RUN_ID = "e1efc53e9bd149078b0c12aeaa6365df"
 

@@ -78,7 +78,7 @@ def stack(**parameters: str) -> Stack:
 
 
 def transformed(given: Mapping[str, str]) -> dict[str, Any]:
-    """What SAM makes of the template for these parameters, with its functions unresolved."""
+    """The template after SAM's transform for these parameters; intrinsic functions stay."""
     found: dict[str, Any] = json.loads(_transformed(json.dumps(given, sort_keys=True)))
     return found
 

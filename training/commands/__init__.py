@@ -1,5 +1,5 @@
 """The commands of ``python -m training``: they parse options, call the packages, and print.
 
-This package may import all of ``training``.  Results are JSON or a table on standard output;
-messages for people go to standard error.
+This package may import every other part of ``training``.  Results are JSON or a table on standard
+output; messages for people go to standard error.
 """

@@ -1,4 +1,5 @@
 """Experiments: backtests, the comparison of models, and the search for hyper-parameters.
 
-This package imports all of ``training`` except ``pipeline`` and ``commands``.
+This package imports the core, ``data``, ``metrics``, ``model``, ``inputs``, ``reports`` and
+``registry``.
 """

@@ -131,9 +131,7 @@ def _search_parameters(plan: TuningPlan) -> dict[str, object]:
 def _study(seed: int) -> Study:
     import optuna
 
-    optuna.logging.set_verbosity(
-        optuna.logging.ERROR
-    )  # also hides the stack trace after an interrupt
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # else an interrupt prints a stack trace
     study = optuna.create_study(
         direction="minimize",
         sampler=optuna.samplers.TPESampler(seed=seed),

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from model_service import storage
 from model_service.errors import ServiceError
 from model_service.models import loader
 
@@ -151,7 +152,7 @@ def write(path: Path, text: str) -> None:
 
 def bucket_of(location: str) -> str:
     """Return the bucket of a location, or an empty text for a path on disk."""
-    return location.removeprefix("s3://").partition("/")[0] if location.startswith("s3://") else ""
+    return storage.split(location)[0] if location.startswith(storage.SCHEME) else ""
 
 
 def copy(location: str, bucket: str, prefix: str) -> None:

@@ -82,7 +82,8 @@ def markdown(facts: CardFacts, plots: Sequence[Plot]) -> str:
     drawn = {plot.name: plot for plot in plots}
     whole = facts.parts[0]
     better = 1 - whole.rmse / facts.baseline_rmse
-    text = _template("model_card.md").substitute(
+    template = Template((Path(__file__).parent / "model_card.md").read_text(encoding="utf-8"))
+    text = template.substitute(
         target=facts.target,
         predicts=PREDICTS[facts.target],
         unit=UNITS[facts.target],
@@ -155,10 +156,6 @@ def gaps(text: str, files: Collection[str]) -> list[str]:
         *(f"plot {name} is missing" for name in wanted if name not in shown or name not in files),
         *(f"{name} is missing" for name in (TEXT, PAGE) if name not in files),
     ]
-
-
-def _template(name: str) -> Template:
-    return Template((Path(__file__).parent / name).read_text(encoding="utf-8"))
 
 
 def _images(drawn: Mapping[str, Plot], *names: str) -> str:
