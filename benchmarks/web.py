@@ -55,7 +55,7 @@ class Contender(NamedTuple):
     command: tuple[str, ...]
     path: str = "/predict"
     two: bool = False
-    """Whether it serves the cost model, too."""
+    """Whether the server serves the cost model, too."""
 
 
 CONTENDERS = {
@@ -251,7 +251,10 @@ def figures(found: Mapping[str, list[Turn]]) -> dict[str, dict[str, float]]:
 
 
 def ratios(turns: list[Turn], others: list[Turn]) -> tuple[float, float]:
-    """Return the median ratios of throughput and of requests per processor second."""
+    """Return the median ratios of *turns* to *others*.
+
+    The first is the ratio of throughput, and the second of requests per processor second.
+    """
     rounds = list(zip(turns, others, strict=True))
     return (
         median(one.per_second / other.per_second for one, other in rounds),

@@ -1,8 +1,8 @@
 """Sends rides to a stream, with broken records between them.
 
 The records depend only on the rides: one ride in `GZIP_EVERY` is compressed, and one in
-`BROKEN_EVERY` is followed by a broken record, whose kinds in `BROKEN` take turns.  A retry does not
-repair a broken record, so the service must reject each of them.
+`BROKEN_EVERY` is followed by a broken record.  The kinds of broken records in `BROKEN` take turns.
+A retry does not repair a broken record, so the service must reject each of them.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ TEMPLATE = {
         "DurationFunctionName": {"Value": FUNCTION},
     },
 }
-"""A template with those outputs of the deployed stack whose resources exist on this machine."""
+"""A template for the resources that exist on this machine; its outputs have the same names as those
+of the deployed stack."""
 
 INSTRUCTIONS = f"""\
 The service runs until Ctrl-C and prints a line for each batch. In another terminal:
@@ -84,7 +85,7 @@ def running() -> Iterator[tuple[dict[str, str], Future[None]]]:
 
 
 def _settings(aws: Embedded) -> dict[str, str]:
-    """Return the settings in the environment, and the locations in this stack."""
+    """Return the function's settings: those in the environment, and the locations in this stack."""
     own = [field.name.upper() for field in fields(Settings)]
     return {
         "MODEL_LOCATION": MODEL,

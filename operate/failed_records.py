@@ -88,7 +88,7 @@ class FailedRecordStore:
     client: S3Client
     bucket: str
     prefix: str
-    """Complete segments of a key, or one whole key."""
+    """The beginning of the objects' keys, up to a slash, or the key of one object."""
 
     @classmethod
     def at(cls, client: S3Client, location: str) -> FailedRecordStore:

@@ -57,7 +57,7 @@ class PlausibleRange(msgspec.Struct, frozen=True):
     """The ranges of plausible predictions, as (low, high); both ends are included."""
 
     value: tuple[float, float]
-    """The range of all but one in five hundred predictions for the training rides."""
+    """The range that contains all but one in five hundred predictions for the training rides."""
     mean: tuple[float, float]
     """The lowest and the highest mean of these predictions over the rides of one hour."""
 

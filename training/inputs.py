@@ -60,7 +60,7 @@ def read(plan: TrainingPlan, on_step: OnStep) -> TrainingData:
 def _training_share(plan: TrainingPlan) -> float:
     """Return the share of the training rides to use, from 0 to 1.
 
-    With this share about ``plan.most`` rides are used, at most.  It is computed from the numbers of
+    With this share, at most about ``plan.most`` rides are used.  It is computed from the numbers of
     rows in the metadata of the files.
     """
     rows = sum(dataset.count_rows(plan.data, month, plan.kind) for month in plan.train)

@@ -1,4 +1,4 @@
-"""The settings of one training run: months, target, hyper-parameters, and place of the log."""
+"""The settings of one training run: months, target, hyper-parameters, and MLflow's location."""
 
 from __future__ import annotations
 

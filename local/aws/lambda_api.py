@@ -1,4 +1,4 @@
-"""Lambda's API for one local function: reads its configuration, changes it, and invokes it.
+"""Emulates Lambda's API for one local function: its configuration and its invocation.
 
 The event source and the API share one instance of the function, so invocations do not overlap, as
 in a Lambda sandbox.  As in Lambda, the response to a failed invocation contains the type and

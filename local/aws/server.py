@@ -1,4 +1,4 @@
-"""Runs Kinesis and S3 in a separate process, on a free port of 127.0.0.1.
+"""Runs the embedded AWS: Kinesis and S3 in a separate process, on a free port of 127.0.0.1.
 
 `embedded` starts moto's server and stops it at the end of the block.  The server also ends when its
 standard input closes, which happens however the parent process ends.  The command ``python -m

@@ -25,7 +25,7 @@ SILENCE_SECONDS = 10.0  # a run also prints a line after this time
 DIGITS = {
     "rides_per_second": 0, "p50": 0, "p99": 0, "rmse_minutes": 2, "rmse_minutes_streamed": 2,
 }  # fmt: skip
-"""Decimal places by name of a figure, as in the report."""
+"""Name of a figure -> its number of decimal places, the same as in the report."""
 GOOD_MINUTES, BAD_MINUTES = 3.0, 8.0  # a smaller error is shown as good, a larger one as bad
 
 Step = Callable[[str], None]
@@ -66,8 +66,9 @@ class DemoConsole:
     def streaming(
         self, trips: Mapping[str, Trip], bad: int
     ) -> Iterator[Callable[[StreamProgress], None]]:
-        """Show bars for records sent, predicted and rejected, and the latest rides; yield the
-        update.
+        """Show bars for records sent, predicted and rejected, and a table of the latest rides.
+
+        Yields the function that updates them.
         """
         if not self._console.is_terminal:
             yield self._lines(len(trips))

@@ -46,7 +46,8 @@ class StreamCounts:
     lost: int
     duplicates: int
     unexpected: int
-    """The number of predictions without a sent ride, and of rejections of unbroken records."""
+    """The number of predictions that belong to no sent ride, and of rejections of records that are
+    not broken."""
     seconds: float
     """The time from the first record on the input stream to the last one on the output stream."""
     rides: tuple[PredictedRide, ...]

@@ -29,7 +29,7 @@ from .console import say
 
 REFUSED = 1
 ATTEMPTS = 3
-"""How often `promote` compares a candidate again if the champion has changed in the meantime."""
+"""How often a candidate is compared, at most, if the champion changes during the comparison."""
 
 
 def run_promote(options: argparse.Namespace, console: Console) -> int:

@@ -47,7 +47,7 @@ FAULTS: Sequence[tuple[float, Sequence[pl.Expr]]] = (
     (0.005, [-pl.col(name) for name in MONEY]),
     (0.2, [pl.lit(None).alias(name) for name in (*OPTIONAL, "congestion_surcharge")]),
 )
-"""Pairs of a share of the rides, and the columns that are replaced by faulty values in it."""
+"""Pairs of a share and expressions: in this share of the rides, columns get these faulty values."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The format of the TLC's files of rides: file names, columns, and types by month.
 
-Training reads seven columns, whose names never changed, but whose types did.  It does not read
+Training reads seven columns.  Their names never changed, but their types did.  It does not read
 columns that exist only in some months (`cbd_congestion_fee` since 2025, `Airport_fee` in two
 spellings).
 """

@@ -2,16 +2,16 @@
 
 `INPUTS` lists the features of the trees.  Training, the ONNX export and the model's signature use
 this list.  Features and thresholds of the trees are 32-bit numbers, because ONNX compares 32-bit
-numbers and scikit-learn 64-bit numbers: only so is the result of `feature <= threshold` the same in
-both.
+numbers and scikit-learn compares 64-bit numbers.  Without this, the result of `feature <=
+threshold` could differ between the two.
 
-The interval is conformal (see `conformal`), and wider for rides that are harder to predict.  For
-each training ride, the error of a prediction is computed by trees that were not trained on any ride
-of the same day.  (If there is a calibration month, the errors are computed for its rides instead,
-by trees that were trained on the training months only.)  A second, smaller model learns the
-*spread* from these errors: an absolute error that four of five similar rides do not exceed.  The
-interval extends below and above the value by fixed multiples of the spread.  The multiples are
-chosen so that one ride in ten is below the interval and one ride in ten is above it.
+The interval is conformal (see `conformal`), and wider for rides that are harder to predict.  The
+errors of predictions are computed for each training ride, by trees that were not trained on any
+ride of the same day.  (If there is a calibration month, they are computed for its rides instead, by
+trees that were trained on the training months only.)  A second, smaller model learns the *spread*
+from these errors: an absolute error that four of five similar rides do not exceed.  The interval
+extends below and above the value by fixed multiples of the spread.  The multiples are chosen so
+that one ride in ten is below the interval and one ride in ten is above it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ZONE_FEATURES = (
 """Features that the ONNX graph computes from the two zones of a ride; see `onnx_graph`."""
 INPUTS: Inputs = MappingProxyType(dict.fromkeys((*ZONE_FEATURES, *NUMBERS), np.dtype(np.float32)))
 FOLD_SPEEDUP = 2
-"""The models of the folds have fewer trees by this factor, and a learning rate higher by it.
+"""The factor by which the models of folds have fewer trees and a higher learning rate.
 
 This saves time and hardly increases their errors.
 """
@@ -85,8 +85,9 @@ class FittedChampion:
     """The least and greatest true value in training.  The interval is cut at these limits, except
     that it always contains the value."""
     constant: tuple[float, float]
-    """The distances below and above the value of an interval that is equally wide for all rides, in
-    minutes or dollars; reported for comparison."""
+    """The distances from the value to the ends of an interval that is equally wide for all rides,
+    in minutes or dollars.  They are used only to compare such intervals with those of the champion.
+    """
 
 
 def fit(
@@ -217,7 +218,7 @@ def one_thread() -> threadpool_limits:
 
 
 def with_hidden_times(rides: Rides, seed: int) -> Rides:
-    """Return the rides with the time of a random share of `HIDDEN_TIMES` replaced by NaT."""
+    """Return *rides* with NaT as the time of a random share of them (`HIDDEN_TIMES`)."""
     hidden = np.random.default_rng(seed).random(len(rides)) < HIDDEN_TIMES
     times = np.where(hidden, NO_TIME, rides.columns.picked_up)
     return replace(rides, columns=replace(rides.columns, picked_up=times))

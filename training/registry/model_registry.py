@@ -1,10 +1,10 @@
 """The model registry: the versions of a model, its champion, and the previous champion.
 
-The invariant: the alias ``champion`` names a version, whose tag ``after`` names the previous
-champion, with which that version was compared before it replaced it.  For the first champion, the
-tag is empty.  The tag is therefore written before the alias is moved, which MLflow does in one
-step.  If a process dies between the two, a version that is not the champion has a tag; the next
-promotion of that version overwrites the tag.
+The invariant: the alias ``champion`` names a version, and the tag ``after`` of this version names
+the champion that it was compared with and replaced.  The tag of the first champion is empty.  So
+the tag is written first, and then the alias is moved, which is one step in MLflow.  If a process
+dies between the two, a version that is not the champion has a tag; the next promotion of that
+version overwrites the tag.
 
 MLflow cannot move an alias on the condition that no other process has moved it.  Without a lock,
 two candidates that were compared with the same champion could both be promoted, although the second

@@ -35,7 +35,7 @@ MetricSeries = Sequence[tuple[str, float, int]]
 
 
 class TrackingError(ServiceError):
-    """MLflow cannot store the run, or would store the model in a place unknown to the service."""
+    """MLflow cannot store the run, or would store the model where the service cannot load it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def location(uri: str) -> str:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold an exclusive lock on *directory* in the block; wait for the lock before.
+    """Wait for an exclusive lock on *directory*, and hold it while the block runs.
 
     Without a lock, two processes that create the tables of one SQLite database at the same time
     leave the database unusable.

@@ -1,7 +1,7 @@
-"""Writes the report on one training run: the metrics of all parts, the plots and the model card.
+"""Builds the report on one training run: the metrics of all parts, the plots and the model card.
 
-The report is made after the service's own loader has loaded the logged model and predicted with it,
-so a run has a card only if the service can load its model.
+The report is built after the service's own loader has loaded the logged model and predicted with
+it, so a run has a card only if the service can load its model.
 """
 
 from __future__ import annotations
