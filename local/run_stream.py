@@ -30,7 +30,7 @@ SHARDS = 2
 MODELS, REJECTS = "ride-models", "ride-rejects"
 BATCH_SIZE = 1000
 PER_SECOND = 1000.0
-PATIENCE_SECONDS = 60  # without a prediction or a rejection, after which the run ends
+PATIENCE_SECONDS = 60  # the run ends after this time without a prediction or a rejection
 READ_SECONDS = 0.2  # between two reads of the results
 POLL_SECONDS = 0.02  # between two reads of the ride events
 

@@ -11,7 +11,7 @@ from model_service.errors import RideRejected
 
 from .failed_records import FailedRecords, FailedRecordStore, ObjectVersion, UnreadableObject
 
-CONCURRENT_READS = 8  # objects
+CONCURRENT_READS = 8  # objects that are read at the same time
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from .aws import client
 from .command import CommandError
 from .failed_records import function_name
 
-READ_TIMEOUT_SECONDS = 910  # a function may run for 900
+READ_TIMEOUT_SECONDS = 910  # Lambda ends a function after 900 seconds at the latest
 SDK_ATTEMPTS = 10  # with pauses of up to 20 s: a few minutes of throttling
 TRANSIENT = frozenset({"TooManyRequestsException", "EC2ThrottledException", "ServiceException"})
 TOO_LARGE = "RequestTooLargeException"

@@ -224,6 +224,6 @@ def _hourly_means(pickup: NDArray[np.datetime64], predicted: Floats) -> tuple[fl
         pickup.astype("datetime64[h]"), return_inverse=True, return_counts=True
     )
     means = (np.bincount(hour, predicted) / rides)[rides >= MIN_HOURLY_RIDES]
-    if not len(means):  # then use the range of single predictions instead
+    if not len(means):  # no hour has enough rides: use the range of single predictions
         return _plausible_values(predicted)
     return float(means.min()), float(means.max())

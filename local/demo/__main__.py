@@ -46,7 +46,7 @@ WRONG_COUNTS, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo and return the exit code."""
     options = _options(arguments)
-    console = Console(file=sys.stdout)  # fixed, because the function's output is redirected
+    console = Console(file=sys.stdout)  # sys.stdout is redirected later
     try:
         return demo(options.rides, options.data, options.output, DemoConsole(console))
     except (DemoInputError, ServiceError) as exc:
@@ -72,7 +72,7 @@ def demo(rides: int, data: Path | None, output: Path, console: DemoConsole) -> i
             result = _train(months, Path(scratch), step)
             step("starting the function")
             function = _function(aws, result)
-            gc.freeze()  # otherwise a collection takes 0.5 s, because of the objects of training
+            gc.freeze()  # without this, a collection takes 0.5 s after training
         progress = _stream(aws, function.lambda_handler, streamed, output, console)
         counted = counts.count(
             sent=progress.sent,

@@ -66,7 +66,7 @@ def run_rollback(options: argparse.Namespace, console: Console) -> int:
             raise RegistryError(
                 f"Version {previous.number} was itself rolled back: promote another one."
             )
-        loader.load(previous.location, sha256=previous.sha256)  # its files exist, unchanged
+        loader.load(previous.location, sha256=previous.sha256)  # fails if its files have changed
         registry.roll_back(champion, to=previous)
     print(
         json.dumps(

@@ -30,7 +30,7 @@ MISSING = {
     "cost": "no amount",
 }
 """Column -> the reason for dropping a row if the column is null."""
-NULL = "not_nullable"  # pandera's name for the check for nulls
+NULL = "not_nullable"  # pandera's name for the check that a value is not null
 
 
 class DataError(ServiceError):
@@ -80,7 +80,7 @@ def keep_valid(table: pl.DataFrame, name: str) -> tuple[pl.DataFrame, RowCounts]
 def _faults(table: pl.DataFrame) -> pl.DataFrame:
     """Return the numbers of the invalid rows, each with the first reason against it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about other table libraries that pandera supports
+        warnings.simplefilter("ignore")  # warnings about other table libraries
         import pandera.polars as pandera
         from pandera.errors import SchemaErrors
 

@@ -27,7 +27,7 @@ from .tlc import DROPOFF, MONEY, PICKUP, PREFIX, types
 Floats = NDArray[np.float64]
 
 ZONES = 265
-OUTSIDE = (-12.0, 8.0)  # miles along the two axes: the position given to zones without one
+OUTSIDE = (-12.0, 8.0)  # miles along the two axes; zones without a position are placed here
 SECOND = np.timedelta64(1_000_000, "us")
 DEMAND = np.array([3, 2, 1, 1, 1, 2, 3, 5, 6, 6, 6, 6, 6, 6, 7, 8, 8, 9, 9, 8, 7, 6, 5, 4]) / 125
 PACE = (

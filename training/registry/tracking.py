@@ -250,7 +250,7 @@ def _mlflow(location: str) -> Iterator[Any]:
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default of 7 takes minutes
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about MLflow's own dependencies
+        warnings.simplefilter("ignore")  # warnings about MLflow's own dependencies
         import mlflow  # takes seconds, so it is imported only when it is needed
         import mlflow.artifacts
         import mlflow.entities
