@@ -56,7 +56,7 @@ def find_stack(client: CloudFormationClient, name: str) -> DeployedStack:
     scorers = [key for key in found if SCORER.fullmatch(key)]
     rides, predictions, rejects = (found[key] for key in OUTPUTS)
     if not rejects.startswith("s3://"):
-        raise CommandError(f"{name} keeps no rejects: its {OUTPUTS[2]} is {rejects}")
+        raise CommandError(f"the stack {name} stores no rejects: its {OUTPUTS[2]} is {rejects}")
     return DeployedStack(rides, predictions, rejects, models=max(1, len(scorers)))
 
 

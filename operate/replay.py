@@ -46,7 +46,7 @@ def check(inventory: Inventory, function: DeployedFunction) -> None:
         )
     if functions:
         raise CommandError(
-            f"some objects were given up by {', '.join(sorted(functions))}, not {function.name}:"
+            f"Lambda gave up on some records of {', '.join(sorted(functions))}, not of {function.name}:"
             " name that function, or add --from-any"
         )
 

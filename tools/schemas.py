@@ -102,7 +102,7 @@ def _asyncapi() -> dict[str, Any]:
         "info": {
             "title": "Ride predictions",
             "version": VERSION,
-            "description": "Rides as they begin, and what models say of them, on Kinesis streams.",
+            "description": "Ride events, and the predictions for them, on Kinesis streams.",
         },
         "defaultContentType": "application/json",
         "channels": {

@@ -763,7 +763,7 @@ def test_records_of_another_model_or_function_need_the_option_from_any(
 
     give_up(s3, raws(1), arn=ARN.replace("duration", "cost"))
     assert command("--function", "f", "--yes", lambda_=lambda_) == 2
-    assert "given up by ride-cost" in capsys.readouterr().err
+    assert "gave up on some records of ride-cost" in capsys.readouterr().err
     assert command("--function", "f", "--yes", "--from-any", lambda_=lambda_) == 0
 
 

@@ -193,7 +193,7 @@ def test_versions_of_a_model_count_together() -> None:
             {"RideEventsStreamName": "a"},
             "no output RidePredictionsStreamName, RejectsLocation",
         ),
-        (dict.fromkeys(deployed_stack.OUTPUTS, "none"), "keeps no rejects"),
+        (dict.fromkeys(deployed_stack.OUTPUTS, "none"), "stores no rejects"),
     ],
 )
 def test_a_stack_of_another_template_is_refused(outputs: dict[str, str], sentence: str) -> None:
