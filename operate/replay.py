@@ -46,8 +46,8 @@ def check(inventory: Inventory, function: DeployedFunction) -> None:
         )
     if functions:
         raise CommandError(
-            f"Lambda gave up on some records of {', '.join(sorted(functions))}, not of {function.name}:"
-            " name that function, or add --from-any"
+            f"Lambda gave up on some records of {', '.join(sorted(functions))}, not of"
+            f" {function.name}: name that function, or add --from-any"
         )
 
 
