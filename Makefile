@@ -138,7 +138,7 @@ image: docker  ## build ride-predictions:onnx, :lambda, :batch, :web (MODEL=buil
 	$(BUILD) --target lambda -t ride-predictions:lambda .
 	$(BUILD) --target batch -t ride-predictions:batch .
 	$(BUILD) --target web --build-arg "COST_MODEL=$(COST_MODEL)" -t ride-predictions:web .
-	@test -z "$$($(SHELL) tools/stand_in.sh ride-predictions:lambda)" \
+	@test -z "$$($(SHELL) tools/base_is_stand_in.sh ride-predictions:lambda)" \
 	|| echo "The base image is a stand-in for AWS's: use these images for tests, do not deploy them."
 
 build: docker tools/sam/.venv/installed  ## build with the SAM CLI (PARAMETERS="Name=value ..." of the template)

@@ -5,10 +5,10 @@ Three variants score the TLC files in TLC_DATA with the same model, in turn, eac
 * ours: the command ``python -m model_service.batch score``;
 * usual: a script as in tutorials, `read_parquet` → dicts → `mlflow.pyfunc` → `to_parquet`, with the
   model's scikit-learn flavour, one month at a time;
-* bare: only reading the columns, running the ONNX model on all cores over prepared features, and
-  writing, each measured separately.
+* bare: only three steps, each measured separately: reading the columns, running the ONNX model on
+  all cores with features that were computed before, and writing.
 
-Writes build/bench/results.json, and tables to standard output.
+Writes build/bench/results.json, and prints tables to standard output.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ VARIANTS = ("ours", "usual", "bare")
 
 
 def usual(files: Sequence[str], output: Path, location: str) -> None:
-    """Score *files* as in tutorials."""
+    """Score *files* in the same way as a script in a tutorial."""
     import mlflow.pyfunc
     import pandas as pd
 
@@ -71,7 +71,7 @@ def usual(files: Sequence[str], output: Path, location: str) -> None:
 
 
 def column(name: str, rides: Any) -> Any:
-    """Return a feature of a TLC data frame."""
+    """Return the feature *name* of the rides in a TLC data frame."""
     time = rides.lpep_pickup_datetime.dt
     if name == "PU_DO":
         return rides.PULocationID.astype(str) + "_" + rides.DOLocationID.astype(str)
@@ -87,7 +87,7 @@ def column(name: str, rides: Any) -> Any:
 
 
 def zone_feature(name: str, rides: Any) -> Any:
-    """Return a feature of the zones of a ride, computed once per pair of zones."""
+    """Return the zone feature *name* of the rides; it is computed once for each pair of zones."""
     from model_service import features
     from model_service.rides import Ride
 
@@ -99,7 +99,7 @@ def zone_feature(name: str, rides: Any) -> Any:
 
 
 def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
-    """Return the seconds for reading, for the model on all cores, and for writing."""
+    """Return the seconds for reading, for running the model on all cores, and for writing."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -139,7 +139,7 @@ def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
 
 
 def _timed(name: str, act: Callable[[], None]) -> dict[str, float]:
-    """Return the elapsed seconds and the processor seconds of all threads."""
+    """Call *act*; return the elapsed seconds and the processor seconds of all threads."""
     started, cpu = time.perf_counter(), time.process_time()
     act()
     return {name: time.perf_counter() - started, f"{name}_cpu": time.process_time() - cpu}
@@ -154,7 +154,7 @@ def _columns(file: str) -> Sequence[str]:
 
 
 def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """Return a function that runs the model on one thread, and its inputs for *rides*."""
+    """Return a function that runs the model on one thread, and the model's inputs for *rides*."""
     os.putenv("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -174,7 +174,7 @@ def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:
 
 
 def run_once(variant: str, files: Sequence[str], location: str) -> dict[str, float]:
-    """Run a variant in a new process; return its seconds and its peak memory in MB."""
+    """Run a variant in a new process; return its seconds, peak memory in MB, and other figures."""
     with TemporaryDirectory() as directory:
         output = Path(directory)
         if variant == "ours":
@@ -204,7 +204,7 @@ def run_once(variant: str, files: Sequence[str], location: str) -> dict[str, flo
 
 
 def measure(files: Sequence[str], location: str) -> dict[str, dict[str, float]]:
-    """Return the medians of all variants over some rounds: variant -> figure -> median."""
+    """Return the medians over `ROUNDS` rounds: variant -> figure -> median."""
     runs: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
     for _ in track(range(ROUNDS), "measuring"):
         for variant in VARIANTS:
@@ -216,7 +216,7 @@ def measure(files: Sequence[str], location: str) -> dict[str, dict[str, float]]:
 
 
 def memory(files: Sequence[str], location: str) -> dict[str, float]:
-    """Return the peak memory in MB over one file, all files, and all files four times."""
+    """Return the peak memory in MB for one file, all files, and four copies of all files."""
     with TemporaryDirectory() as directory:
         copies = [
             shutil.copyfile(file, Path(directory) / f"{n}-{Path(file).name}")
@@ -255,7 +255,7 @@ def main() -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # images are built with bytecode
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     months = memory(files, location)
-    show(measure(files, location), months)  # after memory: it leaves the report of these files
+    show(measure(files, location), months)  # after memory, so that the report is of these files
     return 0
 
 

@@ -1,14 +1,14 @@
 """Compares the handler with a per-record baseline: ``python -m benchmarks.handler``.
 
-Both serve the same champion, and Kinesis is replaced by a response without a delay, so the times
-are those of our code and of the SDK:
+Both serve the same champion.  The network is replaced by a function that returns a response of
+Kinesis without a delay, so only the time of this project's code and of the SDK is measured:
 
-* handler: the complete `lambda_function.lambda_handler`, with ONNX and PutRecords, over batches of
+* handler: the complete `lambda_function.lambda_handler`, with ONNX and PutRecords, with batches of
   a thousand rides;
 * per-record baseline, as in tutorials: one ride at a time, with `mlflow.pyfunc` and PutRecord.
 
-They alternate, each in a new process.  Writes build/bench/results.json, and a table to standard
-output.
+They are measured in turns, each in a new process.  Writes build/bench/results.json, and prints a
+table to standard output.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ STARTS = {
 
 
 def batch(number: int) -> dict[str, Any]:
-    """An event with *number* rides, the same in every run."""
+    """Return an event with *number* rides; they are the same in every run."""
     random = np.random.default_rng(0)
     arrived_at = datetime(2021, 3, 1, 13, 15, tzinfo=UTC)
     records = [
@@ -101,7 +101,7 @@ def answer_at_once(client: Any) -> None:
 
 
 def handler(event: dict[str, Any]) -> Callable[[], int]:
-    """A function that runs our handler on *event* and returns the number of predictions."""
+    """Return a function that runs the handler on *event* and returns the number of predictions."""
     import lambda_function
 
     answer_at_once(lambda_function.publish.client)  # type: ignore[attr-defined]
@@ -115,7 +115,7 @@ def handler(event: dict[str, Any]) -> Callable[[], int]:
 
 
 def usual(event: dict[str, Any], location: str) -> Callable[[], int]:
-    """A function that runs the per-record baseline on *event*."""
+    """Return a function that runs the per-record baseline on *event*."""
     import boto3
     import mlflow.pyfunc
     import pandas as pd
@@ -153,7 +153,7 @@ def usual(event: dict[str, Any], location: str) -> Callable[[], int]:
 
 
 def milliseconds(run: Callable[[], int], rides: int) -> float:
-    """Milliseconds per thousand rides, measured by one run over *rides* rides.
+    """Call *run* once for *rides* rides, and return its milliseconds per thousand rides.
 
     Raises `SystemExit` if the run does not predict every ride.
     """
@@ -168,7 +168,7 @@ def milliseconds(run: Callable[[], int], rides: int) -> float:
 
 
 def turn(contender: str) -> list[float]:
-    """Milliseconds per thousand rides, for each run of *contender* in this process."""
+    """Return the milliseconds per thousand rides, for each run of *contender* in this process."""
     if contender == "handler":
         run, rides, runs = handler(batch(RIDES)), RIDES, 30
     else:
@@ -179,14 +179,14 @@ def turn(contender: str) -> list[float]:
 
 
 def start(contender: str) -> float:
-    """Milliseconds until a new Python process is ready for its first batch."""
+    """Return the milliseconds until a new Python process is ready for its first batch."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", STARTS[contender]], check=True)
     return (time.perf_counter() - started) * 1000
 
 
 def measure() -> dict[str, dict[str, float]]:
-    """Run both contenders alternately; returns the medians by name."""
+    """Measure both contenders in turns; return the medians by name."""
     took: dict[str, list[float]] = {name: [] for name in STARTS}
     starts: dict[str, list[float]] = {name: [] for name in STARTS}
     for name in STARTS:

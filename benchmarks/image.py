@@ -1,13 +1,15 @@
 """Compares the images with one built as in tutorials: ``python -m benchmarks.image``.
 
 * Size: the bytes that an image adds to its base image.
-* Start: the duration of the first invocation, at which Lambda's emulator starts the function, minus
-  the duration of the second.  Each is one ride and the same champion, with all processors, and with
-  0.3 of a processor, which is about what Lambda gives a function of 512 MB.
+* Start: the duration of the first invocation, during which Lambda's emulator starts the function,
+  minus the duration of the second.  All invocations have the same ride, and all images serve the
+  same champion.  The start is measured with all processors, and with 0.3 of a processor, which is
+  about what a function with 512 MB gets in Lambda.
 
-The tutorial's image is built here, with MLflow and all its dependencies in the versions of our
-lock; its function loads the model with `mlflow.pyfunc` on import.  The images alternate, each time
-in a new container.  Writes build/bench/results.json, and tables to standard output.
+The benchmark builds the tutorial's image, with MLflow and all its dependencies in the versions of
+this project's lock file.  Its function loads the model with `mlflow.pyfunc` on import.  The images
+are measured in turns, each time in a new container.  Writes build/bench/results.json, and prints
+tables to standard output.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from .results import RESULTS, save
 ROOT = Path(__file__).parents[1]
 BASE = "public.ecr.aws/lambda/python:3.13"
 TUTORIAL = "ride-predictions:tutorial"
-CATEGORIES = ("default", "pyfunc", "training")  # the lock calls [packages] "default"
+CATEGORIES = ("default", "pyfunc", "training")  # the lock file calls [packages] "default"
 ROUNDS = 5
 CPUS = {"all": (), "0.3": ("--cpus", "0.3")}
 
@@ -55,7 +57,7 @@ CONTENDERS = {
 
 
 def constraints(lock: dict[str, Any]) -> str:
-    """The versions in *lock* as a constraints file of pip.
+    """Return the versions in *lock* as a constraints file of pip.
 
     >>> constraints({"default": {"boto3": {"version": "==1.44.5"}}})
     'boto3==1.44.5\\n'
@@ -69,7 +71,7 @@ def constraints(lock: dict[str, Any]) -> str:
 
 
 def build_tutorial() -> None:
-    """Build the tutorial's image.  Raises `CalledProcessError`."""
+    """Build the tutorial's image.  Raises `CalledProcessError` if the build fails."""
     with tempfile.TemporaryDirectory() as context:
         shutil.copytree(ROOT / "benchmarks/tutorial", context, dirs_exist_ok=True)
         shutil.copy(ROOT / "model_service/zones.csv", context)
@@ -80,7 +82,7 @@ def build_tutorial() -> None:
 
 
 def without_onnx(champion: Path, to: Path) -> Path:
-    """A copy of the *champion* that only MLflow and scikit-learn can serve."""
+    """Copy *champion* to *to*, without its ONNX form, which the service prefers; return *to*."""
     shutil.copytree(champion, to)
     mlmodel = yaml.safe_load((to / "MLmodel").read_text())
     del mlmodel["flavors"]["onnx"]
@@ -90,7 +92,7 @@ def without_onnx(champion: Path, to: Path) -> Path:
 
 
 def added_megabytes(image: str) -> float:
-    """The megabytes that *image* adds to its base image."""
+    """Return the megabytes that *image* adds to its base image."""
     sizes = [
         int(docker("image", "inspect", "--format", "{{.Size}}", name)) for name in (image, BASE)
     ]
@@ -98,7 +100,7 @@ def added_megabytes(image: str) -> float:
 
 
 def start_ms(contender: Contender, model: Path, limits: tuple[str, ...]) -> float:
-    """Milliseconds that the function takes to start in a new container."""
+    """Return the milliseconds that the function takes to start in a new container."""
     settings = {"MODEL_LOCATION": "/opt/model", "TEST_RUN": "True"}
     options = ("--volume", f"{model}:/opt/model:ro", *limits)
     event = json.loads((ROOT / "events/one-ride.json").read_text())
@@ -117,7 +119,7 @@ def _timed(port: int, event: Any) -> float:
 
 
 def measure(champion: Path) -> dict[str, dict[str, float]]:
-    """The size and the median start times of each contender, by name."""
+    """Return the size and the median start times of each contender, by name."""
     starts: dict[tuple[str, str], list[float]] = {
         (name, cpus): [] for name in CONTENDERS for cpus in CPUS
     }
@@ -141,7 +143,7 @@ def measure(champion: Path) -> dict[str, dict[str, float]]:
 
 
 def table(figures: dict[str, dict[str, float]]) -> str:
-    """*figures* as a Markdown table, with their ratios to the tutorial's."""
+    """Return *figures* as a Markdown table, with their ratios to the tutorial's image."""
     lines = ["| image, flavour | added | start | start on 0.3 processors |", "|---|---|---|---|"]
     tutorial = figures["tutorial"].values()
     for name, found in figures.items():
@@ -156,7 +158,7 @@ def table(figures: dict[str, dict[str, float]]) -> str:
 
 
 def fault(champion: Path) -> str:
-    """Why the benchmark cannot run; empty if it can."""
+    """Return why the benchmark cannot run; empty if it can."""
     if not (champion / "MLmodel").exists():
         return f"there is no model in {champion}: run make model"
     if not shutil.which("docker"):

@@ -1,9 +1,10 @@
 """Measures the memory of the web service over 200,000 requests: ``python -m benchmarks.memory``.
 
-The service runs with two workers and two models; hey sends the requests.  After each tenth of them
-this reads the memory of the server and its workers: RSS, PSS (shared pages count once in total),
-and the workers' private memory.  Exits with 1 if the workers grew by more than 1 MB each in the
-second half.  Writes build/bench/results.json, and a table to standard output.
+The service runs with two workers and two models; the program hey sends the requests.  After each
+tenth of the requests, the benchmark reads the memory of the server and its workers: RSS, PSS (in
+which shared pages count once in total), and the workers' private memory.  It exits with 1 if each
+worker grew by more than 1 MB in the second half.  Writes build/bench/results.json, and prints a
+table to standard output.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ FIELDS = {"Rss", "Pss", "Private_Clean", "Private_Dirty"}
 
 
 class Memory(NamedTuple):
-    """Megabytes of a server and its workers together."""
+    """The memory of a server and its workers together, in megabytes."""
 
     rss: float
     pss: float
     workers_alone: float
-    """Private memory of the workers."""
+    """The private memory of the workers."""
 
 
 def memory(server: int) -> Memory:
@@ -52,12 +53,12 @@ def _rollup(pid: int) -> dict[str, float]:
 
 
 def send_requests(server: Server, number: int) -> None:
-    """Send *number* requests.  Raises `SystemExit` unless all of them succeed."""
+    """Send *number* requests.  Raises `SystemExit` if one of them fails."""
     command = ["hey", "-n", str(number), "-c", str(CLIENTS), "-o", "csv", "-m", "POST"]
     sent = ["-T", "application/json", "-d", server.body, server.url]
     rows = subprocess.check_output([*command, *sent], text=True).splitlines()[1:]
     answered = sum(row.split(",")[6] == "200" for row in rows)
-    if answered != number // CLIENTS * CLIENTS:  # hey sends the same number per client
+    if answered != number // CLIENTS * CLIENTS:  # hey sends the same number for each client
         raise SystemExit(f"{answered} of {number} requests succeeded")
 
 

@@ -1,7 +1,8 @@
-"""Flask applications to compare the web service with, as short as tutorials write them.
+"""Flask applications with which the web service is compared, as short as those in tutorials.
 
-* ``constant()`` returns a constant: the upper limit of Flask and gunicorn.
-* ``past()`` returns a constant without Flask, on the worker's direct path: the upper limit of that.
+* ``constant()`` returns a constant response: the upper limit of Flask and gunicorn.
+* ``past()`` returns a constant response from this project's gunicorn worker, without Flask: the
+  upper limit of the worker.
 * ``bare()`` scores with the same ONNX model, without validation, metrics or logs.
 * ``tutorial()`` scores with the same champion in its scikit-learn flavour, by `mlflow.pyfunc`.
 

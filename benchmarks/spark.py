@@ -1,8 +1,8 @@
 """Benchmark of Spark against one machine: ``python -m benchmarks.spark --data DIR``.
 
-Scores the same months, once and eight times over, on one machine and then on Spark with two
-executors on the same machine.  Both use the same cores for the same work, so the difference is the
-cost of Spark: its start time, and a cost per row.
+Scores the same months, and then eight copies of them: first on one machine without Spark, and then
+on Spark with two executors on the same machine.  Both use the same cores for the same work, so the
+difference is the cost of Spark: its start time, and a cost for each row.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
             inputs.mkdir()
             for month in months:
                 for n in range(copies):
-                    # Copies, since a file that is given twice is scored once.
+                    # Copies, because a file that is given twice is scored once.
                     shutil.copyfile(month, inputs / f"{n}-{month.name}")
             for name, engine in ENGINES.items():
                 output = Path(directory) / f"{engine}-{copies}"

@@ -1,4 +1,4 @@
--- A wrk script: a POST of each line of a file in turn, and the figures as one line of JSON.
+-- A script for wrk: posts the lines of the file BODIES in turn, and prints the figures as JSON.
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 local requests, at = {}, 0

@@ -1,14 +1,14 @@
 """Compares the web service with other servers under load: ``python -m benchmarks.web``.
 
-Each server runs on 127.0.0.1 with two workers.  All except MLflow's own run under gunicorn with
-this project's settings and worker; `benchmarks.rivals` describes them.  The servers take turns.  In
-each round, wrk measures the maximum throughput of a server with a thousand different rides (trees
-are faster for a ride that they have just scored).  Then hey measures the latency at half of that
-throughput, with a single ride.  Ratios compare servers within a round; all figures are medians over
-the rounds.
+Each server runs on 127.0.0.1 with two workers.  All servers except MLflow's run under gunicorn with
+this project's settings and worker; `benchmarks.rivals` describes them.  They are measured in turns.
+In each round, wrk measures the maximum throughput of a server with a thousand different rides
+(because trees are faster for a ride that they have just scored).  Then hey measures the latency at
+half of this throughput, with a single ride.  Ratios compare servers within a round; all figures are
+medians over the rounds.
 
-Writes build/bench/results.json, and a table to standard output.  Needs the Debian packages wrk and
-hey.
+Writes build/bench/results.json, and prints a table to standard output.  Needs the Debian packages
+wrk and hey.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SECONDS = 3
 CLIENTS = 16
 WORKERS = 2
 STOP_SECONDS = 30
-START_SECONDS = 120  # the server of MLflow starts slowly
+START_SECONDS = 120  # MLflow's server starts slowly
 RIDES = 1000
 GUNICORN = (sys.executable, "-m", "gunicorn", f"--workers={WORKERS}")
 GTHREAD = ("--worker-class=gthread", "--threads=4")
@@ -55,7 +55,7 @@ class Contender(NamedTuple):
     command: tuple[str, ...]
     path: str = "/predict"
     two: bool = False
-    """Whether it serves the cost model, too."""
+    """Whether the server serves the cost model, too."""
 
 
 CONTENDERS = {
@@ -74,17 +74,17 @@ CONTENDERS = {
 
 
 class Server(NamedTuple):
-    """A running contender."""
+    """A running server, and the requests to send to it."""
 
     contender: Contender
     port: int
     pid: int
     bodies: Path
-    """A file with one request body per line."""
+    """The path of a file with one request body per line."""
 
     @property
     def body(self) -> str:
-        """The first body."""
+        """Return the first request body in the file *bodies*."""
         with self.bodies.open() as lines:
             return next(lines).strip()
 
@@ -98,15 +98,15 @@ class Turn(NamedTuple):
 
     per_second: float
     cpu_us: float
-    """Processor time of the server per request."""
+    """The processor time of the server per request."""
     p50_ms: float
-    """Latency at half of the maximum throughput, like ``p99_ms``."""
+    """The latency at half of the maximum throughput, like ``p99_ms``."""
     p99_ms: float
 
 
 @contextmanager
 def run_server(contender: Contender, model: Path, cost_model: Path) -> Iterator[Server]:
-    """Start *contender*, wait until its port is open, and discard its log."""
+    """Start *contender*, wait until its port is open, and yield the server; discard its log."""
     port, _ = free_ports()
     environ = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -153,7 +153,7 @@ def rides() -> list[dict[str, float]]:
 
 
 def split(model: Path, rides: Iterable[dict[str, float]]) -> Iterator[str]:
-    """Yield the body for MLflow's server of each ride: the columns of the model's signature."""
+    """Yield a request body for MLflow's server for each ride, with the columns of the signature."""
     from .rivals import ZONES, all_features
     from .tutorial.features import places
 
@@ -179,7 +179,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def peak(server: Server, seconds: float) -> tuple[float, float]:
-    """Return the maximum requests per second, and the processor time in µs for each."""
+    """Return the maximum requests per second, and the processor time in µs for each request."""
     options = f"--threads=1 --connections={CLIENTS} --duration={seconds}s --timeout=10s".split()
     command = ["wrk", *options, f"--script={ROOT / 'benchmarks/web.lua'}", server.url]
     before = cpu_seconds(server.pid)
@@ -216,7 +216,7 @@ def turn(server: Server, seconds: float) -> Turn:
 def measure(
     model: Path, cost_model: Path, names: list[str], rounds: int, seconds: float
 ) -> dict[str, list[Turn]]:
-    """Measure each contender of *names* in turn, *rounds* times; all servers stay up."""
+    """Measure the contenders in *names* in turns, *rounds* times; all servers run all the time."""
     found: dict[str, list[Turn]] = {name: [] for name in names}
     with ExitStack() as stack:
         servers = {
@@ -232,7 +232,7 @@ def measure(
 
 
 def figures(found: Mapping[str, list[Turn]]) -> dict[str, dict[str, float]]:
-    """Return the medians by name, with the ratios to the other servers."""
+    """Return the medians by name of a contender, with the ratios to the other contenders."""
     return {
         name: {
             "requests_per_second": round(median(turn.per_second for turn in turns), 1),
@@ -251,7 +251,10 @@ def figures(found: Mapping[str, list[Turn]]) -> dict[str, dict[str, float]]:
 
 
 def ratios(turns: list[Turn], others: list[Turn]) -> tuple[float, float]:
-    """Return the median ratios of throughput and of requests per processor second."""
+    """Return the median ratios of *turns* to *others*.
+
+    The first is the ratio of throughput, and the second of requests per processor second.
+    """
     rounds = list(zip(turns, others, strict=True))
     return (
         median(one.per_second / other.per_second for one, other in rounds),
@@ -260,7 +263,7 @@ def ratios(turns: list[Turn], others: list[Turn]) -> tuple[float, float]:
 
 
 def table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the table in docs/benchmarks.md."""
+    """Return *results* as the table in docs/benchmarks.md."""
     lines = [
         "| | requests a second | processor time | p50 | p99 | one model | two models |",
         "|---|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Counts and numbers as text, formatted alike on the console and in the report."""
+"""Formats counts and numbers as text, in the same way on the console and in the report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 
 def many(count: int, noun: str) -> str:
-    """*count* with *noun* in the singular or plural.
+    """Return *count* with *noun* in the singular or plural.
 
     >>> many(1, "ride"), many(1200, "ride")
     ('1 ride', '1,200 rides')
@@ -15,7 +15,7 @@ def many(count: int, noun: str) -> str:
 
 
 def were(count: int) -> str:
-    """The form of "was" that agrees with *count*.
+    """Return the form of "was" that agrees with *count*.
 
     >>> were(1), were(0)
     ('was', 'were')
@@ -24,7 +24,7 @@ def were(count: int) -> str:
 
 
 def rounded(value: float, digits: int) -> str:
-    """*value* with *digits* decimal places, rounded half up.
+    """Return *value* with *digits* decimal places, rounded half up.
 
     >>> rounded(3.545, 2), rounded(1234.5, 0)
     ('3.55', '1,235')

@@ -1,8 +1,8 @@
 """Sends rides to a stream, with broken records between them.
 
-The records are a pure function of the rides: one ride in `GZIP_EVERY` is compressed, and one in
-`BROKEN_EVERY` is followed by the next kind of `BROKEN` record.  No retry can repair a broken
-record, so the service must reject each of them.
+The records depend only on the rides: one ride in `GZIP_EVERY` is compressed, and one in
+`BROKEN_EVERY` is followed by a broken record.  The kinds of broken records in `BROKEN` take turns.
+A retry does not repair a broken record, so the service must reject each of them.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Message:
 
 
 Put = Callable[[Sequence[Message]], list[str | None]]
-"""Sends messages; returns the event id of each, or None for one that the stream refused."""
+"""A function that sends messages and returns the event id of each, or None if it was refused."""
 
 
 def ride_event(
     ride_id: int | str, pickup: int, dropoff: int, distance: float, pickup_datetime: str
 ) -> dict[str, Any]:
-    """A ride event in the service's input format."""
+    """Return a ride event in the service's input format."""
     return {
         "ride": {
             "PULocationID": pickup,
@@ -60,7 +60,7 @@ def ride_event(
 
 
 def messages(events: Iterable[dict[str, Any]]) -> Iterator[Message]:
-    """The rides in order, with broken records between them."""
+    """Yield the rides in order as messages, with broken records between them."""
     kinds = cycle([(kind, make()) for kind, make in BROKEN.items()])
     for number, event in enumerate(events, start=1):
         data = json.dumps(event).encode()
@@ -80,8 +80,9 @@ def send(
     sent: Callable[[dict[str, Message]], None],
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Send *messages* at a steady rate; *sent* receives the messages of each call by event id.
+    """Send *messages* at a steady rate.
 
+    *sent* is called with the messages of each PutRecords call, by event id.
     Raises `RuntimeError` if the stream refuses a record `ATTEMPTS` times.
     """
     began = time.monotonic()
@@ -95,7 +96,7 @@ def send(
 
 
 def chunks(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
-    """*messages* in order, split into chunks that one PutRecords call accepts."""
+    """Yield *messages* in order, in chunks that one PutRecords call accepts."""
     for piece in batched(messages, min(most, MOST_RECORDS), strict=False):
         chunk: list[Message] = []
         total = 0
@@ -110,7 +111,7 @@ def chunks(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
 
 
 def put_to(kinesis: KinesisClient, stream: str) -> Put:
-    """A `Put` that writes to *stream*."""
+    """Return a `Put` that writes to *stream*."""
 
     def put(messages: Sequence[Message]) -> list[str | None]:
         response = kinesis.put_records(
@@ -126,7 +127,7 @@ def put_to(kinesis: KinesisClient, stream: str) -> Put:
 
 
 def _accepted(chunk: Sequence[Message], put: Put) -> dict[str, Message]:
-    """Send *chunk*, and refused messages again; returns the messages by event id."""
+    """Send *chunk*, and refused messages again; return the messages by event id."""
     accepted: dict[str, Message] = {}
     for attempt in range(ATTEMPTS):
         time.sleep(pause(attempt))
@@ -178,4 +179,4 @@ BROKEN: Mapping[str, Callable[[], bytes]] = {
     "no object": lambda: b"[130, 205, 3.66]",
     "no such day": lambda: _broken_ride(pickup_datetime="2021-02-30T08:15:00"),
 }
-"""The kinds of broken records: a description of the defect, and the bytes."""
+"""Description of the defect of a broken record -> a function that returns the record's bytes."""

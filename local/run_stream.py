@@ -1,7 +1,7 @@
 """Streams rides through a function: a producer, a poller, and a reader of the results.
 
-The producer and the poller run in threads of their own.  The calling thread reads the output stream
-and the rejects bucket.  An error in any of the three ends the run.
+The producer and the poller run in separate threads.  The calling thread reads the output stream and
+the rejects bucket.  An error in any of the three ends the run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHARDS = 2
 MODELS, REJECTS = "ride-models", "ride-rejects"
 BATCH_SIZE = 1000
 PER_SECOND = 1000.0
-PATIENCE_SECONDS = 60  # without a prediction or a rejection; then the run ends
+PATIENCE_SECONDS = 60  # the run ends after this time without a prediction or a rejection
 READ_SECONDS = 0.2  # between two reads of the results
 POLL_SECONDS = 0.02  # between two reads of the ride events
 
@@ -41,7 +41,7 @@ class _Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A prediction event on the output stream, and its time of arrival there."""
+    """A prediction event on the output stream, and the time at which it arrived there."""
 
     event: Mapping[str, Any]
     arrived_at: datetime
@@ -70,7 +70,7 @@ class StreamProgress:
     sent: dict[str, Message] = field(default_factory=dict)
     published: list[Published] = field(default_factory=list)
     rejected: dict[str, str] = field(default_factory=dict)
-    """The reason for each rejected event id."""
+    """Event id -> the reason for its rejection."""
 
 
 def create_resources(aws: Embedded) -> None:
@@ -129,7 +129,7 @@ def deliver(
     finished: Callable[[], bool] = lambda: False,
     idle: float = POLL_SECONDS,
 ) -> None:
-    """Deliver ride events to *handler* until all are processed after *finished* returns True.
+    """Deliver ride events to *handler* until *finished* returns True and all are processed.
 
     Setting *stop* ends the delivery at once.
     """
@@ -149,7 +149,7 @@ def deliver(
 
 
 def arrivals(aws: Embedded) -> dict[str, datetime]:
-    """The time of arrival of each record on the input stream, by event id."""
+    """Return the time of arrival of each record on the input stream, by event id."""
     return {
         event_id(reader.shard_id, record.sequence_number): record.arrived_at
         for reader in readers(aws.kinesis(), RIDE_EVENTS)
@@ -158,7 +158,11 @@ def arrivals(aws: Embedded) -> dict[str, datetime]:
 
 
 def rejections(s3: S3Client, seen: set[str]) -> dict[str, str]:
-    """The reasons by event id in all objects whose keys are not in *seen*; adds the keys to it."""
+    """Return the reason for each rejection, by event id, in the rejects bucket.
+
+    Objects whose keys are in *seen* are not read; the keys of the objects that were read are added
+    to *seen*.
+    """
     reasons: dict[str, str] = {}
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=REJECTS)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
@@ -191,7 +195,7 @@ def _read_results(
         ]
         reasons = rejections(s3, set() if over else seen)
         progress.published += published
-        # The last round reads every object again, because a retry may have replaced some.
+        # The last round reads every object again, because a retry may have replaced some of them.
         progress.rejected = reasons if over else progress.rejected | reasons
         on_progress(progress)
         for worker in workers:

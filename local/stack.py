@@ -1,9 +1,10 @@
 """Runs the service on this machine until it is interrupted: ``python -m local.stack``.
 
 It creates the streams and the rejects bucket in an embedded AWS, as the CloudFormation stack
-`NAME`, and runs the real function between them.  The function takes its settings from the
-environment, for example ``PREDICTION_MAX=10``.  `ENVIRONMENT` is a file for the shell: the AWS
-command line and the commands in `operate/` use the embedded AWS after ``source build/stack.env``.
+`NAME`, and runs the real function, which reads from one stream and writes to the other.  The
+function reads its settings from the environment, for example ``PREDICTION_MAX=10``.  After ``source
+build/stack.env`` (the file `ENVIRONMENT`), the AWS command line and the commands in `operate/` use
+the embedded AWS.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ TEMPLATE = {
         "DurationFunctionName": {"Value": FUNCTION},
     },
 }
-"""The outputs are those of the deployed stack for the parts that exist here."""
+"""A template for the resources that exist on this machine; its outputs have the same names as those
+of the deployed stack."""
 
 INSTRUCTIONS = f"""\
 The service runs until Ctrl-C and prints a line for each batch. In another terminal:
@@ -68,7 +70,7 @@ The service runs until Ctrl-C and prints a line for each batch. In another termi
 
 @contextlib.contextmanager
 def running() -> Iterator[tuple[dict[str, str], Future[None]]]:
-    """Run the service while the block lasts; yields variables for its clients, and the poller.
+    """Run the service while the block runs; yield variables for its clients, and the poller.
 
     Raises `ServiceError` if the function does not start.
     """
@@ -83,7 +85,7 @@ def running() -> Iterator[tuple[dict[str, str], Future[None]]]:
 
 
 def _settings(aws: Embedded) -> dict[str, str]:
-    """The settings in the environment, completed by the locations of this stack."""
+    """Return the function's settings: those in the environment, and the locations in this stack."""
     own = [field.name.upper() for field in fields(Settings)]
     return {
         "MODEL_LOCATION": MODEL,
@@ -97,7 +99,7 @@ def _settings(aws: Embedded) -> dict[str, str]:
 
 
 def _deploy(settings: Mapping[str, str]) -> Handler:
-    """Import the real function again with *settings*.  Raises `ServiceError`."""
+    """Import the function again with *settings*.  Raises `ServiceError` if it does not start."""
     os.environ.update(settings)
     sys.modules.pop("lambda_function", None)
     handler: Handler = importlib.import_module("lambda_function").lambda_handler
@@ -114,7 +116,7 @@ def _create(aws: Embedded) -> None:
 
 @contextlib.contextmanager
 def _polling(aws: Embedded, function: LocalFunction) -> Iterator[Future[None]]:
-    """Deliver ride events to *function* while the block lasts."""
+    """Deliver ride events to *function* while the block runs; yield the future of the delivery."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as threads:
         try:
@@ -128,7 +130,7 @@ def _say(text: str) -> None:
 
 
 def shell(variables: Mapping[str, str]) -> str:
-    """*variables* as export commands for a shell.
+    """Return *variables* as export commands for a shell.
 
     >>> shell({"AWS_REGION": "us-east-1"})
     'export AWS_REGION=us-east-1\\n'

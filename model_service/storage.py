@@ -317,8 +317,8 @@ def _find_on_disk(pattern: str) -> list[StoredFile]:
 def _files_below(directory: Path) -> Iterator[Path]:
     """Yield all visible files below *directory*, and its broken links.
 
-    Links to folders are followed, but each folder is visited only once, so a link to a parent folder
-    cannot cause an endless loop.
+    Links to folders are followed, but each folder is visited only once, so a link to a parent
+    folder cannot cause an endless loop.
     """
     visited: set[str] = set()
     for folder, folders, names in os.walk(directory, followlinks=True):

@@ -1,4 +1,4 @@
-"""Clients for AWS that retry patiently, with one readable error where none can be created."""
+"""Creates clients for AWS that retry often; if none can be created, the error is one sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .command import CommandError
 
 
 def client(service: str, *, attempts: int = 8, **settings: Any) -> Any:
-    """A boto3 client for *service*; *settings* are those of botocore's `Config`.
+    """Return a boto3 client for *service*; *settings* are arguments of botocore's `Config`.
 
     Raises `CommandError` if the region, the profile or the endpoint is missing or wrong.
     """

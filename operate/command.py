@@ -1,4 +1,4 @@
-"""Rules that all commands of this package share: exit codes, and how an error ends one."""
+"""Rules that all commands of this package share: exit codes, and how an error ends a command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes; 0 means that everythin
 
 
 class CommandError(Exception):
-    """A command cannot do what its arguments request; the message is for whoever ran it."""
+    """A command cannot do what its arguments request; the message is for the person who ran it."""
 
 
 def run(name: str, command: Callable[[], int], *, interrupted: str = "stopped") -> int:
@@ -26,7 +26,7 @@ def run(name: str, command: Callable[[], int], *, interrupted: str = "stopped") 
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """A type for argparse: a whole number from *low* to *high*.
+    """Return a type for argparse: a function that parses a whole number from *low* to *high*.
 
     >>> whole_number(1, 10)("7")
     7

@@ -1,4 +1,4 @@
-"""The output of the commands: a table and a progress bar on a terminal, plain lines elsewhere."""
+"""Prints the output of the commands: on a terminal with tables and bars, elsewhere as lines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rich.text import Text
 from .inventory import Inventory
 from .redelivery import Advance
 
-QUARTERS = 4  # a replay prints a line for each quarter where there is no terminal
+QUARTERS = 4  # without a terminal, a replay prints a line for each quarter of its records
 
 
 class OperatorConsole:
-    """Prints for the operator; a class because it holds the console."""
+    """Prints messages for the operator.  It is a class because it holds the console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -45,7 +45,7 @@ class OperatorConsole:
 
     @contextmanager
     def replaying(self, records: int) -> Iterator[Advance]:
-        """Show the progress of a replay of so many *records*."""
+        """Show the progress of a replay; yield the function that counts replayed records."""
         if not self._console.is_terminal:
             yield self._quarters(records)
             return
@@ -85,7 +85,8 @@ def _table(inventory: Inventory) -> Table:
 
 
 def _time(moment: datetime) -> str:
-    """
+    """Return *moment* in UTC.
+
     >>> _time(datetime(2022, 6, 2, 8, 5, 14, 132000, tzinfo=UTC))
     '2022-06-02T08:05:14Z'
     """

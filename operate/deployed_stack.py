@@ -1,4 +1,4 @@
-"""Access to the streams and the rejects of a deployed stack, for the smoke test."""
+"""Accesses the streams and the rejects of a deployed stack, for the smoke test."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 OUTPUTS = ("RideEventsStreamName", "RidePredictionsStreamName", "RejectsLocation")
-"""Outputs of the template that name the parts of a stack."""
+"""The outputs of the template that name the streams and the rejects location of a stack."""
 SCORER = re.compile(r"(?!Batch)\w+FunctionName")
-"""Matches the output of each model's function."""
+"""Matches the name of the output for each model's function."""
 
 
 class DeployedStack(NamedTuple):
-    """The names of a stack's parts, and how many models score each ride."""
+    """The names of a stack's streams and rejects location, and how many models score each ride."""
 
     input_stream: str
     output_stream: str
     rejects: str
-    """s3://bucket/prefix"""
+    """In the form s3://bucket/prefix."""
     models: int = 1
 
 
 class CloudFormationClient(Protocol):
-    """The methods of boto3's CloudFormation client that are used here."""
+    """The methods of boto3's CloudFormation client that this module uses."""
 
     def describe_stacks(self, *, StackName: str) -> Any: ...
 
 
 def find_stack(client: CloudFormationClient, name: str) -> DeployedStack:
-    """The parts of the stack *name*, read from its outputs.
+    """Return the names in the outputs of the stack *name*.
 
     Raises `CommandError` if the stack does not exist or was not created from this template.
     """
@@ -56,7 +56,7 @@ def find_stack(client: CloudFormationClient, name: str) -> DeployedStack:
     scorers = [key for key in found if SCORER.fullmatch(key)]
     rides, predictions, rejects = (found[key] for key in OUTPUTS)
     if not rejects.startswith("s3://"):
-        raise CommandError(f"{name} keeps no rejects: its {OUTPUTS[2]} is {rejects}")
+        raise CommandError(f"the stack {name} stores no rejects: its {OUTPUTS[2]} is {rejects}")
     return DeployedStack(rides, predictions, rejects, models=max(1, len(scorers)))
 
 
@@ -73,7 +73,7 @@ def put_record(kinesis: KinesisClient, stream: str, key: str, data: bytes) -> st
 
 
 class PredictionSource(msgspec.Struct):
-    """The part of a prediction's ``source`` that is read here."""
+    """The part of a prediction's ``source`` that the smoke test reads."""
 
     event_id: str
 
@@ -87,10 +87,10 @@ class PredictionIdentity(msgspec.Struct):
 
 
 class StreamTail:
-    """Reads the records that reach a stream from now on; a class because it holds iterators."""
+    """Reads new records of a stream.  It is a class because it holds iterators."""
 
     def __init__(self, kinesis: KinesisClient, stream: str) -> None:
-        """Start at the end of *stream*.
+        """Start to read at the end of *stream*.
 
         Raises `CommandError` if the stream cannot be read.
         """
@@ -110,7 +110,7 @@ class StreamTail:
         )["ShardIterator"]
 
     def predictions(self) -> Iterator[PredictionIdentity]:
-        """The predictions that arrived since the last call; other records are skipped.
+        """Yield the predictions that arrived since the last call; skip other records.
 
         Raises `CommandError` if the stream can no longer be read.
         """
@@ -135,7 +135,7 @@ class StreamTail:
 
 
 def rejection_reason(s3: S3Client, stack: DeployedStack, event_id: str) -> str:
-    """Why the record *event_id* was rejected; empty while it is not among the rejects.
+    """Return why the record *event_id* was rejected, or an empty text if it is not in the rejects.
 
     Raises `CommandError` if the rejects cannot be read.
     """

@@ -1,17 +1,17 @@
-"""Failed records on S3: those that the function rejected, and those that Lambda gave up on.
+"""Reads failed records from S3: records that the function rejected or that Lambda gave up on.
 
-Both kinds of object hold the original records as ``payload``.  An object that the function wrote
-has a reason for each event id.  In an object that Lambda wrote, the condition that made Lambda give
-up is the reason for every record.
+Both kinds of object contain the original records as ``payload``.  An object written by the function
+has a reason for each event id.  An object written by Lambda has one reason for all its records: the
+condition under which Lambda gave up.
 
-A replay never changes an object.  It writes a marker beside it: an empty object whose key is
-``{key}.{etag}.replayed``.  This has three consequences:
+A replay never changes an object.  It writes a marker beside the object: an empty object whose key
+is ``{key}.{etag}.replayed``.  This has three consequences:
 
-* A listing is enough to tell which objects were replayed, without a request for each object.
-* A replay needs permission to write keys that end in ``.replayed`` and no other keys.  (An S3 tag
-  would need less, but the function would remove the tag when it writes the object again.)
-* A marker belongs to one version of an object.  The function stores records that it rejects again,
-  often under the same key.  That object has another ETag, so it waits for the next replay.
+* A listing shows which objects were replayed, without a request for each object.
+* A replay needs permission to write keys that end in ``.replayed`` and no other keys.  (A tag would
+  need fewer permissions, but the function would remove the tag if it wrote the object again.)
+* A marker belongs to one version of an object.  If the function rejects records again, it often
+  stores them under the same key.  The new object has another ETag, so it waits for the next replay.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MARKER_SUFFIX = ".replayed"
 
 
 class UnreadableObject(Exception):
-    """An S3 object does not hold failed records, or changed after it was listed."""
+    """An S3 object does not contain failed records, or changed after it was listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ class ObjectVersion:
 
     @property
     def marker(self) -> str:
-        """The key of the marker which says that this version was replayed."""
+        """Return the key of the marker which shows that this version was replayed."""
         return f"{self.key}.{self.etag}{MARKER_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True)
 class FailedRecords:
-    """The content of one object."""
+    """The failed records in one S3 object, and the reasons why they failed."""
 
     version: ObjectVersion
     model: str
@@ -67,7 +67,7 @@ class FailedRecords:
     """The function that failed on the records; empty if a model rejected them."""
     records: tuple[Record, ...]
     reasons: Mapping[str, str]
-    """The reason for each event id."""
+    """Event id -> the reason why the record failed."""
 
 
 class _RequestContext(Struct):
@@ -83,18 +83,18 @@ class _FailureObject(Struct):
 
 @dataclass(frozen=True, slots=True)
 class FailedRecordStore:
-    """The objects under ``s3://bucket/prefix``; a class because it holds a client."""
+    """The failed records below a prefix in S3.  It is a class because it holds a client."""
 
     client: S3Client
     bucket: str
     prefix: str
-    """Complete segments of a key, or one whole key."""
+    """The beginning of the objects' keys, up to a slash, or the key of one object."""
 
     @classmethod
     def at(cls, client: S3Client, location: str) -> FailedRecordStore:
-        """The store at *location*.
+        """Return the store at *location*.
 
-        Raises `CommandError` if *location* is not an S3 location.
+        Raises `CommandError` if *location* is not of the form s3://bucket/prefix.
 
         >>> FailedRecordStore.at(None, "rejects")
         Traceback (most recent call last):
@@ -106,7 +106,7 @@ class FailedRecordStore:
         return cls(client, bucket, prefix.strip("/"))
 
     def pending(self) -> tuple[list[ObjectVersion], int]:
-        """The objects that wait to be replayed, and the number of objects that were replayed.
+        """Return the objects that wait to be replayed, and the number of objects already replayed.
 
         Raises `CommandError` if the bucket cannot be listed.
         """
@@ -133,9 +133,10 @@ class FailedRecordStore:
         return not self.prefix or key == self.prefix or key.startswith(f"{self.prefix}/")
 
     def read(self, version: ObjectVersion) -> FailedRecords:
-        """The content of one version of an object.
+        """Read the failed records in one version of an object.
 
-        Raises `UnreadableObject` if it changed, is gone, or does not hold failed records.
+        Raises `UnreadableObject` if the object changed, is gone, or does not contain failed
+        records.
         """
         try:
             body = self.client.get_object(
@@ -148,9 +149,9 @@ class FailedRecordStore:
         return parse(version, body)
 
     def mark_replayed(self, version: ObjectVersion) -> None:
-        """Write the marker of *version*.
+        """Write the marker which shows that *version* was replayed.
 
-        Raises `CommandError` if it cannot be written.
+        Raises `CommandError` if the marker cannot be written.
         """
         try:
             self.client.put_object(Bucket=self.bucket, Key=version.marker, Body=b"")
@@ -159,9 +160,9 @@ class FailedRecordStore:
 
 
 def parse(version: ObjectVersion, body: bytes) -> FailedRecords:
-    """The failed records in the bytes of an object.
+    """Return the failed records in *body*, the bytes of an object.
 
-    Raises `UnreadableObject` if *body* does not hold failed records.
+    Raises `UnreadableObject` if *body* does not contain failed records.
     """
     try:
         failure = msgspec.json.decode(body, type=_FailureObject)
@@ -181,7 +182,7 @@ def parse(version: ObjectVersion, body: bytes) -> FailedRecords:
 
 
 def function_name(arn: str) -> str:
-    """The name of the function that an ARN identifies.
+    """Return the name of the function that an ARN identifies.
 
     >>> function_name("arn:aws:lambda:eu-west-1:123456789012:function:ride-duration:live")
     'ride-duration'

@@ -1,4 +1,4 @@
-"""The failed records under a location: grouped by reason for a person, sorted for a replay."""
+"""Summarizes the failed records under a location: totals by reason, and the order of a replay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model_service.errors import RideRejected
 
 from .failed_records import FailedRecords, FailedRecordStore, ObjectVersion, UnreadableObject
 
-CONCURRENT_READS = 8  # objects
+CONCURRENT_READS = 8  # objects that are read at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +33,37 @@ class ReasonTotals:
 
 
 Reasons = dict[tuple[str, str], ReasonTotals]
-"""Totals for each reason and each model that rejected, or function that failed."""
+"""(Reason, name of the model that rejected or the function that failed) -> totals."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingObject:
-    """A summary of an object that waits to be replayed, without its records."""
+    """A summary of an S3 object that waits to be replayed, without its records."""
 
     version: ObjectVersion
     model: str
     function: str
     order: tuple[str, str, int, str]
-    """Sorts objects by stream, by shard, and by the sequence number of the first record."""
+    """The sort key of the object: stream, shard, and sequence number of its first record."""
     records: int
     reasons: Reasons
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All objects under a location."""
+    """A summary of all objects under a location."""
 
     pending: tuple[PendingObject, ...]
-    """Sorted: the objects of a shard follow each other, the oldest records first."""
+    """In the order of a replay: by shard, and within a shard from the oldest records to the newest.
+    """
     unreadable: tuple[tuple[str, str], ...]
-    """The key of each unreadable object, and why it is unreadable."""
+    """Pairs of the key of an unreadable object and the reason why it is unreadable."""
     replayed: int
-    """The number of objects that were replayed."""
+    """The number of objects that were already replayed."""
 
     @property
     def reasons(self) -> Reasons:
-        """Totals over all pending objects, the most frequent reason first."""
+        """Return the totals over all pending objects, the most frequent reason first."""
         totals = Reasons()
         for each in self.pending:
             for name, more in each.reasons.items():
@@ -97,14 +98,14 @@ def take_inventory(store: FailedRecordStore) -> Inventory:
 
 
 def summary(failed: FailedRecords) -> PendingObject:
-    """The part of *failed* that an inventory keeps in memory."""
+    """Return the summary of *failed* that an inventory keeps in memory."""
     first = failed.records[0]
     number = first.sequence_number
     return PendingObject(
         version=failed.version,
         model=failed.model,
         function=failed.function,
-        order=(first.stream_arn, first.shard, len(number), number),  # compares as a number
+        order=(first.stream_arn, first.shard, len(number), number),  # sorts as a number
         records=len(failed.records),
         reasons=_reasons(failed),
     )

@@ -1,8 +1,8 @@
-"""Invokes a deployed function with records, as Lambda's event source mapping would.
+"""Invokes a deployed function with records, in the same way as Lambda's event source mapping.
 
-The SDK retries throttling, 5xx responses and lost connections with growing pauses.  It waits for a
-response longer than any function may run, because a retry after a timeout would run the function
-twice.
+The SDK retries throttling, 5xx responses and lost connections after increasing pauses.  The timeout
+for a response is longer than any function may run, because a retry after a timeout would run the
+function twice.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from .aws import client
 from .command import CommandError
 from .failed_records import function_name
 
-READ_TIMEOUT_SECONDS = 910  # a function may run for 900
+READ_TIMEOUT_SECONDS = 910  # Lambda ends a function after 900 seconds at the latest
 SDK_ATTEMPTS = 10  # with pauses of up to 20 s: a few minutes of throttling
 TRANSIENT = frozenset({"TooManyRequestsException", "EC2ThrottledException", "ServiceException"})
 TOO_LARGE = "RequestTooLargeException"
 
 
 class LambdaClient(Protocol):
-    """The methods of boto3's Lambda client that are used here."""
+    """The methods of boto3's Lambda client that this module uses."""
 
     def invoke(
         self, *, FunctionName: str, InvocationType: str, LogType: str, Payload: bytes
@@ -44,29 +44,30 @@ class InvocationResult:
     """The result of one invocation."""
 
     processed: int
-    """How many records, counted from the first, need not be sent again."""
+    """How many records, counted from the first one, need not be sent again."""
     error: str = ""
-    """Why the invocation failed as a whole; empty if it did not."""
+    """Why the whole invocation failed; empty if it did not."""
     rejected: int | None = 0
-    """Ride events that the function rejected again; None if its log does not say."""
+    """The number of ride events that the function rejected again; None if its log does not show it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class DeployedFunction:
-    """A function on AWS that records can be sent to; a class because it holds a client."""
+    """A Lambda function to which records are sent.  It is a class because it holds a client."""
 
     client: LambdaClient
     name: str
-    """A name or an ARN, with or without an alias."""
+    """The name or ARN of the function, with or without an alias."""
     bare_name: str
-    """The name alone."""
+    """The name of the function without account and alias."""
     model: str
 
     @classmethod
     def named(cls, client: LambdaClient, name: str) -> DeployedFunction:
         """Look up the function *name*.
 
-        Raises `CommandError` if it does not exist or does not publish predictions.
+        Raises `CommandError` if the function does not exist or does not publish predictions.
         """
         try:
             found = client.get_function_configuration(FunctionName=name)
@@ -79,9 +80,9 @@ class DeployedFunction:
         return cls(client, name, function_name(found["FunctionArn"]), model)
 
     def __call__(self, batch: Sequence[Record]) -> InvocationResult:
-        """Invoke the function with *batch*.
+        """Invoke the function with *batch* and return the result.
 
-        Raises `CommandError` if the function may not be invoked.
+        Raises `CommandError` if the caller has no permission to invoke the function.
         """
         try:
             response = self.client.invoke(
@@ -104,9 +105,9 @@ class DeployedFunction:
 
 
 def connect(name: str) -> DeployedFunction:
-    """The function *name* in the caller's account.
+    """Return the function *name* in the caller's account.
 
-    Raises `CommandError` if it does not exist or does not publish predictions.
+    Raises `CommandError` if the function does not exist or does not publish predictions.
     """
     patient = client(
         "lambda",
@@ -119,15 +120,16 @@ def connect(name: str) -> DeployedFunction:
 
 
 def event(batch: Sequence[Record]) -> bytes:
-    """The event for an invocation: the records as Lambda first delivered them."""
+    """Return the event for an invocation: the records as Lambda first delivered them."""
     return json.dumps({"Records": [record.raw for record in batch]}).encode()
 
 
 def read_response(batch: Sequence[Record], payload: bytes, log: bytes) -> InvocationResult:
-    """The result that the function's response *payload* reports for *batch*.
+    """Return the result for *batch*, from the function's response *payload* and the end of its log.
 
-    This is stricter than Lambda, which takes a missing response for success.  A function that does
-    not report failures is not the scorer, so its response is an error.
+    This is stricter than Lambda, for which an empty response means success.  The functions of this
+    service always report failed records, as a list that may be empty.  So a response without this
+    list comes from another function, and is an error.
     """
     positions = {record.sequence_number: position for position, record in enumerate(batch)}
     try:
@@ -139,9 +141,9 @@ def read_response(batch: Sequence[Record], payload: bytes, log: bytes) -> Invoca
 
 
 def rejected(log: bytes) -> int | None:
-    """The number of rejected ride events in the metrics line of *log*; None without such a line.
+    """Return the number of rejected ride events in the metrics line of *log*; None if it has none.
 
-    The beginning of *log* may be cut off.
+    *log* may begin in the middle of a line.
 
     >>> rejected(b'{"_aws":{},"received":[4.0],"rejected":[3.0]}')
     3

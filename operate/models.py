@@ -1,13 +1,11 @@
-"""Copies models to an environment's bucket, and loads each of them as its function will.
+"""Copies models to an environment's bucket, and loads each one in the same way as its function.
 
     python -m operate.models --from s3://bucket file://models.yaml ModelBucket=… Release=…
 
 The command takes the same arguments as `sam deploy --parameter-overrides`.  If a parameter is given
-twice, the later value counts.  Parameters that do not describe a model are ignored.
-
-A model that the bucket already has is not copied again; its SHA-256 says whether it is the right
-one.  MLmodel is copied last, and a directory without MLmodel is not a model, so a copy that was
-interrupted starts again.
+twice, the later value counts.  Parameters that do not describe a model are ignored.  A model that
+the bucket already has is not copied again, but its SHA-256 is checked.  MLmodel is copied last, and
+a directory without MLmodel is not a model, so the next run repeats a copy that was interrupted.
 """
 
 from __future__ import annotations
@@ -44,7 +42,7 @@ class PinnedModel(NamedTuple):
 
 
 def parameters(words: Sequence[str]) -> dict[str, str]:
-    """The values of all parameters by name, from ``Name=value`` and ``file://….yaml``.
+    """Return the values of all parameters by name, from ``Name=value`` and ``file://….yaml``.
 
     Raises `CommandError` if a word has neither form or a file cannot be read.
 
@@ -74,9 +72,9 @@ def _read_yaml(path: Path) -> dict[str, str]:
 
 
 def pinned_models(given: Mapping[str, str]) -> list[PinnedModel]:
-    """The models that the parameters *given* name.
+    """Return the models that the parameters *given* name.
 
-    Raises `CommandError` if a model has no SHA-256, since any model would then be accepted.
+    Raises `CommandError` if a model has no SHA-256, because any model would then be accepted.
     """
     found = [
         PinnedModel(name, value.strip("/"), given.get(f"{name}Sha256", ""))

@@ -1,12 +1,12 @@
 """Sends failed records to the function until it has processed them: the rules of a replay.
 
-Rule 1: Objects are replayed one after another.  One invocation carries records of one object only.
-        An object is marked as soon as all its records are processed.  A replay that is stopped
-        loses nothing and repeats at most the object that it was working on.
-Rule 2: A failure that the function reports is sent again, from that record on.  An invocation that
-        fails as a whole is repeated with half as many records, as bisecting would do.
-Rule 3: An object that makes no progress in `ATTEMPTS` invocations in a row stays unmarked.  After
-        `GIVE_UP` such objects in a row, the replay ends.
+Rule 1: Objects are replayed one after another.  One invocation has records of one object only.
+        An object is marked as soon as all its records are processed.  If a replay is stopped, no
+        records are lost, and at most the records of one object are sent again.
+Rule 2: If the function reports a failed record, the records from that one on are sent again.  If a
+        whole invocation fails, it is repeated with half as many records (as bisecting would do).
+Rule 3: If `ATTEMPTS` invocations in a row process no record of an object, the object stays
+        unmarked.  After `GIVE_UP` such objects in a row, the replay ends.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ MAX_PAUSE_SECONDS = 10.0  # ... up to this limit
 Invoke = Callable[[Sequence[Record]], InvocationResult]
 Sleep = Callable[[float], None]
 Advance = Callable[[int], None]
-"""Receives the number of records that the last invocation processed."""
+"""A function that is called with the number of records that the last invocation processed."""
 
 
 @dataclass(slots=True)
 class ReplayReport:
-    """The result of a replay so far."""
+    """The results of a replay so far."""
 
     objects: int = 0
-    """Objects whose records are all processed."""
+    """The number of objects whose records are all processed."""
     records: int = 0
     rejected: int | None = 0
-    """Ride events that the function rejected again; None if the number is unknown."""
+    """The number of ride events that the function rejected again; None if it is unknown."""
     remaining: dict[str, str] = field(default_factory=dict)
-    """The key of each object that still waits, and why it does."""
+    """Key of an object that was not replayed -> the reason."""
 
     def add(self, result: InvocationResult) -> None:
         self.records += result.processed
@@ -61,9 +61,10 @@ def replay(
     sleep: Sleep,
     advance: Advance,
 ) -> ReplayReport:
-    """Replay the *pending* objects, at most *most* records to an invocation, and mark each.
+    """Replay the *pending* objects, and mark each one; return the results.
 
-    Raises `CommandError` if the function may not be invoked or an object cannot be marked.
+    *most* is the maximum number of records in an invocation.  Raises `CommandError` if the function
+    cannot be invoked or an object cannot be marked.
     """
     report = ReplayReport()
     without_progress = 0
@@ -71,7 +72,7 @@ def replay(
         key, before = each.version.key, report.records
         try:
             batch = store.read(each.version).records
-        except UnreadableObject as exc:  # it changed or is gone since it was listed
+        except UnreadableObject as exc:  # it changed or was deleted after it was listed
             report.remaining[key] = str(exc)
             continue
         error = send(batch, invoke, report, most=most, sleep=sleep, advance=advance)
@@ -98,9 +99,9 @@ def send(
     sleep: Sleep,
     advance: Advance,
 ) -> str:
-    """Invoke the function with the records of one object.
+    """Invoke the function with the records of one object, until all of them are processed.
 
-    Returns an empty text, or why some of the records are not processed.
+    Returns an empty text, or the reason why some of the records are not processed.
     """
     start = attempts = 0
     while start < len(batch):
@@ -121,7 +122,7 @@ def send(
 
 
 def batch_length(waiting: Sequence[Record], most: int) -> int:
-    """How many of the *waiting* records fit into one invocation; at least one."""
+    """Return how many of the *waiting* records fit into one invocation; at least one."""
     total = 0
     for length, record in enumerate(waiting[:most]):
         total += len(json.dumps(record.raw)) + 2  # 2 for the separator

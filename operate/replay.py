@@ -1,16 +1,15 @@
 """Lists failed records and replays them: ``python -m operate.replay s3://bucket/prefix``.
 
-With ``--function NAME`` the command is a dry run.  With ``--yes`` as well, it invokes the function
-with the original records.  Event ids and arrival times stay the same, and no other consumer of the
-stream receives a ride twice.  `redelivery` has the rules for sending records, and `failed_records`
-describes the marker of an object that was replayed.
+With ``--function NAME`` alone, the command is a dry run.  With ``--yes`` as well, it invokes the
+function with the original records.  Event ids and arrival times stay the same, and other consumers
+of the stream do not receive the rides again.  `redelivery` has the rules for sending records, and
+`failed_records` describes the marker of an object that was replayed.
 
-* A replay does not send again what the function rejects during that replay.  It lists all objects
-  before it sends the first one.
-* Delivery is at least once.  An object of rejected records holds only records that the function
-  rejected, but a KPL aggregate is stored as a whole, and an object that Lambda wrote holds whole
-  batches.  Predictions that were already published are then published again, with the same
-  identity.
+* All objects are listed before the first one is sent, so a replay does not send records again that
+  the function rejects during that replay.
+* Delivery is at least once.  An object written by the function has only rejected records, except
+  that a KPL aggregate is stored as a whole; an object written by Lambda has whole batches.  So
+  predictions that were already published may be published again, with the same identity.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ Connect = Callable[[str], DeployedFunction]
 
 
 def check(inventory: Inventory, function: DeployedFunction) -> None:
-    """Raises `CommandError` if another model or function left some of the objects."""
+    """Raise `CommandError` if some of the objects are from another model or function."""
     models = {each.model for each in inventory.pending} - {"", function.model}
     functions = {each.function for each in inventory.pending} - {"", function.bare_name}
     if models:
@@ -47,15 +46,15 @@ def check(inventory: Inventory, function: DeployedFunction) -> None:
         )
     if functions:
         raise CommandError(
-            f"some objects were given up by {', '.join(sorted(functions))}, not {function.name}:"
-            " name that function, or add --from-any"
+            f"Lambda gave up on some records of {', '.join(sorted(functions))}, not of"
+            f" {function.name}: name that function, or add --from-any"
         )
 
 
 def run(
     options: argparse.Namespace, console: OperatorConsole, connect: Connect, sleep: Sleep
 ) -> int:
-    """List the objects, replay them if the options say so, and return the exit code.
+    """List the objects, replay them if the options request it, and return the exit code.
 
     Raises `CommandError` if the location or the function cannot be used.
     """
@@ -86,7 +85,7 @@ def run(
 
 
 def summary(report: ReplayReport) -> list[str]:
-    """The lines that a replay prints at its end."""
+    """Return the lines that a replay prints at its end."""
     totals = [f"{report.records} records of {report.objects} objects were replayed"]
     if report.rejected is None:
         totals.append("the function did not report how many rides it rejected again")

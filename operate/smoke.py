@@ -1,9 +1,9 @@
 """Smoke test of a running stack: ``python -m operate.smoke --stack NAME``.
 
 The command sends ten rides and a broken record to the input stream.  The stack works if every model
-publishes ten predictions on the output stream, and the broken record appears among the rejects.  A
-stack that CloudFormation does not know, such as a local one, is named by its parts: ``--input``,
-``--output-stream`` and ``--rejects``.
+publishes ten predictions on the output stream, and the broken record is found in the rejects.  A
+stack that CloudFormation does not know, such as a local one, is given by its streams and rejects
+location: ``--input``, ``--output-stream`` and ``--rejects``.
 
 Every run has new ride ids, reads the output stream from its end, and recognises predictions by the
 event ids of its own records.  Records of other producers and of other runs have no effect.
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 RIDES = 10
 PATIENCE_SECONDS = 120
-POLL_SECONDS = 1.0  # a shard allows five reads a second for all its readers together
+POLL_SECONDS = 1.0  # a shard allows five reads a second, for all its readers together
 
 Wait = Callable[[float], None]
 Scored = dict[tuple[str, str], set[str]]
-"""For each model and version, the event ids of the rides that it scored."""
+"""(Model, version) -> the event ids of the rides that it scored."""
 
 
 def events(run: str) -> dict[str, bytes]:
-    """Ten ride events and one broken one, by ride id.
+    """Return ten ride events and one broken one, by ride id.
 
     >>> list(events("smoke-1f3e"))[-2:]
     ['smoke-1f3e-9', 'smoke-1f3e-broken']
@@ -64,9 +64,9 @@ def smoke(
     patience: float = PATIENCE_SECONDS,
     wait: Wait = time.sleep,
 ) -> bool:
-    """True if all predictions and the rejection arrive within *patience* seconds.
+    """Test *stack*; return True if all predictions and the rejection arrive in *patience* seconds.
 
-    Raises `CommandError` if a part of the stack cannot be used.
+    Raises `CommandError` if a stream or the rejects cannot be used.
     """
     tail = StreamTail(kinesis, stack.output_stream)
     payloads = events(f"smoke-{uuid.uuid4().hex}")
@@ -96,7 +96,7 @@ def smoke(
 def summary(
     stack: DeployedStack, rides: Sequence[str], scored: Scored, reason: str, patience: float
 ) -> list[str]:
-    """The lines that a smoke test prints at its end."""
+    """Return the lines that a smoke test prints at its end."""
     lines = [
         f"{model}, version {version}, published predictions for {len(found)} of {RIDES} rides"
         f" on {stack.output_stream}"
@@ -115,7 +115,7 @@ def summary(
 
 
 def complete_models(rides: Sequence[str], scored: Scored) -> set[str]:
-    """The models that scored every ride; several versions of one model count together.
+    """Return the models that scored every ride; all versions of a model count together.
 
     >>> complete_models(["a", "b"], {("m", "1"): {"a"}, ("m", "2"): {"b"}, ("n", "1"): {"a"}})
     {'m'}
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None, *, wait: Wait = time.sleep) -> 
 def run(options: argparse.Namespace, wait: Wait) -> int:
     """Test the stack that *options* name and return the exit code.
 
-    Raises `CommandError` if a part of the stack cannot be used.
+    Raises `CommandError` if a stream or the rejects cannot be used.
     """
     console = OperatorConsole(Console(file=sys.stdout))
     stack = _stack(options)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 
 def fault(line: str) -> str:
-    """Why *line* is not the response of a successful invocation; empty if it is one.
+    """Return why *line* is not the response of a successful invocation; empty if it is.
 
     >>> fault('{"batchItemFailures": []}')
     ''

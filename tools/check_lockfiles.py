@@ -13,7 +13,7 @@ from typing import Any
 
 
 def disagreements(lock: dict[str, dict[str, Any]]) -> list[str]:
-    """Packages that two categories pin to different versions.
+    """Return the packages that two categories pin to different versions, with the versions.
 
     >>> disagreements({"_meta": {}, "a": {"x": {"version": "==1"}}, "b": {"x": {"version": "==2"}}})
     ['x: a ==1, b ==2']

@@ -6,7 +6,7 @@ candidates=(
   "$(uv python find 3.13 2>/dev/null)"
 )
 for python in "${candidates[@]}"; do
-  # A pyenv shim is found even where it cannot run, so each candidate has to run a program.
+  # A pyenv shim is found even if it cannot run Python, so each candidate has to run a program.
   if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 13))' \
     >/dev/null 2>&1; then
     echo "$python"

@@ -2,8 +2,8 @@
 # the built template. The image of the stream's functions gets the tag RELEASE, and the image of
 # batches the tag RELEASE-batch.
 #
-# SAM cannot replace an image inside a loop of the template by the one that it pushed. A digest
-# works there, and the same image serves all functions of its target.
+# SAM pushes images itself, but does not put their addresses into the loops of the template
+# (Fn::ForEach). So this script writes the digests there. All functions of a target have one image.
 set -euo pipefail
 tools="${0%/*}"
 built=(archivefunction:lambda batchfunction:batch)
@@ -19,7 +19,7 @@ command -v aws >/dev/null || {
   exit 2
 }
 for image in "${built[@]}"; do
-  stand_in="$("$BASH" "$tools/stand_in.sh" "$image")" || {
+  stand_in="$("$BASH" "$tools/base_is_stand_in.sh" "$image")" || {
     echo "There is no image $image to push: run make build first." >&2
     exit 2
   }

@@ -1,7 +1,8 @@
-"""The ratio of road distance to straight distance: ``python -m tools.road_factor DIRECTORY``.
+"""Computes the ratio of road distance to straight distance: ``python -m tools.road_factor DIR``.
 
-`model_service.zones` suggests distances by two constants.  This tool computes both from real
-rides: the median of each month, then the median of all months, so that each month counts the same.
+`model_service.zones` suggests distances with two constants.  This tool computes both constants from
+real rides: first the median of each month, then the median of all months, so that each month has
+the same weight.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from model_service.features import RideColumns
 from model_service.zones import MILES_WITHIN, ROAD_FACTOR, taxi_zones
 from training.data import dataset
 
-EARTH_MILES = 3958.8  # its mean radius
+EARTH_MILES = 3958.8  # the mean radius of the earth
 
 
 class RoadStatistics(NamedTuple):
@@ -26,7 +27,7 @@ class RoadStatistics(NamedTuple):
 
     rides: int
     factor: float
-    """The median of miles driven per straight mile between the zones' centroids."""
+    """The median of miles driven per straight mile between the centroids of the zones."""
     within: float
     """The median distance of rides within one zone, in miles."""
     error: float
@@ -34,7 +35,7 @@ class RoadStatistics(NamedTuple):
 
 
 def statistics(rides: RideColumns) -> RoadStatistics:
-    """The statistics of the rides with a distance and with zones that have a position."""
+    """Return the statistics of the rides that have a distance and whose zones have a position."""
     straight = straight_miles(rides.pickup, rides.dropoff)
     known = np.isfinite(straight) & (rides.distance > 0)
     straight, driven = straight[known], rides.distance[known]
@@ -49,7 +50,7 @@ def statistics(rides: RideColumns) -> RoadStatistics:
 
 
 def straight_miles(pickup: NDArray[np.int64], dropoff: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Great-circle miles between the centroids, shape (n,); NaN where a zone has no position."""
+    """Return great-circle miles between centroids, shape (n,); NaN if a zone has no position."""
     places = np.full((266, 2), np.nan)
     for zone in taxi_zones():
         places[zone.id] = np.radians((zone.latitude, zone.longitude))
@@ -62,7 +63,7 @@ def straight_miles(pickup: NDArray[np.int64], dropoff: NDArray[np.int64]) -> NDA
 
 
 def main(arguments: list[str]) -> int:
-    """Print the statistics of each month and the median of all months; returns the exit code."""
+    """Print the statistics of each month and the median of all months; return the exit code."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print("usage: python -m tools.road_factor DIRECTORY", file=sys.stderr)
         return 2

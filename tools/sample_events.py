@@ -1,7 +1,7 @@
 """Generates sample events for the function: ``python -m tools.sample_events DIR``.
 
 The events have the format of Lambda.  ``--check DIR`` writes nothing and fails if a file in DIR is
-out of date.  The files depend on this module alone, so they are the same on every machine.
+out of date.  The files depend only on the source code, so they are the same on every machine.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ FIRST_NUMBER = 49657340123456789012345678901234567890123456789012345678
 BEGINS = datetime(2026, 11, 20, 13, 15, 0, tzinfo=UTC)  # a Friday morning in New York
 RIDES_A_SECOND = 4
 ZONES = (7, 24, 33, 41, 42, 43, 49, 65, 66, 74, 75, 82, 95, 97, 116, 129, 130, 166, 181, 205, 244)
-FUNCTION = "DurationScorer"  # its logical id in the template
+FUNCTION = "DurationScorer"  # the function's logical id in the template
 ENVIRONMENT = {"TEST_RUN": "True", "MODEL_LOCATION": "/opt/model", "RETURN_PREDICTIONS": "True"}
 
 
 def rides(count: int) -> list[RideEvent]:
-    """*count* rides in the order of their pick-ups; the same ones in every run."""
+    """Return *count* rides in the order of their pick-ups; they are the same in every run."""
     draw = Random(20261120).random  # Python guarantees the same sequence in later versions
     return [
         RideEvent(
@@ -51,7 +51,7 @@ def rides(count: int) -> list[RideEvent]:
 
 
 def documents() -> dict[str, str]:
-    """The files, by name."""
+    """Return the content of all files, by file name."""
     plain = [_encode(ride) for ride in rides(1000)]
     without_distance = json.loads(plain[1])
     del without_distance["ride"]["trip_distance"]
@@ -67,9 +67,9 @@ def documents() -> dict[str, str]:
 
 
 def aggregated(payloads: Sequence[bytes]) -> bytes:
-    """A record in which the Kinesis Producer Library aggregates *payloads*, all with one key."""
+    """Return a record in which the Kinesis Producer Library aggregates *payloads* under one key."""
     record = b"".join(
-        _field(KPL_RECORDS, b"\x08\x00" + _field(KPL_DATA, data))  # 1: the key's place in the table
+        _field(KPL_RECORDS, b"\x08\x00" + _field(KPL_DATA, data))  # field 1: the key's index, 0
         for data in payloads
     )
     message = _field(1, b"a") + record
@@ -81,7 +81,8 @@ def _field(number: int, data: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """
+    """Return *value* as a variable-length integer of Protocol Buffers.
+
     >>> _varint(300).hex()
     'ac02'
     """
@@ -112,7 +113,7 @@ def _event(payloads: Sequence[bytes]) -> dict[str, Any]:
 
 
 def _lines(event: dict[str, Any]) -> str:
-    """*event* as compact JSON with one line for each record."""
+    """Return *event* as compact JSON with one line for each record."""
     records = ",\n".join(json.dumps(r, separators=(",", ":")) for r in event["Records"])
     return f'{{"Records":[\n{records}\n]}}\n'
 

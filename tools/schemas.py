@@ -17,7 +17,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from model_service.rides import RideEvent, RideId
 from model_service.scoring import Target
 
-VERSION = "0.1.0"  # of the events; fields are only ever added, and never become required
+VERSION = "0.1.0"  # of the events; fields are only added, and new fields are never required
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Interval = Annotated[tuple[float, float], Meta(description="low and high, around the value")]
@@ -78,7 +78,7 @@ EVENTS: dict[str, Any] = {
 
 
 def documents() -> dict[str, dict[str, Any]]:
-    """The documents, by file name."""
+    """Return the documents, by file name."""
     schemas = {
         f"{name}.schema.json": {"$schema": DIALECT, **msgspec.json.schema(event)}
         for name, event in EVENTS.items()
@@ -106,7 +106,7 @@ def _asyncapi() -> dict[str, Any]:
         "info": {
             "title": "Ride predictions",
             "version": VERSION,
-            "description": "Rides as they begin, and what models say of them, on Kinesis streams.",
+            "description": "Ride events, and the predictions for them, on Kinesis streams.",
         },
         "defaultContentType": "application/json",
         "channels": {
@@ -138,7 +138,10 @@ def main(arguments: list[str]) -> int:
 def write_or_check(
     arguments: list[str], documents: Mapping[str, str], *, module: str, target: str
 ) -> int:
-    """Write or check *documents*, named by file, as *arguments* say; returns the exit code."""
+    """Write or check *documents*, as *arguments* request; return the exit code.
+
+    *documents* maps a file name to its text.
+    """
     *options, directory = arguments or [""]
     if options not in ([], ["--check"]) or not directory or directory.startswith("-"):
         print(f"usage: python -m {module} [--check] DIR", file=sys.stderr)

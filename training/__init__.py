@@ -1,6 +1,8 @@
-"""Training of models, in the order of the data: each part imports only those before it.
+"""Trains, compares, promotes and releases models.
 
-``data`` (months of rides), ``metrics``, ``drift``, ``model``, ``plan``, ``inputs``, ``reports``,
-``registry`` (MLflow), ``pipeline`` (one training run), ``experiments`` and ``commands``.  Features
-come from ``model_service.features``, so that a model is trained on what the service computes.
+In the following list, each part imports only parts before it: ``data`` (months of rides),
+``metrics``, ``drift``, ``model``, ``plan``, ``inputs``, ``reports``, ``registry`` (MLflow),
+``pipeline`` (one training run), ``experiments`` and ``commands``.  The features come from
+``model_service.features``, so that a model is trained on the same features that the service
+computes.
 """

@@ -1,7 +1,7 @@
 """The command line of training, ``python -m training COMMAND``.
 
-Results go to files and standard output; progress and errors go to standard error.  An error of the
-caller is one sentence and exit code 2.
+Results go to files and standard output; progress and errors go to standard error.  If the input or
+an option is wrong, the command prints one sentence and exits with code 2.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .commands.console import say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command and return its exit code."""
     options = arguments.parser().parse_args(argv)
     console = Console(stderr=True)
     errors = Console(stderr=True, style="red")
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(options, console)
     except ServiceError as exc:
         say(errors, str(exc))
-    except OSError as exc:  # an output path is not writable
+    except OSError as exc:  # an output path cannot be written
         say(errors, f"{exc.filename}: {exc.strerror}." if exc.filename else f"{exc.strerror}.")
     except KeyboardInterrupt:
         say(errors, "Interrupted.")
@@ -36,7 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
-    """Run the command, whose modules are imported here, because some take seconds to import."""
+    """Run the selected command and return its exit code.
+
+    The modules of the commands are imported here, because some of them take seconds to import.
+    """
     from .commands import make_models
 
     if options.command in make_models.COMMANDS:

@@ -1,12 +1,12 @@
-"""The baseline of a model, and the drift of live rides, predictions and errors from it.
+"""Measures the drift of live rides and predictions from the data that a model was trained on.
 
-A model has its `Baseline` in ``baseline.json`` among its extra files.  It holds shares of rides,
-and no rides.  Drift is measured by the population stability index: the sum over all bins of
-(live - trained) * log(live / trained).  Below 0.1 a distribution is steady, above 0.25 it has
-drifted.  For few rides the index is large by chance alone, so its expected value under no change
-is subtracted first.
+A model has a file ``baseline.json`` among its extra files: the `Baseline` of its training data.  It
+contains shares of rides, and no single rides.  Drift is measured by the population stability index:
+the sum over all bins of (live - trained) * log(live / trained).  Below 0.1 a distribution is
+steady; above 0.25 it has drifted.  If there are few rides, the index is large by chance alone, so
+its expected value without any change is subtracted first.
 
-Where the true values are known, the model's errors are compared with those on its test month.
+If the true values are known, the model's errors are also compared with those on its test month.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Floats = NDArray[np.float64]
 FILE = "extra_files/baseline.json"
 MISSING = "missing"
 RARE = 0.01
-"""Values with a smaller share of the rides are pooled into one bin."""
+"""Values with a smaller share of the training rides are counted together in one bin."""
 MIN_SHARE = 1e-4
-"""Replaces a share of 0, which has no logarithm."""
+"""The share used in place of smaller shares, because 0 has no logarithm."""
 MOVED, DRIFTED = 0.1, 0.25
 MIN_HOURLY_RIDES = 20
-"""The mean of an hour with fewer rides is left out."""
+"""Hours with fewer rides are left out of the hourly means."""
 MAX_ERROR_GROWTH = 0.15
 """RMSE and MAE may grow by this share of their values on the test month.  The errors of an
 unchanged model vary by 11 % between months (see the backtest in docs/models.md)."""
@@ -52,20 +52,20 @@ class NumberDistribution(msgspec.Struct, frozen=True):
     """The distribution of a numeric value over the training rides."""
 
     edges: tuple[float, ...]
-    """The edges between bins; the first bin has no lower edge, and the last no upper one."""
+    """The edges between bins.  The first bin has no lower edge, and the last bin no upper edge."""
     share: tuple[float, ...]
-    """The share of rides in each bin; one more than edges."""
+    """The share of rides in each bin; there is one bin more than edges."""
     mean: float
     quantiles: dict[str, float]
 
 
 class PlausibleRange(msgspec.Struct, frozen=True):
-    """The ranges of plausible predictions: low and high, both included."""
+    """The ranges of plausible predictions, as (low, high); both ends are included."""
 
     value: tuple[float, float]
-    """Holds all but one in five hundred predictions for the training rides."""
+    """The range that contains all but one in five hundred predictions for the training rides."""
     mean: tuple[float, float]
-    """The lowest and highest hourly mean of those predictions."""
+    """The lowest and the highest mean of these predictions over the rides of one hour."""
 
 
 class MonthErrors(msgspec.Struct, frozen=True):
@@ -82,7 +82,7 @@ class MonthErrors(msgspec.Struct, frozen=True):
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """The contents of ``baseline.json``."""
+    """The content of ``baseline.json``."""
 
     format: Literal[1]
     target: Target
@@ -90,9 +90,10 @@ class Baseline(msgspec.Struct, frozen=True):
     months: tuple[str, ...]
     rides: int
     numbers: dict[str, NumberDistribution]
-    """By name: ``trip_distance`` and ``prediction``."""
+    """The distributions of ``trip_distance`` and ``prediction``, by name."""
     shares: dict[str, dict[str, float]]
-    """Shares of rides by value of ``PULocationID``, ``DOLocationID``, ``hour`` and ``weekday``."""
+    """Shares of rides by value, for each of ``PULocationID``, ``DOLocationID``, ``hour`` and
+    ``weekday``."""
     plausible: PlausibleRange
     test: MonthErrors | None = None
     """The errors on the test month; older models do not have them."""
@@ -106,7 +107,7 @@ class Shift:
     index: float
     """The population stability index."""
     chance: float
-    """The expected index if nothing had changed."""
+    """The expected index if nothing has changed."""
 
     @property
     def level(self) -> Level:
@@ -122,7 +123,7 @@ def baseline(
     months: Sequence[str],
     test: MonthErrors | None = None,
 ) -> Baseline:
-    """The baseline of training rides, a model's predictions for them, and its errors in *test*."""
+    """Return the baseline of training rides, a model's predictions for them, and its test errors."""
     return Baseline(
         format=1,
         target=target,
@@ -143,13 +144,16 @@ def baseline(
 
 
 def month_errors(month: str, test: Evaluation) -> MonthErrors:
-    """The errors of a model on the rides of *month*."""
+    """Return the errors of a model on the rides of *month*."""
     found = whole(test)
     return MonthErrors(month, found.rides, found.rmse, found.mae, found.bias, found.coverage)
 
 
 def read_baseline(location: str) -> Baseline:
-    """The baseline of the model at *location*.  Raises `ModelError` where it has none."""
+    """Return the baseline of the model at *location*.
+
+    Raises `ModelError` if the model has no baseline, or the baseline is not in the expected format.
+    """
     try:
         return msgspec.json.decode(storage.at(location).read(FILE), type=Baseline)
     except msgspec.MsgspecError as exc:
@@ -157,10 +161,10 @@ def read_baseline(location: str) -> Baseline:
 
 
 def read_rides(paths: Sequence[Path]) -> tuple[RideColumns, int]:
-    """The valid rides of all files in order, and the number of rejected ones.
+    """Return the valid rides of all files in order, and the number of rejected ones.
 
-    The files are those that batch scoring reads, such as ride events or the archive.  Raises
-    `FileError` where one cannot be read, and `DataError` where none has a valid ride.
+    The files are in a format that batch scoring reads, such as ride events or the archive.  Raises
+    `FileError` if a file cannot be read, and `DataError` if no file has a valid ride.
     """
     parsed = [chunk.parse() for path in paths for chunk in chunks(path, name=str(path))]
     if not any(len(part.rides) for part in parsed):
@@ -170,7 +174,7 @@ def read_rides(paths: Sequence[Path]) -> tuple[RideColumns, int]:
 
 
 def compare(trained: Baseline, rides: RideColumns, predicted: Floats) -> list[Shift]:
-    """The drift of *rides* and of the predictions for them, largest first."""
+    """Return the drift of each feature of *rides* and of the predictions, largest drift first."""
     live = {"trip_distance": rides.distance, "prediction": predicted}
     counts = trained.rides, len(predicted)
     shifts = [
@@ -187,7 +191,7 @@ def compare(trained: Baseline, rides: RideColumns, predicted: Floats) -> list[Sh
 
 
 def implausible_share(trained: Baseline, predicted: Floats) -> float:
-    """The share of predictions outside the plausible range."""
+    """Return the share of the predictions that are outside the plausible range, from 0 to 1."""
     low, high = trained.plausible.value
     return float(np.mean((predicted < low) | (predicted > high)))
 
@@ -259,7 +263,9 @@ def _shares(values: Floats) -> dict[str, float]:
 
 
 def _pooled(shares: Mapping[str, float], common: Sequence[str]) -> tuple[float, ...]:
-    """The shares of the *common* values, of missing ones, and of all others together."""
+    """Return the shares of the *common* values, of missing values, and of all other values
+    together.
+    """
     named = [shares.get(value, 0.0) for value in (*common, MISSING)]
     return (*named, 1 - sum(named))
 
@@ -283,6 +289,6 @@ def _hourly_means(pickup: NDArray[np.datetime64], predicted: Floats) -> tuple[fl
         pickup.astype("datetime64[h]"), return_inverse=True, return_counts=True
     )
     means = (np.bincount(hour, predicted) / rides)[rides >= MIN_HOURLY_RIDES]
-    if not len(means):  # with so few rides, the range of single predictions stands in
+    if not len(means):  # no hour has enough rides: use the range of single predictions
         return _plausible_values(predicted)
     return float(means.min()), float(means.max())

@@ -1,4 +1,4 @@
-"""The rides of a training plan, by use, and the record of how each month was used."""
+"""Reads the rides that a training plan names, and records how each month was used."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from .data.tlc import TAXIS
 from .plan import TrainingPlan
 
 OnStep = Callable[[str], None]
-"""Called with the name of each step before it begins."""
+"""A function that is called with the name of each step before the step begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """The rides that a model is trained, calibrated and tested on."""
+    """The rides on which a model is trained, calibrated and tested."""
 
     training: Rides
     calibration: Rides | None
     test: Rides
     months: tuple[MonthUse, ...]
-    """Oldest first."""
+    """The months, oldest first."""
 
     def dropped(self) -> list[dict[str, object]]:
-        """A table of the dropped rows: a row for each month and reason."""
+        """Return a table of the dropped rows, with one row for each month and reason."""
         return [
             {"month": one.month, "use": one.use, "reason": reason, "rows": rows}
             for one in self.months
@@ -35,7 +35,7 @@ class TrainingData:
 
 
 def read(plan: TrainingPlan, on_step: OnStep) -> TrainingData:
-    """Read all months of *plan*.  Raises `DataError`."""
+    """Read the rides of all months of *plan*.  Raises `DataError` if a month cannot be read."""
     uses = dict.fromkeys(plan.train, "training") | {plan.test: "test"}
     if plan.calibrate:
         uses[plan.calibrate] = "calibration"
@@ -58,6 +58,10 @@ def read(plan: TrainingPlan, on_step: OnStep) -> TrainingData:
 
 
 def _training_share(plan: TrainingPlan) -> float:
-    """The share of the training rides to use, from the row counts in the files' metadata."""
+    """Return the share of the training rides to use, from 0 to 1.
+
+    With this share, at most about ``plan.most`` rides are used.  It is computed from the numbers of
+    rows in the metadata of the files.
+    """
     rows = sum(dataset.count_rows(plan.data, month, plan.kind) for month in plan.train)
     return min(1.0, plan.most / max(rows, 1))

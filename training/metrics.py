@@ -1,7 +1,7 @@
-"""The errors of a model on test rides: in total, and by month, borough and hour.
+"""Computes the errors of a model on test rides: in total, and by month, borough and hour.
 
-Everything here calls a model through the function that the service calls, and does not depend on
-how the model was made.
+The functions call a model through the same function as the service, and do not depend on how the
+model was made.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ Predict = Callable[[RideColumns], Answers]
 Floats = NDArray[np.float64]
 
 UNKNOWN = "unknown"
-"""The borough of a zone without a position."""
+"""The borough of zones without a position."""
 MIN_RIDES = 30
 """The metrics of a part with fewer rides are left out."""
 COVERAGE = (0.75, 0.85)
 """The range of the coverage of 80 % intervals that is accepted: the sampling error and the drift of
 a month are smaller in all months of docs/models.md (77 to 82 %)."""
 MAX_BIAS = 1.5
-"""The largest accepted bias in minutes or dollars.  A champion in good order had a bias of 1.2
-minutes at most on the month after its training month (February 2021, with snow)."""
+"""The largest accepted bias in minutes or dollars.  A healthy champion had a bias of at most
+1.2 minutes on the month after its training month (February 2021, with snow)."""
 CLOSE_ERROR, CLOSE_SHARE = 2.0, 0.2
-"""A prediction is close where it errs by at most 2 minutes or dollars, or 20 % of the true value.
+"""A prediction is close if its error is at most 2 minutes (or dollars) or 20 % of the true value.
 
-RMSE and p90 follow the longest rides; most riders care whether an estimate is about right."""
+RMSE and p90 depend mainly on the longest rides; most riders want an estimate that is about right.
+"""
 IMPORTANCE_SAMPLE = 10_000
 INPUTS = {
     "pick-up zone": "pickup",
@@ -46,7 +47,7 @@ INPUTS = {
     "distance": "distance",
     "time": "picked_up",
 }
-"""The inputs of a ride event, and the column that holds each."""
+"""The name of an input of a ride event -> the column that contains it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +55,18 @@ class Evaluation:
     """Rides that a model was not trained on, and its predictions for them."""
 
     month: NDArray[np.str_]
-    """The month of the file that each ride is from; shape (n,), like all arrays here."""
+    """The month of the file of each ride; shape (n,), like all arrays of this class."""
     rides: Rides
     answers: Answers
 
     @property
     def error(self) -> Floats:
-        """The prediction minus the true value, in minutes or dollars."""
+        """The prediction minus the true value of each ride, in minutes or dollars."""
         return self.answers.values - self.rides.target
 
     @property
     def covered(self) -> NDArray[np.bool_] | None:
-        """Whether the true value is within the interval; None where the model has no intervals."""
+        """Whether each true value is within its interval; None if the model has no intervals."""
         if self.answers.intervals is None:
             return None
         low, high = self.answers.intervals.T
@@ -90,20 +91,23 @@ class PartMetrics:
     close: float
     """The share of predictions that are close: see `CLOSE_ERROR`."""
     bias: float
-    """The mean of prediction minus true value."""
+    """The mean of the differences: prediction minus true value."""
     coverage: float | None
-    """The share of true values within their intervals."""
+    """The share of true values within their intervals, from 0 to 1; None without intervals."""
     width: float | None
-    """The mean width of the intervals."""
+    """The mean width of the intervals; None without intervals."""
 
 
 def evaluate_month(predict: Predict, month: str, rides: Rides) -> Evaluation:
-    """A model's predictions for a whole month."""
+    """Return a model's predictions for the rides of a month."""
     return Evaluation(np.full(len(rides), month), rides, predict(rides.columns))
 
 
 def by_part(test: Evaluation) -> tuple[PartMetrics, ...]:
-    """The metrics of all rides, then of each month, borough and hour with `MIN_RIDES` rides."""
+    """Return the metrics of all rides, then of each month, borough and hour.
+
+    Parts with fewer than `MIN_RIDES` rides are left out.
+    """
     hour = test.rides.columns.hour
     kinds: dict[str, NDArray[np.str_]] = {
         "month": test.month,
@@ -127,12 +131,12 @@ def whole(test: Evaluation) -> PartMetrics:
 
 
 def of_kind(parts: Sequence[PartMetrics], kind: str) -> list[PartMetrics]:
-    """The parts of one kind, in order."""
+    """Return the parts whose kind is *kind*, in order."""
     return [part for part in parts if part.kind == kind]
 
 
 def boroughs(zones: NDArray[np.int64]) -> NDArray[np.str_]:
-    """The borough of each zone.
+    """Return the name of the borough of each zone.
 
     >>> boroughs(np.array([130, 264])).tolist()
     ['Queens', 'unknown']
@@ -143,7 +147,7 @@ def boroughs(zones: NDArray[np.int64]) -> NDArray[np.str_]:
 
 
 def rmse(error: Floats) -> float:
-    """The root mean square error, in the unit of *error*."""
+    """Return the root mean square error, in the unit of *error*."""
     return float(np.sqrt(np.mean(error**2)))
 
 
@@ -157,12 +161,12 @@ def close_share(error: Floats, true: Floats) -> float:
 
 
 def without_time(columns: RideColumns) -> RideColumns:
-    """The same rides with an unknown pick-up time."""
+    """Return the same rides with an unknown pick-up time."""
     return replace(columns, picked_up=np.full(len(columns), NO_TIME))
 
 
 def importance(predict: Predict, rides: Rides, *, seed: int) -> dict[str, float]:
-    """Permutation importance of `INPUTS`: the growth of RMSE where an input is shuffled."""
+    """Return the permutation importance: the increase of the RMSE if an input is shuffled."""
     rng = np.random.default_rng(seed)
     some = take(rides, rng.permutation(len(rides))[:IMPORTANCE_SAMPLE])
     columns, target = some.columns, some.target
@@ -176,7 +180,7 @@ def importance(predict: Predict, rides: Rides, *, seed: int) -> dict[str, float]
 
 
 def milliseconds(predict: Predict, rides: RideColumns, *, calls: int) -> float:
-    """The time of one call: the least of five medians over *calls* calls."""
+    """Return the time of one call in milliseconds: the least of five medians of *calls* calls."""
     best = inf
     for _ in range(5):
         times = []
@@ -189,7 +193,7 @@ def milliseconds(predict: Predict, rides: RideColumns, *, calls: int) -> float:
 
 
 def nested_subsets(rides: Rides, shares: tuple[float, ...], *, seed: int) -> Iterator[Rides]:
-    """Random subsets of *rides* in increasing size, each of which contains the one before."""
+    """Yield random subsets of *rides* by increasing size; each contains the one before."""
     order = np.random.default_rng(seed).permutation(len(rides))
     for share in shares:
         yield take(rides, np.sort(order[: round(share * len(rides))]))

@@ -1,7 +1,7 @@
-"""The steps of training: read, fit, test, export, log, load, report.
+"""Runs the steps of training: read, fit, test, export, log, load and report.
 
-Nothing is logged before the model was tested and its ONNX form compared with it.  Nothing is
-returned before the service's own loader has predicted a ride with the logged model.
+A model is logged only after it was tested and its ONNX form was compared with it.  `train` returns
+only after the service's own loader has loaded the logged model and predicted a ride with it.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from .reports.model_card import CardFacts
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """A logged model, and its predictions for the test month."""
+    """A logged model, its errors, and its predictions for the rides of the test month."""
 
     run_id: str
     model_location: str
-    """In the form of MODEL_LOCATION."""
+    """The location in the form of the setting MODEL_LOCATION."""
     model_sha256: str
     metrics: dict[str, ErrorMetrics]
-    """``test`` and ``baseline_linear``."""
+    """The errors of the model (``test``) and of the linear baseline (``baseline_linear``)."""
     true: NDArray[np.float64]
     predicted: NDArray[np.float64]
     hour: NDArray[np.float64]
@@ -49,7 +49,7 @@ class TrainingResult:
 
 @dataclass(frozen=True, slots=True)
 class TestedModel:
-    """A fitted model and its predictions for the test month."""
+    """A fitted model, and its predictions and errors for the rides of the test month."""
 
     champion: FittedChampion
     predicted: NDArray[np.float64]
@@ -58,16 +58,16 @@ class TestedModel:
 
 @dataclass(frozen=True, slots=True)
 class ExportedModel:
-    """The ONNX form of a model, which was compared with the model itself."""
+    """The ONNX form of a model; its predictions were compared with those of the fitted model."""
 
     graph: bytes
     difference: float
-    """The largest difference between both forms, in minutes or dollars."""
+    """The largest difference between the predictions of both forms, in minutes or dollars."""
     baseline: drift.Baseline
 
 
 def train(plan: TrainingPlan, *, on_step: OnStep) -> TrainingResult:
-    """Train and log one model.  Raises a `ServiceError` where it cannot be trained or logged."""
+    """Train and log one model.  Raises a `ServiceError` if it cannot be trained or logged."""
     check(plan)
     data = inputs.read(plan, on_step)
     tested = _fit_and_test(plan, data, on_step)
@@ -76,7 +76,7 @@ def train(plan: TrainingPlan, *, on_step: OnStep) -> TrainingResult:
     run_id, location = _log(plan, data, tested, exported)
     on_step("loading the model as the service does")
     digest = hashlib.sha256(storage.at(location).read("MLmodel") + exported.graph).hexdigest()
-    served = loader.load(location, sha256=digest)  # which predicts a ride
+    served = loader.load(location, sha256=digest)  # also predicts a ride, as a check
     result = TrainingResult(
         run_id, location, digest, tested.metrics,
         data.test.target, tested.predicted, data.test.columns.hour,

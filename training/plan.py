@@ -1,4 +1,4 @@
-"""The settings of one training run: months, target, hyper-parameters, and where it is logged."""
+"""The settings of one training run: months, target, hyper-parameters, and MLflow's location."""
 
 from __future__ import annotations
 
@@ -18,29 +18,31 @@ class TrainingPlan:
     """The settings of one training run; months have the form YYYY-MM."""
 
     data: Path
-    """The directory of the months' files."""
+    """The directory with the files of the months."""
     train: tuple[str, ...]
     test: str
     target: Target
     tracking_uri: str
     artifacts: str | None
-    """``s3://…`` or a directory; None for MLflow's default."""
+    """The location of MLflow's artifacts: ``s3://…`` or a directory; None for MLflow's default."""
     kind: Kind = "green"
     experiment: str = "ride-predictions"
     calibrate: str | None = None
-    """The month that the intervals are calibrated on; None for the training rides."""
+    """The month on which the intervals are calibrated; None to calibrate on the training rides."""
     most: int = 1_000_000
-    """The largest number of training rides; more are sampled, which bounds memory and time."""
+    """The maximum number of training rides.  If there are more, a sample of this size is used, so
+    that memory and time are bounded."""
     seed: int = 0
     parameters: Parameters = parameters.DEFAULTS
     card: bool = True
-    """Whether to make a model card; a model without one cannot be promoted."""
+    """Whether to make a model card; a model without a card cannot be promoted."""
 
 
 def check(plan: TrainingPlan) -> None:
     """Check the order of the months: training, then calibration, then test.
 
-    Raises `SettingsError` where a month is malformed, and `DataError` where one is too early.
+    Raises `SettingsError` if a month does not have the form YYYY-MM, and `DataError` if the months
+    are not in this order.
     """
     for month in filter(None, [*plan.train, plan.calibrate, plan.test]):
         months(month, month)
@@ -59,7 +61,7 @@ def check(plan: TrainingPlan) -> None:
 
 
 def run_parameters(plan: TrainingPlan, rides: int) -> dict[str, object]:
-    """The parameters to log for a run that is trained on this number of *rides*."""
+    """Return the parameters to log for a run of *plan* that is trained on *rides* rides."""
     return {
         "train": ",".join(plan.train),
         "calibrate": plan.calibrate or "",

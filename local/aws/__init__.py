@@ -1,4 +1,4 @@
-"""Stand-ins for AWS on one machine: Kinesis and S3, an event source mapping, and Lambda.
+"""Substitutes for AWS on one machine: Kinesis and S3, an event source mapping, and Lambda.
 
-This room imports `model_service` and no other part of `local`.
+This package imports `model_service` and no other part of `local`.
 """

@@ -1,15 +1,16 @@
-"""A stand-in for Lambda's event source mapping between a Kinesis stream and a function.
+"""Emulates Lambda's event source mapping between a Kinesis stream and a function.
 
-It keeps these rules:
+It follows these rules:
 
-1. A batch holds records of one shard in order: at most `batch_size`, and at most 6 MB as an event.
-2. The next batch of a shard begins after the last processed record.  The response tells which one
-   that is: without failures, all records are processed; otherwise all records from the lowest
-   failed sequence number on are delivered again.
+1. A batch contains records of one shard in order: at most `batch_size`, and at most 6 MB as an
+   event.
+2. The next batch of a shard begins after the last processed record.  The function's response
+   determines the last processed record: without failures, all records are processed; otherwise all
+   records from the lowest failed sequence number on are delivered again.
 3. The whole batch is delivered again if the function raises, if its response is not a JSON object,
    or if a failure does not name a sequence number of the batch.
-4. A retried batch holds the same records, except those that were processed.  The pause before it
-   grows with each attempt without progress.  Other shards do not wait for it.
+4. A retried batch contains the same records, except those that were processed.  The pause before a
+   retry grows with each attempt without progress.  Other shards do not wait for it.
 
 It does not implement these features of the mapping: bisecting a batch, a maximum number of attempts
 or record age, an on-failure destination, parallelization within a shard, batching and tumbling
@@ -34,7 +35,7 @@ from .kinesis_reader import READ_LIMIT, Record, event_id
 logger = logging.getLogger(__name__)
 
 PAYLOAD_BYTES = 6_000_000  # per event; AWS refuses more than 6 MB
-ENVELOPE_BYTES = 600  # per record, in addition to its data and key
+ENVELOPE_BYTES = 600  # per record, added to the size of its data and key
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between attempts
 TIMEOUT_SECONDS = 60.0
 FUNCTION = "ride-predictions"
@@ -44,7 +45,7 @@ Handler = Callable[[dict[str, Any], Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The part of Lambda's context that holds the deadline and identifies the function."""
+    """The part of Lambda's context that contains the deadline and identifies the function."""
 
     deadline: float
     aws_request_id: str
@@ -82,8 +83,8 @@ def poll(
 ) -> None:
     """Deliver records until *finished* returns True, and then all records that remain.
 
-    If the function never succeeds, this never returns, because the shard makes no progress.  An
-    exception from *finished* ends it.
+    If the function never succeeds, this function never returns, because the shard makes no
+    progress.  An exception from *finished* ends the delivery.
     """
     while True:
         last_round = finished()  # called first, so that this round sees all earlier records
@@ -97,7 +98,7 @@ def poll(
 
 
 def step(shard: Shard, handler: Handler, *, stream_arn: str, batch_size: int) -> bool:
-    """Deliver one batch if one is due; returns whether a batch was delivered."""
+    """Deliver one batch if one is due; return whether a batch was delivered."""
     if time.monotonic() < shard.not_before:
         return False
     if len(shard.waiting) < batch_size and not shard.length:
@@ -120,7 +121,7 @@ def step(shard: Shard, handler: Handler, *, stream_arn: str, batch_size: int) ->
 
 
 def cut(waiting: Sequence[Record], batch_size: int) -> int:
-    """The number of *waiting* records in the next batch."""
+    """Return the number of *waiting* records in the next batch."""
     total = 0
     for length, record in enumerate(waiting[:batch_size]):
         total += size(record)
@@ -130,12 +131,12 @@ def cut(waiting: Sequence[Record], batch_size: int) -> int:
 
 
 def size(record: Record) -> int:
-    """The number of bytes that a record takes in an event."""
+    """Return the number of bytes that a record takes in an event."""
     return 4 * math.ceil(len(record.data) / 3) + len(record.partition_key) + ENVELOPE_BYTES
 
 
 def processed(batch: Sequence[Record], response: Any) -> int:
-    """The number of records of *batch* that need not be delivered again.
+    """Return the number of records at the start of *batch* that need not be delivered again.
 
     >>> from datetime import UTC, datetime
     >>> batch = [Record(number, "key", b"", datetime.now(UTC)) for number in ("7", "8", "9")]
@@ -163,7 +164,7 @@ def _position(positions: dict[str, int], failure: Any) -> int:
 
 
 def pause(attempt: int) -> float:
-    """Seconds to wait before attempt number *attempt*, counted from 0.
+    """Return the seconds to wait before attempt number *attempt*, counted from 0.
 
     >>> [pause(attempt) for attempt in range(4)]
     [0.0, 0.05, 0.1, 0.2]
@@ -172,7 +173,7 @@ def pause(attempt: int) -> float:
 
 
 def invoke(handler: Handler, batch: dict[str, Any], stream_arn: str) -> Any:
-    """The function's response, encoded and decoded as JSON; `False` if the invocation failed."""
+    """Return the function's response as decoded from JSON; False if the invocation failed."""
     region, account = stream_arn.split(":")[3:5]
     context = Context(
         deadline=time.monotonic() + TIMEOUT_SECONDS,
@@ -187,7 +188,7 @@ def invoke(handler: Handler, batch: dict[str, Any], stream_arn: str) -> Any:
 
 
 def event(batch: Sequence[Record], shard_id: str, stream_arn: str) -> dict[str, Any]:
-    """The event that the function is invoked with."""
+    """Return the event with which the function is invoked for *batch*."""
     region, account = stream_arn.split(":")[3:5]
     return {
         "Records": [

@@ -23,7 +23,7 @@ class Record:
 
 
 class Reader:
-    """Reads one shard from its beginning; a class because it holds an iterator."""
+    """Reads one shard from its beginning.  It is a class because it holds an iterator."""
 
     def __init__(self, kinesis: KinesisClient, stream: str, shard_id: str) -> None:
         self.shard_id = shard_id
@@ -33,7 +33,7 @@ class Reader:
         )["ShardIterator"]
 
     def __call__(self, limit: int = READ_LIMIT) -> list[Record]:
-        """The next records, at most *limit*; empty if no record is waiting."""
+        """Return the next records, at most *limit*; empty if no record is waiting."""
         if self._iterator is None:  # the shard is closed and was read to its end
             return []
         response = self._kinesis.get_records(ShardIterator=self._iterator, Limit=limit)
@@ -50,13 +50,13 @@ class Reader:
 
 
 def readers(kinesis: KinesisClient, stream: str) -> list[Reader]:
-    """A reader for each shard of *stream*."""
+    """Return a reader for each shard of *stream*."""
     shards = kinesis.list_shards(StreamName=stream)["Shards"]
     return [Reader(kinesis, stream, shard["ShardId"]) for shard in shards]
 
 
 def event_id(shard_id: str, sequence_number: str) -> str:
-    """The event id that Lambda gives to a record.
+    """Return the event id that Lambda gives to a record.
 
     >>> event_id("shardId-000000000000", "49")
     'shardId-000000000000:49'

@@ -1,8 +1,8 @@
-"""Lambda's API for one local function: read its configuration, change it, invoke it.
+"""Emulates Lambda's API for one local function: its configuration and its invocation.
 
-The poller and the API share one instance of the function, so invocations do not overlap, as in a
-Lambda sandbox.  The response to a failed invocation has the type and the message of the error and
-the end of the log, as Lambda's response does.
+The event source and the API share one instance of the function, so invocations do not overlap, as
+in a Lambda sandbox.  As in Lambda, the response to a failed invocation contains the type and
+message of the error and the end of the log.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ API = "/2015-03-31/functions/"
 LOG_BYTES = 4096  # Lambda returns only the end of the log
 
 Deploy = Callable[[Mapping[str, str]], Handler]
-"""Starts the function with the given settings.  Raises `ServiceError`."""
+"""A function that starts the Lambda function with the given settings.  Raises `ServiceError` if it
+does not start."""
 
 
 class LocalFunction:
-    """A deployed function; a class because it holds the handler and a lock."""
+    """A deployed function.  It is a class because it holds the handler and a lock."""
 
     def __init__(
         self, deploy: Deploy, variables: Mapping[str, str], say: Callable[[str], object]
     ) -> None:
-        """Deploy the function; *say* receives its output.
+        """Deploy the function; *say* is called with its output.
 
         Raises `ServiceError` if the function does not start.
         """
@@ -50,16 +51,16 @@ class LocalFunction:
         self.change(variables)
 
     def change(self, variables: Mapping[str, str]) -> None:
-        """Deploy the function again.
+        """Deploy the function again, with new environment variables.
 
-        Raises `ServiceError` if it does not start; the previous one then stays deployed.
+        Raises `ServiceError` if the function does not start; then the previous one stays deployed.
         """
         with self._lock:
             self._handler = self._deploy(variables)
             self.variables = dict(variables)
 
     def __call__(self, event: dict[str, Any], context: Any) -> Any:
-        """Invoke the function; this makes the instance a `Handler`."""
+        """Invoke the function; this method makes the instance a `Handler`."""
         return self.logged(event, context, io.StringIO())
 
     def logged(self, event: dict[str, Any], context: Any, log: io.StringIO) -> Any:
@@ -72,7 +73,7 @@ class LocalFunction:
 
 
 def application(function: LocalFunction) -> Any:
-    """A WSGI application: Lambda's API with *function* as its only function."""
+    """Return a WSGI application: Lambda's API with *function* as its only function."""
 
     @Request.application
     def serve(request: Request) -> Response:
@@ -101,7 +102,7 @@ def _configuration_response(function: LocalFunction) -> Response:
 
 
 def _update(function: LocalFunction, request: Request) -> Response:
-    """Unlike Lambda, keep the variables that the request does not name."""
+    """Change the variables that the request names; unlike Lambda, keep the other variables."""
     given = json.loads(request.data).get("Environment", {}).get("Variables", {})
     try:
         function.change(function.variables | given)
@@ -131,14 +132,14 @@ def _error(status: int, kind: str, message: str) -> Response:
 
 
 class _Silent(WSGIRequestHandler):
-    """Logs no requests; a class because werkzeug takes one."""
+    """Logs no requests.  It is a class because werkzeug needs one."""
 
     def log_request(self, *_: Any) -> None: ...
 
 
 @contextmanager
 def serve_api(function: LocalFunction) -> Iterator[str]:
-    """Serve the API on a free port of loopback while the block lasts; yields its address."""
+    """Serve the API on a free port of loopback while the block runs; yield its address."""
     server = make_server(HOST, 0, application(function), threaded=True, request_handler=_Silent)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,8 +1,8 @@
 """Runs a function's image under Lambda's Runtime Interface Emulator, on loopback.
 
-A container has what Lambda gives a function: a read-only root, an unprivileged user, and /tmp.  It
-uses the network of this machine, where the emulator listens on 127.0.0.1 only.  The emulator takes
-one invocation at a time; a second simultaneous invocation ends it.
+A container has the same limits as a function in Lambda: a read-only root, an unprivileged user, and
+/tmp.  It uses the network of this machine, where the emulator listens on 127.0.0.1 only.  The
+emulator accepts one invocation at a time, and ends if it receives a second one meanwhile.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIKE_LAMBDA = (
 
 
 class NotStarted(RuntimeError):
-    """The emulator does not listen; the message has its output."""
+    """The emulator does not listen on its port; the message contains its output."""
 
 
 @contextmanager
@@ -42,9 +42,10 @@ def container(
     handler: str = SCORER,
     options: Sequence[str] = (),
 ) -> Iterator[int]:
-    """Run *image* with *settings* as its environment; yields the port for invocations.
+    """Run *image* with *settings* as its environment, and yield the port for invocations.
 
-    *options* are those of `docker run`, such as mounts and limits.  Raises `NotStarted`.
+    *options* are options of `docker run`, such as mounts and limits.  Raises `NotStarted` if the
+    emulator does not start.
     """
     port, api_port = free_ports()
     environment = {
@@ -77,7 +78,7 @@ def container(
 
 
 def docker(*arguments: str) -> str:
-    """The output of a docker command.  Raises `CalledProcessError` or `TimeoutExpired`."""
+    """Return the output of a docker command.  Raises `CalledProcessError` or `TimeoutExpired`."""
     return subprocess.run(
         ["docker", *arguments],
         check=True,
@@ -88,7 +89,7 @@ def docker(*arguments: str) -> str:
 
 
 def invoke(port: int, event: Any) -> Any:
-    """The function's response to *event*, or its error in Lambda's format."""
+    """Return the function's response to *event*, or its error in Lambda's format."""
     connection = HTTPConnection(HOST, port, timeout=RESPONSE_SECONDS)
     try:
         connection.request("POST", PATH, json.dumps(event).encode())
@@ -98,7 +99,7 @@ def invoke(port: int, event: Any) -> Any:
 
 
 def free_ports() -> tuple[int, int]:
-    """Two ports of loopback that no process listens on."""
+    """Return two ports of loopback on which no process listens."""
     with socket.create_server((HOST, 0)) as one, socket.create_server((HOST, 0)) as two:
         return one.getsockname()[1], two.getsockname()[1]
 

@@ -1,9 +1,8 @@
-"""Kinesis and S3 in a separate process, on a free port of 127.0.0.1.
+"""Runs the embedded AWS: Kinesis and S3 in a separate process, on a free port of 127.0.0.1.
 
 `embedded` starts moto's server and stops it at the end of the block.  The server also ends when its
-standard input closes, which happens however the parent process ends.
-
-``python -m local.aws.server`` serves until it is interrupted; it first prints its address.
+standard input closes, which happens however the parent process ends.  The command ``python -m
+local.aws.server`` prints the server's address, and runs until it is interrupted.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 KEY = "embedded"  # the server accepts any key
-START_SECONDS = 60  # loading moto from a cold disk is slow
+START_SECONDS = 60  # loading moto from a slow disk takes long
 STOP_SECONDS = 5
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
@@ -68,9 +67,9 @@ class Embedded:
 
 @contextmanager
 def embedded() -> Iterator[Embedded]:
-    """Run a new server while the block lasts.
+    """Run a new server while the block runs.
 
-    Raises `RuntimeError` if it does not start.
+    Raises `RuntimeError` if the server does not start.
     """
     with subprocess.Popen(
         [sys.executable, "-m", "local.aws.server", "--while-stdin-is-open"],
@@ -88,9 +87,9 @@ def embedded() -> Iterator[Embedded]:
 
 
 def environment(endpoint: str, bypass: str = "") -> dict[str, str]:
-    """Variables that make the AWS SDKs and MLflow use *endpoint* only.
+    """Return the variables that make the AWS SDKs and MLflow use only *endpoint*.
 
-    *bypass* is a comma-separated list of hosts that are already reached without a proxy.
+    *bypass* is a comma-separated list of other hosts to which no proxy is used.
     """
     direct = ",".join(filter(None, [bypass, HOST, "localhost"]))
     return {
@@ -113,7 +112,7 @@ def environment(endpoint: str, bypass: str = "") -> dict[str, str]:
 
 
 def one_at_a_time(application: Application) -> Application:
-    """A WSGI application that passes requests to *application* one at a time.
+    """Return a WSGI application that passes requests to *application* one at a time.
 
     Moto assigns sequence numbers without a lock, so two simultaneous PutRecords calls could give
     the same number to two records and lose one of them.
@@ -151,7 +150,7 @@ def _stop(server: subprocess.Popen[str]) -> None:
 
 
 def _serve(wait_for_end: Callable[[], object]) -> None:
-    """Serve until *wait_for_end* returns."""
+    """Run the server until *wait_for_end* returns."""
     from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
         MotoRequestHandler,

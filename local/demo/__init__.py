@@ -1,4 +1,4 @@
-"""The demo: train a model, stream rides through the real function, count and report the results.
+"""The demo: trains a model, streams rides through the real function, and reports the results.
 
-This room may import `model_service`, `training` and the rest of `local`.
+This package may import `model_service`, `training` and the rest of `local`.
 """

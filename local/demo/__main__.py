@@ -2,8 +2,8 @@
 
 ``python -m local.demo --rides 5000 --data DIR --output build/demo``
 
-Kinesis and S3 are embedded, so no data leaves the machine.  The real function is imported after its
-settings are in the environment, as on Lambda.
+Kinesis and S3 are embedded, so no data leaves the machine.  As on Lambda, the function is imported
+after the environment variables with its settings are set.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ WRONG_COUNTS, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo and return the exit code."""
     options = _options(arguments)
-    console = Console(file=sys.stdout)  # fixed, because the function's output is redirected
+    console = Console(file=sys.stdout)  # sys.stdout is redirected later
     try:
         return demo(options.rides, options.data, options.output, DemoConsole(console))
     except (DemoInputError, ServiceError) as exc:
@@ -72,7 +72,7 @@ def demo(rides: int, data: Path | None, output: Path, console: DemoConsole) -> i
             result = _train(months, Path(scratch), step)
             step("starting the function")
             function = _function(aws, result)
-            gc.freeze()  # a collection would take 0.5 s, because of the objects of training
+            gc.freeze()  # without this, a collection takes 0.5 s after training
         progress = _stream(aws, function.lambda_handler, streamed, output, console)
         counted = counts.count(
             sent=progress.sent,
@@ -140,7 +140,7 @@ def _empty_directory(path: Path) -> None:
 
 
 def _with_trips(months: RideMonths, rides: int) -> tuple[RideMonths, list[Trip]]:
-    """*months*, and the sample of their rides that will be streamed."""
+    """Return *months*, and the sample of rides of the test month that will be streamed."""
     from training.data import dataset
 
     return months, trips(dataset.read(months.directory, months.test, "duration"), rides)

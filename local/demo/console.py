@@ -1,4 +1,4 @@
-"""The console output of the demo: live on a terminal, plain lines elsewhere."""
+"""Prints the output of the demo: live tables on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from ..formatting import many, rounded
 from ..run_stream import Published, StreamProgress
 from .rides import Trip
 
-ROWS = 12  # of the live table, at most
-OTHER_LINES = 18  # steps, bars, the head and the frame of the table, and the cursor
-QUARTERS = 4  # a run prints a line for each quarter where there is no terminal
+ROWS = 12  # the maximum for the live table
+OTHER_LINES = 18  # for steps, bars, the head and the frame of the table, and the cursor
+QUARTERS = 4  # without a terminal, a run prints a line for each quarter of its rides
 SILENCE_SECONDS = 10.0  # a run also prints a line after this time
 DIGITS = {
     "rides_per_second": 0, "p50": 0, "p99": 0, "rmse_minutes": 2, "rmse_minutes_streamed": 2,
 }  # fmt: skip
-"""Decimal places, as in the report."""
-GOOD_MINUTES, BAD_MINUTES = 3.0, 8.0  # a smaller error is good, a larger one is bad
+"""Name of a figure -> its number of decimal places, the same as in the report."""
+GOOD_MINUTES, BAD_MINUTES = 3.0, 8.0  # a smaller error is shown as good, a larger one as bad
 
 Step = Callable[[str], None]
 
 
 class DemoConsole:
-    """Shows the progress of a demo; a class because it holds the console."""
+    """Shows the progress of a demo.  It is a class because it holds the console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @contextmanager
     def steps(self) -> Iterator[Step]:
-        """Show a bar for each step; a step lasts until the next one begins."""
+        """Show a bar for each step; yield the function that ends a step and begins the next."""
         if not self._console.is_terminal:
             yield lambda text: self._console.print(f"- {text}", highlight=False)
             return
@@ -66,7 +66,10 @@ class DemoConsole:
     def streaming(
         self, trips: Mapping[str, Trip], bad: int
     ) -> Iterator[Callable[[StreamProgress], None]]:
-        """Show bars for records sent, predicted and rejected, and the latest rides."""
+        """Show bars for records sent, predicted and rejected, and a table of the latest rides.
+
+        Yields the function that updates them.
+        """
         if not self._console.is_terminal:
             yield self._lines(len(trips))
             return
@@ -94,7 +97,7 @@ class DemoConsole:
     def show_result(
         self, summary: Mapping[str, Any], faults: Sequence[str], files: Sequence[Path]
     ) -> None:
-        """Print the summary, the faults, and the paths of the files that were written."""
+        """Print the summary, the faults, and the paths of the written files."""
         table = Table(show_header=False, title="Ride predictions", title_justify="left")
         table.add_column()
         table.add_column(justify="right")
@@ -124,7 +127,7 @@ class DemoConsole:
 
 
 def latest(published: Sequence[Published], trips: Mapping[str, Trip]) -> Table:
-    """A table of the rides in *published*, the last one at the bottom."""
+    """Return a table of the rides in *published*, the last one at the bottom."""
     table = Table(header_style="dim")
     for name in ("ride", "pick-up", "zones"):
         table.add_column(name, no_wrap=True)
@@ -147,7 +150,7 @@ def latest(published: Sequence[Published], trips: Mapping[str, Trip]) -> Table:
 
 
 def colour(off: float) -> str:
-    """The colour of a prediction that is *off* by so many minutes.
+    """Return the colour of a prediction whose error is *off* minutes.
 
     >>> colour(-1.5), colour(12)
     ('green', 'red')
@@ -156,7 +159,7 @@ def colour(off: float) -> str:
 
 
 def flat(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The names and formatted values of *summary*, nested names joined.
+    """Return the names and formatted values of *summary*; nested names are joined.
 
     >>> flat({"lost": 0, "latency_ms": {"p50": 81.5}, "rmse_minutes": 3.545})
     [('lost', '0'), ('latency_ms p50', '82'), ('rmse_minutes', '3.55')]

@@ -1,9 +1,9 @@
 """Counts what happened to each record of a demo run.
 
 The counts come from the records on both streams and from the objects in the rejects bucket.  The
-event id, which the input stream assigns, identifies a record everywhere: on the input stream, in
-the ``source`` of a prediction, and among the reasons of a rejects object.  A record that appears
-nowhere counts as lost.
+input stream assigns an event id to each record.  The same id identifies the record in the
+``source`` of its prediction, and among the reasons of a rejects object.  A record that has neither
+a prediction nor a reason counts as lost.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ..run_stream import Published
 
 @dataclass(frozen=True, slots=True)
 class PredictedRide:
-    """A ride with its prediction."""
+    """A ride with its true and its predicted duration."""
 
     ride_id: str
     true: float
-    """Minutes, as `predicted`."""
+    """The true minutes."""
     predicted: float
     sent_at: float
     """Seconds after the first record."""
@@ -46,12 +46,13 @@ class StreamCounts:
     lost: int
     duplicates: int
     unexpected: int
-    """Predictions for anything but a ride that was sent, and rejections of unbroken records."""
+    """The number of predictions that belong to no sent ride, and of rejections of records that are
+    not broken."""
     seconds: float
-    """From the first record on the input stream to the last one on the output stream."""
+    """The time from the first record on the input stream to the last one on the output stream."""
     rides: tuple[PredictedRide, ...]
     reasons: Mapping[tuple[str, str], int]
-    """The number of rejections for each defect of a record and each reason."""
+    """(Defect of a record, reason of its rejection) -> the number of rejections."""
 
 
 def count(
@@ -64,8 +65,9 @@ def count(
 ) -> StreamCounts:
     """Count the records of a run.
 
-    *sent* has the records that the stream accepted, *arrived* those that were read from it, and
-    *rejected* the reasons, all three by event id.  *true* has the minutes of each ride by ride id.
+    *sent* are the records that the stream accepted, *arrived* are the arrival times of the records
+    that were read from the stream, and *rejected* are the reasons for rejections, all three by
+    event id.  *true* are the true minutes of each ride, by ride id.
     """
     good = {name for name, message in sent.items() if not message.broken and name in arrived}
     bad = {name for name, message in sent.items() if message.broken and name in arrived}
@@ -104,7 +106,7 @@ def count(
 
 
 def summary(counts: StreamCounts, *, rmse: float, flavour: str, source: str) -> dict[str, Any]:
-    """The content of ``summary.json``."""
+    """Return the content of ``summary.json``."""
     latency = [ride.latency_ms for ride in counts.rides]
     errors = np.array([ride.predicted - ride.true for ride in counts.rides])
     return {
@@ -124,7 +126,7 @@ def summary(counts: StreamCounts, *, rmse: float, flavour: str, source: str) -> 
 
 
 def faults(counts: StreamCounts) -> list[str]:
-    """A sentence for each count that is wrong; empty if every record is accounted for."""
+    """Return a sentence for each wrong count; empty if every record is accounted for."""
     lost, unexpected = counts.lost, counts.unexpected
     predicted, rides = counts.rides_predicted, counts.rides_sent
     rejected, bad = counts.rejected, counts.bad_records_sent
@@ -143,12 +145,12 @@ def faults(counts: StreamCounts) -> list[str]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The percentile of *values* by linear interpolation; None if there are none."""
+    """Return the percentile of *values* by linear interpolation; None if there are no values."""
     return _rounded(float(np.percentile(values, percent))) if values else None
 
 
 def root_mean_square(errors: NDArray[np.float64]) -> float:
-    """The root mean square of *errors*; not a number if there are none."""
+    """Return the root mean square of *errors*, or NaN if there are no errors."""
     return float(np.sqrt(np.mean(errors**2))) if len(errors) else float("nan")
 
 

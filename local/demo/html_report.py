@@ -1,4 +1,4 @@
-"""The demo's report: one self-contained HTML page."""
+"""Renders the demo's report: one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ReportFigures:
     summary: Mapping[str, Any]
     faults: Sequence[str]
     reasons: Mapping[tuple[str, str], int]
-    """The number of rejections for each defect and each reason."""
+    """(Defect of a record, reason of its rejection) -> the number of rejections."""
     baseline_rmse: float
     trained_on: str
     tested_on: str
@@ -37,14 +37,15 @@ class ReportFigures:
     true: Floats
     predicted: Floats
     hour: Floats
-    """The hour of each pick-up; `true`, `predicted` and `hour` cover the whole test month."""
+    """The hour of each pick-up.  `true`, `predicted` and `hour` have all rides of the test month.
+    """
     rides: Sequence[PredictedRide]
     rows: Sequence[tuple[Trip, float]]
     """A sample of rides with their predicted minutes."""
 
 
 def render(figures: ReportFigures) -> str:
-    """The report as an HTML page."""
+    """Return the report as an HTML page."""
     css = Path(__file__).with_name("html_report.css").read_text(encoding="utf-8")
     title = "Every ride is accounted for" if not figures.faults else "The counts do not add up"
     return (
@@ -245,7 +246,7 @@ def _table(
     numeric: Set[int],
     spare: Set[int] = frozenset(),
 ) -> str:
-    """An HTML table; narrow screens do not show the *spare* columns."""
+    """Return an HTML table; narrow screens do not show the *spare* columns."""
     kinds = [
         f' class="{"number " * (column in numeric)}{"spare" * (column in spare)}"'
         for column in range(len(names))

@@ -1,4 +1,4 @@
-"""The plots of the report, as SVG that is embedded in a page and uses the page's colours."""
+"""Draws the plots of the report, as SVG that is embedded in a page and uses the page's colours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 
 def predicted_against_true(true: Floats, predicted: Floats, *, alt: str) -> str:
-    """A two-dimensional histogram of predicted and true minutes; darker cells have more rides."""
+    """Draw the number of rides in each cell of predicted against true minutes."""
 
     def draw(axes: Axes) -> None:
         paint_match(axes, true, predicted, unit="minutes", most=60.0)
@@ -30,7 +30,7 @@ def predicted_against_true(true: Floats, predicted: Floats, *, alt: str) -> str:
 
 
 def error_by_hour(hour: Floats, error: Floats, *, alt: str) -> str:
-    """The mean absolute error and the bias for each hour of the day."""
+    """Draw the mean absolute error and the bias for each hour of the day."""
 
     def draw(axes: Axes) -> None:
         hours = [h for h in range(24) if np.any(hour == h)]
@@ -50,7 +50,7 @@ def error_by_hour(hour: Floats, error: Floats, *, alt: str) -> str:
 
 
 def latency(milliseconds: Sequence[float], *, alt: str) -> str:
-    """A histogram of the time from a ride to its prediction."""
+    """Draw a histogram of the time from a ride to its prediction."""
 
     def draw(axes: Axes) -> None:
         values = np.array(milliseconds)
@@ -76,7 +76,7 @@ def latency(milliseconds: Sequence[float], *, alt: str) -> str:
 
 
 def keeping_up(sent: Floats, predicted: Floats, *, alt: str) -> str:
-    """The cumulative number of rides sent and of predictions published over time."""
+    """Draw the cumulative numbers of rides sent and of predictions published over time."""
 
     def draw(axes: Axes) -> None:
         for seconds, colour, label, width in (

@@ -1,4 +1,4 @@
-"""The rides that the demo trains on and streams: TLC data or simulated rides."""
+"""Selects the rides that the demo trains on and streams: TLC data or simulated rides."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ SPARE = 1.5  # simulated rides per streamed ride, because some are invalid
 
 
 class DemoInputError(Exception):
-    """The demo cannot run with its arguments; the message is for whoever ran it."""
+    """The demo cannot run with its arguments; the message is for the person who ran it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RideMonths:
-    """A directory of rides: a month to train on, and the following one to test on."""
+    """A directory of rides, with one month to train on, and the following month to test on."""
 
     name: str
-    """`tlc` or `simulated`."""
+    """``tlc`` or ``simulated``."""
     directory: Path
     train: str
     test: str
@@ -59,7 +59,7 @@ class Trip:
 
 
 def tlc(directory: Path) -> RideMonths:
-    """The first two consecutive months of TLC data in *directory*.
+    """Return the first two consecutive months of TLC data in *directory*.
 
     Raises `DemoInputError` if there are none, and a `ServiceError` if the first cannot be read.
     """
@@ -78,7 +78,7 @@ def tlc(directory: Path) -> RideMonths:
 
 
 def check_directory(path: Path) -> None:
-    """Raises `DemoInputError` if *path* or one of its parents exists and is not a directory."""
+    """Raise `DemoInputError` if *path* or one of its parents exists and is not a directory."""
     for each in (path, *path.parents):
         if each.exists() and not each.is_dir():
             raise DemoInputError(f"{each} is a file, not a directory.")
@@ -94,7 +94,7 @@ def simulated(directory: Path, rides: int, seed: int = 0) -> RideMonths:
 
 
 def consecutive(found: Iterable[str]) -> tuple[str, str] | None:
-    """The first two months of *found* that follow each other; None if there are none.
+    """Return the first two consecutive months of *found*, or None if there are none.
 
     >>> consecutive(["2021-11", "2022-01", "2021-12"])
     ('2021-11', '2021-12')
@@ -104,7 +104,7 @@ def consecutive(found: Iterable[str]) -> tuple[str, str] | None:
 
 
 def trips(rides: Rides, count: int, seed: int = 0) -> list[Trip]:
-    """A random sample of *count* rides, sorted by pick-up time.
+    """Return a random sample of *count* rides, sorted by pick-up time.
 
     Raises `DemoInputError` if there are fewer rides.
     """

@@ -30,7 +30,7 @@ def progress(rides: int) -> StreamProgress:
 
 
 @pytest.mark.parametrize(("height", "rows"), [(24, 6), (40, 12), (10, 1)])
-def test_the_live_view_fits_80_columns_and_the_height(height: int, rows: int) -> None:
+def test_the_live_view_fits_into_80_columns_and_any_height(height: int, rows: int) -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=80, height=height, color_system=None)
 

@@ -1,4 +1,4 @@
-"""Only records that were read count, and every kind of loss is reported."""
+"""Counts include only records that arrived on the stream, and every kind of loss is reported."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,7 +44,7 @@ def counted(**changes: Any) -> StreamCounts:
     return count(**(values | changes))
 
 
-def test_a_good_run_has_no_faults() -> None:
+def test_a_run_with_correct_counts_has_no_faults() -> None:
     counts = counted()
 
     assert (counts.rides_sent, counts.rides_predicted) == (2, 2)

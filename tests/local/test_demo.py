@@ -1,4 +1,4 @@
-"""The demo as a command."""
+"""The demo, run as a command."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_wrong_arguments_print_one_line(arguments: tuple[str, ...], tmp_path: Pa
 def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main(arguments) == 2
     captured = capsys.readouterr()
-    assert captured.out == ""  # nothing has started
+    assert captured.out == ""  # nothing was started
     return captured.err
 
 
@@ -73,7 +73,7 @@ def test_a_file_is_refused_as_a_directory(
 
 
 @pytest.mark.parametrize("bad", ["2021-01", "2021-02"])
-def test_an_unreadable_month_is_reported_before_the_start(
+def test_an_unreadable_month_is_reported_before_training(
     bad: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for month in ("2021-01", "2021-02"):
@@ -85,7 +85,7 @@ def test_an_unreadable_month_is_reported_before_the_start(
     )
 
 
-def test_a_month_with_too_few_rides_is_reported_before_the_start(
+def test_a_month_with_too_few_rides_is_reported_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for month in ("2021-01", "2021-02"):

@@ -1,4 +1,4 @@
-"""Properties of delivery: no record is skipped, whatever the function responds."""
+"""The event source delivers every record, whatever the function responds."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ def failures(*identifiers: object) -> dict[str, Any]:
 
 
 class FakeShard:
-    """Returns its records a few at a time."""
+    """A shard that returns its records a few at a time."""
 
     def __init__(self, arrivals: Sequence[int]) -> None:
         numbers = iter(range(100, 100 + sum(arrivals)))
@@ -44,7 +44,7 @@ class FakeShard:
 
 
 class Function:
-    """Gives the planned responses, then succeeds; records its batches and unprocessed records."""
+    """A function that gives the planned responses, then succeeds; it records its batches."""
 
     def __init__(self, answers: Sequence[Any]) -> None:
         self.answers = iter(answers)
@@ -117,7 +117,7 @@ def test_every_record_is_delivered_at_least_once_and_in_order(
 
 
 @given(arrivals=shards, answers=st.lists(ANSWERS, max_size=12), batch_size=st.integers(1, 8))
-def test_a_batch_holds_unprocessed_records_or_begins_after_the_last_batch(
+def test_a_batch_repeats_unprocessed_records_or_begins_after_the_last_batch(
     arrivals: list[int], answers: list[Any], batch_size: int
 ) -> None:
     function = Function(answers)

@@ -22,7 +22,7 @@ ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/ride_events"
 
 
 def read(data: bytes) -> RideEvent | RideRejected:
-    """The ride event, or the rejection, that the service reads from a record with *data*."""
+    """Return the ride event, or the rejection, that the service reads from a record with *data*."""
     batch = event([Record("1", "key", data, datetime.now(UTC))], "shardId-000000000000", ARN)
     [record] = records.read(batch)
     [result] = rides.read(record.data, record.event_id, None)
@@ -34,7 +34,7 @@ def events(count: int) -> list[dict[str, object]]:
 
 
 class FakeStream:
-    """Takes messages, but refuses each of *refused* the given number of times."""
+    """A stream that refuses a message as often as *refused* counts by its key, then accepts it."""
 
     def __init__(self, refused: dict[str, int]) -> None:
         self.refusals = Counter(refused)

@@ -1,4 +1,4 @@
-"""A run on the embedded AWS with a small function reads every result of that function."""
+"""A run on the embedded AWS with a small function reads every result of this function."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ def aws(session_aws: Embedded) -> Embedded:
 
 
 class Function:
-    """Predicts ten minutes for JSON, rejects other records, and first fails within batches."""
+    """Predicts ten minutes for JSON, and rejects empty records; some batches fail half way."""
 
     def __init__(self, aws: Embedded, failures: int) -> None:
         self.kinesis, self.s3 = aws.kinesis(), aws.s3()
@@ -101,7 +101,7 @@ def test_the_first_consecutive_months_are_taken() -> None:
     assert consecutive(["2021-01", "2021-03", "2021-00", "2021-13"]) is None
 
 
-def test_missing_data_is_reported_in_one_line(tmp_path: Any) -> None:
+def test_missing_data_is_reported_on_one_line(tmp_path: Any) -> None:
     with pytest.raises(DemoInputError, match=r"^There is no directory .*nowhere\.$"):
         tlc(tmp_path / "nowhere")
     with pytest.raises(DemoInputError, match="it has no green_tripdata"):

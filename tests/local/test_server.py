@@ -1,4 +1,4 @@
-"""The embedded AWS starts, stores data, and ends however its user ends."""
+"""The embedded AWS starts, stores data, and ends however its parent process ends."""
 
 import os
 import subprocess
@@ -59,7 +59,7 @@ def test_two_servers_have_separate_ports_and_contents(aws: Embedded) -> None:
         assert other.s3().list_buckets()["Buckets"] == []
 
 
-def test_plain_clients_need_only_its_environment_variables(aws: Embedded) -> None:
+def test_clients_need_only_the_environment_variables_of_the_server(aws: Embedded) -> None:
     aws.kinesis().create_stream(StreamName="of-a-plain-client", ShardCount=1)
     aws.s3().create_bucket(Bucket="of-a-plain-client")
     elsewhere = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
@@ -76,7 +76,7 @@ def test_plain_clients_need_only_its_environment_variables(aws: Embedded) -> Non
     assert run.stdout.count("of-a-plain-client") == 2
 
 
-def test_hosts_without_a_proxy_keep_none() -> None:
+def test_hosts_that_bypass_the_proxy_still_bypass_it() -> None:
     assert environment("http://127.0.0.1:1", "intranet")["NO_PROXY"].split(",")[0] == "intranet"
 
 

@@ -43,7 +43,7 @@ def started(place: Path, **settings: str) -> subprocess.Popen[str]:
 def running(
     golden_model: GoldenModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[subprocess.Popen[str]]:
-    """A stack with a wrong limit; AWS clients in this process use it."""
+    """Run a stack with a wrong limit; AWS clients in this process use the stack."""
     with started(
         tmp_path, MODEL_LOCATION=golden_model.model_location, PREDICTION_MAX="12"
     ) as process:
@@ -59,7 +59,7 @@ def running(
 
 
 def predicted() -> set[str]:
-    """The rides that have a prediction, by event id."""
+    """Return the event ids of the rides that have a prediction."""
     return {
         json.loads(record.data)["source"]["event_id"]
         for reader in readers(boto3.client("kinesis"), PREDICTIONS)

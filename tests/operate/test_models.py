@@ -46,7 +46,7 @@ def keys(s3: S3Client, bucket: str) -> list[str]:
 
 
 def given(sha256: str = "", bucket: str = "production") -> list[str]:
-    """The parameters that `sam deploy` receives."""
+    """Return the parameters that `sam deploy` receives."""
     digest = sha256 or loader.load(LOCATION).sha256
     return [
         f"ModelBucket={bucket}",
@@ -90,7 +90,7 @@ def test_an_existing_model_is_not_copied_again(
     assert "is already there" in capsys.readouterr().out
 
 
-def test_an_existing_model_is_loaded_without_a_source(s3: S3Client) -> None:
+def test_an_existing_model_is_loaded_without_a_source_bucket(s3: S3Client) -> None:
     assert tool.main(given(bucket=TRAINED)) == 0
 
 

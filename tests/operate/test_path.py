@@ -47,7 +47,7 @@ def s3(session_aws: Embedded, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def streams(s3: Any) -> Any:
-    """A client for Kinesis in the same embedded AWS, with both streams created."""
+    """Return a client for Kinesis in the same embedded AWS, after both streams are created."""
     kinesis = boto3.client("kinesis")
     for name in ("ride_events", "ride_predictions"):
         kinesis.create_stream(StreamName=name, ShardCount=2)
@@ -57,13 +57,13 @@ def streams(s3: Any) -> Any:
 
 @pytest.fixture
 def deploy(golden_model: GoldenModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Returns the real handler, started with the settings that a test gives."""
+    """Return a function that starts the real handler with the settings that a test gives."""
 
     def deployed(**environment: str) -> Any:
         monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
         monkeypatch.setenv("MODEL_SHA256", golden_model.model_sha256)
         monkeypatch.setenv("REJECTS_LOCATION", LOCATION)
-        monkeypatch.setenv("RETURN_PREDICTIONS", "false")  # as it is deployed
+        monkeypatch.setenv("RETURN_PREDICTIONS", "false")  # as in the deployed stack
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.delitem(sys.modules, "lambda_function", raising=False)
@@ -109,7 +109,7 @@ def arrivals(kinesis: Any) -> dict[str, datetime]:
 
 
 def published(kinesis: Any) -> dict[str, dict[str, Any]]:
-    """The prediction events on the stream by event id; checks that each occurs once."""
+    """Return the prediction events on the stream by event id; check that each id occurs once."""
     found = [
         json.loads(record.data)
         for reader in readers(kinesis, "ride_predictions")

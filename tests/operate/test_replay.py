@@ -1,4 +1,4 @@
-"""Replay: failed records are listed by reason and scored under their first identity."""
+"""Replay: failed records are listed by reason, and scored with their original event ids."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def plenty() -> float:
 
 
 def reject(s3: Any, raw: Sequence[dict[str, Any]], reason: str = REASON, model: str = MODEL) -> str:
-    """Store rejected records as the function does; returns the key."""
+    """Store rejected records in the same way as the function, and return the key."""
     before = set(keys(s3))
     assert not S3Rejects(s3, LOCATION, model)(rejections(raw, reason), plenty)
     [key] = set(keys(s3)) - before
@@ -78,7 +78,7 @@ def reject(s3: Any, raw: Sequence[dict[str, Any]], reason: str = REASON, model: 
 
 
 def give_up(s3: Any, raw: Sequence[dict[str, Any]], name: str = "a", arn: str = ARN) -> str:
-    """Store failed records as Lambda does; returns the key."""
+    """Store failed records in the same way as Lambda, and return the key."""
     body = rejects.failure(rejections(raw), now=NOW)
     del body["reasons"]
     body["requestContext"] = {"condition": "RetryAttemptsExhausted", "functionArn": f"{arn}:live"}
@@ -88,7 +88,7 @@ def give_up(s3: Any, raw: Sequence[dict[str, Any]], name: str = "a", arn: str = 
 
 
 def contents(s3: Any) -> dict[str, tuple[Record, ...]]:
-    """The records of each pending object."""
+    """Return the records in each pending object, by key of the object."""
     return {version.key: store(s3).read(version).records for version in store(s3).pending()[0]}
 
 
@@ -102,7 +102,7 @@ def store(s3: Any) -> FailedRecordStore:
 
 
 def fine(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """A handler that processes every record."""
+    """Process every record, as a handler without failures."""
     print('{"_aws":{},"rejected":[0.0]}')
     return {"batchItemFailures": []}
 
@@ -125,7 +125,7 @@ def aws(module_aws: Embedded) -> str:
 
 @pytest.fixture
 def s3(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client for an empty bucket of the embedded AWS, which other clients use too."""
+    """Return a client for an empty bucket of the embedded AWS, which other clients use, too."""
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KINESIS"):
         monkeypatch.setenv(name, aws)
     client = boto3.client("s3")
@@ -140,7 +140,7 @@ def s3(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture(params=["memory", "moto"])
 def either(request: pytest.FixtureRequest) -> Any:
-    """The fake bucket, and one of the embedded AWS: both must behave the same."""
+    """Return first the fake bucket, then one of the embedded AWS: both must behave the same."""
     return MemoryS3() if request.param == "memory" else request.getfixturevalue("s3")
 
 
@@ -179,7 +179,7 @@ def test_first_and_last_arrival_belong_to_the_rides_of_a_reason() -> None:
     }
 
 
-def test_inventory_counts_each_user_record_of_a_record() -> None:
+def test_inventory_counts_each_user_record_of_an_aggregate() -> None:
     bucket = MemoryS3()
     [whole] = rejections(raws(1))
     users = [Rejection(whole.record, f"{whole.event_id}#{n}", REASON) for n in (0, 4)]
@@ -459,7 +459,7 @@ def test_replay_ends_at_once_if_the_function_may_not_be_invoked() -> None:
         {"batchItemFailures": [{"id": "1"}]},
     ],
 )
-def test_a_response_of_another_service_marks_nothing(response: Any) -> None:
+def test_an_object_is_not_marked_after_a_response_of_another_service(response: Any) -> None:
     bucket = MemoryS3()
     reject(bucket, raws(1))
 
@@ -531,7 +531,7 @@ def test_batches_contain_every_record_once_in_order_within_the_limits(
 
 
 class Killed(BaseException):
-    """Stands for a signal that kills the process."""
+    """Raised in place of a signal that kills the process."""
 
 
 @dataclass
@@ -561,7 +561,7 @@ class Mortal(MemoryS3):
 
 @dataclass
 class Flaky:
-    """A handler that processes as many records as *moods* say, or fails."""
+    """A handler that processes as many records as the next of *moods*, or fails if it is None."""
 
     moods: list[int | None]
     processed: list[str] = field(default_factory=list)
@@ -697,7 +697,7 @@ def test_the_function_is_invoked_only_with_yes(s3: Any, capsys: Any) -> None:
     assert len(lambda_.event_ids) == 3
 
 
-def test_remaining_objects_are_listed_and_exit_with_1(s3: Any, capsys: Any) -> None:
+def test_the_command_lists_remaining_objects_and_exits_with_1(s3: Any, capsys: Any) -> None:
     key = reject(s3, raws(3))
 
     def handler(event: dict[str, Any], context: Any) -> Any:
@@ -707,7 +707,7 @@ def test_remaining_objects_are_listed_and_exit_with_1(s3: Any, capsys: Any) -> N
     assert f"remains: {key}: 3 records remain: ValueError" in capsys.readouterr().out
 
 
-def test_unreadable_objects_are_skipped_and_exit_with_1(s3: Any, capsys: Any) -> None:
+def test_the_command_skips_unreadable_objects_and_exits_with_1(s3: Any, capsys: Any) -> None:
     reject(s3, raws(3))
     s3.put_object(Bucket=BUCKET, Key="of-a-test/notes.txt", Body=b"a note")
     lambda_ = FakeLambda(fine)
@@ -717,7 +717,7 @@ def test_unreadable_objects_are_skipped_and_exit_with_1(s3: Any, capsys: Any) ->
     assert len(lambda_.event_ids) == 3
 
 
-def test_rides_rejected_again_exit_with_1(s3: Any, capsys: Any) -> None:
+def test_the_command_exits_with_1_if_rides_are_rejected_again(s3: Any, capsys: Any) -> None:
     reject(s3, raws(3))
 
     def handler(event: dict[str, Any], context: Any) -> Any:
@@ -754,7 +754,7 @@ def test_a_batch_size_outside_lambdas_limits_is_refused(size: str, capsys: Any) 
     assert "a whole number from 1 to 10000" in capsys.readouterr().err
 
 
-def test_a_function_in_a_test_run_is_refused(s3: Any, capsys: Any) -> None:
+def test_a_function_that_does_not_publish_is_refused(s3: Any, capsys: Any) -> None:
     reject(s3, raws(1))
     lambda_ = FakeLambda(fine, environment={"TEST_RUN": "True"})
 
@@ -762,7 +762,9 @@ def test_a_function_in_a_test_run_is_refused(s3: Any, capsys: Any) -> None:
     assert "publishes nothing" in capsys.readouterr().err
 
 
-def test_records_of_another_model_or_function_need_from_any(s3: Any, capsys: Any) -> None:
+def test_records_of_another_model_or_function_need_the_option_from_any(
+    s3: Any, capsys: Any
+) -> None:
     reject(s3, raws(1), model="ride_cost_prediction_model")
     lambda_ = FakeLambda(fine)
 
@@ -773,7 +775,7 @@ def test_records_of_another_model_or_function_need_from_any(s3: Any, capsys: Any
 
     give_up(s3, raws(1), arn=ARN.replace("duration", "cost"))
     assert command("--function", "f", "--yes", lambda_=lambda_) == 2
-    assert "given up by ride-cost" in capsys.readouterr().err
+    assert "gave up on some records of ride-cost" in capsys.readouterr().err
     assert command("--function", "f", "--yes", "--from-any", lambda_=lambda_) == 0
 
 

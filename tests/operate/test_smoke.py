@@ -1,4 +1,4 @@
-"""The smoke test passes on a stack that works, and names what does not work."""
+"""The smoke test passes on a stack that works, and otherwise reports what does not work."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def server(module_aws: Embedded) -> Embedded:
 
 @pytest.fixture
 def aws(server: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make all AWS clients use that stack."""
+    """Make all AWS clients use the local stack."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     for name in ("", "_S3", "_KINESIS", "_CLOUDFORMATION"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL{name}", server.endpoint)
@@ -64,7 +64,7 @@ def aws(server: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
 def handler(
     aws: None, golden_model: GoldenModel, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
-    """The real handler."""
+    """Return the real handler."""
     monkeypatch.setenv("MODEL_LOCATION", golden_model.model_location)
     monkeypatch.setenv("REJECTS_LOCATION", "s3://rejects/of-a-test")
     monkeypatch.delitem(sys.modules, "lambda_function", raising=False)
@@ -74,7 +74,7 @@ def handler(
 
 @contextmanager
 def running(handler: Callable[..., Any]) -> Iterator[None]:
-    """Deliver the input stream to *handler* while the block lasts."""
+    """Deliver the input stream to *handler* while the block runs."""
     kinesis, stop = boto3.client("kinesis"), Event()
     summary = kinesis.describe_stream_summary(StreamName="ride_events")
     shards = [Shard(reader.shard_id, reader) for reader in readers(kinesis, "ride_events")]
@@ -156,7 +156,7 @@ def test_a_stack_without_a_function_fails(aws: None, capsys: Any) -> None:
 
 @pytest.fixture
 def known(aws: None) -> Iterator[str]:
-    """The name of the stack with two models."""
+    """Return the name of the stack with two models."""
     cloudformation = boto3.client("cloudformation")
     cloudformation.create_stack(StackName="rides", TemplateBody=json.dumps(TEMPLATE))
     yield "rides"
@@ -193,7 +193,7 @@ def test_versions_of_a_model_count_together() -> None:
             {"RideEventsStreamName": "a"},
             "no output RidePredictionsStreamName, RejectsLocation",
         ),
-        (dict.fromkeys(deployed_stack.OUTPUTS, "none"), "keeps no rejects"),
+        (dict.fromkeys(deployed_stack.OUTPUTS, "none"), "stores no rejects"),
     ],
 )
 def test_a_stack_of_another_template_is_refused(outputs: dict[str, str], sentence: str) -> None:

@@ -236,7 +236,7 @@ def push(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     built = tmp_path / ".aws-sam/build/template.yaml"
     built.parent.mkdir(parents=True)
     built.write_text(BUILT)
-    scripts = ("tools/push.sh", "tools/need_docker.sh", "tools/stand_in.sh")
+    scripts = ("tools/push.sh", "tools/need_docker.sh", "tools/base_is_stand_in.sh")
     (tmp_path / "tools").mkdir()
     for name in ("Makefile", "pyproject.toml", *scripts):
         (tmp_path / name).write_text((ROOT / name).read_text())
@@ -336,7 +336,7 @@ def test_the_documented_rollback_restores_the_images_of_an_earlier_release(tmp_p
 def test_base_images_and_stand_in_script_use_the_same_label() -> None:
     [label] = re.findall(r"^LABEL=([\w.-]+)=true", (ROOT / ".ci/base-images").read_text(), re.M)
 
-    assert f'.Config.Labels "{label}"' in (ROOT / "tools/stand_in.sh").read_text()
+    assert f'.Config.Labels "{label}"' in (ROOT / "tools/base_is_stand_in.sh").read_text()
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)

@@ -1,6 +1,6 @@
 """Rides and models that several tests of training share.
 
-They are made at most once a session; tests must not change them.
+They are made at most once in a session; tests must not change them.
 """
 
 from __future__ import annotations
@@ -30,31 +30,33 @@ def fast_fits() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def months(tmp_path_factory: pytest.TempPathFactory) -> Months:
-    """A month to train on, and the next one."""
+    """Return a month to train on, and the next month."""
     return simulated_months(tmp_path_factory.mktemp("months"))
 
 
 @pytest.fixture(scope="session")
 def fitted(months: Months) -> FittedChampion:
-    """A small champion of the first month."""
+    """Return a small champion that was trained on the first month."""
     return fit_quickly(months[0])
 
 
 @pytest.fixture(scope="session")
 def fitted_again(months: Months) -> FittedChampion:
-    """A champion of the same rides and seed."""
+    """Return another champion that was trained on the same rides with the same seed."""
     return fit_quickly(months[0])
 
 
 @pytest.fixture(scope="session")
 def fitted_otherwise(months: Months) -> FittedChampion:
-    """A champion of the same rides and another seed."""
+    """Return a champion that was trained on the same rides with another seed."""
     return fit_quickly(months[0], seed=1)
 
 
 @pytest.fixture(scope="session")
 def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
-    """Copies an empty MLflow database to a path; its tables take seconds to create."""
+    """Return a function that copies an empty MLflow database to a path, because it is slow to
+    create.
+    """
     template = tmp_path_factory.mktemp("database") / "mlflow.db"
     template.touch()
     with tracking.client(f"sqlite:///{template}") as client:
@@ -72,7 +74,7 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], s
 def plan(
     tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path], str]
 ) -> TrainingPlan:
-    """A plan of small months, 2021-01 to 2021-03, without a model card."""
+    """Return a plan of small months, 2021-01 to 2021-03, without a model card."""
     directory = tmp_path_factory.mktemp("plan")
     simulation.write(directory / "rides", ["2021-01", "2021-02", "2021-03"], 250, seed=0)
     return TrainingPlan(
@@ -89,11 +91,11 @@ def plan(
 
 @pytest.fixture(scope="session")
 def steps() -> list[str]:
-    """The steps that training `result` announced."""
+    """Return an empty list, to which `result` adds the steps that training announces."""
     return []
 
 
 @pytest.fixture(scope="session")
 def result(plan: TrainingPlan, steps: list[str]) -> TrainingResult:
-    """The model of `plan`."""
+    """Return the result of training with `plan`."""
     return pipeline.train(plan, on_step=steps.append)

@@ -32,7 +32,9 @@ def test_no_month_is_predicted_by_a_model_trained_on_it(points: list[BacktestPoi
     assert [point.trained_on for point in points] == [(month,) for month in MONTHS[:-1]]
 
 
-def test_both_models_are_the_same_in_the_first_month(points: list[BacktestPoint]) -> None:
+def test_both_models_have_the_same_errors_in_the_first_tested_month(
+    points: list[BacktestPoint],
+) -> None:
     assert points[0].anew == points[0].once
     assert points[1].anew != points[1].once
 

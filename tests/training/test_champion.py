@@ -97,7 +97,7 @@ floats_32 = st.floats(width=32, allow_nan=False)
 
 
 @given(ride=floats_32, threshold=st.floats(-1e30, 1e30))
-def test_a_threshold_of_32_bits_splits_rides_as_the_one_of_64_bits_did(
+def test_a_32_bit_threshold_splits_rides_like_the_64_bit_threshold(
     ride: float, threshold: float
 ) -> None:
     [floor] = champion.floor_32(np.array([threshold]))
@@ -141,7 +141,7 @@ def test_recent_rides_have_more_weight(months: Months) -> None:
     assert counts.min() >= 0.25 - 1e-9
 
 
-def test_a_stray_date_does_not_change_the_weights_of_other_rides(months: Months) -> None:
+def test_a_wrong_date_does_not_change_the_weights_of_other_rides(months: Months) -> None:
     train = months[0]
     when = train.pickup_datetime.copy()
     when[0] = np.datetime64("2098-01-01")
@@ -193,7 +193,9 @@ def test_rides_of_one_day_can_be_trained_on(months: Months) -> None:
 @pytest.mark.slow
 @needs_tlc_data
 def test_the_model_reaches_the_planned_error_on_the_tlcs_rides() -> None:
-    """The model has fewer trees, to save time; docs/models.md has the figures with all of them."""
+    """Train fewer trees than the default, to save time; docs/models.md has the figures of all
+    trees.
+    """
     train, test = (dataset.read(TLC_DATA, month, "duration") for month in ("2023-01", "2023-02"))
 
     parameters = {**DEFAULTS, "max_iter": 90, "learning_rate": 0.1, "max_leaf_nodes": 63}

@@ -1,4 +1,4 @@
-"""The validity check of rows, and the reason for each dropped one."""
+"""The validity check of rows, and the reason for dropping each invalid row."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_month_that_loses_most_of_its_rows_is_refused(
 
 @needs_tlc_data
 @pytest.mark.parametrize("target", ["duration", "cost"])
-def test_the_tlcs_months_lose_a_twentieth_at_most(target: Target) -> None:
+def test_at_most_5_percent_of_the_rows_of_a_tlc_month_are_dropped(target: Target) -> None:
     rides, tally = dataset.read_with_counts(TLC_DATA, "2023-01", target)
 
     assert tally.used == len(rides) > 0.95 * tally.read

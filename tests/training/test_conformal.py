@@ -1,4 +1,4 @@
-"""Conformal prediction: the guarantees of the arithmetic."""
+"""Conformal prediction: the intervals have the guaranteed coverage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ scores = st.integers(1, 60).flatmap(
 
 
 @given(scores)
-def test_all_but_a_tail_lie_within_the_reach(given: tuple[np.ndarray, np.ndarray]) -> None:
+def test_at_most_a_tenth_of_the_weight_is_above_the_quantile(
+    given: tuple[np.ndarray, np.ndarray],
+) -> None:
     score, weight = given
 
     reach = conformal.quantile(score, weight)
@@ -28,7 +30,7 @@ def test_all_but_a_tail_lie_within_the_reach(given: tuple[np.ndarray, np.ndarray
 
 
 @given(scores)
-def test_the_reach_is_no_larger_than_it_has_to_be(given: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_quantile_is_no_larger_than_necessary(given: tuple[np.ndarray, np.ndarray]) -> None:
     score, weight = given
 
     reach = conformal.quantile(score, weight)
@@ -44,7 +46,7 @@ def test_a_weight_of_two_equals_two_rides() -> None:
     )
 
 
-def test_an_interval_ends_at_the_limits_unless_the_value_lies_beyond() -> None:
+def test_an_interval_is_cut_at_the_limits_but_contains_the_value() -> None:
     value, spread = np.array([2.0, 30.0, 59.0, 61.0]), np.array([2.0, 4.0, 2.0, 2.0])
 
     found = conformal.intervals(value, spread, (1.0, 2.0), (1.0, 60.0))

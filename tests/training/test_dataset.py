@@ -82,7 +82,7 @@ def test_only_invalid_ride_events_are_dropped(
     assert len(dataset.read(tmp_path, MONTH, "duration")) == 1 + kept
 
 
-def test_a_stray_date_stays(tmp_path: Path) -> None:
+def test_a_ride_with_a_date_outside_the_month_is_kept(tmp_path: Path) -> None:
     stray = ride(
         lpep_pickup_datetime=datetime(2009, 1, 1, 0, 3),
         lpep_dropoff_datetime=datetime(2009, 1, 1, 0, 12),
@@ -121,7 +121,7 @@ def test_pick_up_times_are_read_as_the_service_reads_them(
     assert np.array_equal(read.picked_up, served.picked_up)
 
 
-def test_an_hour_that_does_not_exist_is_taken_an_hour_later(tmp_path: Path) -> None:
+def test_a_time_in_the_skipped_hour_is_read_as_an_hour_later(tmp_path: Path) -> None:
     skipped = ride(
         lpep_pickup_datetime=datetime(2021, 3, 14, 2, 30),
         lpep_dropoff_datetime=datetime(2021, 3, 14, 2, 45),
@@ -132,7 +132,7 @@ def test_an_hour_that_does_not_exist_is_taken_an_hour_later(tmp_path: Path) -> N
     assert (rides.columns.hour.tolist(), rides.columns.weekday.tolist()) == ([3], [6])
 
 
-def test_both_generations_of_types_read_the_same(tmp_path: Path) -> None:
+def test_months_with_old_and_new_types_are_read_alike(tmp_path: Path) -> None:
     write_month(tmp_path, ride(), month="2021-01")
     pl.DataFrame([ride()]).with_columns(
         pl.col("PULocationID", "DOLocationID").cast(pl.Int32),
@@ -242,5 +242,5 @@ def test_a_month_without_a_valid_ride_is_refused(tmp_path: Path) -> None:
 
 @needs_tlc_data
 @pytest.mark.parametrize(("month", "rides"), [("2021-02", 61_895), ("2023-02", 62_538)])
-def test_the_tlcs_months_have_the_rides_that_were_counted(month: str, rides: int) -> None:
+def test_the_tlcs_months_have_the_expected_number_of_rides(month: str, rides: int) -> None:
     assert len(dataset.read(TLC_DATA, month, "duration")) == rides

@@ -1,4 +1,4 @@
-"""Downloading months, from a server that stands in for the TLC's on loopback."""
+"""Downloading months from a local server that behaves like the TLC's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.archive_stand_in import Archive, Trouble, archive
 from tests.support.training_factories import ride
 from training import __main__ as command
 from training.commands.arguments import expand_months
-from training.data import dataset, download, http, receipts
+from training.data import dataset, download, download_records, http
 from training.data.download import DownloadError
 from training.data.http import NotFoundError, Server, TransferError
 
@@ -59,7 +59,7 @@ def tlc(monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
 
 @pytest.fixture
 def bring(tlc: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command line: exit code, output, errors."""
+    """Run the command; return its exit code, output and errors."""
 
     def bring(*arguments: str, last: str = "2022-01") -> tuple[int, str, str]:
         months = ("--from", "2022-01", "--to", last)
@@ -77,16 +77,16 @@ def server(retries: Retry = AT_ONCE) -> Server:
 
 def attempt(tlc: Archive, directory: Path, retries: Retry = AT_ONCE) -> None:
     """Download January, without pauses between retries."""
-    (directory / receipts.FOLDER).mkdir(exist_ok=True)
+    (directory / download_records.FOLDER).mkdir(exist_ok=True)
     file = directory / JANUARY
     source = server(retries)
     with source.session:
-        current = download.current_receipt(file)
+        current = download.current_record(file)
         download.download(source, f"{tlc.url}/{JANUARY}", file, current, lambda *_: None)
 
 
 def process(tlc: Archive, directory: Path) -> subprocess.Popen[str]:
-    """The same command line, in a process of its own that can be stopped."""
+    """Start the same command in a separate process, which can be stopped."""
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "training", "download", "--from", "2022-01", "--to", "2022-01"),
@@ -109,7 +109,7 @@ def test_months_are_downloaded_as_published(bring: Run, tmp_path: Path) -> None:
     assert f"{JANUARY}: downloaded, {len(WHOLE):,} bytes" in err.splitlines()
 
 
-def test_a_download_leaves_only_the_month_and_its_receipt(bring: Run, tmp_path: Path) -> None:
+def test_a_download_leaves_only_the_month_and_its_record(bring: Run, tmp_path: Path) -> None:
     bring()
 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [
@@ -145,7 +145,7 @@ def test_the_source_can_be_set(
     assert [asked.name for asked in tlc.asked] == [FEBRUARY]
 
 
-def test_what_is_there_is_not_sent_again(bring: Run, tlc: Archive) -> None:
+def test_an_unchanged_month_is_not_sent_again(bring: Run, tlc: Archive) -> None:
     bring()
 
     code, out, _ = bring()
@@ -155,7 +155,7 @@ def test_what_is_there_is_not_sent_again(bring: Run, tlc: Archive) -> None:
     assert [(asked.status, asked.sent) for asked in tlc.asked] == [(200, len(WHOLE)), (304, 0)]
 
 
-def test_without_an_etag_the_time_says_whether_it_is_sent_again(bring: Run, tlc: Archive) -> None:
+def test_without_an_etag_an_unmodified_month_is_not_sent_again(bring: Run, tlc: Archive) -> None:
     tlc.etag = ""
 
     bring()
@@ -165,7 +165,7 @@ def test_without_an_etag_the_time_says_whether_it_is_sent_again(bring: Run, tlc:
     assert [asked.status for asked in tlc.asked] == [200, 304]
 
 
-def test_a_month_that_was_published_anew_takes_the_place_of_the_old(
+def test_a_month_that_was_published_again_replaces_the_old_file(
     bring: Run, tlc: Archive, tmp_path: Path
 ) -> None:
     bring()
@@ -178,7 +178,7 @@ def test_a_month_that_was_published_anew_takes_the_place_of_the_old(
     assert (tmp_path / JANUARY).read_bytes() == CONTENT[FEBRUARY]
 
 
-def test_a_month_from_another_source_is_not_taken_for_this_ones(
+def test_a_month_of_another_source_is_downloaded_despite_an_equal_etag(
     bring: Run, tlc: Archive, tmp_path: Path
 ) -> None:
     with archive({JANUARY: CONTENT[FEBRUARY]}) as other:
@@ -189,7 +189,7 @@ def test_a_month_from_another_source_is_not_taken_for_this_ones(
     assert (tmp_path / JANUARY).read_bytes() == CONTENT[FEBRUARY]
 
 
-def test_a_part_from_another_source_is_not_gone_on_with(tlc: Archive, tmp_path: Path) -> None:
+def test_a_part_from_another_source_is_not_resumed(tlc: Archive, tmp_path: Path) -> None:
     with archive({JANUARY: WHOLE}) as other:
         tlc.etag = other.etag = '"1"'
         tlc.files[JANUARY] = bytes(len(WHOLE))
@@ -203,7 +203,7 @@ def test_a_part_from_another_source_is_not_gone_on_with(tlc: Archive, tmp_path: 
 
 
 @pytest.mark.parametrize("before", [[], ["download it first"]])
-def test_a_file_that_the_command_did_not_leave_so_stays_as_it_is(
+def test_a_file_that_the_command_did_not_write_is_not_overwritten(
     bring: Run, tlc: Archive, tmp_path: Path, before: list[str]
 ) -> None:
     if before:
@@ -251,7 +251,7 @@ def test_a_broken_connection_is_resumed(bring: Run, tlc: Archive, tmp_path: Path
     assert f"broke off after {HALF:,} bytes; retrying in 0 s" in err
 
 
-def test_the_next_run_resumes(tlc: Archive, tmp_path: Path) -> None:
+def test_the_next_run_resumes_a_download(tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(dies_after=HALF)]
     with pytest.raises(TransferError, match=r"bytes; run the same command again to resume\.$"):
         attempt(tlc, tmp_path, Retry(total=0))
@@ -333,7 +333,7 @@ def test_a_range_that_the_server_refuses_starts_the_download_again(
     assert "Range" not in tlc.asked[2].headers
 
 
-def test_a_body_that_is_shorter_than_its_length_is_not_used(tlc: Archive, tmp_path: Path) -> None:
+def test_a_body_shorter_than_its_content_length_is_not_used(tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(headers={"Content-Length": str(len(WHOLE) + 1)})] * 9
 
     with pytest.raises(TransferError, match=rf"broke off after {len(WHOLE):,} bytes"):
@@ -348,7 +348,7 @@ def test_a_body_that_is_shorter_than_its_length_is_not_used(tlc: Archive, tmp_pa
     "trouble",
     [
         Trouble(headers={"Content-Length": str(HALF)}),  # the file is longer
-        Trouble(headers={"Content-Length": ""}, dies_after=HALF),  # nobody knows how long
+        Trouble(headers={"Content-Length": ""}, dies_after=HALF),  # the length is unknown
         Trouble(headers={"Content-Length": ""}, dies_after=0),
     ],
 )
@@ -362,7 +362,7 @@ def test_a_truncated_file_is_not_kept(
     assert code == 1
     assert err.splitlines()[0] == f"{JANUARY} as downloaded is not a Parquet file; it was deleted."
     assert dataset.months(tmp_path) == ["2022-02"]
-    assert not receipts.part_path(tmp_path / JANUARY).exists()
+    assert not download_records.part_path(tmp_path / JANUARY).exists()
 
 
 @pytest.mark.parametrize("page", [b"<html>Sign in</html>", b"", b"PAR1PAR1", b"PAR1" * 9])
@@ -441,8 +441,8 @@ def test_a_client_error_is_not_retried(bring: Run, tlc: Archive) -> None:
 
 
 def test_a_full_disk_is_reported(bring: Run, tmp_path: Path) -> None:
-    (tmp_path / receipts.FOLDER).mkdir()
-    receipts.part_path(tmp_path / JANUARY).symlink_to("/dev/full")
+    (tmp_path / download_records.FOLDER).mkdir()
+    download_records.part_path(tmp_path / JANUARY).symlink_to("/dev/full")
 
     code, _, err = bring()
 
@@ -452,20 +452,20 @@ def test_a_full_disk_is_reported(bring: Run, tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_created_is_reported(bring: Run, tmp_path: Path) -> None:
-    (tmp_path / receipts.FOLDER).touch()
+    (tmp_path / download_records.FOLDER).touch()
 
     code, _, err = bring()
 
-    assert (code, err) == (2, f"{tmp_path / receipts.FOLDER}: File exists.\n")
+    assert (code, err) == (2, f"{tmp_path / download_records.FOLDER}: File exists.\n")
 
 
 def test_a_killed_download_can_be_resumed(bring: Run, tlc: Archive, tmp_path: Path) -> None:
     tlc.troubles = [Trouble(dies_after=HALF, hangs=True)]
     with process(tlc, tmp_path) as killed:
         assert tlc.hanging.wait(30)
-        wait_for(lambda: size(receipts.part_path(tmp_path / JANUARY)))
+        wait_for(lambda: size(download_records.part_path(tmp_path / JANUARY)))
         killed.send_signal(signal.SIGKILL)
-    some = size(receipts.part_path(tmp_path / JANUARY))
+    some = size(download_records.part_path(tmp_path / JANUARY))
 
     code, _, _ = bring()
 
@@ -503,7 +503,7 @@ def test_a_download_that_was_killed_before_the_last_step_is_completed(
     bring: Run, tlc: Archive, tmp_path: Path
 ) -> None:
     bring()
-    (tmp_path / JANUARY).rename(receipts.part_path(tmp_path / JANUARY))
+    (tmp_path / JANUARY).rename(download_records.part_path(tmp_path / JANUARY))
     (tmp_path / JANUARY).write_bytes(b"the month before it was published anew")
 
     code, out, _ = bring()
@@ -551,7 +551,7 @@ troubles = st.builds(
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(troubles, max_size=4), min_size=1, max_size=3))
-def test_whatever_the_troubles_a_month_is_as_published_or_not_there(
+def test_whatever_fails_a_month_is_either_complete_or_absent(
     runs: list[list[Trouble]],
 ) -> None:
     with archive(dict(CONTENT)) as tlc, TemporaryDirectory() as directory:

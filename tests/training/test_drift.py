@@ -40,7 +40,7 @@ def test_the_training_data_itself_is_steady(trained: Baseline, month: Rides) -> 
     assert set(levels(trained, month).values()) == {"steady"}
 
 
-def test_a_few_of_its_rides_are_steady_too(trained: Baseline, month: Rides) -> None:
+def test_a_sample_of_the_training_data_is_steady(trained: Baseline, month: Rides) -> None:
     some = np.random.default_rng(0).permutation(5000)[:300]
     columns = RideColumns(*(getattr(month.columns, f.name)[some] for f in fields(RideColumns)))
 
@@ -147,7 +147,7 @@ def test_a_model_without_a_baseline_is_refused(text: bytes | None, tmp_path: Pat
 
 
 def archived(data: bytes) -> bytes:
-    """A line of the archive that holds a record with this data."""
+    """Return a line of the archive for a record with *data*."""
     line = {"event_id": "1", "arrived_at": "2026-11-25T13:00:00Z", "partition_key": "256"}
     return json.dumps(line | {"data": b64encode(data).decode()}).encode()
 
@@ -162,7 +162,7 @@ def test_a_ride_without_a_time_has_that_of_its_arrival(tmp_path: Path) -> None:
 
 
 def test_archive_lines_are_read_as_the_service_reads_records(tmp_path: Path) -> None:
-    """The archive keeps the bytes of a record: plain, gzipped or aggregated by the KPL."""
+    """The archive has the original bytes of records: plain, gzipped or aggregated by the KPL."""
     lines = [payload(1), gzip.compress(payload(2)), aggregated(payload(3), payload(4))]
     (tmp_path / "archive").write_bytes(b"\n".join(map(archived, lines)))
 

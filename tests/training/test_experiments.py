@@ -56,7 +56,9 @@ def test_every_model_predicts_the_same_rides(rides: Path, compared: Comparison) 
     assert len(compared.lines) == len(models) * 2
 
 
-def test_the_champions_error_is_that_of_the_model_alone(rides: Path, compared: Comparison) -> None:
+def test_the_error_of_the_champion_equals_that_of_its_predictions(
+    rides: Path, compared: Comparison
+) -> None:
     trained, tested = (dataset.read(rides, month, "duration") for month in ("2021-02", "2021-03"))
     trees = champion.fit_value(trained, seed=0, parameters=QUICK)
     error = champion.predict_trees(trees, tested.columns) - tested.target
@@ -75,7 +77,7 @@ def test_unknown_inputs_increase_the_error(compared: Comparison) -> None:
     for pair in comparison_pairs(compared):
         of = {one.what: one for one in compared.unknown if (one.target, one.pair) == pair}
         assert of["nothing"].champion < of["both zones"].champion
-        assert of["pick-up time"].linear == of["nothing"].linear  # it never knew
+        assert of["pick-up time"].linear == of["nothing"].linear  # it does not use the time
 
 
 def comparison_pairs(compared: Comparison) -> set[Any]:
@@ -143,7 +145,7 @@ def test_the_result_is_no_worse_than_the_present_parameters(found: dict[str, Any
     assert found["trials"] == 7
 
 
-def test_the_error_of_a_trial_is_that_of_its_trees(rides: Path, found: dict[str, Any]) -> None:
+def test_the_error_of_a_trial_is_the_error_of_its_model(rides: Path, found: dict[str, Any]) -> None:
     months = [dataset.read(rides, month, "duration") for month in ("2021-01", "2021-03")]
     trained = champion.with_hidden_times(months[0], 0)
 
@@ -212,7 +214,9 @@ def test_a_file_without_valid_parameters_is_refused(
     assert error.count("\n") == 1
 
 
-def test_a_training_month_cannot_validate(rides: Path, place: Path, capsys: Capture) -> None:
+def test_a_training_month_cannot_be_the_validation_month(
+    rides: Path, place: Path, capsys: Capture
+) -> None:
     code = command.main(
         ["tune", "--data", str(rides), "--train", "2021-02", "--validate", "2021-02",
          "--tracking-uri", uri(place)]

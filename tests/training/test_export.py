@@ -77,7 +77,7 @@ def test_another_seed_changes_the_digest(fitted_otherwise: FittedChampion, graph
     assert sha256(export.to_onnx(fitted_otherwise)) != sha256(graph)
 
 
-def test_one_ride_less_changes_the_digest(fitted: FittedChampion, rides: Rides) -> None:
+def test_removing_one_ride_changes_the_digest(fitted: FittedChampion, rides: Rides) -> None:
     some = dataset.take(rides, slice(300))
     digests = {
         sha256(export.to_onnx(replace(fitted, value=trees)))
@@ -102,7 +102,7 @@ def test_a_graph_that_predicts_nan_is_refused(
 
 
 @pytest.mark.parametrize("reach", [(0.0, 0.0), (9.0, 0.0), (0.0, 9.0), (9e9, 9e9)])
-def test_a_value_is_within_its_interval_for_any_reach(
+def test_a_value_is_within_its_interval_for_any_width(
     fitted: FittedChampion, reach: tuple[float, float]
 ) -> None:
     changed = replace(fitted, reach=reach, limits=(5.0, 30.0))
@@ -119,7 +119,7 @@ def test_a_value_is_within_its_interval_for_any_reach(
 
 @pytest.mark.slow
 @needs_tlc_data
-def test_both_forms_agree_on_a_month_of_the_tlcs() -> None:
+def test_both_forms_predict_the_same_for_a_tlc_month() -> None:
     rides = dataset.read(TLC_DATA, "2021-01", "duration")
     fitted = fit_quickly(rides)
     test = dataset.read(TLC_DATA, "2021-02", "duration")

@@ -1,4 +1,4 @@
-"""Kinds and generations of months, and months that are broken, down to the command line."""
+"""Months of all kinds and formats, and broken months, from the files to the command line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Break = Callable[[Path], object]
 
 @pytest.fixture(scope="module")
 def generations(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One of each generation, green and yellow."""
+    """Return a directory with a month in each of the TLC's formats, for green and yellow taxis."""
     directory = tmp_path_factory.mktemp("months")
     simulation.write(directory, GENERATIONS, 120, seed=0)
     for month in GENERATIONS:
@@ -53,7 +53,7 @@ def test_yellow_months_of_all_generations_are_read_like_green_ones(
     assert len(green[0]) > 100
 
 
-def test_the_generations_differ_as_the_tlcs_do(generations: Path) -> None:
+def test_columns_change_in_the_same_months_as_the_tlcs(generations: Path) -> None:
     columns = {
         month: pl.read_parquet_schema(generations / f"yellow_tripdata_{month}.parquet")
         for month in GENERATIONS
@@ -120,7 +120,7 @@ def rewritten(change: Change) -> Break:
 
 
 def lasting(times: float) -> Break:
-    """So many times as long, as where seconds are taken for minutes or the other way round."""
+    """Multiply the durations by *times*, as if seconds were minutes or minutes were seconds."""
     longer = (pl.col(DROPOFF) - pl.col(PICKUP)).dt.total_microseconds() * times
     return rewritten(
         lambda table: table.with_columns(
@@ -249,7 +249,7 @@ def test_only_times_outside_the_calendar_are_missing(
 
 
 def a_broken_month(directory: Path, month: str, broken: str) -> Path:
-    """The file of it, beside a good one."""
+    """Write a good month and a broken one to *directory*; return the path of the broken one."""
     simulation.write(directory, ["2021-01", "2021-02"], 300, seed=0)
     path = directory / f"green_tripdata_{month}.parquet"
     BROKEN[broken][0](path)
@@ -257,7 +257,7 @@ def a_broken_month(directory: Path, month: str, broken: str) -> Path:
 
 
 def arguments(directory: Path, place: Path, months: list[str]) -> list[str]:
-    """The arguments of a training run that writes all its output below *place*."""
+    """Return the arguments of a training command that writes all its output to *place*."""
     return [
         *("train", "--data", str(directory), "--train", *months[:-1], "--test", months[-1]),
         *("--tracking-uri", f"sqlite:///{place / 'new' / 'mlflow.db'}"),
@@ -273,7 +273,7 @@ def train(
     *more: str,
     months: list[str] = GENERATIONS[:4],
 ) -> tuple[int, str, str]:
-    """The command line: exit code, output, errors."""
+    """Run the command; return its exit code, output and errors."""
     code = command.main([*arguments(directory, place, months), *more])
     return code, *capsys.readouterr()
 

@@ -17,7 +17,7 @@ from training.reports import plots, svg_style
 
 
 def rides(count: int, **changes: Any) -> Rides:
-    """Rides in Manhattan (zone 4) that take a minute a mile, hour after hour."""
+    """Return rides in Manhattan (zone 4) that take a minute a mile, one in each hour."""
     begin = np.datetime64("2023-01-02T00:00", "us") + np.arange(count) * np.timedelta64(1, "h")
     known: dict[str, Any] = dict(
         pickup=np.full(count, 4),
@@ -114,7 +114,7 @@ def test_an_input_that_a_model_ignores_has_no_importance() -> None:
     assert found["time"] == found["pick-up zone"] == 0
 
 
-def test_subsets_grow_inside_each_other() -> None:
+def test_each_subset_contains_the_one_before() -> None:
     small, large = metrics.nested_subsets(rides(1000), (0.1, 0.5), seed=0)
 
     assert (len(small), len(large)) == (100, 500)

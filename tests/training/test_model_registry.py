@@ -1,4 +1,4 @@
-"""Every champion was compared with the one before, also where many are promoted at once."""
+"""Every champion was compared with the previous one, even if many are promoted at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def database(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[P
 
 @pytest.fixture
 def known(database: str, request: pytest.FixtureRequest) -> Iterator[ModelRegistry]:
-    """A registry without a champion, and three versions."""
+    """Return a registry without a champion, and three versions."""
     with tracking.client(database) as client:
         found = ModelRegistry(client, request.node.name[:60])
         client.create_registered_model(found.model)
@@ -64,7 +64,7 @@ def test_a_champion_names_its_predecessor(known: ModelRegistry) -> None:
     assert (champion(known).number, champion(known).after) == ("3", "1")
 
 
-def test_a_candidate_judged_against_a_former_champion_is_refused(known: ModelRegistry) -> None:
+def test_a_candidate_compared_with_a_former_champion_is_refused(known: ModelRegistry) -> None:
     known.promote(known.version("1"), over=None)
     known.promote(known.version("2"), over=known.version("1"))
 
@@ -92,11 +92,11 @@ def test_one_of_many_candidates_becomes_the_champion(known: ModelRegistry) -> No
     assert champion(known).after == "1"
 
 
-def test_a_promotion_that_died_before_moving_the_alias_changes_nothing(
+def test_a_promotion_that_dies_before_it_moves_the_alias_changes_nothing(
     known: ModelRegistry,
 ) -> None:
     known.promote(known.version("1"), over=None)
-    known.client.set_model_version_tag(known.model, "2", AFTER, "1")  # and died
+    known.client.set_model_version_tag(known.model, "2", AFTER, "1")  # and the process died
 
     assert champion(known).number == "1"
     known.promote(known.version("3"), over=known.version("1"))
@@ -166,7 +166,7 @@ def test_an_error_releases_the_lock(known: ModelRegistry) -> None:
     assert champion(known).number == "2"
 
 
-def test_without_a_database_there_is_no_registry(tmp_path: Path) -> None:
+def test_a_registry_without_a_database_is_refused(tmp_path: Path) -> None:
     nowhere = f"sqlite:///{tmp_path / 'mlflow.db'}"
 
     with (

@@ -73,7 +73,7 @@ def test_mlflow_reads_both_flavours(result: TrainingResult) -> None:
 
     assert set(info.flavors) == {"onnx", "sklearn", "python_function"}
     assert info.run_id == result.run_id
-    assert info.metadata == {"target": "duration"}  # what the service compares
+    assert info.metadata == {"target": "duration"}  # the service compares it with its own target
 
 
 def test_the_skops_file_has_only_types_that_the_service_trusts(result: TrainingResult) -> None:
@@ -111,7 +111,7 @@ def test_the_run_has_a_table_of_dropped_rows(result: TrainingResult, plan: Train
         assert dict(zip(of_month["reason"], of_month["rows"], strict=True)) == tally.dropped
 
 
-def test_training_samples_rides_above_the_limit_and_says_so(plan: TrainingPlan) -> None:
+def test_training_samples_rides_above_the_limit_and_records_it(plan: TrainingPlan) -> None:
     import mlflow
 
     two = replace(plan, train=("2021-01", "2021-02"), test="2021-03", most=250)
@@ -129,7 +129,9 @@ def test_training_samples_rides_above_the_limit_and_says_so(plan: TrainingPlan) 
     assert result.metrics["test"]["rides"] == len(dataset.read(plan.data, "2021-03", "duration"))
 
 
-def test_the_result_has_the_test_month(result: TrainingResult, plan: TrainingPlan) -> None:
+def test_the_result_has_the_predictions_for_the_test_month(
+    result: TrainingResult, plan: TrainingPlan
+) -> None:
     month = dataset.read(plan.data, plan.test, plan.target)
 
     assert np.array_equal(result.true, month.target)
@@ -141,7 +143,7 @@ def test_a_copy_is_the_same_model(result: TrainingResult, tmp_path: Path) -> Non
     target = tmp_path / "copied" / "model"
 
     tracking.copy_model(result.model_location, target)
-    tracking.copy_model(result.model_location, target)  # over what was there
+    tracking.copy_model(result.model_location, target)  # replaces an existing model
 
     assert loader.load(str(target), sha256=result.model_sha256).version == result.run_id
 
@@ -176,7 +178,7 @@ def test_a_second_process_waits_for_the_database(tmp_path: Path) -> None:
     assert order == ["first", "second"]
 
 
-def test_an_unwritable_output_path_is_not_blamed_on_mlflow(
+def test_an_unwritable_output_path_is_not_reported_as_an_error_of_mlflow(
     result: TrainingResult, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
@@ -219,7 +221,7 @@ def test_a_missing_bucket_is_reported(plan: TrainingPlan, s3: str) -> None:
         tracking.log(MODEL, RECORD, lost)
 
 
-def test_the_artifacts_of_an_experiment_cannot_move(
+def test_an_experiment_with_other_artifacts_is_refused(
     result: TrainingResult, plan: TrainingPlan, tmp_path: Path
 ) -> None:
     moved = Destination(plan.tracking_uri, plan.experiment, str(tmp_path))
@@ -254,7 +256,7 @@ Run = Callable[..., tuple[int, str, str]]
 def training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """The command line in an empty directory: exit code, output, errors."""
+    """Run the command in an empty directory; return its exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
 
     def training(*arguments: str) -> tuple[int, str, str]:
@@ -376,7 +378,7 @@ def test_a_wrong_option_gets_one_sentence(
     assert error.count("\n") == 1
 
 
-def test_only_a_month_between_training_and_test_can_calibrate(plan: TrainingPlan) -> None:
+def test_the_calibration_month_must_be_between_training_and_test(plan: TrainingPlan) -> None:
     for month, said in (
         ("2021-01", "2021-01 cannot calibrate a model that is trained on 2021-01"),
         ("2021-02", "2021-02 cannot test a model that is trained on 2021-02"),
@@ -385,7 +387,7 @@ def test_only_a_month_between_training_and_test_can_calibrate(plan: TrainingPlan
             pipeline.train(replace(plan, calibrate=month), on_step=lambda _: None)
 
 
-def test_only_a_month_after_training_can_test(plan: TrainingPlan) -> None:
+def test_the_test_month_must_be_after_the_training_months(plan: TrainingPlan) -> None:
     for test in ("2021-01", "2020-12"):
         with pytest.raises(DataError, match="cannot test a model that is trained on 2021-01"):
             pipeline.train(replace(plan, test=test), on_step=lambda _: None)

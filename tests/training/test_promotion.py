@@ -1,4 +1,4 @@
-"""Each reason against a candidate."""
+"""Each reason not to promote a candidate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEST = PromotionTest("2023-03", rides(2400, pickup=np.arange(2400) % 2 * 4 + 4),
 
 
 def off_by(error: Change) -> Contender:
-    """A model with this error in minutes, trained on an earlier month."""
+    """Return a model with this error in minutes, trained on an earlier month."""
 
     return answering(lambda columns: Answers(columns.distance + error(columns)))
 
@@ -51,7 +51,7 @@ def reasons(
     test: PromotionTest = TEST,
     gaps: tuple[str, ...] = (),
 ) -> list[str]:
-    """The reasons against a candidate without an ONNX form, other than that."""
+    """Return the reasons against a candidate without an ONNX form, except for the missing form."""
     found = promotion.judge(candidate, champion, test, gaps).reasons
     assert "it has no ONNX form" in found
     return [reason for reason in found if reason != "it has no ONNX form"]
@@ -69,7 +69,7 @@ def test_a_candidate_that_is_not_better_is_refused() -> None:
 
 
 def test_a_candidate_that_is_worse_in_a_borough_is_refused() -> None:
-    """Zone 8 is in Queens, zone 4 in Manhattan."""
+    """Zone 8 is in Queens, and zone 4 is in Manhattan."""
     uneven = off_by(lambda columns: np.where(columns.pickup == 8, 2.2, 0.1))
 
     assert reasons(uneven, swinging(2)) == [
@@ -150,7 +150,7 @@ def test_a_candidate_that_was_rolled_back_is_refused() -> None:
     ]
 
 
-def test_a_month_with_few_days_cannot_judge() -> None:
+def test_a_test_month_with_too_few_days_is_refused() -> None:
     short = replace(TEST, rides=rides(24 * 6))
 
     assert reasons(swinging(1), swinging(2), short) == ["2023-03 has rides on fewer than 7 days"]
@@ -212,7 +212,7 @@ def test_a_candidate_without_its_scikit_learn_form_is_refused(
     assert reason.startswith("its ONNX and scikit-learn forms cannot be compared: cannot read")
 
 
-def test_a_run_without_a_card_has_that_as_its_only_gap(
+def test_the_only_gap_of_a_run_without_a_card_is_the_card(
     result: TrainingResult, plan: TrainingPlan
 ) -> None:
     with tracking.client(plan.tracking_uri) as client:

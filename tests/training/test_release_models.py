@@ -49,7 +49,7 @@ def aws(module_aws: Embedded) -> Iterator[Embedded]:
 
 @pytest.fixture(autouse=True)
 def to_the_emulator(aws: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set for each test as well, because `tests/conftest.py` clears the environment of each."""
+    """Set the variables again for each test, because `tests/conftest.py` clears them."""
     for name, value in aws.environ.items():
         monkeypatch.setenv(name, value)
 
@@ -65,7 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path
 
 @pytest.fixture(scope="module")
 def models(place: Path, aws: Embedded) -> dict[str, TrainingResult]:
-    """A poor model and a good one."""
+    """Return a poor model and a good one."""
     good = TrainingPlan(
         data=place / "rides",
         train=("2021-01", "2021-02"),
@@ -90,7 +90,7 @@ Run = Callable[..., tuple[int, Any, str]]
 
 @pytest.fixture
 def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command; returns its exit code, the JSON that it printed, and its messages."""
+    """Run a command; return its exit code, the JSON that it printed, and its messages."""
 
     def run(name: str, *arguments: str) -> tuple[int, Any, str]:
         code = command.main([name, *_where(place), *arguments])
@@ -144,14 +144,14 @@ def test_a_model_goes_from_candidate_to_champion_and_back(
     assert (code, "it was rolled back at" in err) == (1, True)
 
 
-def test_a_training_month_cannot_judge(promote: Run) -> None:
+def test_a_training_month_cannot_be_the_test_month_of_a_promotion(promote: Run) -> None:
     code, _, err = promote("good", "--month", "2021-02")
 
     assert code == 1
     assert "2021-02 cannot judge: the candidate was trained on 2021-02" in err
 
 
-def test_a_model_is_judged_on_the_taxis_that_it_was_trained_on(
+def test_a_model_is_compared_on_the_kind_of_taxis_that_it_was_trained_on(
     promote: Run, place: Path, models: dict[str, TrainingResult]
 ) -> None:
     write_yellow_month(place / "rides", "2021-03")
@@ -299,7 +299,7 @@ def test_two_models_of_one_run_are_released_under_their_model_ids(
 
 
 class RecordingS3:
-    """Keeps the keys that are written, in order."""
+    """A client that records the keys in the order in which they are written."""
 
     def __init__(self) -> None:
         self.written: list[str] = []
@@ -309,7 +309,7 @@ class RecordingS3:
 
 
 class BusyS3:
-    """Another process writes the same file, and finishes after this number of attempts."""
+    """A client for a bucket where another process writes the same file during *busy* attempts."""
 
     def __init__(self, busy: int, *, theirs: bytes | None = None) -> None:
         self.busy = busy
@@ -330,7 +330,7 @@ class BusyS3:
 
 
 def model(folder: Path) -> Path:
-    """A folder with one file of a model."""
+    """Return a folder with one file of a model."""
     (folder / "MLmodel").write_bytes(b"ours")
     return folder
 
@@ -470,7 +470,7 @@ def test_drift_of_events_sets_the_exit_code(
 
 @pytest.fixture
 def made(models: dict[str, TrainingResult], place: Path, tmp_path: Path) -> Path:
-    """The card of the good model, downloaded from its run."""
+    """Return the folder with the card of the good model, downloaded from its run."""
     from training.registry import tracking
 
     with tracking.client(f"sqlite:///{place / 'mlflow.db'}") as client:

@@ -30,7 +30,7 @@ def test_the_same_seed_simulates_the_same_rides(tmp_path: Path) -> None:
     assert first.equals(second)
 
 
-def test_a_month_does_not_depend_on_the_months_beside_it(tmp_path: Path) -> None:
+def test_a_month_does_not_depend_on_the_other_simulated_months(tmp_path: Path) -> None:
     simulation.write(tmp_path / "both", ["2021-01", "2021-02"], 100, seed=0)
 
     together = pl.read_parquet(tmp_path / "both" / "green_tripdata_2021-02.parquet")

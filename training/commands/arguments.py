@@ -1,4 +1,4 @@
-"""The options of all commands, their defaults, and the checks of their values."""
+"""Parses the command line of training: the options of all commands, with defaults and checks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from model_service.datasets.months import months
 
-from ..registry.bootstrap import BOUND, CONFIDENCE
+from ..registry.paired_bootstrap import BOUND, CONFIDENCE
 
 type Parser = argparse.ArgumentParser
 Parsers = Mapping[str, Parser]
@@ -18,14 +18,14 @@ Parsers = Mapping[str, Parser]
 TARGETS = ("duration", "cost")
 KINDS = ("green", "yellow")
 TLC_SOURCE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
-"""The address that the TLC's page of trip records links to."""
+"""The address of the TLC's files, to which its page of trip records links."""
 DOWNLOADED = Path("build/tlc")
 SIMULATED = Path("build/simulated")
 TRACKING = "sqlite:///build/mlflow.db"
 ARTIFACTS = "build/mlflow"
 MONTH = "YYYY-MM"
 TO = ".."
-INTERRUPTED = 130  # the exit code of shells for an interrupt
+INTERRUPTED = 130  # the exit code of shells after an interrupt
 HELP = {
     "simulate": "write months of simulated rides",
     "download": "download the TLC's months of rides",
@@ -41,14 +41,14 @@ HELP = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line; a class because argparse calls the method `error`."""
+    """A parser that prints an error on one line.  It is a class because argparse calls `error`."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see --help\n")
 
 
 def parser() -> Parser:
-    """The parser of the command line."""
+    """Return the parser of the command line."""
     root = _Parser(prog="python -m training", description="Train, judge and release models.")
     commands = root.add_subparsers(dest="command", required=True)
     parsers = {name: commands.add_parser(name, help=text) for name, text in HELP.items()}
@@ -59,7 +59,9 @@ def parser() -> Parser:
 
 
 def expand_months(texts: Iterable[str]) -> tuple[str, ...]:
-    """The months that *texts* name, each once, oldest first.  Raises `SettingsError`.
+    """Return the months that *texts* name, each once, oldest first.
+
+    A text is a month or a range of months.  Raises `SettingsError` if a month is not valid.
 
     >>> expand_months(["2023-01", "2022-12..2023-02"])
     ('2022-12', '2023-01', '2023-02')
@@ -69,7 +71,7 @@ def expand_months(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """A parser of integers from *least* to *most*."""
+    """Return a function that parses an integer from *least* to *most*."""
 
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and least <= float(text) <= most):
@@ -80,11 +82,11 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 
 SEED = whole(0, 2**32 - 1)
-"""The range of seeds that scikit-learn accepts."""
+"""Parses a seed within the range that scikit-learn accepts."""
 
 
 def _add_common(parsers: Parsers) -> None:
-    """The options that several commands share."""
+    """Add the options that several commands have."""
     for name in ("promote", "rollback", "release", "tune"):
         parsers[name].add_argument("--tracking-uri", default=TRACKING)
     for name in ("train", "promote", "rollback", "backtest", "tune"):
@@ -212,7 +214,7 @@ _OWN_OPTIONS: Mapping[str, Callable[[Parser], None]] = {
     "compare": _add_compare,
     "tune": _add_tune,
 }
-"""The options of one command alone; ``rollback`` has none."""
+"""Functions that add the options that only one command has; ``rollback`` has none."""
 
 
 def _url(text: str) -> str:

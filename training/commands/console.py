@@ -1,4 +1,4 @@
-"""Messages and progress bars on standard error."""
+"""Prints messages and progress bars on standard error."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def say(console: Console, text: str) -> None:
-    """Print *text* as it is, without markup or line breaks."""
+    """Print *text* unchanged, without markup and line breaks."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def steps(console: Console, total: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar, and the function that announces each of *total* steps before it begins.
+    """Show a progress bar, and yield the function to call with each step's name before it begins.
 
-    Without a terminal each step is a line.
+    *total* is the number of steps.  If standard error is not a terminal, each step is printed as a
+    line instead.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:

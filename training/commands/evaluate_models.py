@@ -1,4 +1,4 @@
-"""The commands that evaluate models and look for better ones: drift, backtest, compare, tune."""
+"""The commands that evaluate models and search for better ones: drift, backtest, compare, tune."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ DRIFTED = 1
 def run_drift(options: argparse.Namespace, console: Console) -> int:
     """Compare rides, predictions and errors with a model's baseline.
 
-    Returns 1 where a feature or the predictions drifted, or where error, bias or coverage slipped.
+    Return 1 if a feature or the predictions drifted, or if an error, the bias or the coverage is
+    too far from the values of the test month.
     """
     trained = drift.read_baseline(options.model)
     loaded = loader.load(options.model)
@@ -79,7 +80,7 @@ def run_drift(options: argparse.Namespace, console: Console) -> int:
 
 
 def run_backtest(options: argparse.Namespace, console: Console) -> int:
-    """Compare a model that is retrained each month with one that is trained once."""
+    """Compare a model that is retrained each month with a model that is trained once."""
     plan = BacktestPlan(
         options.data, options.first, options.last, options.target, options.window, options.seed,
         options.kind,
@@ -94,7 +95,7 @@ def run_backtest(options: argparse.Namespace, console: Console) -> int:
 
 
 def run_compare(options: argparse.Namespace, console: Console) -> int:
-    """Compare all models on all pairs of consecutive months."""
+    """Compare the champion and all baselines on all pairs of consecutive months."""
     plan = ComparisonPlan(
         options.data, comparison.pairs(options.data, options.kind),
         list(dict.fromkeys(options.target)), options.seed, options.kind,
@@ -111,7 +112,7 @@ def run_compare(options: argparse.Namespace, console: Console) -> int:
 
 
 def run_tune(options: argparse.Namespace, console: Console) -> int:
-    """Search for better hyper-parameters."""
+    """Search for better hyper-parameters of the champion."""
     plan = TuningPlan(
         options.data, expand_months(options.train), options.validate, options.target,
         options.trials, options.seed, options.tracking_uri, options.kind,

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from model_service.datasets.months import months
 
 from ..data import dataset, simulation
-from ..data.download import DownloadStatus, MonthError, current_receipt, download, locked
+from ..data.download import DownloadStatus, MonthError, current_record, download, locked
 from ..data.http import NotFoundError, Server
 from ..data.http import Progress as OnBytes
 from ..data.tlc import TAXIS
@@ -39,7 +39,7 @@ def run_simulate(options: argparse.Namespace, console: Console) -> int:
 
 
 def run_download(options: argparse.Namespace, console: Console) -> int:
-    """Download the TLC's months; 1 where some of them failed."""
+    """Download the TLC's months; return 1 if any of them failed."""
     names = [TAXIS[options.kind].file(month) for month in months(options.first, options.last)]
     statuses = dict[str, DownloadStatus]()
     with locked(options.data), requests.Session() as session:
@@ -63,7 +63,7 @@ def run_train(options: argparse.Namespace, console: Console) -> int:
 
         def on_step(text: str) -> None:
             status.update(text)
-            if not console.is_terminal:  # where the status is not shown
+            if not console.is_terminal:  # where Rich does not show the status
                 say(console, text)
 
         if options.data is None:
@@ -87,7 +87,7 @@ def _download(
 ) -> DownloadStatus:
     file: Path = options.data / name
     try:
-        current = None if options.replace else current_receipt(file)
+        current = None if options.replace else current_record(file)
         with _progress_bar(console, name) as on_bytes:
             status = download(server, f"{options.source}/{name}", file, current, on_bytes)
     except (MonthError, NotFoundError) as exc:
@@ -99,7 +99,7 @@ def _download(
 
 @contextmanager
 def _progress_bar(console: Console, name: str) -> Iterator[OnBytes]:
-    """A progress bar on a terminal, and nothing elsewhere."""
+    """Show a progress bar on a terminal, and yield the function that updates the bar."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -139,7 +139,7 @@ def _training_plan(options: argparse.Namespace) -> TrainingPlan:
 
 
 def _write_summary(result: TrainingResult, options: argparse.Namespace) -> None:
-    """Print the summary, write it to ``--json``, and copy the model to ``--output``."""
+    """Print a summary, write it to ``--json``, and copy the model's files to ``--output``."""
     from ..registry import tracking
 
     text = json.dumps({name: getattr(result, name) for name in SUMMARY}, indent=2)

@@ -29,11 +29,11 @@ from .console import say
 
 REFUSED = 1
 ATTEMPTS = 3
-"""The number of times that a candidate is judged, where the champion changes meanwhile."""
+"""How often a candidate is compared, at most, if the champion changes during the comparison."""
 
 
 def run_promote(options: argparse.Namespace, console: Console) -> int:
-    """Make a candidate the champion, or print the reasons against it and return 1."""
+    """Make a candidate the champion; if it is refused, print the reasons and return 1."""
     target: Target = options.target
     month = options.month or dataset.newest_month(options.data, options.kind)
     rides = dataset.read(options.data, month, target, options.kind)
@@ -66,7 +66,7 @@ def run_rollback(options: argparse.Namespace, console: Console) -> int:
             raise RegistryError(
                 f"Version {previous.number} was itself rolled back: promote another one."
             )
-        loader.load(previous.location, sha256=previous.sha256)  # its files exist, unchanged
+        loader.load(previous.location, sha256=previous.sha256)  # fails if its files have changed
         registry.roll_back(champion, to=previous)
     print(
         json.dumps(
@@ -131,7 +131,7 @@ def _promote(
 ) -> tuple[ModelVersion | None, Verdict]:
     """Judge *candidate*, and make it the champion if it passes.
 
-    Returns the champion that it was judged against, and the verdict.
+    Return the champion with which it was compared (None if there was none), and the verdict.
     """
     for _ in range(ATTEMPTS):
         champion = registry.find(CHAMPION)

@@ -1,5 +1,5 @@
-"""Months of taxi rides: downloaded or simulated files, read and cleaned as arrays.
+"""Months of taxi rides: downloads or simulates files, and reads and cleans them into arrays.
 
-This package imports the core and the clock and months of ``model_service.datasets``, and nothing
-else of ``training``.
+This package imports the core and the months of ``model_service.datasets``, and nothing else of
+``training``.
 """

@@ -1,9 +1,9 @@
-"""The validity check: which rows of a month are training rides, and why the others are dropped.
+"""Checks which rows of a month are valid training rides, and records why others are dropped.
 
-A row is kept if the service would accept it as a ride event and its true value lies within the
-limits of `model_service.truth`.  Nothing else is filtered, not even stray dates, so that a test
-month is what the service receives.  A month that loses most of its rows has another format, and is
-refused.
+A row is valid if the service would accept it as a ride event, and its true value is within the
+limits of `model_service.truth`.  No other rows are dropped, not even those with dates outside the
+month, so that a test month contains the rides that the service would receive.  If most rows of a
+month are not valid, the file probably has another format, and the month is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from model_service.rides import MAX_MILES, MAX_ZONE, MIN_ZONE
 from model_service.truth import COST, DURATION
 
 MAX_DROPPED = 0.5
-"""The largest share of a month's rows that may be dropped; the TLC's months lose 5% at most."""
+"""The largest share of a month's rows that may be dropped.  The TLC's months lose at most 5 %.
+"""
 MISSING = {
     "duration": "no pick-up or drop-off time",
     "PULocationID": "no pick-up zone",
@@ -28,8 +29,8 @@ MISSING = {
     "trip_distance": "no distance",
     "cost": "no amount",
 }
-"""The reason for a null, by column."""
-NULL = "not_nullable"  # pandera's name for that check
+"""Column -> the reason for dropping a row if the column is null."""
+NULL = "not_nullable"  # pandera's name for the check that a value is not null
 
 
 class DataError(ServiceError):
@@ -38,11 +39,11 @@ class DataError(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """How many rows of a month were read, and how many were dropped for which reason."""
+    """The number of rows of a month that were read, and of those that were dropped by reason."""
 
     read: int
     dropped: Mapping[str, int]
-    """Rows by reason; a row with several faults is counted once, for the first."""
+    """Reason -> number of rows; a row with several faults is counted only for the first of them."""
 
     @property
     def used(self) -> int:
@@ -58,10 +59,10 @@ class RowCounts:
 
 
 def keep_valid(table: pl.DataFrame, name: str) -> tuple[pl.DataFrame, RowCounts]:
-    """The valid rows of *table* in order, and the counts of all its rows.
+    """Return the valid rows of *table* in order, and the counts of all its rows.
 
-    *table* has the columns of `MISSING`, of which ``cost`` is optional; *name* is what errors call
-    it.  Raises `DataError` where too few rows are valid.
+    *table* has the columns of `MISSING`, of which ``cost`` is optional.  Error messages use *name*
+    for the table.  Raises `DataError` if too few rows are valid.
     """
     faults = _faults(table)
     reasons = dict(faults.group_by("reason", maintain_order=True).len().iter_rows())
@@ -77,9 +78,9 @@ def keep_valid(table: pl.DataFrame, name: str) -> tuple[pl.DataFrame, RowCounts]
 
 
 def _faults(table: pl.DataFrame) -> pl.DataFrame:
-    """The invalid rows, by number, each with its first reason."""
+    """Return the numbers of the invalid rows, each with the first reason against it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about other table libraries that pandera supports
+        warnings.simplefilter("ignore")  # warnings about other table libraries
         import pandera.polars as pandera
         from pandera.errors import SchemaErrors
 
@@ -98,7 +99,7 @@ def _faults(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _schema(pandera: Any) -> Any:
-    """The checks of each column; the error text of a check is the reason for dropping a row."""
+    """Return the checks of all columns; the error of a check is the reason for dropping a row."""
     check, column = pandera.Check, pandera.Column
 
     def limits(low: float, high: float, *, under: str, over: str) -> Any:

@@ -1,4 +1,4 @@
-"""A TLC month of taxi rides, green or yellow, as arrays of features and true values."""
+"""Reads a TLC month of green or yellow taxi rides as arrays of features and true values."""
 
 from __future__ import annotations
 
@@ -25,20 +25,23 @@ UNITS: Mapping[Target, str] = {"duration": DURATION.unit, "cost": COST.unit}
 
 @dataclass(frozen=True, slots=True)
 class Rides:
-    """Rides and their true values: arrays of the same length, shape (n,)."""
+    """Rides and their true values, as arrays of the same length, shape (n,)."""
 
     columns: RideColumns
     target: NDArray[np.float64]
-    """Minutes or dollars."""
+    """The true values, in minutes or dollars."""
     pickup_datetime: NDArray[np.datetime64]
-    """New York local time, as the TLC wrote it."""
+    """New York local times, as in the TLC's files."""
 
     def __len__(self) -> int:
         return len(self.target)
 
 
 def months(directory: Path, kind: Kind = "green") -> list[str]:
-    """The months in *directory*, oldest first.  Raises `DataError` where it is no directory."""
+    """Return the months of the files in *directory*, oldest first.
+
+    Raises `DataError` if *directory* is not a directory.
+    """
     if not directory.is_dir():
         raise DataError(f"There is no directory {directory}.")
     prefix = TAXIS[kind].prefix
@@ -46,7 +49,7 @@ def months(directory: Path, kind: Kind = "green") -> list[str]:
 
 
 def newest_month(directory: Path, kind: Kind = "green") -> str:
-    """The last month in *directory*.  Raises `DataError` where it has none."""
+    """Return the newest month in *directory*.  Raises `DataError` if there is no month."""
     found = months(directory, kind)
     if not found:
         raise DataError(f"There is no {TAXIS[kind].file('YYYY-MM')} in {directory}.")
@@ -54,7 +57,10 @@ def newest_month(directory: Path, kind: Kind = "green") -> str:
 
 
 def read(directory: Path, month: str, target: Target, kind: Kind = "green") -> Rides:
-    """The valid rides of one month, in the order of its file.  Raises `DataError`."""
+    """Return the valid rides of one month, in the order of its file.
+
+    Raises `DataError` if the month cannot be read, or is not in the TLC's format.
+    """
     rides, _ = read_with_counts(directory, month, target, kind)
     return rides
 
@@ -62,14 +68,20 @@ def read(directory: Path, month: str, target: Target, kind: Kind = "green") -> R
 def read_with_counts(
     directory: Path, month: str, target: Target, kind: Kind = "green"
 ) -> tuple[Rides, RowCounts]:
-    """The valid rides of one month, and the counts of its file's rows.  Raises `DataError`."""
+    """Return the valid rides of one month, and the counts of the rows in its file.
+
+    Raises `DataError` if the month cannot be read, or is not in the TLC's format.
+    """
     path = _path(directory, month, kind)
     valid, counts = keep_valid(_table(path, TAXIS[kind], target), path.name)
     return _rides(valid, target), counts
 
 
 def count_rows(directory: Path, month: str, kind: Kind = "green") -> int:
-    """The number of rows in a month's file, from its metadata.  Raises `DataError`."""
+    """Return the number of rows in a month's file, from its metadata.
+
+    Raises `DataError` if the file cannot be read.
+    """
     path = _path(directory, month, kind)
     try:
         return int(pl.scan_parquet(path).select(pl.len()).collect().item())
@@ -78,7 +90,7 @@ def count_rows(directory: Path, month: str, kind: Kind = "green") -> int:
 
 
 def take(rides: Rides, some: Some) -> Rides:
-    """Some of the rides, selected by a slice, a mask or their positions."""
+    """Return the rides that *some* selects: a slice, a mask or an array of positions."""
     return Rides(
         columns=rides.columns[some],
         target=rides.target[some],
@@ -87,19 +99,22 @@ def take(rides: Rides, some: Some) -> Rides:
 
 
 def sample(rides: Rides, counts: RowCounts, share: float, seed: int) -> tuple[Rides, RowCounts]:
-    """A random *share* of the rides; the others are counted as dropped."""
+    """Return a random sample of the rides; *share*, from 0 to 1, is its expected size.
+
+    The counts include the other rides as dropped.
+    """
     some = np.random.default_rng(seed).random(len(rides)) < share
     left_out = {"more rides than are trained on": int((~some).sum())}
     return take(rides, some), RowCounts(counts.read, {**counts.dropped, **left_out})
 
 
 def days(rides: Rides) -> NDArray[np.int64]:
-    """The day on which each ride began, counted from 1970-01-01."""
+    """Return the day on which each ride began, as the number of days since 1970-01-01."""
     return rides.pickup_datetime.astype("datetime64[D]").astype(np.int64)
 
 
 def concatenate(parts: Sequence[Rides]) -> Rides:
-    """Several months as one, in order."""
+    """Return the rides of all *parts*, in order."""
     return Rides(
         columns=concatenate_columns([part.columns for part in parts]),
         target=np.concatenate([part.target for part in parts]),
@@ -108,7 +123,7 @@ def concatenate(parts: Sequence[Rides]) -> Rides:
 
 
 def concatenate_columns(parts: Sequence[RideColumns]) -> RideColumns:
-    """The rides of several columns, in order."""
+    """Return the columns of the rides of all *parts*, in order."""
     names = [field.name for field in fields(RideColumns)]
     return RideColumns(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -123,7 +138,7 @@ def _path(directory: Path, month: str, kind: Kind) -> Path:
 
 
 def _table(path: Path, taxi: Taxi, target: Target) -> pl.DataFrame:
-    """The columns that training uses, with the same names and types for all kinds of files."""
+    """Read the columns that training uses; names and types are the same for all kinds of files."""
     types = _expected_types(taxi, target)
     try:
         _check_schema(pl.read_parquet_schema(path), types, path.name)
@@ -143,7 +158,7 @@ def _table(path: Path, taxi: Taxi, target: Target) -> pl.DataFrame:
 
 
 def _time(name: str) -> pl.Expr:
-    """A column of times; a time that no ride event may have, as in a damaged file, is null."""
+    """Return a column of times, with null for a time that a ride event cannot have."""
     time = pl.col(name)
     first, end = local_time.FIRST_MICROS // 1000, local_time.END_MICROS // 1000
     exists = time.dt.timestamp("ms").is_between(first, end, closed="left")
@@ -151,7 +166,7 @@ def _time(name: str) -> pl.Expr:
 
 
 def _expected_types(taxi: Taxi, target: Target) -> dict[str, str]:
-    """The type of each column that is read."""
+    """Return the expected type of each column that is read."""
     return {
         **dict.fromkeys((taxi.pickup, taxi.dropoff), "a time without a time zone"),
         **dict.fromkeys(("PULocationID", "DOLocationID"), "an integer"),
@@ -161,7 +176,7 @@ def _expected_types(taxi: Taxi, target: Target) -> dict[str, str]:
 
 
 def _check_schema(schema: Mapping[str, pl.DataType], types: Mapping[str, str], name: str) -> None:
-    """Raises `DataError`, which names every fault of the file *name*."""
+    """Raise a `DataError` that names every fault of the columns, if there is any."""
     faults = [
         f"there is no column {column}"
         if column not in schema

@@ -1,7 +1,8 @@
-"""Download of the TLC's months, each of which is complete under its name or absent.
+"""Downloads the TLC's months: a file with a month's name is always complete.
 
-A month that was downloaded before is requested again, but sent only if the TLC has another version
-by now.  A file that differs from its receipt is never overwritten, unless the caller asks for it.
+A month that was downloaded before is requested again, but the server sends it only if it has
+changed.  The size and checksum of each download are recorded (see `download_records`).  A local
+file that differs from its record is never overwritten, unless the caller requests it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import polars as pl
 
 from model_service.errors import ServiceError
 
-from . import http, receipts
+from . import download_records, http
+from .download_records import DownloadRecord
 from .http import Progress, Server
 from .provenance import fingerprint
-from .receipts import Receipt
 
 DownloadStatus = Literal["downloaded", "unchanged", "failed"]
 
@@ -31,52 +32,57 @@ class DownloadError(ServiceError):
 
 
 class MonthError(ServiceError):
-    """This month cannot be downloaded, but others may."""
+    """One month cannot be downloaded, but other months may be."""
 
 
 def download(
-    server: Server, url: str, file: Path, current: Receipt | None, progress: Progress
+    server: Server, url: str, file: Path, current: DownloadRecord | None, progress: Progress
 ) -> DownloadStatus:
-    """Download *url* to *file*, unless *current*, its receipt, is up to date.
+    """Download *url* to *file*, unless *file* is up to date.
 
-    Raises `MonthError`, `NotFoundError`, `TransferError`, `DownloadError`.
+    *current* is the record of *file*, or None if there is no file or it is to be replaced.  Raises
+    `MonthError` or `NotFoundError` if this month cannot be downloaded, and `TransferError` or
+    `DownloadError` if no month can be.
     """
-    part = receipts.part_path(file)
+    part = download_records.part_path(file)
     try:
-        receipt = http.fetch(server, url, part, progress, unless=current)
-        if receipt is None:
+        record = http.fetch(server, url, part, progress, unless=current)
+        if record is None:
             return "unchanged"
         _check_parquet(part, file.name)
-        receipts.write(file, replace(receipt, sha256=fingerprint(part).sha256))
+        download_records.write(file, replace(record, sha256=fingerprint(part).sha256))
         part.replace(file)
-        receipts.remove(part)
+        download_records.remove(part)
     except OSError as exc:
         raise DownloadError(f"{file} cannot be written: {exc.strerror}.") from exc
     return "downloaded"
 
 
-def current_receipt(file: Path) -> Receipt | None:
-    """The receipt of *file*; None where there is no such file.
+def current_record(file: Path) -> DownloadRecord | None:
+    """Return the record of *file*, or None if there is no such file.
 
-    Raises `MonthError` where the file differs from its receipt.
+    Raises `MonthError` if the file differs from its record.
     """
-    receipt, part = receipts.read(file), receipts.part_path(file)
-    if receipts.matches(receipt, part):  # interrupted just before the last step
+    record, part = download_records.read(file), download_records.part_path(file)
+    if download_records.matches(record, part):  # interrupted just before the last step
         part.replace(file)
     if not file.exists():
         return None
-    if not receipts.matches(receipt, file):
+    if not download_records.matches(record, file):
         raise MonthError(
             f"{file} was not written by this command, or has changed since; it was left alone. "
             "Use --replace to download it again."
         )
-    return receipt
+    return record
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold an exclusive lock on downloads to *directory*.  Raises `DownloadError`."""
-    folder = directory / receipts.FOLDER
+    """Hold an exclusive lock on downloads to *directory*.
+
+    Raises `DownloadError` if another process holds the lock.
+    """
+    folder = directory / download_records.FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -90,7 +96,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def _check_parquet(part: Path, name: str) -> None:
-    """Delete *part* and raise `MonthError` where it is not a complete Parquet file."""
+    """Delete *part* and raise `MonthError` if *part* is not a complete Parquet file."""
     try:
         pl.read_parquet_schema(part)
     except pl.exceptions.PolarsError as exc:

@@ -1,9 +1,9 @@
-"""Download of one file over HTTP, which resumes where it broke off and skips unchanged files.
+"""Downloads one file over HTTP; resumes an interrupted download, and skips an unchanged file.
 
-Bytes that have arrived lie in a part file, whose receipt names the file that it belongs to.  A
-part is resumed only where the server confirms that its file is unchanged (by ETag and
-``If-Range``); else the download starts again.  Failed requests are retried with growing pauses, or
-after the time that the server's ``Retry-After`` asks for.
+Received bytes are written to a part file, and the URL and ETag of the download to its record (see
+`download_records`).  A download is resumed only if the server confirms by ETag and ``If-Range``
+that the file is unchanged; otherwise it starts again.  Failed requests are retried after increasing
+pauses, or after the time in the server's ``Retry-After``.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, Protocol
 
 from model_service.errors import ServiceError
 
-from . import receipts
-from .receipts import Receipt
+from . import download_records
+from .download_records import DownloadRecord
 
 RETRIED = (429, 500, 502, 503, 504)
-NOT_FOUND = (403, 404, 410)  # S3 answers 403 for a missing key
+NOT_FOUND = (403, 404, 410)  # S3 sends 403 for a missing key
 RETRIES = Retry(total=5, backoff_factor=1, backoff_jitter=1, status_forcelist=RETRIED)
-MAX_WAIT = 300  # seconds; a longer Retry-After ends the command
-TIMEOUT = (10, 60)  # seconds to connect, and without a byte
+MAX_WAIT = 300  # seconds; if Retry-After is longer, the command ends
+TIMEOUT = (10, 60)  # seconds to connect, and to wait for the next byte
 CHUNK = 1 << 18
 HEADERS = {
     "User-Agent": "ride-predictions (python -m training download)",
-    "Accept-Encoding": "identity",  # the file's own bytes, which can be counted
+    "Accept-Encoding": "identity",  # so that the received bytes are those of the file
 }
 
 Print = Callable[[str], None]
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that have arrived, and the file's size where it is known."""
+"""A function called with the number of received bytes, and the file's size or None if unknown."""
 
 
 class TransferError(ServiceError):
-    """The server is unreachable or keeps failing, so that other files would fail as well."""
+    """The server is unreachable or keeps failing, so that other files would fail, too."""
 
 
 class NotFoundError(ServiceError):
-    """The server does not have this file."""
+    """The server does not have the requested file."""
 
 
 class _RetryableError(Exception):
-    """A request failed that may succeed later; *response* may have a ``Retry-After``."""
+    """A request failed, but may succeed later; *response* may have a ``Retry-After``."""
 
     def __init__(self, message: str, response: BaseHTTPResponse | None = None) -> None:
         super().__init__(message)
@@ -66,11 +66,13 @@ class Server:
 
 
 def fetch(
-    server: Server, url: str, part: Path, progress: Progress, *, unless: Receipt | None
-) -> Receipt | None:
-    """Download *url* into *part* and return its receipt; None where *unless* is still current.
+    server: Server, url: str, part: Path, progress: Progress, *, unless: DownloadRecord | None
+) -> DownloadRecord | None:
+    """Download *url* to *part* and return the record of the file.
 
-    Raises `TransferError`, `NotFoundError`, and `OSError` where *part* cannot be written.
+    Returns None if *unless*, the record of an earlier download, is still up to date.  Raises
+    `TransferError` or `NotFoundError` if the download fails, and `OSError` if *part* cannot be
+    written.
     """
     retries = server.retries
     while True:
@@ -81,8 +83,8 @@ def fetch(
 
 
 def _attempt(
-    server: Server, url: str, part: Path, progress: Progress, unless: Receipt | None
-) -> Receipt | None:
+    server: Server, url: str, part: Path, progress: Progress, unless: DownloadRecord | None
+) -> DownloadRecord | None:
     resumed = _resumable(part, url)
     headers = {**HEADERS, **_unless_unchanged(unless, url), **_range(resumed, part)}
     host = urlsplit(url).hostname
@@ -100,31 +102,31 @@ def _attempt(
         raise TransferError(f"The request for {url} failed: {type(exc).__name__}.") from exc
 
 
-def _resumable(part: Path, url: str) -> Receipt | None:
-    """The receipt of *part* where its download can be resumed."""
-    receipt = receipts.read(part)
-    if receipt is None or receipt.url != url or not receipt.etag or receipt.etag.startswith("W/"):
+def _resumable(part: Path, url: str) -> DownloadRecord | None:
+    """Return the record of *part* if its download can be resumed, or None."""
+    record = download_records.read(part)
+    if record is None or record.url != url or not record.etag or record.etag.startswith("W/"):
         return None
-    incomplete = part.is_file() and 0 < part.stat().st_size < (receipt.bytes or 0)
-    return receipt if incomplete else None
+    incomplete = part.is_file() and 0 < part.stat().st_size < (record.bytes or 0)
+    return record if incomplete else None
 
 
-def _unless_unchanged(receipt: Receipt | None, url: str) -> Mapping[str, str]:
-    if receipt is None or receipt.url != url:
+def _unless_unchanged(record: DownloadRecord | None, url: str) -> Mapping[str, str]:
+    if record is None or record.url != url:
         return {}
-    if receipt.etag:
-        return {"If-None-Match": receipt.etag}
-    return {"If-Modified-Since": receipt.modified} if receipt.modified else {}
+    if record.etag:
+        return {"If-None-Match": record.etag}
+    return {"If-Modified-Since": record.modified} if record.modified else {}
 
 
-def _range(resumed: Receipt | None, part: Path) -> Mapping[str, str]:
+def _range(resumed: DownloadRecord | None, part: Path) -> Mapping[str, str]:
     if resumed is None:
         return {}
     return {"Range": f"bytes={part.stat().st_size}-", "If-Range": resumed.etag}
 
 
 def _check_status(server: Server, response: Response, url: str, part: Path) -> None:
-    """Raises the error that a status means, unless a body follows."""
+    """Raise the error for the status of *response*, unless the response has the file's content."""
     status, name = response.status_code, _describe(url)
     if status in NOT_FOUND:
         raise NotFoundError(f"There is no {name} ({status}).")
@@ -138,33 +140,40 @@ def _check_status(server: Server, response: Response, url: str, part: Path) -> N
 
 
 def _receive(
-    response: Response, url: str, part: Path, resumed: Receipt | None, progress: Progress
-) -> Receipt:
-    receipt = _prepare_part(response, url, part, resumed)
+    response: Response, url: str, part: Path, resumed: DownloadRecord | None, progress: Progress
+) -> DownloadRecord:
+    record = _prepare_part(response, url, part, resumed)
     done = part.stat().st_size
     try:
         with part.open("ab") as file:
-            while chunk := response.raw.read1(CHUNK):  # read would wait for a whole chunk
+            while chunk := response.raw.read1(CHUNK):  # read waits for a whole chunk
                 file.write(chunk)
                 done += len(chunk)
-                progress(done, receipt.bytes)
+                progress(done, record.bytes)
     except HTTPError as exc:
         raise _RetryableError(f"{_describe(url)} broke off after {done:,} bytes") from exc
-    if done != (receipt.bytes or done):  # where the headers named several lengths
-        raise _RetryableError(f"{_describe(url)} ended after {done:,} of {receipt.bytes:,} bytes")
-    return replace(receipt, bytes=done)
+    if done != (record.bytes or done):  # e.g. several Content-Length headers
+        raise _RetryableError(f"{_describe(url)} ended after {done:,} of {record.bytes:,} bytes")
+    return replace(record, bytes=done)
 
 
-def _prepare_part(response: Response, url: str, part: Path, resumed: Receipt | None) -> Receipt:
-    """The receipt of *part*, which is cut to the bytes that precede the response's body."""
+def _prepare_part(
+    response: Response, url: str, part: Path, resumed: DownloadRecord | None
+) -> DownloadRecord:
+    """Prepare *part* so that the body of *response* can be appended, and return its record.
+
+    A response with the whole file empties *part*; one with the requested range leaves it as it is.
+    """
     headers = response.headers
     if response.status_code == 200:
-        part.write_bytes(b"")  # before the receipt: the old bytes may belong to another file
+        part.write_bytes(b"")  # before the record: the old bytes may belong to another file
         length = headers.get("Content-Length", "")
         size = int(length) if length.isdecimal() else None
-        receipt = Receipt(url, headers.get("ETag", ""), headers.get("Last-Modified", ""), size)
-        receipts.write(part, receipt)
-        return receipt
+        record = DownloadRecord(
+            url, headers.get("ETag", ""), headers.get("Last-Modified", ""), size
+        )
+        download_records.write(part, record)
+        return record
     if resumed is not None and headers.get("ETag", resumed.etag) == resumed.etag:
         start, end = part.stat().st_size, resumed.bytes or 0
         if headers.get("Content-Range") == f"bytes {start}-{end - 1}/{end}":
@@ -174,7 +183,7 @@ def _prepare_part(response: Response, url: str, part: Path, resumed: Receipt | N
 
 
 def _wait(retries: Retry, error: _RetryableError, print: Print) -> Retry:
-    """Sleep before the next attempt, and return the retries that are left."""
+    """Sleep before the next attempt, and return the remaining retries."""
     try:
         left = retries.increment("GET", error=ProtocolError(str(error)))
     except MaxRetryError as exc:
@@ -195,7 +204,7 @@ def _retry_after(retries: Retry, response: BaseHTTPResponse | None) -> float | N
 
 
 def _describe(url: str) -> str:
-    """A file's name and host.
+    """Return the name of the file at *url*, and its host.
 
     >>> _describe("https://example.org/trip-data/green_tripdata_2022-01.parquet")
     'green_tripdata_2022-01.parquet at example.org'

@@ -1,4 +1,4 @@
-"""The origin of a model: the files it was trained on, the code and the environment."""
+"""Records the origin of a model: the files it was trained on, the code and the environment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """A file's name, size and SHA-256."""
+    """The name, size and SHA-256 of a file."""
 
     name: str
     bytes: int
@@ -37,7 +37,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class MonthUse:
-    """How a run used the file of one month, and the counts of its rows."""
+    """How a training run used the file of one month, and the counts of its rows."""
 
     month: str
     use: str
@@ -47,14 +47,14 @@ class MonthUse:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """The fingerprint of the file at *path*."""
+    """Return the fingerprint of the file at *path*."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Fingerprint(path.name, path.stat().st_size, digest)
 
 
 def combined_sha256(files: Iterable[Fingerprint]) -> str:
-    """The SHA-256 of the files' own digests, in the order of their names.
+    """Return one SHA-256 for several files: the hash of their digests, sorted by file name.
 
     >>> combined_sha256([]) == hashlib.sha256().hexdigest()
     True
@@ -64,9 +64,9 @@ def combined_sha256(files: Iterable[Fingerprint]) -> str:
 
 
 def revision(directory: Path = ROOT) -> str:
-    """The Git commit of *directory*, with ``-changed`` where files differ from it.
+    """Return the Git commit of *directory*, with ``-changed`` if files differ from the commit.
 
-    Without Git it is the variable ``REVISION``, or ``unknown``.
+    If Git is not available, return the variable ``REVISION``, or ``unknown`` if it is not set.
     """
     commit = _git(directory, "rev-parse", "HEAD")
     if commit is None:
@@ -75,7 +75,7 @@ def revision(directory: Path = ROOT) -> str:
 
 
 def environment() -> Mapping[str, str]:
-    """The versions of Python, the system and the libraries that results depend on."""
+    """Return the versions of Python, the system and the libraries on which results depend."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

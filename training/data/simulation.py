@@ -1,8 +1,9 @@
-"""Simulated months of green taxi rides, for use without the TLC's data.
+"""Simulates months of green taxi rides, for use without the TLC's data.
 
-The files have the TLC's columns, the types of their generation, and its usual faults.  Zones have
-their real positions.  The duration of a ride depends on its route, hour and day, so that a model
-has something to learn.  The same seed gives the same city and the same rides.
+The files have the TLC's columns, with the types that the TLC used in that month, and the usual
+faults of its rows.  Zones have their real positions.  The duration of a ride depends on its route,
+hour and day, so that a model can learn from the rides.  The same seed gives the same city and the
+same rides.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .tlc import DROPOFF, MONEY, PICKUP, PREFIX, types
 Floats = NDArray[np.float64]
 
 ZONES = 265
-OUTSIDE = (-12.0, 8.0)  # miles across and along: the position of zones that have none
+OUTSIDE = (-12.0, 8.0)  # miles along the two axes; zones without a position are placed here
 SECOND = np.timedelta64(1_000_000, "us")
 DEMAND = np.array([3, 2, 1, 1, 1, 2, 3, 5, 6, 6, 6, 6, 6, 6, 7, 8, 8, 9, 9, 8, 7, 6, 5, 4]) / 125
 PACE = (
@@ -34,7 +35,7 @@ PACE = (
     + 0.45 * np.exp(-((np.arange(24) - 8.5) ** 2) / 5)
     + 0.6 * np.exp(-((np.arange(24) - 17) ** 2) / 8)
 )
-"""Minutes per mile by hour, relative to the night."""
+"""Minutes per mile by hour of the day, as a multiple of the pace at night."""
 WEEKEND_PACE = 1 + 0.25 * np.exp(-((np.arange(24) - 15) ** 2) / 20)
 OPTIONAL = ("store_and_fwd_flag", "RatecodeID", "passenger_count", "payment_type", "trip_type")
 FAULTS: Sequence[tuple[float, Sequence[pl.Expr]]] = (
@@ -46,26 +47,26 @@ FAULTS: Sequence[tuple[float, Sequence[pl.Expr]]] = (
     (0.005, [-pl.col(name) for name in MONEY]),
     (0.2, [pl.lit(None).alias(name) for name in (*OPTIONAL, "congestion_surcharge")]),
 )
-"""Shares of the rides, and the faulty columns that each share gets."""
+"""Pairs of a share and expressions: in this share of the rides, columns get these faulty values."""
 
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """Properties of the route from each zone to each; arrays of shape (ZONES, ZONES)."""
+    """The properties of the routes between all pairs of zones; arrays of shape (ZONES, ZONES)."""
 
     share: Floats
-    """Share of all rides."""
+    """The share of all rides that take this route."""
     miles: Floats
     pace: Floats
     """Minutes per mile at night."""
     toll: Floats
-    """Dollars."""
+    """The toll in dollars."""
 
 
 def write(directory: Path, months: Sequence[str], rides: int, seed: int) -> None:
-    """Write one file per month, with *rides* rows each.
+    """Write one file for each of *months*, with *rides* rows each.
 
-    Raises `SettingsError` where a month is not in the form YYYY-MM.
+    Raises `SettingsError` if a month does not have the form YYYY-MM.
     """
     for month in months:
         months_between(month, month)

@@ -1,7 +1,8 @@
-"""The format of the TLC's files of rides: file names, columns, and the types of each generation.
+"""The format of the TLC's files of rides: file names, columns, and types by month.
 
-Training reads seven columns, whose names never changed, but whose types did.  Columns that come
-and go (`cbd_congestion_fee` since 2025, two spellings of `Airport_fee`) are not read.
+Training reads seven columns.  Their names never changed, but their types did.  It does not read
+columns that exist only in some months (`cbd_congestion_fee` since 2025, `Airport_fee` in two
+spellings).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Kind = Literal["green", "yellow"]
 
 @dataclass(frozen=True, slots=True)
 class Taxi:
-    """A kind of taxi: the prefix of its files and the names of its time columns."""
+    """A kind of taxi: the prefix of its file names, and the names of its columns of times."""
 
     prefix: str
     pickup: str
@@ -78,7 +79,7 @@ NEWEST_TYPES: Mapping[str, pl.DataType] = {**NEW_TYPES, "cbd_congestion_fee": pl
 
 
 def types(month: str) -> Mapping[str, pl.DataType]:
-    """The columns of a green month's file and their types, in order."""
+    """Return the columns of the file of a month of green taxis, in order, and their types."""
     if month < NEW_TYPES_SINCE:
         return OLD_TYPES
     return NEW_TYPES if month < CONGESTION_FEE_SINCE else NEWEST_TYPES

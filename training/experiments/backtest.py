@@ -1,7 +1,8 @@
-"""Backtest: the errors of a model that is retrained each month, and of one that never is.
+"""Backtest: compares a model that is retrained each month with a model that is trained once.
 
-Each month is predicted by a model trained on the months before it, and by a model trained on the
-first months; never by a model that was trained on that month.
+Both models predict each month.  The first is trained on the months just before the predicted month;
+the second is trained on the first months of the data.  So no model predicts a month that it was
+trained on.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class BacktestPlan:
     last: str
     target: Target
     window: int = 1
-    """The number of months that a model is trained on."""
+    """The number of months on which a model is trained."""
     seed: int = 0
     kind: Kind = "green"
 
@@ -57,7 +58,10 @@ class BacktestPoint:
 
 
 def run(plan: BacktestPlan, *, on_step: OnStep) -> Iterator[BacktestPoint]:
-    """Predict the months after the first *window* ones, in order.  Raises `DataError`."""
+    """Yield the errors of both models for each month after the first *window* months, in order.
+
+    Raises `DataError` if a month cannot be read.
+    """
     found = available_months(plan)
     held = {month: _read(plan, month, on_step) for month in found[: plan.window]}
     on_step(f"training once, on {', '.join(held)}")
@@ -78,16 +82,16 @@ def run(plan: BacktestPlan, *, on_step: OnStep) -> Iterator[BacktestPoint]:
             ),
         )
         held[month] = rides
-        del held[next(iter(held))]  # memory holds one window of months at most
+        del held[next(iter(held))]  # so that at most one window of months is in memory
         if month != found[-1]:
             on_step(f"retraining, on {', '.join(held)}")
             anew = champion.fit_value(dataset.concatenate(list(held.values())), seed=plan.seed)
 
 
 def available_months(plan: BacktestPlan) -> list[str]:
-    """The months from first to last that the data has.
+    """Return the months in the data that are from *first* to *last* of the plan.
 
-    Raises `SettingsError` where a month is malformed, and `DataError` where there are too few.
+    Raises `SettingsError` if a month is not valid, and `DataError` if there are too few months.
     """
     wanted = months(plan.first, plan.last)
     found = [month for month in dataset.months(plan.data, plan.kind) if month in wanted]
@@ -100,7 +104,7 @@ def available_months(plan: BacktestPlan) -> list[str]:
 
 
 def table(points: Sequence[BacktestPoint], target: Target) -> str:
-    """The errors of all months as a Markdown table."""
+    """Return the errors of all months as a Markdown table."""
     unit = UNITS[target]
     rows = [
         f"| {p.month} | {p.rides:,} | {', '.join(p.trained_on)} | "
@@ -119,7 +123,7 @@ def _errors(errors: ErrorMetrics, unit: str) -> str:
 
 
 def plot(points: Sequence[BacktestPoint], target: Target) -> str:
-    """The RMSE of both models by month, as SVG."""
+    """Return a plot of the RMSE of both models by month, as SVG."""
     key = f"rmse_{UNITS[target]}"
     names = [point.month for point in points]
 
@@ -141,7 +145,7 @@ def plot(points: Sequence[BacktestPoint], target: Target) -> str:
 
 
 def write(points: Sequence[BacktestPoint], target: Target, directory: Path) -> list[Path]:
-    """Write ``backtest.json``, ``backtest.md`` and ``backtest.svg``; returns their paths."""
+    """Write ``backtest.json``, ``backtest.md`` and ``backtest.svg``, and return their paths."""
     texts = {
         "backtest.json": json.dumps([asdict(point) for point in points], indent=2) + "\n",
         "backtest.md": table(points, target),
@@ -154,7 +158,7 @@ def write(points: Sequence[BacktestPoint], target: Target, directory: Path) -> l
 
 
 def _gaps(found: Sequence[str]) -> list[int]:
-    """The positions of months whose previous month is missing.
+    """Return the positions of the months whose previous month is missing.
 
     >>> _gaps(["2021-12", "2022-01", "2022-03"])
     [2]

@@ -1,8 +1,8 @@
-"""Comparison of the champion with the baselines on every pair of consecutive months.
+"""Compares the champion with the baselines on every pair of consecutive months.
 
-The first month of a pair trains and the second one tests.  All models are trained on the same
-rides and predict the same rides.  The comparison also measures intervals of constant width, and
-the error where an input of the ride is unknown.
+The models are trained on the first month of a pair and tested on the second.  All models are
+trained and tested on the same rides.  The comparison also measures intervals that are equally wide
+for all rides, and the errors if an input of the ride is unknown.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from ..model.parameters import DEFAULTS, Parameters
 
 CHAMPION = "champion"
 UNKNOWN_ZONE = 264
-"""The TLC's zone for an unknown place."""
+"""The TLC's number for an unknown zone."""
 
 
 @dataclass(frozen=True, slots=True)
 class MonthPair:
-    """A training month and the next month, which tests."""
+    """Two consecutive months: models are trained on the first and tested on the second."""
 
     train: str
     test: str
@@ -59,9 +59,9 @@ class ModelResult:
     trained: int
     """The number of training rides."""
     seconds: float
-    """The time to fit the model."""
+    """The seconds that the fit of the model took."""
     parts: tuple[PartMetrics, ...]
-    """All test rides first, then every month, borough and hour."""
+    """The metrics of all test rides first, then of every month, borough and hour."""
 
     @property
     def whole(self) -> PartMetrics:
@@ -70,21 +70,21 @@ class ModelResult:
 
 @dataclass(frozen=True, slots=True)
 class UnknownInputResult:
-    """The errors of the champion and the linear baseline where an input is unknown."""
+    """The errors of the champion and of the linear baseline if an input is unknown."""
 
     target: Target
     pair: MonthPair
     what: str
-    """The unknown input."""
+    """The name of the unknown input."""
     rides: int
     champion: float
-    """RMSE."""
+    """The RMSE of the champion, in minutes or dollars."""
     linear: float
 
 
 @dataclass(frozen=True, slots=True)
 class ConstantIntervals:
-    """Intervals of one width for all rides, calibrated on the same errors as the champion's."""
+    """Intervals equally wide for all rides, calibrated on the same errors as the champion's."""
 
     target: Target
     pair: MonthPair
@@ -102,7 +102,10 @@ class Comparison:
 
 
 def pairs(directory: Path, kind: Kind = "green") -> list[MonthPair]:
-    """The pairs of consecutive months in *directory*.  Raises `DataError` where there are none."""
+    """Return the pairs of consecutive months in *directory*.
+
+    Raises `DataError` if there are no consecutive months.
+    """
     found = [
         MonthPair(train, test)
         for train, test in pairwise(dataset.months(directory, kind))
@@ -127,12 +130,12 @@ class ComparisonPlan:
 
     @property
     def steps(self) -> int:
-        """The number of steps that `run` announces."""
+        """The number of times that `run` calls *on_step*."""
         return len(self.pairs) * len(self.targets) * (len(baselines.BASELINES) + 1)
 
 
 def run(plan: ComparisonPlan, *, on_step: OnStep) -> Comparison:
-    """Fit and test every model; memory holds one pair of months at a time."""
+    """Fit and test every model; only one pair of months is in memory at a time."""
     found = [
         _compare(plan, pair, target, on_step) for target in plan.targets for pair in plan.pairs
     ]

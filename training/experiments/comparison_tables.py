@@ -1,4 +1,4 @@
-"""The results of a comparison as Markdown tables."""
+"""Formats the results of a comparison as Markdown tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIN_RIDES = 1_000
 
 
 def markdown(found: Comparison) -> str:
-    """Tables of errors and intervals for each target, and of errors with unknown inputs."""
+    """Return tables of errors and intervals for each target, and of errors with unknown inputs."""
     parts = []
     for target, each in groupby(found.lines, key=lambda line: line.target):
         lines = list(each)

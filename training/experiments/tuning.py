@@ -1,8 +1,9 @@
-"""Search for better hyper-parameters: train on some months, validate on a later one.
+"""Searches for better hyper-parameters: trains on some months, and validates on a later month.
 
-A trial grows its trees in steps and reports its error after each; a trial that is worse than the
-median of the others is pruned.  The first trial has the champion's parameters, so that the result
-is never worse.  In MLflow a search is a run, and each trial is a run nested in it.
+In a trial, trees are added to a model in steps, and the error is reported after each step.  A trial
+is stopped early (pruned) if its error is greater than the median error of earlier trials at this
+step.  The first trial has the champion's parameters, so the best trial is never worse than these.
+In MLflow, a search is a run, and each trial is a run nested in it.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 EXPERIMENT = "ride-predictions-tuning"
 STEPS = 5
 """The number of times that a trial reports its error."""
-BEFORE_PRUNING = 5  # trials that are never pruned, so that there is a median
+BEFORE_PRUNING = 5  # trials, which are never pruned, so that there is a median
 OnTrial = Callable[["FrozenTrial", float], None]
-"""Called after each trial with the least error so far."""
+"""A function that is called after each trial with the lowest error so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,10 @@ class TuningPlan:
 
     data: Path
     train: tuple[str, ...]
-    """Months in the form YYYY-MM."""
+    """The training months, in the form YYYY-MM."""
     validate: str
-    """A later month; a month after it should test the result."""
+    """The validation month, after the training months.  Test the result on a month after this one.
+    """
     target: Target
     trials: int
     seed: int
@@ -62,14 +64,14 @@ class TuningResult:
     parameters: Parameters
     rmse: float
     before: float
-    """The error with the champion's present parameters."""
+    """The RMSE with the champion's present parameters, on the same rides."""
     pruned: int
     trials: int
 
 
 @dataclass(frozen=True, slots=True)
 class TuningData:
-    """The features and targets that all trials share."""
+    """The features, true values and weights of the rides, which all trials share."""
 
     frame: pd.DataFrame
     target: champion.Floats
@@ -79,7 +81,7 @@ class TuningData:
 
 
 def run(plan: TuningPlan, *, on_trial: OnTrial) -> TuningResult:
-    """Search for parameters.  Raises a `ServiceError` where a month cannot be read."""
+    """Search for parameters.  Raises a `ServiceError` if a month cannot be read."""
     months(plan.validate, plan.validate)
     if plan.validate <= max(plan.train):
         raise dataset.DataError(
@@ -140,7 +142,7 @@ def _study(seed: int) -> Study:
 
 
 def _suggest(trial: Trial) -> Parameters:
-    """Parameters in the ranges that gave good and fast models."""
+    """Return parameters for *trial*, from ranges that gave good and fast models."""
     return {
         "max_iter": trial.suggest_int("max_iter", 100, 300, step=50),
         "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
@@ -151,7 +153,7 @@ def _suggest(trial: Trial) -> Parameters:
 
 
 def _validate(trial: Trial, parameters: Parameters, plan: TuningPlan, data: TuningData) -> float:
-    """The RMSE of the trial's model.  Raises `TrialPruned` where the trial is pruned."""
+    """Return the RMSE of the trial's model.  Raises `TrialPruned` if the trial is pruned."""
     from optuna import TrialPruned
 
     model = HistGradientBoostingRegressor(

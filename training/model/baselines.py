@@ -1,4 +1,4 @@
-"""Simple models that the champion has to beat."""
+"""Simple models with which the champion is compared; it has to be better."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ..data.dataset import Rides
 from .champion import one_thread
 
 PredictValues = Callable[[RideColumns], NDArray[np.float64]]
-"""Rides to predictions, shape (n,)."""
+"""A function from rides to their predictions, shape (n,)."""
 Fit = Callable[[Rides, int], PredictValues]
-"""Training rides and a seed to a fitted model."""
+"""A function that fits a model to training rides, with a seed for random numbers."""
 
 CHUNK = 10_000  # rides
 TREES = {"n_estimators": 50, "min_samples_leaf": 2, "max_features": "sqrt"}
@@ -37,24 +37,24 @@ ENCODED: Inputs = {
 
 
 def mean_by_route(rides: Rides, seed: int) -> PredictValues:
-    """The mean of the rides on the same route, or of all rides where there are none."""
+    """Predict the mean of the training rides on the same route, or of all if the route has none."""
     frame = pd.DataFrame({"route": routes(rides.columns), "target": rides.target})
     means, all_of_them = frame.groupby("route")["target"].mean(), rides.target.mean()
     return lambda columns: means.reindex(routes(columns)).fillna(all_of_them).to_numpy()
 
 
 def linear(rides: Rides, seed: int) -> PredictValues:
-    """Linear regression on the distance and the one-hot route."""
+    """Fit a linear regression on the distance and the one-hot route."""
     return _by_route(LinearRegression(), rides)
 
 
 def forest(rides: Rides, seed: int) -> PredictValues:
-    """A random forest on the distance and the one-hot route."""
+    """Fit a random forest on the distance and the one-hot route."""
     return _by_route(RandomForestRegressor(**TREES, n_jobs=2, random_state=seed), rides)
 
 
 def boosting(rides: Rides, seed: int) -> PredictValues:
-    """Gradient boosting on target-encoded routes and zones, the distance and the time."""
+    """Fit gradient-boosted trees on target-encoded routes and zones, the distance and the time."""
     encoder = TargetEncoder(target_type="continuous", cv=KFold(5, shuffle=True, random_state=seed))
     numbers = [name for name in ENCODED if name not in ROUTES]
     columns = ColumnTransformer(
@@ -88,11 +88,11 @@ def _by_route(model: Any, rides: Rides) -> PredictValues:
 
 
 def _by_row(columns: RideColumns) -> Iterator[dict[str, str | float]]:
-    """The rows of `features.rows`, with at most `CHUNK` of them in memory."""
+    """Yield the rows of `features.rows`, of which at most `CHUNK` are in memory at a time."""
     for start in range(0, len(columns.pickup), CHUNK):
         yield from rows(columns[start : start + CHUNK])
 
 
 def routes(columns: RideColumns) -> NDArray[np.int64]:
-    """A number that identifies each ride's pair of zones, shape (n,)."""
+    """Return a number for each ride that identifies its pair of zones, shape (n,)."""
     return columns.pickup * 1000 + columns.dropoff

@@ -1,14 +1,17 @@
-"""The champion: gradient-boosted trees that predict a value, and an interval around it.
+"""The champion: gradient-boosted trees that predict a value, and an interval around the value.
 
-`INPUTS` lists the features of the trees; training, export and the signature follow it.  Every
-number that reaches a tree fits into 32 bits: ONNX compares in 32 bits and scikit-learn in 64, and
-so `ride <= threshold` has the same result in both.
+`INPUTS` lists the features of the trees.  Training, the ONNX export and the model's signature use
+this list.  Features and thresholds of the trees are 32-bit numbers, because ONNX compares 32-bit
+numbers and scikit-learn compares 64-bit numbers.  Without this, the result of `feature <=
+threshold` could differ between the two.
 
-The interval is conformal, and wider for rides that are less certain.  Each training ride is
-predicted by trees that saw no ride of its day (or, with a calibration month, by trees that saw no
-ride of that month).  A second, smaller set of trees learns from these errors a *spread*, which
-four of five similar rides do not exceed.  The interval reaches so many spreads down and up that
-one ride in ten lies below it, and one above.
+The interval is conformal (see `conformal`), and wider for rides that are harder to predict.  The
+errors of predictions are computed for each training ride, by trees that were not trained on any
+ride of the same day.  (If there is a calibration month, they are computed for its rides instead, by
+trees that were trained on the training months only.)  A second, smaller model learns the *spread*
+from these errors: an absolute error that four of five similar rides do not exceed.  The interval
+extends below and above the value by fixed multiples of the spread.  The multiples are chosen so
+that one ride in ten is below the interval and one ride in ten is above it.
 """
 
 from __future__ import annotations
@@ -35,17 +38,18 @@ type Trees = HistGradientBoostingRegressor
 ErrorMetrics = dict[str, float]
 
 NUMBERS = ("trip_distance", "weekday", "minute_of_day")
-"""Features that the ONNX graph takes as inputs.  Add a new feature here."""
+"""Features that are inputs of the ONNX graph.  Add a new feature here."""
 ZONE_FEATURES = (
     *(f"{name}_{axis}" for name in ("pickup", "dropoff", "change", "sum") for axis in AXES),
     "straight",
 )
-"""Features that the ONNX graph computes from both zones: see `onnx_graph`."""
+"""Features that the ONNX graph computes from the two zones of a ride; see `onnx_graph`."""
 INPUTS: Inputs = MappingProxyType(dict.fromkeys((*ZONE_FEATURES, *NUMBERS), np.dtype(np.float32)))
 FOLD_SPEEDUP = 2
-"""Models of the folds have this many times fewer trees, which learn as much faster.
+"""The factor by which the models of folds have fewer trees and a higher learning rate.
 
-That saves time, and their errors are hardly larger."""
+This saves time and hardly increases their errors.
+"""
 SPREAD: Parameters = MappingProxyType(
     {
         "loss": "quantile",
@@ -58,28 +62,32 @@ SPREAD: Parameters = MappingProxyType(
     }
 )
 HIDDEN_TIMES = 0.05
-"""The share of training rides whose time is hidden, so that the trees can predict without it."""
+"""The share of training rides whose time is hidden, so that the trees learn to predict without it.
+"""
 HALF_LIFE = 15  # days, after which a ride has half the weight: recent traffic predicts better
-MIN_WEIGHT = 0.25  # so that old months still count
+MIN_WEIGHT = 0.25  # so that rides of old months still count
 FOLDS = 4
 MIN_SPREAD = 1e-3  # minutes or dollars; scores are divided by the spread
 MIN_RIDES = 100
-"""With fewer rides there is nothing to learn, and folds are empty."""
+"""The minimum number of rides.  Fewer are too few to learn from, and a fold could be empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class FittedChampion:
-    """A fitted champion of one target."""
+    """The fitted trees and interval parameters of the champion for one target."""
 
     value: Trees
     spread: Trees
-    """Predicts the error of the value."""
+    """Trees that predict the spread, an upper estimate of the absolute error of the value."""
     reach: tuple[float, float]
-    """The number of spreads that the interval reaches down and up."""
+    """Multiples of the spread by which the interval extends below and above the value."""
     limits: tuple[float, float]
-    """The least and greatest training value; the interval ends there unless the value is beyond."""
+    """The least and greatest true value in training.  The interval is cut at these limits, except
+    that it always contains the value."""
     constant: tuple[float, float]
-    """How far an interval of the same width for all rides would reach down and up."""
+    """The distances from the value to the ends of an interval that is equally wide for all rides,
+    in minutes or dollars.  They are used only to compare such intervals with those of the champion.
+    """
 
 
 def fit(
@@ -90,9 +98,9 @@ def fit(
     parameters: Parameters = DEFAULTS,
     spread_parameters: Parameters = SPREAD,
 ) -> FittedChampion:
-    """Fit the champion to *rides*, and its intervals to *calibration* where that is given.
+    """Fit the champion to *rides*, and its intervals to *calibration* if it is given.
 
-    Raises `DataError` where there are fewer than `MIN_RIDES` rides.
+    Raises `DataError` if there are fewer than `MIN_RIDES` rides.
     """
     value = fit_value(rides, seed=seed, parameters=parameters)
     if calibration is None:
@@ -115,13 +123,16 @@ def fit(
 
 
 def fit_value(rides: Rides, *, seed: int, parameters: Parameters = DEFAULTS) -> Trees:
-    """Fit only the trees of the value, which takes a fifth of the time.  Raises `DataError`."""
+    """Fit only the trees of the value, which takes a fifth of the time of `fit`.
+
+    Raises `DataError` if there are fewer than `MIN_RIDES` rides.
+    """
     _check_size(rides)
     return fit_trees(parameters, with_hidden_times(rides, seed), seed)
 
 
 def fit_trees(parameters: Parameters, rides: Rides, seed: int) -> Trees:
-    """Fit gradient-boosted trees whose thresholds fit into 32 bits."""
+    """Fit gradient-boosted trees and round their thresholds to 32-bit numbers."""
     model = HistGradientBoostingRegressor(**parameters, early_stopping=False, random_state=seed)
     with one_thread():
         model.fit(frame(rides.columns), rides.target, sample_weight=weights(rides))
@@ -131,7 +142,7 @@ def fit_trees(parameters: Parameters, rides: Rides, seed: int) -> Trees:
 
 
 def fewer_trees(parameters: Parameters) -> Parameters:
-    """Parameters of a model with `FOLD_SPEEDUP` times fewer trees.
+    """Return the parameters of a model with fewer trees, by the factor `FOLD_SPEEDUP`.
 
     >>> fewer_trees({"max_iter": 240, "learning_rate": 0.055})
     {'max_iter': 120, 'learning_rate': 0.11}
@@ -144,39 +155,39 @@ def fewer_trees(parameters: Parameters) -> Parameters:
 
 
 def weights(rides: Rides) -> Floats:
-    """The weight of each ride, shape (n,): 1 on the last day, and less for older rides."""
+    """Return the weight of each ride, shape (n,): 1 on the last day, and less for older rides."""
     day = days(rides)
-    last = np.quantile(day, 0.99)  # rather than the maximum, which may be a stray date
+    last = np.quantile(day, 0.99)  # not the maximum, which may be a wrong date
     weight: Floats = np.maximum(0.5 ** (np.maximum(last - day, 0) / HALF_LIFE), MIN_WEIGHT)
     return weight
 
 
 def frame(columns: RideColumns) -> pd.DataFrame:
-    """The features in `INPUTS`, one row per ride."""
+    """Return a table with the features in `INPUTS` and one row for each ride."""
     return pd.DataFrame(table(columns, INPUTS))
 
 
 def predict_trees(model: Trees, columns: RideColumns) -> Floats:
-    """The predictions of *model*, shape (n,)."""
+    """Return the predictions of *model* for the rides, shape (n,)."""
     with one_thread():
         predicted: Floats = model.predict(frame(columns))
     return predicted
 
 
 def predict(champion: FittedChampion, columns: RideColumns) -> Floats:
-    """The champion's values, shape (n,), in minutes or dollars."""
+    """Return the champion's values, shape (n,), in minutes or dollars."""
     return predict_trees(champion.value, columns)
 
 
 def predict_with_intervals(champion: FittedChampion, columns: RideColumns) -> tuple[Floats, Floats]:
-    """The champion's values, shape (n,), and its intervals, low and high, shape (n, 2)."""
+    """Return the champion's values, shape (n,), and its intervals (low, high), shape (n, 2)."""
     value, spread = (predict_trees(trees, columns) for trees in (champion.value, champion.spread))
     return value, conformal.intervals(value, spread, champion.reach, champion.limits)
 
 
 def error_metrics(true: Floats, predicted: Floats, target: Target) -> ErrorMetrics:
-    """RMSE, MAE and the median error in the target's unit, the share of close predictions, and
-    the number of rides.
+    """Return the RMSE, MAE and median error in the target's unit, the share of close predictions,
+    and the number of rides.
     """
     error = predicted - true
     return {
@@ -189,9 +200,10 @@ def error_metrics(true: Floats, predicted: Floats, target: Target) -> ErrorMetri
 
 
 def floor_32(values: Floats) -> Floats:
-    """The largest 32-bit numbers that are not above *values*.
+    """Return the largest 32-bit numbers that are not greater than *values*, as 64-bit numbers.
 
-    The nearest 32-bit number may be above, and a ride between the two would change sides.
+    The nearest 32-bit number may be greater than a threshold.  Then a ride with a feature between
+    the two numbers would take another branch of the tree.
 
     >>> floor_32(np.array([0.1, 0.5])) <= np.array([0.1, 0.5])
     array([ True,  True])
@@ -202,19 +214,22 @@ def floor_32(values: Floats) -> Floats:
 
 
 def one_thread() -> threadpool_limits:
-    """A context in which trees use one thread; more gain little, and slow down busy machines."""
+    """Return a context manager in which trees use one thread.
+
+    More threads gain little, and slow down other processes on a busy machine.
+    """
     return threadpool_limits(1, user_api="openmp")
 
 
 def with_hidden_times(rides: Rides, seed: int) -> Rides:
-    """The rides, with the time of a random share of `HIDDEN_TIMES` replaced by NaT."""
+    """Return *rides* with NaT as the time of a random share of them (`HIDDEN_TIMES`)."""
     hidden = np.random.default_rng(seed).random(len(rides)) < HIDDEN_TIMES
     times = np.where(hidden, NO_TIME, rides.columns.picked_up)
     return replace(rides, columns=replace(rides.columns, picked_up=times))
 
 
 def _predict_by_fold(parameters: Parameters, rides: Rides, seed: int) -> Floats:
-    """Predictions for each ride by trees that saw no ride of its day."""
+    """Predict each ride with trees that were not trained on any ride of its fold."""
     folds = _folds(rides)
     predicted = np.empty(len(rides))
     for fold in range(FOLDS):
@@ -226,7 +241,10 @@ def _predict_by_fold(parameters: Parameters, rides: Rides, seed: int) -> Floats:
 
 
 def _folds(rides: Rides) -> NDArray[np.int64]:
-    """A fold for each ride, by day in turns, or by ride where there are too few days."""
+    """Return the number of a fold for each ride.
+
+    All rides of a day are in the same fold, unless there are fewer than `FOLDS` days.
+    """
     _, number = np.unique(days(rides), return_inverse=True)
     return (number if number.max() + 1 >= FOLDS else np.arange(len(rides))) % FOLDS
 

@@ -1,9 +1,9 @@
-"""Conformal prediction: intervals with a guaranteed coverage.
+"""Conformal prediction: computes intervals with a guaranteed coverage.
 
-The *score* of a ride is the distance of its true value from its prediction, in spreads.  Where the
-scores are of rides that the model had not seen, the score of a future ride is below their quantile
-with the probability of that quantile, however good the model is, as long as future rides are like
-these.  Months differ, so recent rides have more weight.
+The *score* of a ride is the difference between its true value and its prediction, as a multiple of
+the ride's spread (see `champion`).  The scores are computed for rides on which the model was not
+trained.  If future rides are like these, 90 % of their scores are below the 90 % quantile of the
+known scores, however good the model is.  Because months differ, recent rides have more weight.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 TAIL = 0.1
-"""The share of rides below the interval, and the share above it."""
+"""The share of rides below the interval, and also the share above it."""
 
 
 def reach(scores: Floats, weight: Floats) -> tuple[float, float]:
-    """The reach down and up that leaves a share of `TAIL` of the rides on either side."""
+    """Return how far intervals have to extend below and above the predictions.
+
+    Both distances are in the unit of *scores*, such as multiples of the spread.  With them, a share
+    of `TAIL` of the rides is below the intervals, and the same share is above them.
+    """
     return quantile(-scores, weight), quantile(scores, weight)
 
 
 def quantile(scores: Floats, weight: Floats) -> float:
-    """The weighted quantile of *scores* at 1 - `TAIL`, or 0 where it is negative.
+    """Return the weighted quantile of *scores* at 1 - `TAIL`, or 0 if the quantile is negative.
 
     >>> quantile(np.arange(1.0, 11.0), np.ones(10))
     9.0
@@ -37,7 +41,10 @@ def quantile(scores: Floats, weight: Floats) -> float:
 def intervals(
     value: Floats, spread: Floats, reach: tuple[float, float], limits: tuple[float, float]
 ) -> Floats:
-    """Low and high, shape (n, 2): within *limits*, but always around *value*."""
+    """Return the interval of each ride as (low, high), shape (n, 2).
+
+    Intervals are cut at *limits*, except that they always contain *value*.
+    """
     low = np.maximum(value - reach[0] * spread, limits[0])
     high = np.minimum(value + reach[1] * spread, limits[1])
     return np.column_stack([np.minimum(low, value), np.maximum(high, value)])

@@ -1,7 +1,7 @@
-"""Export of a champion to ONNX, and the check that both forms predict the same.
+"""Exports a champion to ONNX, and checks that both forms predict the same.
 
-A model whose two forms differ by more than `TOLERANCE` is never logged.  The ONNX form is run by
-the service's own code.
+A model is not logged if the predictions of its two forms differ by more than `TOLERANCE`.  The ONNX
+form is run by the service's own code.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from . import onnx_graph
 from .champion import FittedChampion, predict_with_intervals
 
 TOLERANCE = 1e-3
-"""Minutes or dollars."""
+"""The largest allowed difference between predictions of both forms, in minutes or dollars."""
 ALTERED = 10_000
-"""The number of rides that are compared with an altered time or altered zones as well."""
-NO_POSITION, OUTSIDE_CITY = 264, 265  # zones
+"""The number of rides that are also compared without their times and with other zones."""
+NO_POSITION, OUTSIDE_CITY = 264, 265  # zones without a position
 
 
 class ExportError(ServiceError):
-    """The ONNX form of a model does not predict what the model does."""
+    """The ONNX form of a model does not predict the same as the model."""
 
 
 def to_onnx(champion: FittedChampion) -> bytes:
-    """The champion as an ONNX file; the same champion gives the same bytes."""
+    """Return the champion as an ONNX file; the same champion always gives the same bytes."""
     serialized: bytes = onnx_graph.build(champion).SerializeToString(deterministic=True)
     return serialized
 
 
 def largest_difference(champion: FittedChampion, exported: bytes, rides: RideColumns) -> float:
-    """The largest difference between both forms, of values and interval ends.
+    """Return the largest difference between both forms in values and ends of intervals.
 
-    Both forms predict *rides* as they are, and `ALTERED` of them without time, on other routes,
-    and between zones without a position.  Raises `ExportError` where the difference is above
-    `TOLERANCE`.
+    Both forms predict *rides* unchanged, and the first `ALTERED` of them without time, on other
+    routes, and between zones without a position.  Raises `ExportError` if the difference is greater
+    than `TOLERANCE`.
     """
     predict = flavours.onnx(exported)
     some = rides[:ALTERED]
     cases = (rides, without_time(some), _on_other_routes(some), _without_positions(some))
     difference = max(_difference(champion, predict(columns), columns) for columns in cases)
-    if not difference <= TOLERANCE:  # also where it is NaN
+    if not difference <= TOLERANCE:  # also true if the difference is NaN
         raise ExportError(
             f"The ONNX model differs from the trained one by {difference:.2g}, "
             f"more than {TOLERANCE:g}; it was not logged."

@@ -1,9 +1,10 @@
-"""The champion as an ONNX graph, written by hand so that a prediction for one ride is fast.
+"""Builds the ONNX graph of the champion, node by node, so that one ride is predicted fast.
 
-The graph takes both zones and `NUMBERS`.  It computes `ZONE_FEATURES` itself, from a table of zone
-positions, by the same operations in the same order as `model_service.zones`, so that the bits
-agree.  The trees of the value are one operator and those of the spread another, which is a tenth
-faster than one operator with two targets.
+The inputs of the graph are the two zones of a ride and the features in `NUMBERS`.  The graph
+computes `ZONE_FEATURES` itself, from a table of zone positions.  It does so by the same operations
+in the same order as `model_service.zones`, so that the results are equal to the last bit.  The
+trees of the value and those of the spread are two operators, which together are a tenth faster than
+one operator with two targets.
 
 A new feature in `NUMBERS` becomes an input of the graph.  A new feature in `ZONE_FEATURES` needs a
 node in `_zone_features`.
@@ -34,7 +35,11 @@ DOWN_AND_UP = np.array([[-1, 1]], np.float32)
 
 
 def build(champion: FittedChampion) -> onnx.ModelProto:
-    """The graph, from both zones and `NUMBERS` to the value and the interval."""
+    """Return the ONNX graph of *champion*.
+
+    Its inputs are the zones of pick-up and drop-off and the features in `NUMBERS`; its outputs are
+    the predicted value and its interval (low, high).
+    """
     inputs = [
         *(_column(name, TensorProto.INT64) for name in ("PULocationID", "DOLocationID")),
         *(_column(name, TensorProto.FLOAT) for name in NUMBERS),
@@ -65,7 +70,7 @@ def build(champion: FittedChampion) -> onnx.ModelProto:
 
 
 def _zone_features() -> list[onnx.NodeProto]:
-    """The nodes that compute `ZONE_FEATURES`, and put all features side by side."""
+    """Return the nodes that compute `ZONE_FEATURES` and concatenate all features."""
     return [
         helper.make_node("Squeeze", ["PULocationID", "second"], ["pickup_zone"]),
         helper.make_node("Squeeze", ["DOLocationID", "second"], ["dropoff_zone"]),
@@ -87,9 +92,9 @@ def _zone_features() -> list[onnx.NodeProto]:
 
 
 def _interval() -> list[onnx.NodeProto]:
-    """The nodes that compute the interval, as `conformal.intervals` does.
+    """Return the nodes that compute the interval, in the same way as `conformal.intervals`.
 
-    The low end is negated, so that one Min and one Max serve both ends.
+    The low end is negated, so that one Min and one Max are enough for both ends.
     """
     return [
         helper.make_node("Mul", [VALUE, "down_and_up"], ["middle"]),
@@ -102,7 +107,7 @@ def _interval() -> list[onnx.NodeProto]:
 
 
 def _trees(model: HistGradientBoostingRegressor, output: str) -> onnx.NodeProto:
-    """The node that sums all trees of *model*."""
+    """Return the node that sums the predictions of all trees of *model*."""
     attributes: dict[str, Any] = defaultdict(list)
     for number, [tree] in enumerate(model._predictors):
         for name, values in (*_splits(number, tree.nodes), *_leaves(number, tree.nodes)):

@@ -1,4 +1,4 @@
-"""The champion's hyper-parameters: their defaults and limits, and the file of ``tune --json``."""
+"""The champion's hyper-parameters: defaults, limits, and the file that ``tune --json`` writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Parameters = Mapping[str, Any]
 
 
 class HyperParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The hyper-parameters that can be set, within limits that bound the time of training."""
+    """The hyper-parameters that can be set; their limits bound the time of training."""
 
     max_iter: Annotated[int, Meta(ge=2, le=5_000)] = 240
     learning_rate: Annotated[float, Meta(gt=0, le=1)] = 0.055
@@ -27,7 +27,7 @@ class HyperParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TuningFile(msgspec.Struct, frozen=True):
-    """The part of the file of ``tune --json`` that training reads."""
+    """The part of the file written by ``tune --json`` that training reads."""
 
     parameters: HyperParameters
 
@@ -36,9 +36,10 @@ DEFAULTS: Parameters = MappingProxyType(msgspec.structs.asdict(HyperParameters()
 
 
 def read(file: Path | None) -> Parameters:
-    """The hyper-parameters that ``tune --json`` wrote to *file*, or the defaults without a file.
+    """Return the hyper-parameters in *file*, or the defaults if *file* is None.
 
-    Raises `DataError` where the file cannot be read or a value is outside its limits.
+    The file is one that ``tune --json`` wrote.
+    Raises `DataError` if the file cannot be read or a value is outside its limits.
     """
     if file is None:
         return DEFAULTS

@@ -1,4 +1,4 @@
-"""MLflow: runs that are logged, registered models and their champion, promotion and release.
+"""Works with MLflow: logs runs, registers models, and promotes and releases them.
 
 This package imports the core, the served models, ``data``, ``metrics``, ``model`` and ``reports``.
 """

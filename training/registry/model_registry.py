@@ -1,15 +1,16 @@
-"""The model registry: the versions of a model, its champion, and the champion before it.
+"""The model registry: the versions of a model, its champion, and the previous champion.
 
-The invariant: the alias ``champion`` names a version whose tag ``after`` names the champion that it
-was judged against and replaced; the first champion's tag is empty.  The tag is therefore written
-before the alias is moved, which MLflow does in one step.  A process that dies in between leaves a
-tag on a version that is not the champion, and the next promotion overwrites it.
+The invariant: the alias ``champion`` names a version, and the tag ``after`` of this version names
+the champion that it was compared with and replaced.  The tag of the first champion is empty.  So
+the tag is written first, and then the alias is moved, which is one step in MLflow.  If a process
+dies between the two, a version that is not the champion has a tag; the next promotion of that
+version overwrites the tag.
 
-MLflow can move an alias, but not only on the condition that it has not moved meanwhile.  Two
-promotions that judged against the same champion would both succeed, and the second would never have
-been compared with the first.  So an alias is moved under a lock: the registered model
-``<model>.changing``, which only one process can create.  Judging takes long, and happens before the
-lock is taken; a process that then finds another champion has to judge again.
+MLflow cannot move an alias on the condition that no other process has moved it.  Without a lock,
+two candidates that were compared with the same champion could both be promoted, although the second
+was not compared with the first.  So an alias is moved under a lock: the registered model
+``<model>.changing``, which only one process can create.  The comparison takes long, so it is done
+before the lock is taken.  If the champion has changed by then, the process has to compare again.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from . import tracking
 
 CHAMPION = "champion"
 AFTER, SHA256, ROLLED_BACK = "after", "sha256", "rolled_back"  # tags
-LOCK_TIMEOUT = 10.0  # seconds; moving an alias takes a fraction of one
-# MLflow looks up the existing model for its message; by then it may have been deleted.
+LOCK_TIMEOUT = 10.0  # seconds; moving an alias takes less than one second
+# MLflow looks up the existing model for its error message; it may have been deleted by then.
 LOCKED = ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 
 
@@ -38,7 +39,7 @@ class RegistryError(ServiceError):
 
 
 class ChampionChanged(Exception):
-    """Another version has become the champion since the candidate was judged."""
+    """Another version has become the champion since the candidate was compared with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +50,40 @@ class ModelVersion:
     number: str
     run_id: str
     location: str
-    """In the form of MODEL_LOCATION."""
+    """The location in the form of MODEL_LOCATION."""
     sha256: str
-    """Empty where the version was not registered by this code."""
+    """The SHA-256 of the model's files; empty if the version was not registered by this code."""
     after: str
-    """The champion that it replaced; empty where there was none."""
+    """The number of the champion that this version replaced; empty if there was none."""
     rolled_back: str
-    """The time of its rollback; empty where it was not rolled back."""
+    """The time at which this version was rolled back; empty if it was not rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRegistry:
-    """The versions of one model; a class because it holds MLflow's client."""
+    """The versions of one registered model.  It is a class because it holds MLflow's client."""
 
     client: Any
     model: str
 
     def find(self, alias: str) -> ModelVersion | None:
-        """The version that an alias names; None where there is none."""
+        """Return the version that an alias names, or None if there is no such version."""
         found = self.client.search_registered_models(f"name = '{self.model}'")
         number = found[0].aliases.get(alias) if found else None
         return None if number is None else self.version(number)
 
     def get(self, alias: str) -> ModelVersion:
-        """The version that an alias names.  Raises `RegistryError` where there is none."""
+        """Return the version that an alias names.
+
+        Raises `RegistryError` if there is no such version.
+        """
         found = self.find(alias)
         if found is None:
             raise RegistryError(f"No version of {self.model} has the alias {alias}: promote one.")
         return found
 
     def version(self, number: str) -> ModelVersion:
-        """The version with this number."""
+        """Return the version with this number."""
         found = self.client.get_model_version(self.model, number)
         uri = self.client.get_model_version_download_uri(self.model, number)
         return ModelVersion(
@@ -93,9 +97,9 @@ class ModelRegistry:
         )
 
     def register(self, run_id: str, model_id: str, sha256: str) -> ModelVersion:
-        """The version of a run's model, which is created on the first call.
+        """Return the version of a run's model; create it if it does not exist.
 
-        Raises `RegistryError` where its files have changed since.
+        Raises `RegistryError` if the files of the model have changed since it was registered.
         """
         with self._locked():
             if not self.client.search_registered_models(f"name = '{self.model}'"):
@@ -116,7 +120,11 @@ class ModelRegistry:
         return self.version(made.version)
 
     def promote(self, version: ModelVersion, *, over: ModelVersion | None) -> None:
-        """Make *version* the champion.  Raises `ChampionChanged` where *over* no longer is it."""
+        """Make *version* the champion.
+
+        Raises `ChampionChanged` if *over*, the champion with which it was compared, is no longer
+        champion.
+        """
         before = "" if over is None else over.number
         with self._locked():
             now = self.find(CHAMPION)
@@ -126,7 +134,10 @@ class ModelRegistry:
             self.client.set_registered_model_alias(self.model, CHAMPION, version.number)
 
     def roll_back(self, version: ModelVersion, *, to: ModelVersion) -> None:
-        """Make *to* the champion again.  Raises `RegistryError` where *version* no longer is it."""
+        """Make *to* the champion again.
+
+        Raises `RegistryError` if *version* is no longer the champion.
+        """
         when = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         with self._locked():
             now = self.find(CHAMPION)
@@ -162,13 +173,16 @@ class ModelRegistry:
 
 @contextmanager
 def opened(tracking_uri: str, target: Target) -> Iterator[ModelRegistry]:
-    """The registry of the models of *target*.  MLflow's errors are raised as `TrackingError`."""
+    """Open the registry of models of *target*; MLflow's errors are raised as `TrackingError`."""
     with tracking.client(tracking_uri) as client:
         yield ModelRegistry(client, f"ride-{target}")
 
 
 def newest_run(client: Any, experiment: str, target: Target) -> str:
-    """The last finished run of *experiment* with a model of *target*.  Raises `RegistryError`."""
+    """Return the id of the newest finished run of *experiment* with a model of *target*.
+
+    Raises `RegistryError` if there is no such run.
+    """
     found = client.get_experiment_by_name(experiment)
     runs: Sequence[Any] = (
         []
@@ -186,7 +200,10 @@ def newest_run(client: Any, experiment: str, target: Target) -> str:
 
 
 def model_of(client: Any, run_id: str) -> str:
-    """The id of the model that a run logged.  Raises `RegistryError`."""
+    """Return the id of the model that a run logged.
+
+    Raises `RegistryError` if the run did not log a model.
+    """
     outputs = client.get_run(run_id).outputs
     if not (outputs and outputs.model_outputs):
         raise RegistryError(f"The run {run_id} logged no model.")

@@ -1,4 +1,4 @@
-"""The decision whether a candidate becomes the champion, and the reasons against it.
+"""Decides whether a candidate becomes the champion, and lists the reasons against it.
 
 Both models are loaded as the service loads them.  They predict the same rides, of a month that is
 later than all months that either was trained on.  The first champion has no other model to beat,
@@ -31,29 +31,29 @@ from ..metrics import COVERAGE, MAX_BIAS, PartMetrics
 from ..model import champion as champion_model
 from ..model import export
 from ..reports import model_card
-from . import bootstrap
-from .bootstrap import BOUND, CONFIDENCE, Gain
+from . import paired_bootstrap as bootstrap
+from .paired_bootstrap import BOUND, CONFIDENCE, Gain
 
 MAX_MILLISECONDS = {"1": 1.0, "1000": 50.0}
-"""The largest time of one call, by the number of rides in it."""
+"""The longest allowed time of one call in milliseconds, by the number of rides in the call."""
 CARD_FOLDER = "card"
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A loaded model, and the data of its version and run."""
+    """A loaded model that takes part in a comparison, and the data of its version and run."""
 
     number: str
-    """The version in the registry."""
+    """The number of the version in the registry."""
     location: str
     loaded: LoadedModel
     months: tuple[str, ...]
-    """The months that it was trained and calibrated on."""
+    """The months on which the model was trained and calibrated."""
     rolled_back: str
-    """The time of its rollback; empty where it was not rolled back."""
+    """The time at which the version was rolled back; empty if it was not rolled back."""
     ratio_to_linear: float | None
-    """Its RMSE divided by that of the linear baseline, both on the test month of its run; None
-    where the run has not logged them."""
+    """The model's RMSE divided by the RMSE of the linear baseline, both on the test month of the
+    model's run; None if the run did not log them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Verdict:
     month: str
     rides: int
     rmse: Mapping[str, float]
-    """By ``candidate`` and ``champion``."""
+    """The RMSE of ``candidate`` and ``champion``."""
     mae: Mapping[str, float]
     median: Mapping[str, float]
     """The median of the absolute error."""
@@ -71,23 +71,24 @@ class Verdict:
     """The share of predictions within 2 minutes or dollars, or 20 %: see `metrics.CLOSE_ERROR`."""
     bias: Mapping[str, float]
     coverage: Mapping[str, float | None]
-    """None where the model has no intervals."""
+    """The share of true values within the intervals; None if the model has no intervals."""
     ratio_to_linear: float | None
     """The candidate's RMSE divided by that of the linear baseline, on the test month of its run."""
     gain: Mapping[str, Gain]
-    """By ``rmse`` and ``mae``; empty for the first champion."""
+    """The gains by ``rmse`` and ``mae``; empty for the first champion."""
     boroughs: Mapping[str, Mapping[str, float]]
-    """RMSE by borough, then by ``candidate`` and ``champion``."""
+    """Borough -> the RMSE of ``candidate`` and ``champion``."""
     milliseconds: Mapping[str, float]
-    """The time of one call, by the number of rides in it."""
+    """The time of one call, by the number of rides in the call."""
     largest_difference: float | None
-    """Between the predictions of the ONNX and scikit-learn forms; None where one is missing."""
+    """The largest difference between the predictions of the ONNX and scikit-learn forms; None if
+    one of the forms is missing."""
     reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PromotionTest:
-    """The rides that models are tested on, and the limits that a candidate must keep."""
+    """The rides on which models are compared, and the limits that a candidate must meet."""
 
     month: str
     rides: Rides
@@ -100,7 +101,7 @@ class PromotionTest:
 def judge(
     candidate: Contender, champion: Contender | None, test: PromotionTest, card_gaps: Sequence[str]
 ) -> Verdict:
-    """Test *candidate* against *champion*; *card_gaps* are the missing parts of its model card."""
+    """Compare *candidate* with *champion*; *card_gaps* are the missing parts of its model card."""
     contenders = {"candidate": candidate} | ({} if champion is None else {"champion": champion})
     rides = test.rides.columns
     evaluations = {
@@ -147,7 +148,7 @@ def judge(
 
 
 def card_gaps(client: Any, run_id: str) -> list[str]:
-    """The missing parts of a run's model card; *client* is MLflow's."""
+    """Return the missing parts of a run's model card; *client* is MLflow's client."""
     if CARD_FOLDER not in {entry.path for entry in client.list_artifacts(run_id)}:
         return ["there is none; train without --no-card"]
     with TemporaryDirectory() as scratch:
@@ -255,7 +256,7 @@ def _compare_forms(candidate: Contender, rides: RideColumns) -> tuple[float | No
 
 
 def _call_times(candidate: Contender) -> dict[str, float]:
-    """The time of a call in milliseconds, by the number of rides in it."""
+    """Return the time of a call in milliseconds, by the number of rides in the call."""
     calls = {1: 100, 1000: 5}
     return {
         str(rides): metrics.milliseconds(

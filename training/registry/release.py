@@ -1,7 +1,7 @@
-"""The release of a registered model: its location and digest for a deployment, and a copy.
+"""Releases a registered model: copies it, and returns its location and digest for a deployment.
 
-An alias can move, but a deployment must not change by itself.  So the alias is resolved once, here,
-and the result names one model for good.
+An alias can be moved, but a deployment must not change because of that.  So the alias is resolved
+once, by this module, and the result identifies one model permanently.
 
 The copy goes to ``s3://<bucket>/<experiment>/<run>/artifacts/model``, the path that MODEL_BUCKET,
 MLFLOW_EXPERIMENT_ID and RUN_ID name.  If the version of the model's predictions is its model id,
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PARAMETERS = {"duration": "DurationModel", "cost": "CostModel"}
-"""The parameter of `template.yaml` for the location of a model, by target."""
+"""Target -> the parameter of `template.yaml` for the location of its model."""
 LAST_FILE = "MLmodel"
 ATTEMPTS = 5
-"""The number of attempts to write a file that another process is writing."""
+"""The maximum number of attempts to write a file that another process is writing."""
 EXISTS, CONFLICT = 412, 409
-"""S3's statuses where the file exists, and while another process writes it."""
+"""S3's statuses if the file exists, and if another process is writing it."""
 PAUSE_SECONDS = 0.2
-"""The pause before the second attempt; it doubles for each further one."""
+"""The pause before the second attempt; it doubles before each further attempt."""
 
 
 class ReleaseError(ServiceError):
@@ -64,15 +64,16 @@ class Release:
     model_sha256: str
     experiment_id: str
     parameters: dict[str, str]
-    """The parameters of `template.yaml`."""
+    """The parameters of `template.yaml` for this model."""
     environment: dict[str, str]
-    """The environment variables that name the copy by its run id."""
+    """The environment variables that identify the copy by its run id."""
 
 
 def release(version: ModelVersion, experiment_id: str, target: Target, bucket: str) -> Release:
-    """Copy *version* to *bucket*, or within its own bucket where that is empty.
+    """Copy *version* to *bucket*, or within its own bucket if *bucket* is empty.
 
-    Raises `ReleaseError`, or `ModelError` where the model is not the one that was registered.
+    Raises `ReleaseError` if the model cannot be copied, and `ModelError` if it is not the model
+    that was registered.
     """
     own = bucket_of(version.location)
     bucket = bucket or own
@@ -108,7 +109,7 @@ def release(version: ModelVersion, experiment_id: str, target: Target, bucket: s
 
 
 def overrides(parameters: dict[str, str]) -> str:
-    """The parameters in the form of ``sam deploy --parameter-overrides``.
+    """Return the parameters in the form of ``sam deploy --parameter-overrides``.
 
     >>> overrides({"ModelBucket": "models", "DurationModel": "1/abc/artifacts/model"})
     'ModelBucket=models DurationModel=1/abc/artifacts/model'
@@ -117,10 +118,10 @@ def overrides(parameters: dict[str, str]) -> str:
 
 
 def pinned(text: str, parameters: Mapping[str, str]) -> str:
-    """The text of a ``models.yaml`` updated with *parameters*; its comments stay.
+    """Return the text of a ``models.yaml`` updated with *parameters*; its comments stay.
 
     The bucket is left out, because it is a setting of the deployment's environment.  Raises
-    `ReleaseError` where *text* is not a YAML mapping.
+    `ReleaseError` if *text* is not a YAML mapping.
 
     >>> pinned("# Why\\n{}\\n", {"ModelBucket": "models", "CostModel": "1/abc"})
     '# Why\\nCostModel: 1/abc\\n'
@@ -139,7 +140,7 @@ def pinned(text: str, parameters: Mapping[str, str]) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write *text* to *path* atomically, so that readers see the old text or the new one."""
+    """Write *text* to *path* atomically, so that readers see either the old or the new text."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -153,12 +154,12 @@ def write(path: Path, text: str) -> None:
 
 
 def bucket_of(location: str) -> str:
-    """The bucket of a location; empty for a path on disk."""
+    """Return the bucket of a location, or an empty text for a path on disk."""
     return storage.split(location)[0] if location.startswith(storage.SCHEME) else ""
 
 
 def copy(location: str, bucket: str, prefix: str) -> None:
-    """Copy the files of a model to S3.  Raises `ReleaseError` where one cannot be written."""
+    """Copy the files of a model to S3.  Raises `ReleaseError` if a file cannot be written."""
     import boto3
 
     with TemporaryDirectory() as scratch:
@@ -168,9 +169,9 @@ def copy(location: str, bucket: str, prefix: str) -> None:
 
 
 def upload(client: S3Client, folder: Path, bucket: str, prefix: str) -> None:
-    """Write the files of *folder* below *prefix*, each once and `LAST_FILE` last.
+    """Write the files of *folder* below *prefix*, each once, and `LAST_FILE` last.
 
-    Raises `ReleaseError` where a file cannot be written, or has other contents already.
+    Raises `ReleaseError` if a file cannot be written, or exists with other contents.
     """
     names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     for name in sorted(names, key=lambda name: (name == LAST_FILE, name)):
@@ -193,7 +194,7 @@ def _put(client: S3Client, bucket: str, key: str, content: bytes) -> None:
 
 
 def _written(client: S3Client, bucket: str, key: str, content: bytes) -> bool:
-    """Write a new file; False where it exists already."""
+    """Write a new file and return True; return False if the file already exists."""
     from botocore.exceptions import ClientError
 
     pauses = [PAUSE_SECONDS * 2**attempt for attempt in range(ATTEMPTS - 1)]

@@ -1,7 +1,7 @@
-"""Runs in MLflow: training runs with their model and report, and searches for parameters.
+"""Writes runs to MLflow: training runs with model and report, and parameter searches.
 
-MLflow takes its tracking server from a setting of the whole process, which the functions here set.
-All of its errors become `TrackingError`.
+MLflow reads the address of its tracking server from a setting of the whole process; the functions
+in this module set it.  Any error of MLflow is raised as a `TrackingError`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DROPPED = ["month", "use", "reason", "rows"]
 MAX_METRICS = 1000  # per call; a limit of MLflow
 MAX_DIGEST = 36  # characters of a data set's digest; a limit of MLflow
 MetricSeries = Sequence[tuple[str, float, int]]
-"""Name, value and step of each metric."""
+"""Triples of the name, value and step of a metric."""
 
 
 class TrackingError(ServiceError):
@@ -40,32 +40,32 @@ class TrackingError(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """The MLflow experiment that a run is logged to."""
+    """The MLflow experiment to which a run is logged."""
 
     tracking_uri: str
     experiment: str
     artifacts: str | None = None
-    """``s3://…`` or a directory; None for MLflow's default."""
+    """The location of artifacts: ``s3://…`` or a directory; None for MLflow's default."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The data that a training run logs beside its model."""
+    """The data that a training run logs in addition to its model."""
 
     parameters: Mapping[str, Any]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     directory: Path
-    """The directory of the months' files."""
+    """The directory with the files of the months."""
     months: Sequence[MonthUse]
     dropped: Sequence[Mapping[str, Any]]
     """The rows of the table of dropped rows, with the columns `DROPPED`."""
 
 
 def log(model: TwoFlavourModel, record: RunRecord, to: Destination) -> tuple[str, str]:
-    """Log one run with its model; returns the run's id and the model's location.
+    """Log one run with its model; return the id of the run and the location of the model.
 
-    Raises `TrackingError`.
+    Raises `TrackingError` if MLflow fails.
     """
     with _mlflow(to.tracking_uri) as mlflow:
         experiment_id = _open_experiment(mlflow, to)
@@ -85,7 +85,10 @@ def log(model: TwoFlavourModel, record: RunRecord, to: Destination) -> tuple[str
 def attach(
     tracking_uri: str, run_id: str, folder: str, files: Mapping[str, str], metrics: MetricSeries
 ) -> None:
-    """Add *files* (text by path) below *folder* of a run's artifacts, and *metrics* to the run."""
+    """Add files to a run's artifacts, and metrics to the run.
+
+    *files* maps a path to its text; the paths are relative to *folder*.
+    """
     with _mlflow(tracking_uri) as mlflow, TemporaryDirectory() as scratch:
         mlflow.set_tracking_uri(tracking_uri)
         _log_series(mlflow, run_id, metrics)
@@ -98,7 +101,10 @@ def attach(
 
 @dataclass(frozen=True, slots=True)
 class SearchRun:
-    """An open run that has a nested run for each trial; a class because it holds MLflow."""
+    """An open run that has a nested run for each trial.
+
+    This is a class because it holds the MLflow module.
+    """
 
     run_id: str
     experiment_id: str
@@ -107,7 +113,7 @@ class SearchRun:
     def log_trial(
         self, name: str, parameters: Mapping[str, Any], errors: MetricSeries, *, pruned: bool
     ) -> None:
-        """Log a trial, with its error after each step."""
+        """Log a trial as a nested run, with its error after each step."""
         with self.mlflow.start_run(
             experiment_id=self.experiment_id, run_name=name, nested=True
         ) as run:
@@ -123,7 +129,7 @@ class SearchRun:
 
 @contextmanager
 def search(to: Destination, parameters: Mapping[str, Any]) -> Iterator[SearchRun]:
-    """Open a run for the trials of a search."""
+    """Open a run to which the trials of a parameter search are logged."""
     with _mlflow(to.tracking_uri) as mlflow:
         experiment_id = _open_experiment(mlflow, to)
         with mlflow.start_run(experiment_id=experiment_id, run_name="search") as run:
@@ -132,9 +138,9 @@ def search(to: Destination, parameters: Mapping[str, Any]) -> Iterator[SearchRun
 
 
 def copy_model(location: str, directory: Path) -> None:
-    """Copy a logged model's files to *directory*, atomically, in place of a model there.
+    """Copy a logged model's files to *directory*, atomically; replace a model that is there.
 
-    Raises `TrackingError` where the directory holds anything but a model.
+    Raises `TrackingError` if the directory contains files that are not a model.
     """
     if directory.exists() and any(directory.iterdir()) and not (directory / "MLmodel").exists():
         raise TrackingError(f"{directory} holds files that are not a model; it was left alone.")
@@ -154,7 +160,7 @@ def copy_model(location: str, directory: Path) -> None:
 
 @contextmanager
 def client(tracking_uri: str) -> Iterator[Any]:
-    """MLflow's client.  Raises `TrackingError` where an SQLite database does not exist."""
+    """Yield MLflow's client.  Raises `TrackingError` if an SQLite database does not exist."""
     with _mlflow(tracking_uri) as mlflow:
         database = tracking_uri.removeprefix(SQLITE)
         if tracking_uri != database and not Path(database).exists():
@@ -163,7 +169,10 @@ def client(tracking_uri: str) -> Iterator[Any]:
 
 
 def location(uri: str) -> str:
-    """An artifact URI of MLflow as MODEL_LOCATION takes it.  Raises `TrackingError`."""
+    """Return an artifact URI of MLflow in the form of MODEL_LOCATION.
+
+    Raises `TrackingError` if the service cannot load models from such a URI.
+    """
     if uri.startswith("s3://"):
         return uri.rstrip("/")
     if uri.startswith("file:"):
@@ -177,20 +186,21 @@ def location(uri: str) -> str:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Wait for and hold an exclusive lock on *directory*.
+    """Wait for an exclusive lock on *directory*, and hold it while the block runs.
 
-    Two processes that create the tables of one SQLite database at once leave it unusable.
+    Without a lock, two processes that create the tables of one SQLite database at the same time
+    leave the database unusable.
     """
     handle = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(handle)  # which releases the lock
+        os.close(handle)  # releases the lock, too
 
 
 def _open_experiment(mlflow: Any, to: Destination) -> str:
-    """The id of the experiment, which is created if need be."""
+    """Return the id of the experiment; create the experiment if it does not exist."""
     mlflow.set_tracking_uri(to.tracking_uri)
     if not to.tracking_uri.startswith(SQLITE):
         return _experiment(mlflow, to)
@@ -231,14 +241,17 @@ def _log_series(mlflow: Any, run_id: str, metrics: MetricSeries) -> None:
 
 @contextmanager
 def _mlflow(location: str) -> Iterator[Any]:
-    """MLflow without its log output; its errors become `TrackingError`, which names *location*."""
+    """Yield MLflow with its log output turned off; raise its errors as `TrackingError`.
+
+    The message of an error names *location*.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default of 7 takes minutes
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about MLflow's own dependencies
-        import mlflow  # takes seconds, so only where something is logged or read
+        warnings.simplefilter("ignore")  # warnings about MLflow's own dependencies
+        import mlflow  # takes seconds, so it is imported only when it is needed
         import mlflow.artifacts
         import mlflow.entities
         import mlflow.models
@@ -250,6 +263,6 @@ def _mlflow(location: str) -> Iterator[Any]:
             yield mlflow
         except ServiceError:
             raise
-        except Exception as exc:  # MLflow raises whatever its stores raise
+        except Exception as exc:  # MLflow also raises the errors of its stores, of any type
             reason = str(exc).partition("\n")[0] or type(exc).__name__
             raise TrackingError(f"MLflow cannot use {location}: {reason}") from exc

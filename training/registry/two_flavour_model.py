@@ -1,7 +1,7 @@
-"""The champion in MLflow's format: one directory with the flavours ``onnx`` and ``sklearn``.
+"""Writes the champion in MLflow's format: one directory with the flavours ``onnx`` and ``sklearn``.
 
-``onnx`` is what the service loads, with nothing but onnxruntime; ``sklearn``, saved by skops, is
-what MLflow's own tools load.
+The service loads ``onnx``, for which it needs only onnxruntime.  MLflow's own tools load
+``sklearn``, which is saved by skops.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from ..model.champion import INPUTS
 
 GRAPH_FILE = "model.onnx"
 TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
-"""The types in the scikit-learn model beyond those that skops trusts by itself."""
+"""The types in the scikit-learn model that skops does not trust by default."""
 REQUIREMENTS = ("mlflow", "scikit-learn", "skops", "pandas", "numpy", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)
 class TwoFlavourModel:
-    """A model in its two forms.
+    """A model as an ONNX graph and as a scikit-learn estimator.
 
-    A class because MLflow calls a flavour's method of the name ``save_model``.
+    This is a class because MLflow calls the method ``save_model`` of a flavour.
     """
 
     target: Target
     estimator: RegressorMixin
     graph: bytes
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
-    """Files by name, which MLflow keeps in the model's ``extra_files``."""
+    """Name -> content of the files that MLflow stores in the model's ``extra_files``."""
 
     def save_model(self, path: str, mlflow_model: Any) -> None:
-        """Write the model's directory to *path*."""
+        """Write the directory of the model to *path*."""
         import mlflow.sklearn
 
         with TemporaryDirectory() as scratch:

@@ -1,7 +1,7 @@
 """The model card: the intended use, metrics, weaknesses and origin of a model.
 
-The card is one text in Markdown, with the figures of one run; an HTML page with the plots inside is
-made from it.  `gaps` lists the missing parts of a card; a model with an incomplete card is not
+The card is a text in Markdown, with the figures of one run.  An HTML page that includes the plots
+is made from it.  `gaps` lists the missing parts of a card; a model with an incomplete card is not
 promoted.
 """
 
@@ -78,7 +78,7 @@ class CardFacts:
 
 
 def markdown(facts: CardFacts, plots: Sequence[Plot]) -> str:
-    """The card in Markdown, with links to ``pictures/<name>.svg``."""
+    """Return the card in Markdown, with links to ``pictures/<name>.svg``."""
     drawn = {plot.name: plot for plot in plots}
     whole = facts.parts[0]
     better = 1 - whole.rmse / facts.baseline_rmse
@@ -118,7 +118,7 @@ def markdown(facts: CardFacts, plots: Sequence[Plot]) -> str:
 
 
 def page(text: str, plots: Sequence[Plot]) -> str:
-    """The card as an HTML page that loads no other file."""
+    """Return the card as an HTML page that loads no other file."""
     from markdown_it import MarkdownIt
 
     drawn = {f"pictures/{plot.name}.svg": plot for plot in plots}
@@ -145,7 +145,7 @@ def page(text: str, plots: Sequence[Plot]) -> str:
 
 
 def gaps(text: str, files: Collection[str]) -> list[str]:
-    """The missing parts of the card *text*; *files* are the paths in the card's folder."""
+    """Return the missing parts of the card *text*; *files* are the paths in the card's folder."""
     bodies = dict(re.findall(r"^## (.+)\n((?:(?!## ).*\n?)*)", text, re.MULTILINE))
     shown = re.findall(r"\]\((pictures/[^)]+)\)", text)
     wanted = [f"pictures/{name}.svg" for name in PLOTS]

@@ -1,4 +1,4 @@
-"""The plots of a training run: a model's errors, feature importance and interval coverage.
+"""Draws the plots of a training run: errors, feature importance and coverage of intervals.
 
 Each plot has a caption, and an alternative text with the main numbers for screen readers.
 """
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 WIDE = (6.2, 3.6)  # inches
 NOMINAL_COVERAGE = 0.8
-"""The share of rides whose true value an interval should contain."""
+"""The share of rides whose true value should be within the interval."""
 DASHES = (5, 4)
 
 
@@ -55,7 +55,7 @@ def predicted_against_true(test: Evaluation, unit: str) -> Plot:
 
 
 def shaded(counts: Floats) -> list[str]:
-    """The shade of each count of 1 or more; the largest count has the strongest shade.
+    """Return the shade of each count of 1 or more; the largest count has the strongest shade.
 
     >>> shaded(np.array([1.0, 500.0, 2.0])) == [SHADES[1], SHADES[-1], SHADES[2]]
     True
@@ -178,7 +178,7 @@ def learning_curve(learning: Sequence[LearningPoint], baseline: float, unit: str
 
 
 def coverage(parts: Sequence[PartMetrics], kind: str) -> Plot:
-    """The coverage of the intervals, for all *parts*, which are of one *kind*."""
+    """Return a plot of the coverage of the intervals by part; all *parts* are of one *kind*."""
     shares = [float(part.coverage) for part in parts if part.coverage is not None]
     names = [f"{part.name}\n{part.rides:,}" if kind == "borough" else part.name for part in parts]
 
@@ -216,7 +216,7 @@ def all_plots(
     baseline: float,
     unit: str,
 ) -> list[Plot]:
-    """The plots of one run; those of coverage only where the model has intervals."""
+    """Return the plots of one run; plots of coverage only if the model has intervals."""
     covered = [
         coverage(found, kind)
         for kind in ("hour", "borough")

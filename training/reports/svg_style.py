@@ -1,8 +1,8 @@
-"""One style for all plots, as SVG that takes its colours from the page around it.
+"""One style for all plots, as SVG that uses the colours of the page that shows it.
 
-Matplotlib draws in placeholder colours.  Inside a page they are replaced by CSS variables, so that
-one plot works on a light page and on a dark one; in a file of its own they are replaced by light
-colours.  Text stays text, in the page's font.
+Matplotlib draws in placeholder colours.  In a page, these are replaced by CSS variables, so that a
+plot suits a light page and a dark page; in a separate file, they are replaced by light colours.
+Text remains text, in the font of the page.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 INK, RULE, ACCENT, WARM = "#010203", "#010204", "#010205", "#010206"
 SHADES = [f"#0203{level:02x}" for level in range(1, 13)]
-"""From nearly the background colour to the accent colour."""
+"""Placeholders of shades, from nearly the background colour to the accent colour."""
 _SHARES = {shade: level / len(SHADES) for level, shade in enumerate(SHADES, start=1)}
 VARIABLES = {
     INK: "var(--soft)",
@@ -68,8 +68,8 @@ STYLE: dict[Any, Any] = {
 
 
 def draw(name: str, paint: Callable[[Axes], None], *, size: tuple[float, float] = SIZE) -> str:
-    """An SVG document in placeholder colours; the same plot gives the same text."""
-    from matplotlib import rc_context  # half a second
+    """Return an SVG document in placeholder colours; the same plot gives the same text."""
+    from matplotlib import rc_context  # takes half a second
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -83,7 +83,7 @@ def draw(name: str, paint: Callable[[Axes], None], *, size: tuple[float, float] 
 
 
 def inline(svg: str, name: str, alt: str) -> str:
-    """An SVG document as an element of a page.
+    """Return an SVG document as an element of an HTML page.
 
     Identifiers get *name* as a prefix, because they must be unique in a page.
     """
@@ -98,7 +98,7 @@ def inline(svg: str, name: str, alt: str) -> str:
 
 
 def standalone(svg: str) -> str:
-    """An SVG document for viewing by itself: light colours on white."""
+    """Return an SVG document as a file to view separately: light colours on white."""
     for placeholder, colour in LIGHT.items():
         svg = svg.replace(placeholder, colour)
     svg = svg.replace("'DejaVu Sans', ", "system-ui, 'DejaVu Sans', ")

@@ -1,7 +1,7 @@
-"""The report on one training run: the metrics of every part, the plots and the model card.
+"""Builds the report on one training run: the metrics of all parts, the plots and the model card.
 
-It is made after the service's own loader has loaded the logged model and predicted with it, so a
-run has a card only if its model can be served.
+The report is built after the service's own loader has loaded the logged model and predicted with
+it, so a run has a card only if the service can load its model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .model_card import CardFacts
 from .plots import LearningPoint, Plot
 
 LEARNING_SHARES = (0.05, 0.25)
-"""The shares of the rides that the learning curve trains on, beside all of them."""
+"""The learning curve also shows models trained on these shares of the rides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class TrainedModel:
 
 
 def build(trained: TrainedModel, facts: CardFacts) -> Mapping[str, str]:
-    """The text of each file of the report, by its path below the run's ``card`` folder."""
+    """Return the text of each file of the report, by its path below the run's ``card`` folder."""
     drawn = _plots(trained, facts)
     text = model_card.markdown(facts, drawn)
     return {
@@ -51,7 +51,7 @@ def build(trained: TrainedModel, facts: CardFacts) -> Mapping[str, str]:
 
 
 def metric_series(parts: Sequence[PartMetrics], target: Target) -> list[tuple[str, float, int]]:
-    """The metrics of every part as (name, value, step); the step is the hour, else 0."""
+    """Return the metrics of all parts as (name, value, step); the step is the hour, or 0."""
     unit = UNITS[target]
     series = []
     for part in parts:
@@ -67,7 +67,7 @@ def metric_series(parts: Sequence[PartMetrics], target: Target) -> list[tuple[st
 
 
 def one_ride_ms(predict: Predict) -> float:
-    """The time of one prediction for one ride, in milliseconds."""
+    """Return the time of one prediction for one ride, in milliseconds."""
     return metrics.milliseconds(predict, columns([WARM_UP]), calls=100)
 
 

@@ -1,8 +1,8 @@
-"""Bootstrap comparison of two models on the same rides: the gain in error, and its confidence.
+"""Statistical bootstrap: compares two models on the same rides, and computes the confidence.
 
 The errors of rides on one day have common causes (snow, a parade), so rides are not independent.
-The bootstrap therefore draws whole days, with all their rides, and counts the draws in which the
-candidate's error is smaller.
+Therefore each draw of the bootstrap is a random sample of whole days, with all their rides.  The
+confidence is the share of draws in which the candidate's error is smaller than the champion's.
 """
 
 from __future__ import annotations
@@ -19,41 +19,48 @@ from ..metrics import boroughs, rmse
 Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
-"""The confidence that a candidate must reach."""
+"""The minimum confidence with which a candidate must be better."""
 BOUND = 0.05
-"""The share by which RMSE may grow in a borough."""
+"""The largest allowed increase of the RMSE in a borough, as a share of the champion's."""
 DRAWS = 5_000
 MIN_DAYS = 7
-"""The bootstrap needs the rides of a week at least."""
+"""The minimum number of days in the test rides."""
 MIN_BOROUGH_RIDES = 100
 """Boroughs with fewer rides are not compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """The champion's error minus the candidate's; positive where the candidate is better."""
+    """The champion's error minus the candidate's error; positive if the candidate is better."""
 
     gain: float
     low: float
     """The 5th percentile of the gain over all draws."""
     high: float
-    """The 95th percentile."""
+    """The 95th percentile of the gain over all draws."""
     confidence: float
     """The share of draws in which the candidate is better."""
 
 
 def rmse_gain(champion: Floats, candidate: Floats, days: NDArray[Any], seed: int) -> Gain:
-    """The gain in RMSE; the arguments are errors of the same rides and their days, shape (n,)."""
+    """Return the gain in RMSE.
+
+    *champion* and *candidate* are the errors of both models for the same rides, and *days* are the
+    days of the rides; each has the shape (n,).
+    """
     return _gain(champion**2, candidate**2, days, seed, power=0.5)
 
 
 def mae_gain(champion: Floats, candidate: Floats, days: NDArray[Any], seed: int) -> Gain:
-    """The gain in the mean absolute error, with the same arguments."""
+    """Return the gain in mean absolute error; the arguments are those of `rmse_gain`."""
     return _gain(np.abs(champion), np.abs(candidate), days, seed, power=1.0)
 
 
 def rmse_by_borough(error: Floats, pickup: NDArray[np.int64]) -> dict[str, float]:
-    """The RMSE in each borough with at least `MIN_BOROUGH_RIDES` rides, by pick-up zone."""
+    """Return the RMSE by borough of the pick-up zone.
+
+    Boroughs with fewer than `MIN_BOROUGH_RIDES` rides are left out.
+    """
     names = boroughs(pickup)
     return {
         str(name): rmse(error[names == name])
@@ -65,7 +72,7 @@ def rmse_by_borough(error: Floats, pickup: NDArray[np.int64]) -> dict[str, float
 def worse_boroughs(
     champion: Mapping[str, float], candidate: Mapping[str, float], bound: float
 ) -> list[str]:
-    """The boroughs where the candidate's RMSE is larger by more than the share *bound*."""
+    """Return the boroughs where the candidate's RMSE is greater by more than the share *bound*."""
     return [name for name in champion if candidate[name] > champion[name] * (1 + bound)]
 
 
