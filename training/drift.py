@@ -123,7 +123,7 @@ def baseline(
     months: Sequence[str],
     test: MonthErrors | None = None,
 ) -> Baseline:
-    """Return the baseline of training rides, a model's predictions for them, and its test errors."""
+    """Return the baseline of training rides, of predictions for them, and of errors on *test*."""
     return Baseline(
         format=1,
         target=target,
