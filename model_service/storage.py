@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 SCHEME = "s3://"
 
 
+TABLE_LOG = re.compile(r"/(_delta_log|\.hoodie|metadata/[^/]+\.metadata\.json$)")
+"""The path of a file by which a Delta, Hudi or Iceberg table is recognized."""
+IN_TABLE = (
+    "{} is a Delta, Iceberg or Hudi table, and its log decides which of its files are valid: export"
+    " it as Parquet to another folder and give that folder"
+)
+
+
 class StoredFile(NamedTuple):
     """A file that matches a pattern."""
 
@@ -175,8 +183,10 @@ class S3Folder:
 def find(pattern: str) -> list[StoredFile]:
     """Return the files that *pattern* matches; it is a file, a folder or a glob, local or on S3.
 
-    Within a folder, names that begin with ``_`` or ``.`` are ignored, as in Hive and Spark.
-    Raises `FileError` if S3 cannot be listed.
+    Within a folder, names that begin with ``_`` or ``.`` are ignored, as Hive and Spark do, and
+    links are followed.
+    Raises `FileError` if S3 cannot be listed, or if a file belongs to a Delta, Iceberg or Hudi
+    table: such a table has files that are no longer valid, and only its log tells them apart.
     """
     return _find_on_s3(pattern) if pattern.startswith(SCHEME) else _find_on_disk(pattern)
 
@@ -237,10 +247,15 @@ def _find_on_s3(pattern: str) -> list[StoredFile]:
     prefix = re.split(r"[*?[]", key, maxsplit=1)[0]
     with _s3_errors(f"list {SCHEME}{bucket}/{prefix}", FileError):
         objects = _objects(_client(), bucket, prefix)
+    matches = [entry for entry in objects if _is_match(entry["Key"], key)]
+    logs = (TABLE_LOG.search(f"/{entry['Key']}") for entry in objects)
+    tables = {log.string[1 : log.start() + 1] for log in logs if log}
+    for table in tables:
+        if any(entry["Key"].startswith(table) for entry in matches):
+            raise FileError(IN_TABLE.format(f"{SCHEME}{bucket}/{table}"))
     return [
         StoredFile(f"{SCHEME}{bucket}/{entry['Key']}", entry["Size"], entry["ETag"].strip('"'))
-        for entry in objects
-        if _is_match(entry["Key"], key)
+        for entry in matches
     ]
 
 
@@ -267,15 +282,42 @@ def _find_on_disk(pattern: str) -> list[StoredFile]:
     found: list[Path] = []
     for path in map(Path, glob(pattern, recursive=True) or [pattern]):
         if path.is_dir():
-            below = [file for file in path.rglob("*") if file.is_file()]
-            found += [file for file in below if _is_visible(file.relative_to(path).as_posix())]
+            found += _files_below(path)
         elif path.is_file():
             found.append(path)
-    stats = [(path, path.stat()) for path in found]
+    for folder in sorted(
+        {above for path in found for above in Path(os.path.realpath(path)).parents}
+    ):
+        if _is_table(folder):
+            raise FileError(IN_TABLE.format(folder))
+    stats = [(path, path.stat() if path.exists() else path.lstat()) for path in found]
     return [
         StoredFile(os.path.realpath(path), stat.st_size, str(stat.st_mtime_ns))
         for path, stat in stats
     ]
+
+
+def _files_below(directory: Path) -> Iterator[Path]:
+    """Yield the visible files and the links without a target below *directory*.
+
+    Links to folders are followed, but each folder is visited once, so that a link to a folder above
+    it does not lead in a circle.
+    """
+    visited: set[str] = set()
+    for folder, folders, names in os.walk(directory, followlinks=True):
+        real = os.path.realpath(folder)
+        folders[:] = [] if real in visited else sorted(filter(_is_visible, folders))
+        if real not in visited:
+            paths = (Path(folder, name) for name in names if _is_visible(name))
+            yield from (path for path in paths if path.is_file() or not path.exists())
+        visited.add(real)
+
+
+def _is_table(folder: Path) -> bool:
+    """Return whether *folder* is a Delta, Hudi or Iceberg table."""
+    return any((folder / log).is_dir() for log in ("_delta_log", ".hoodie")) or any(
+        (folder / "metadata").glob("*.metadata.json")
+    )
 
 
 def _is_visible(name: str) -> bool:

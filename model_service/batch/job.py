@@ -21,7 +21,7 @@ import pyarrow as pa
 from ..datasets import files, writer
 from ..datasets.files import Input, Output
 from ..datasets.formats import reader
-from ..datasets.formats.reader import Chunk
+from ..datasets.formats.chunk import Chunk
 from ..datasets.writer import PartitionedWriter
 from ..errors import FileError
 from ..models.served import Models

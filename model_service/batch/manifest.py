@@ -70,8 +70,9 @@ def find(
 def made_from(models: Models, source: Input) -> list[str]:
     """Return texts that identify everything on which the output of *source* depends."""
     targets = [
-        f"{served.target.field} of {served.model.version}, {served.target.model_name}, from"
-        f" {served.target.minimum:g} to {served.target.maximum:g}"
+        f"{served.target.field} of {served.model.version}, SHA-256 {served.sha256},"
+        f" {served.target.model_name}, from {served.target.minimum:g} to"
+        f" {served.target.maximum:g}"
         for served in models
     ]
     return [f"layout {FORMAT_VERSION}", f"{source.size} bytes, {source.stamp}", *targets]

@@ -10,6 +10,7 @@ from math import isnan, nan
 import msgspec
 from msgspec import Struct
 
+from ..datasets import writer
 from ..models.served import Models
 from ..truth import for_field
 from . import evaluation
@@ -33,6 +34,8 @@ class JobReport(Struct, frozen=True):
 
     rows: int
     scored: int
+    without_time: int
+    """Scored rides that have no pick-up time."""
     rejected: int
     reasons: dict[str, int]
     """Reason for rejection -> number of rows, the most frequent reason first."""
@@ -60,6 +63,7 @@ def job_report(
     return JobReport(
         rows=sum(one.rows for one in completed),
         scored=sum(one.scored for one in completed),
+        without_time=sum(one.rides.get(writer.UNKNOWN, 0) for one in completed),
         rejected=sum(one.rejected for one in completed),
         reasons=dict(reasons.most_common()),
         errors=evaluation.total_errors(s for one in completed for s in one.months.values()),
@@ -85,10 +89,15 @@ def summary(report: JobReport) -> str:
     """Return the counts, the reasons for rejection and the errors, as a few lines of text."""
     lines = [
         f"{report.rows:,} rows: {report.scored:,} scored, {report.rejected:,} rejected",
+        *([_time_line(report)] if report.without_time else []),
         *(f"  {number:,} times: {reason}" for reason, number in report.reasons.items()),
         *(_error_line(field, errors) for field, errors in report.errors.items()),
     ]
     return "\n".join(lines)
+
+
+def _time_line(report: JobReport) -> str:
+    return f"  {report.without_time:,} of the scored rides have no pick-up time"
 
 
 def _error_line(field: str, errors: Errors) -> str:

@@ -16,6 +16,8 @@ class Served:
 
     model: Model
     target: Target
+    sha256: str = ""
+    """The digest of the model's files; empty for a model that was not loaded from files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def load(settings: PairSettings) -> Models:
         model = loader.load(
             location, sha256=sha256, allow_pickled=allow_pickled, field=target.field
         )
-        return Served(model, target)
+        return Served(model, target, model.sha256)
 
     return Models(
         served(settings.model_location, settings.model_sha256, duration),

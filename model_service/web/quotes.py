@@ -155,4 +155,4 @@ def _decode_one(item: Raw, now: datetime) -> QuoteRequest | RideRejected:
     try:
         return decode(item, now)
     except RideRejected as exc:
-        return exc
+        return exc.detached()

@@ -20,6 +20,8 @@ import pytest
 
 from local.aws.server import Embedded
 from model_service.batch.__main__ import main
+from model_service.datasets import files as datasets_files
+from model_service.errors import FileError
 from model_service.settings import BatchSettings
 
 from ..support.batch_factories import ROW, TLC_ROW, files, rejected, scored, write
@@ -430,14 +432,24 @@ def test_command_reads_from_s3_and_writes_to_s3(
 def test_objects_match_by_name_folder_and_glob(
     month: Path, aws: Embedded, monkeypatch: Any, pattern: str, number: int
 ) -> None:
-    from model_service.datasets import files as datasets_files
-
     for name, value in aws.environ.items():
         monkeypatch.setenv(name, value)
     for key in ("a/1.parquet", "a/2.parquet", "b/1.parquet", "a/_SUCCESS"):
         put(aws, f"glob/{key}", month)
 
     assert len(datasets_files.inputs([pattern])) == number
+
+
+def test_table_with_a_log_on_s3_is_refused(month: Path, aws: Embedded, monkeypatch: Any) -> None:
+    for name, value in aws.environ.items():
+        monkeypatch.setenv(name, value)
+    for key in ("table/_delta_log/0.json", "table/1.parquet", "tables/1.parquet"):
+        put(aws, f"delta/{key}", month)
+
+    for pattern in ("delta", "delta/table/", "delta/table/*.parquet"):
+        with pytest.raises(FileError, match="s3://rides/delta/table/ is a Delta, Iceberg or Hudi"):
+            datasets_files.inputs([f"s3://rides/{pattern}"])
+    assert len(datasets_files.inputs(["s3://rides/delta/tables/*"])) == 1
 
 
 @pytest.mark.parametrize(

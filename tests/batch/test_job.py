@@ -14,12 +14,16 @@ import pyarrow.dataset as ds
 import pytest
 
 from model_service.batch.manifest import CompletedInput, FailedInput
-from model_service.batch.report import job_report
+from model_service.batch.report import job_report, summary
 from model_service.datasets import files as datasets_files
 from model_service.datasets import writer
 from model_service.datasets.files import Input
 from model_service.errors import FileError, ModelError, OutputError
+from model_service.models import served
+from model_service.models.served import Models
+from model_service.settings import BatchSettings
 
+from ..support import models as onnx_models
 from ..support.batch_factories import ROW, TLC_ROW, files, models, rejected, run, scored, write
 
 
@@ -113,6 +117,26 @@ def test_another_model_replaces_the_whole_output(tmp_path: Path, months: Path) -
     assert len(scored(tmp_path / "out")) == 81
 
 
+def test_model_replaced_in_place_makes_the_output_out_of_date(tmp_path: Path, months: Path) -> None:
+    location = str(tmp_path / "model")
+    graphs = (onnx_models.LINE, onnx_models.LINE.replace("5.0", "6.0"))
+    first, second = (loaded(location, graph) for graph in graphs)  # of the same run
+    run(tmp_path / "out", months, models=first)
+
+    run(tmp_path / "out", months, models=second)
+
+    assert first.duration.model.version == second.duration.model.version
+    for row in scored(tmp_path / "out"):
+        assert row["ride_duration"] == pytest.approx(2 + 6 * row["trip_distance"], abs=1e-4)
+
+
+def loaded(location: str, graph: str) -> Models:
+    """The model of *graph*, after it was written to *location*."""
+    onnx_models.write_onnx(Path(location), graph)
+    environ = {"MODEL_LOCATION": location}
+    return served.load(BatchSettings.from_env(environ))
+
+
 def test_changed_input_is_scored_again(tmp_path: Path, months: Path) -> None:
     run(tmp_path / "out", months)
     write(months / "green_tripdata_2021-03.parquet", *rows(5, 5))
@@ -188,6 +212,16 @@ def test_rides_without_a_time_have_their_own_partition(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "rides" / f"month={writer.UNKNOWN}").is_dir()
 
 
+def test_rides_without_a_time_are_counted_in_the_report(tmp_path: Path, months: Path) -> None:
+    path = tmp_path / "rides.jsonl"
+    path.write_text("\n".join(json.dumps({"ride": ride(), "ride_id": n}) for n in range(3)))
+
+    report = job_report(run(tmp_path / "out", months, path), models(), {})
+
+    assert (report.scored, report.without_time) == (84, 3)
+    assert "\n  3 of the scored rides have no pick-up time\n" in summary(report)
+
+
 def test_rides_of_more_months_than_open_files_are_all_written(tmp_path: Path) -> None:
     many = [
         TLC_ROW | {"lpep_pickup_datetime": datetime(year, month, 1), "trip_distance": n / 10}
@@ -244,6 +278,34 @@ def test_file_name_that_cannot_be_printed_is_refused(tmp_path: Path, name: bytes
 
     with pytest.raises(FileError, match=r"a file name cannot be printed: '.*/ri"):
         datasets_files.inputs([str(tmp_path)])
+
+
+def test_links_to_folders_and_files_are_followed(tmp_path: Path, months: Path) -> None:
+    other = tmp_path / "linked"
+    other.mkdir()
+    (other / "2021").symlink_to(months)
+    (other / "again").symlink_to(other)  # a circle
+    (other / "_hidden").symlink_to(months)
+
+    assert len(datasets_files.inputs([str(other)])) == 2
+
+    (other / "gone.parquet").symlink_to(tmp_path / "nothing")
+    *_, gone = sorted(run(tmp_path / "out", other), key=lambda one: type(one).__name__)
+    assert isinstance(gone, FailedInput)
+    assert gone.reason == f"cannot read {tmp_path / 'nothing'}: No such file or directory"
+    assert len(scored(tmp_path / "out")) == 81
+
+
+@pytest.mark.parametrize("log", ["_delta_log/0.json", ".hoodie/x", "metadata/v1.metadata.json"])
+@pytest.mark.parametrize("pattern", ["", "table", "table/*.parquet", "table/2021/rides.parquet"])
+def test_table_with_a_log_is_refused(tmp_path: Path, log: str, pattern: str) -> None:
+    folder = tmp_path / "table"
+    for name in (log, "rides.parquet", "2021/rides.parquet"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+    with pytest.raises(FileError, match=r"table is a Delta, Iceberg or Hudi table, and its log"):
+        datasets_files.inputs([str(tmp_path / pattern)])
 
 
 def test_pattern_without_a_match_is_an_error(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from base64 import b64encode
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aws_kinesis_agg.aggregator
@@ -16,12 +18,14 @@ from hypothesis import strategies as st
 import archive_function
 from model_service import rides
 from model_service.datasets import schema
-from model_service.datasets.formats import json_lines
+from model_service.datasets.formats import json_lines, reader
 from model_service.datasets.formats.json_lines import LineKind
-from model_service.errors import FileError, RideRejected
+from model_service.datasets.schema import Parsed
+from model_service.errors import RideRejected
 
 from ..support.factories import payload, ride_event
 
+BARE = b'{"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66, "ride_id": %d}'
 ARRIVED_AT = datetime(2022, 6, 2, 9, 18, 34, 132000, UTC)
 
 
@@ -60,7 +64,7 @@ def test_ride_events_have_their_ids_and_line_numbers() -> None:
 def test_invalid_first_line_does_not_change_how_the_others_are_read() -> None:
     found = [b'{"foo": 1}', payload(2), payload(3)]
 
-    good, bad = json_lines.parse(found, json_lines.kind_of_file(found[0], name="f"), 1)
+    good, bad = parsed(found)
 
     assert good["ride_id"].to_pylist() == ["2", "3"]
     assert bad["row"].to_pylist() == [1]
@@ -96,6 +100,37 @@ def test_user_records_of_a_kpl_record_are_accepted_or_rejected_one_by_one() -> N
 
     assert good["event_id"].to_pylist() == ["shardId-000000000000:1#0", "shardId-000000000000:1#2"]
     assert bad["event_id"].to_pylist() == ["shardId-000000000000:1#1"]
+
+
+def test_rejected_gzips_are_not_kept_in_memory(tmp_path: Path) -> None:
+    bomb = gzip.compress(bytes(2**20 + 1))
+    bombs = [archived(bomb, f"shard:{n}") for n in range(1_000)]
+    path = tmp_path / "archive"
+    path.write_bytes(b"\n".join(bombs))
+    number = 0
+    tracemalloc.start()
+
+    for chunk in reader.chunks(path, name="a file"):
+        _, bad = chunk.parse()
+        number += len(bad)
+        assert set(bad["reason"].to_pylist()) == {"gzip holds more than 1048576 bytes"}
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert number == 1_000
+    assert peak < 50_000_000
+
+
+def test_rejection_is_stored_without_its_traceback() -> None:
+    lines = [b"no ride"] * 10_000
+    tracemalloc.start()
+
+    _, bad = json_lines.parse(lines, LineKind.EVENTS, 1)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(bad) == 10_000
+    assert peak < 10_000_000
 
 
 def test_arrival_time_replaces_a_missing_pick_up_time() -> None:
@@ -147,10 +182,65 @@ def test_bare_ride_may_have_an_id() -> None:
         (json.dumps(ride_event()["ride"]).encode(), LineKind.BARE),
     ],
 )
-def test_first_line_decides_the_kind_of_a_file(line: bytes, kind: LineKind) -> None:
-    assert json_lines.kind_of_file(line, name="a file") is kind
+def test_most_lines_decide_the_kind_of_a_file(line: bytes, kind: LineKind) -> None:
+    for bad in (b"NaN", b"garbage", b'{"ride": 1}', b'{"event_id": 1, "data": 1}', b"{}"):
+        assert json_lines.kind_of_file([bad, line, line]) is kind
 
 
-def test_file_whose_first_line_is_not_an_object_is_refused() -> None:
-    with pytest.raises(FileError, match="a file does not hold rides"):
-        json_lines.kind_of_file(b"[1, 2]", name="a file")
+def test_lines_without_an_object_have_no_kind() -> None:
+    assert json_lines.kind_of_file([b"[1, 2]", b"garbage", b"NaN"]) is None
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"NaN", b"garbage", b"a,b", b"[1]", b"<a>", b'{"ride": 1}', b'{"event_id": 1, "data": 1}'],
+)
+@pytest.mark.parametrize(
+    "make",
+    [payload, lambda n: archived(payload(n)), lambda n: BARE % n],
+    ids=["event", "archive", "bare"],
+)
+def test_invalid_first_line_is_one_rejection(tmp_path: Path, bad: bytes, make: Any) -> None:
+    path = tmp_path / "rides"
+    path.write_bytes(b"\n".join([bad, make(2), make(3)]))
+
+    [chunk] = reader.chunks(path, name="a file")
+
+    good, rejected = chunk.parse()
+    assert (good["ride_id"].to_pylist(), rejected["row"].to_pylist()) == (["2", "3"], [1])
+
+
+@pytest.mark.parametrize("name", ["lpep_pickup_datetime", "tpep_pickup_datetime"])
+@pytest.mark.parametrize("is_event", [True, False])
+def test_tlc_name_of_the_pick_up_time_is_an_alias(name: str, is_event: bool) -> None:
+    def line(**changes: Any) -> bytes:
+        event = ride_event(1, **changes)
+        return json.dumps(event if is_event else event["ride"]).encode()
+
+    aliased = line(**{name: "2021-03-01T08:15:00.000"})
+    own = line(**{name: "2021-03-01T08:15:00", "pickup_datetime": "2021-03-01T09:15:00"})
+    number, early = line(**{name: 1614586500000}), line(**{name: "0001-01-01T00:00:00"})
+
+    good, bad = parsed([aliased, own, number, early])
+
+    assert schema.columns(good).hour.tolist() == [8, 9]
+    path = f"$.ride.{name}" if is_event else f"$.{name}"
+    assert bad["reason"].to_pylist() == [
+        f"Expected `datetime`, got `int` - at `{path}`",
+        f"Expected a year from 2 to 9998 - at `{path}`",
+    ]
+
+
+def test_archive_line_has_the_time_that_the_stream_used() -> None:
+    event = payload(1, lpep_pickup_datetime="2021-03-01T08:15:00")
+
+    good, _ = parsed([archived(event)])
+
+    assert schema.columns(good).hour.tolist() == [5]  # of the arrival
+
+
+def parsed(lines: list[bytes]) -> Parsed:
+    """The rows of a file of *lines*."""
+    kind = json_lines.kind_of_file(lines)
+    assert kind
+    return json_lines.parse(lines, kind, 1)

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from model_service.datasets.formats import reader
+from model_service.datasets.formats.chunk import BLOCK
+from model_service.datasets.formats.text import MAX_LINE
 from model_service.errors import FileError
 
 from ..support.batch_factories import ROW, TLC_ROW, table, write
@@ -117,6 +119,130 @@ def test_invalid_utf_8_in_csv_rejects_its_row_and_is_kept(tmp_path: Path) -> Non
     assert data[4] == b"\xff,1"
 
 
+def test_empty_cells_beyond_the_header_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "rides.csv"  # as in the TLC's files of July to December 2016
+    path.write_bytes(
+        b"ride_id,PULocationID,DOLocationID,trip_distance\r\n1,130,205,3.66,,\r\n2,130,205,3.66\r\n"
+        b'"\xc3\xa9",130,205,3.66,,\r\n4,130,205,3.66,,x\r\n5,130,205\r\n6,130,205,3.66,\r\n'
+    )
+
+    good, bad = read(path)
+
+    assert [(row["row"], row["ride_id"]) for row in good] == [
+        (2, "1"),
+        (3, "2"),
+        (4, "é"),
+        (7, "6"),
+    ]
+    assert {row["row"]: (row["reason"], row["data"]) for row in bad} == {
+        5: ("6 cells, not 4", b"4,130,205,3.66,,x"),
+        6: ("3 cells, not 4", b"5,130,205"),
+    }
+
+
+def test_csv_of_several_blocks_has_every_row(tmp_path: Path) -> None:
+    path = tmp_path / "rides.csv"
+    lines = (f"{n},130,205,{n / 1e5}{',,' * (n % 7 == 0)}\n" for n in range(2, 90_000))
+    path.write_text("ride_id,PULocationID,DOLocationID,trip_distance\n" + "".join(lines))
+
+    parts = [chunk.parse() for chunk in reader.chunks(path, name="a file")]
+
+    rows = [row for good, _ in parts for row in good["row"].to_pylist()]
+    assert path.stat().st_size > BLOCK
+    assert rows == [*range(2, 90_000)]
+    assert [i for good, _ in parts for i in good["ride_id"].to_pylist()] == [*map(str, rows)]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_cells_may_be_separated_by_semicolons_or_tabs(tmp_path: Path, delimiter: str) -> None:
+    path = csv(tmp_path / "rides", *ROWS)
+    path.write_text(path.read_text().replace(",", delimiter))
+
+    assert len(read(path)[0]) == 10
+
+
+def test_csv_may_begin_with_empty_lines(tmp_path: Path) -> None:
+    path = csv(tmp_path / "rides", *ROWS)
+    path.write_bytes(b"\n \r\n" + path.read_bytes())
+
+    assert [row["row"] for row in read(path)[0]] == [*range(2, 12)]
+
+
+@pytest.mark.parametrize("codec", ["zstd", "bz2"])
+@pytest.mark.parametrize("make", [csv, lambda path, *rows: lines_of_json(path, *rows)])
+def test_text_may_be_compressed_with_zstd_or_bzip2(tmp_path: Path, make: Any, codec: str) -> None:
+    path = make(tmp_path / "rides", *ROWS)
+    half = path.stat().st_size // 2
+    data = path.read_bytes()
+    parts = [compressed(one, codec) for one in (data[:half], data[half:])]
+    path.write_bytes(b"".join(parts))
+
+    assert len(read(path)[0]) == 10
+
+    path.write_bytes(b"".join(parts)[:-4])
+    with pytest.raises(FileError, match="a file is damaged or ends too early"):
+        read(path)
+
+
+def compressed(data: bytes, codec: str) -> bytes:
+    with pa.BufferOutputStream() as stream:
+        with pa.CompressedOutputStream(stream, codec) as text:
+            text.write(data)
+        found: bytes = stream.getvalue().to_pybytes()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"<!DOCTYPE html>\n<html>", "is an HTML or XML page, not the file itself"),
+        (b"PARE\x00\x01PARE", "is an encrypted Parquet file"),
+        ("PULocationID,DOLocationID\n".encode("utf-16"), "is text in UTF-16"),
+        ("PULocationID,DOLocationID\n".encode("utf-16-le"), "is a binary file, or text in UTF-16"),
+        (gzip.compress(b"PAR1\x00\x01PAR1"), "is a compressed Parquet file"),
+        (gzip.compress(gzip.compress(b"x")), "is compressed twice"),
+        (b"PK\x03\x04\x00", "is a ZIP archive or an Excel workbook"),
+        (b"\xfd7zXZ\x00", "is compressed with xz"),
+        (b"ARROW1\x00\x00", "is an Arrow or Feather file"),
+    ],
+)
+def test_other_format_is_named(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "rides.parquet"
+    path.write_bytes(data)
+
+    with pytest.raises(FileError) as caught:
+        read(path)
+
+    assert str(caught.value).startswith(f"a file {message}")
+
+
+@pytest.mark.parametrize(
+    ("header", "shown"),
+    [
+        ("VendorID,trip_distance", " among VendorID, trip_distance"),
+        ("VendorID;trip_distance", " among VendorID, trip_distance"),
+        ("130,205", ""),
+        ("name@example.org,x", ""),
+        ("secret", ""),
+        (",".join(f"c{n}" for n in range(12)), " among c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, …"),
+    ],
+)
+def test_message_quotes_a_header_that_has_names(tmp_path: Path, header: str, shown: str) -> None:
+    path = tmp_path / "rides.csv"
+    path.write_text(f"{header}\n1,2\n")
+
+    with pytest.raises(FileError) as caught:
+        read(path)
+
+    assert "there is no column PULocationID; there is no column DOLocationID" in str(caught.value)
+    assert str(caught.value).endswith(f"there is no column {last(header)}{shown}")
+
+
+def last(header: str) -> str:
+    """The last column that *header* does not have."""
+    return "DOLocationID" if "trip_distance" in header else "trip_distance"
+
+
 def test_tlc_file_may_be_csv(tmp_path: Path) -> None:
     good, _ = read(csv(tmp_path / "green_tripdata_2019-01.csv", TLC_ROW))
 
@@ -178,7 +304,7 @@ def text_zones(path: Path) -> Path:
 
 
 def long_line(path: Path) -> Path:
-    path.write_bytes(payload(1) + b" " * reader.MAX_LINE)
+    path.write_bytes(payload(1) + b" " * MAX_LINE)
     return path
 
 
@@ -204,9 +330,13 @@ def damaged_page(path: Path) -> Path:
         (without_rows, "a file has no rides"),
         (text_zones, "a file does not hold rides: PULocationID is text, not a number"),
         (text_column, "a file does not hold rides: PULocationID is text, not a number"),
-        (missing_column, "a file does not hold rides: there is no column PULocationID"),
+        (
+            missing_column,
+            "a file does not hold rides: there is no column PULocationID among DOLocationID,"
+            " trip_distance",
+        ),
         (json_list, "a file does not hold rides: its first line is not a JSON object"),
-        (long_line, f"a file has a line of more than {reader.MAX_LINE} bytes"),
+        (long_line, f"a file has a line of more than {MAX_LINE} bytes"),
         (not_there, "cannot read a file: No such file or directory"),
     ],
 )

@@ -34,6 +34,7 @@ TEXTS = TIMES.map(lambda time: time and time.isoformat()) | st.sampled_from(
         *("2021-03-01 08:15:00", "2021-03-01", "2021-03-01T08:15:60", "2021-03-01T24:00:00"),
         *("2021-03-01T08:15:00Z", "2021-03-01T08:15:00-05:00", "2021-02-30T08:15:00", "soon", ""),
         *("2021-03-01T08:15:00.1234567", "2021-03-01t08:15:00z", "2021-03-01T08:15:00.9"),
+        *("2021-03-01T08:15Z", "2021-03-01T08:15", "2021-03-01 08:15", "2021-03-01T08:15-05:00"),
         *("0001-01-01T00:00:00+05:00", "9999-12-31T23:00:00-05:00", "9998-12-31T23:00:00"),
     ]
 )
@@ -97,7 +98,7 @@ def assert_same_verdicts(found: list[dict[str, Any]], batch: pa.RecordBatch) -> 
     }
     assert good["row"].to_pylist() == list(events)
     ours, theirs = schema.columns(good), columns([one.ride for one in events.values()])
-    for name in ("pickup", "dropoff", "distance", "hour", "weekday"):
+    for name in ("pickup", "dropoff", "distance", "picked_up"):
         left, right = getattr(ours, name).tolist(), getattr(theirs, name).tolist()
         assert [str(one) for one in left] == [str(one) for one in right]
     given_ids = [found[n - 1]["ride_id"] for n in events]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -23,6 +24,10 @@ NAMES = {
 
 REQUIRED = ("PULocationID", "DOLocationID", "trip_distance")
 
+NAME = r"[A-Za-z_][A-Za-z0-9_]{0,39}"
+"""A name that an error message may quote."""
+MAX_SHOWN = 10  # names in an error message
+
 ColumnNames = Mapping[str, str]
 """Our name of a column -> its name in a file, for the columns that the file has."""
 
@@ -42,6 +47,8 @@ def find_columns(schema: pa.Schema, *, name: str, text: bool = False) -> ColumnN
         if theirs.lower() in names
     }
     faults = [f"there is no column {ours}" for ours in REQUIRED if ours not in found]
+    if faults and (shown := _shown(schema.names)):
+        faults[-1] += f" among {shown}"
     faults += [
         f"there are two columns {column}"
         for column in found.values()
@@ -56,6 +63,14 @@ def find_columns(schema: pa.Schema, *, name: str, text: bool = False) -> ColumnN
     if faults:
         raise FileError(f"{name} does not hold rides: {'; '.join(faults)}")
     return found
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Return the first of *names* as text, or "" if they may be values rather than names."""
+    if len(names) < 2 or not all(re.fullmatch(NAME, name) for name in names if name):
+        return ""
+    more = ", …" if len(names) > MAX_SHOWN else ""
+    return ", ".join(name for name in names[:MAX_SHOWN]) + more
 
 
 def is_text(type_: pa.DataType) -> bool:

@@ -1,12 +1,14 @@
 """Reads rides from lines of JSON: ride events, lines of the archive, or bare rides.
 
-Ride events and lines of the archive are read by the same functions as on the stream, so the same
-rides are accepted and rejected.  A bare ride is an object like the value of ``ride`` in a ride
-event; it may also contain an id.
+Ride events and lines of the archive are read by the functions that the stream uses, so that no ride
+is accepted here and rejected there.  A bare ride is the object under ``ride`` of a ride event, with
+or without an id in it.  The pick-up time of both may have one of the TLC's names; in the archive it
+may not, because the stream has scored those rides without it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import Enum
@@ -18,11 +20,12 @@ import pyarrow as pa
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from ... import rides
-from ...errors import FileError, RideRejected
+from ...errors import RideRejected
 from ...rides import Ride
 from ..arrow import arrow, texts
 from ..schema import RIDES, Parsed, rejections
-from ..timestamps import moments
+from ..timestamps import event_time, moments
+from .columns import NAMES
 from .rows import pickup_instants, with_hashes
 
 
@@ -61,24 +64,26 @@ class _Decoded(NamedTuple):
 
 _keys = msgspec.json.Decoder(_Keys)
 _archive_line = msgspec.json.Decoder(_ArchiveLine)
+_fields = msgspec.json.Decoder(dict[str, Raw])
 
 
-def kind_of_file(first_line: bytes, *, name: str) -> LineKind:
-    """Return the kind of the file *name* from its first line.
+def kind_of_file(first_lines: Sequence[bytes]) -> LineKind | None:
+    """Return the kind of most of the first lines of a file, or None if none is a JSON object.
 
-    Raises `FileError` if the line is not a JSON object.
+    The kind is `LineKind.BARE` unless more than half of the objects have another.
     """
-    found = _kind(first_line)
-    if found is None:
-        raise FileError(f"{name} does not hold rides: its first line is not a JSON object")
-    return found
+    kinds = Counter(kind for line in first_lines if (kind := _kind(line)))
+    if not kinds:
+        return None
+    [(kind, number)] = kinds.most_common(1)
+    return kind if 2 * number > kinds.total() else LineKind.BARE
 
 
 def parse(lines: Sequence[bytes], kind: LineKind, first_row: int) -> Parsed:
     """Return the rides and the rejected lines; the row number of the first line is *first_row*.
 
-    Empty lines are skipped.  In a file of bare rides, the kind of each line is recognized from that
-    line, because the first line of the file may have been an invalid ride event.
+    Empty lines are skipped.  In a file of bare rides each line is read as its own kind, because
+    the file may have lines of several kinds.
     """
     decoded = [
         one
@@ -106,14 +111,36 @@ def _decode(row: int, data: bytes, kind: LineKind) -> Iterator[_Decoded]:
         match kind:
             case LineKind.EVENTS:
                 event = rides.decode(data)
-                yield _Decoded(row, None, data, event.ride, event.ride_id)
+                ride = _with_aliased_time(event.ride, data, "ride")
+                yield _Decoded(row, None, data, ride, event.ride_id)
             case LineKind.BARE:
-                ride = rides.decode_bare(data)
-                yield _Decoded(row, None, data, ride, ride.ride_id)
+                bare = rides.decode_bare(data)
+                yield _Decoded(row, None, data, _with_aliased_time(bare, data), bare.ride_id)
             case LineKind.ARCHIVE:
                 yield from _archived_rides(row, data)
     except RideRejected as exc:
-        yield _Decoded(row, None, data, exc)
+        yield _Decoded(row, None, data, exc.detached())
+
+
+def _with_aliased_time(ride: Ride, data: bytes, *path: str) -> Ride:
+    """Return *ride*, the object at *path* of *data*, with the time that the TLC's field holds.
+
+    Raises `RideRejected`.
+    """
+    if ride.pickup_datetime is not UNSET or b"_pickup_datetime" not in data:
+        return ride
+    fields: dict[str, Raw] = _fields.decode(data)
+    for name in path:
+        fields = _fields.decode(fields[name])
+    alias = next((one for one in NAMES["pickup_datetime"] if one in fields), None)
+    if alias is None:
+        return ride
+    try:
+        moment = event_time(bytes(fields[alias]))
+    except RideRejected as exc:
+        where = ".".join(["$", *path, alias])
+        raise RideRejected(str(exc).replace("$.ride.pickup_datetime", where)) from None
+    return rides.with_time(ride, moment)
 
 
 def _archived_rides(row: int, data: bytes) -> Iterator[_Decoded]:
