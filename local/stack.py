@@ -78,8 +78,8 @@ def running() -> Iterator[tuple[dict[str, str], Future[None]]]:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
         os.environ.update(aws.environ)
-        _create(aws)
         function = LocalFunction(_deploy, _settings(aws), _say)
+        _create(aws)  # takes seconds, so only for a function that starts
         with serve_api(function) as api, _polling(aws, function) as polling:
             yield {**aws.environ, "AWS_ENDPOINT_URL_LAMBDA": api}, polling
 

@@ -58,12 +58,12 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start(aws: Embedded, line: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+def start(module_aws: Embedded, line: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """A function that imports the entry point again, with changed settings."""
 
     def started(**settings: str) -> ModuleType:
         usual = {
-            **aws.environ,
+            **module_aws.environ,
             "MODEL_LOCATION": str(line),
             "ARCHIVE_LOCATION": f"s3://{BUCKET}/ride_events",
             "OUTPUT_LOCATION": f"s3://{BUCKET}/scored",

@@ -44,7 +44,7 @@ class Page(HTMLParser):
 
 def figures(**changes: Any) -> ReportFigures:
     random = np.random.default_rng(0)
-    true = random.uniform(1, 60, 3000)
+    true = random.uniform(1, 60, 300)
     values: dict[str, Any] = {
         "summary": {
             "rides_sent": 4321,
@@ -68,8 +68,8 @@ def figures(**changes: Any) -> ReportFigures:
         "version": "0123abcd",
         "per_second": 1000.0,
         "true": true,
-        "predicted": true + random.normal(0, 4, 3000),
-        "hour": random.integers(0, 24, 3000).astype(float),
+        "predicted": true + random.normal(0, 4, 300),
+        "hour": random.integers(0, 24, 300).astype(float),
         "rides": [PredictedRide("7", 12.0, 13.5, n / 100, 80.0 + n) for n in range(50)],
         "rows": [(Trip(7, 130, 205, 3.66, "2023-02-01T08:15:00", 12.0), 13.5)],
     }

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
@@ -22,23 +23,32 @@ from model_service import rides
 from model_service.errors import RideRejected
 from operate import deployed_stack, smoke
 from operate.command import CommandError
+from operate.deployed_stack import DeployedStack
 from tests.support.golden import GoldenModel
 
 from ..support.factories import payload
 
 PARTS = ["--input", "ride_events", "--output-stream", "ride_predictions"]
 LOCAL = [*PARTS, "--rejects", "s3://rejects/of-a-test"]
-TEMPLATE = {
-    "Resources": {"Bucket": {"Type": "AWS::S3::Bucket"}},
-    "Outputs": {
-        "RideEventsStreamName": {"Value": "ride_events"},
-        "RidePredictionsStreamName": {"Value": "ride_predictions"},
-        "RejectsLocation": {"Value": "s3://rejects/of-a-test"},
-        "DurationFunctionName": {"Value": "scores-durations"},
-        "CostFunctionName": {"Value": "scores-costs"},
-        "BatchFunctionName": {"Value": "scores-files"},
-    },
+OUTPUTS = {
+    "RideEventsStreamName": "ride_events",
+    "RidePredictionsStreamName": "ride_predictions",
+    "RejectsLocation": "s3://rejects/of-a-test",
+    "DurationFunctionName": "scores-durations",
+    "CostFunctionName": "scores-costs",
+    "BatchFunctionName": "scores-files",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class FakeCloudFormation:
+    """Describes a stack by its outputs; `tests/local/test_stack.py` looks one up at moto."""
+
+    outputs: dict[str, str]
+
+    def describe_stacks(self, *, StackName: str) -> Any:
+        listed = [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()]
+        return {"Stacks": [{"Outputs": listed}]}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +66,7 @@ def server(module_aws: Embedded) -> Embedded:
 def aws(server: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make all AWS clients use the local stack."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    for name in ("", "_S3", "_KINESIS", "_CLOUDFORMATION"):
+    for name in ("", "_S3", "_KINESIS"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL{name}", server.endpoint)
 
 
@@ -154,30 +164,26 @@ def test_a_stack_without_a_function_fails(aws: None, capsys: Any) -> None:
     assert "the broken record did not reach s3://rejects/of-a-test" in said
 
 
-@pytest.fixture
-def known(aws: None) -> Iterator[str]:
-    """Return the name of the stack with two models."""
-    cloudformation = boto3.client("cloudformation")
-    cloudformation.create_stack(StackName="rides", TemplateBody=json.dumps(TEMPLATE))
-    yield "rides"
-    cloudformation.delete_stack(StackName="rides")
+def test_a_stack_is_found_by_its_outputs() -> None:
+    found = deployed_stack.find_stack(FakeCloudFormation(OUTPUTS), "rides")
+
+    assert found == DeployedStack(
+        "ride_events", "ride_predictions", "s3://rejects/of-a-test", models=2
+    )
 
 
-def test_a_stack_is_found_by_its_outputs(known: str, capsys: Any) -> None:
-    assert smoke.main(["--stack", known, "--patience", "1"]) == 1
-    assert "sent 10 rides and a broken record to ride_events" in capsys.readouterr().out
+def test_a_stack_fails_if_one_of_two_models_is_silent(handler: Callable[..., Any]) -> None:
+    stack = deployed_stack.find_stack(FakeCloudFormation(OUTPUTS), "rides")
+    said: list[str] = []
 
-
-def test_a_stack_fails_if_one_of_two_models_is_silent(
-    known: str, handler: Callable[..., Any], capsys: Any
-) -> None:
     with running(handler):
-        assert smoke.main(["--stack", known, "--patience", "5"]) == 1
+        works = smoke.smoke(
+            stack, boto3.client("kinesis"), boto3.client("s3"), said.append, patience=5
+        )
 
-    said = capsys.readouterr().out
-    assert "published predictions for 10 of 10 rides on ride_predictions" in said
-    assert "1 of 2 models scored all rides within 5 s" in said
-    assert said.endswith("The stack does not work.\n")
+    assert not works
+    assert said[1].endswith("published predictions for 10 of 10 rides on ride_predictions")
+    assert said[2] == "1 of 2 models scored all rides within 5 s"
 
 
 def test_versions_of_a_model_count_together() -> None:
@@ -197,13 +203,8 @@ def test_versions_of_a_model_count_together() -> None:
     ],
 )
 def test_a_stack_of_another_template_is_refused(outputs: dict[str, str], sentence: str) -> None:
-    class Client:
-        def describe_stacks(self, *, StackName: str) -> Any:
-            listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
-            return {"Stacks": [{"Outputs": listed}]}
-
     with pytest.raises(CommandError, match=sentence):
-        deployed_stack.find_stack(Client(), "rides")
+        deployed_stack.find_stack(FakeCloudFormation(outputs), "rides")
 
 
 def test_a_missing_stack_is_refused() -> None:

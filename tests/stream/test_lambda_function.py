@@ -337,7 +337,7 @@ def test_a_stream_that_is_not_there_gets_the_batch_delivered_again(
         "batchItemFailures": [{"itemIdentifier": sequence_number(event, 1)}],
         "predictions": [],
     }
-    assert outside.kept() == [kept_as(event, 0)]
+    assert outside.kept() == [kept_as(event, 0, last=2)]
 
 
 def test_no_time_left_is_a_batch_to_deliver_again(handler: Handler, outside: Outside) -> None:
@@ -428,9 +428,10 @@ def minutes_unless_unlucky(rides: Any) -> list[float]:
     return [2 + 5 * ride["trip_distance"] for ride in rides]
 
 
-def kept_as(event: dict[str, Any], position: int) -> str:
-    number = sequence_number(event, position)
-    return f"{KEPT_UNDER}/{number}-{number}"
+def kept_as(event: dict[str, Any], position: int, last: int | None = None) -> str:
+    """Return the key of the object with the rejected records from *position* to *last*."""
+    first = sequence_number(event, position)
+    return f"{KEPT_UNDER}/{first}-{first if last is None else sequence_number(event, last)}"
 
 
 def assert_kept(outside: Outside, record: dict[str, Any], reason: str) -> None:
