@@ -22,7 +22,6 @@ from model_service.features import columns
 from model_service.models import loader
 
 from .factories import ARRIVED, ride_event
-from .fast_binning import fast_binning
 
 FILE = Path(__file__).parent / "golden.json"
 TOLERANCE = 1e-3  # minutes or dollars; training refuses to log a model whose forms differ by more
@@ -97,8 +96,7 @@ def train(directory: Path, target: Target = "duration") -> GoldenModel:
         artifacts=str(directory / "artifacts"),
         card=False,
     )
-    with fast_binning():
-        result = pipeline.train(plan, on_step=lambda _: None)
+    result = pipeline.train(plan, on_step=lambda _: None)
     return GoldenModel(result.run_id, result.model_location, result.model_sha256)
 
 

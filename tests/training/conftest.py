@@ -6,12 +6,11 @@ They are made at most once in a session; tests must not change them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.fast_binning import fast_binning
 from tests.support.training_factories import QUICK, Months, fit_quickly, simulated_months
 from training import pipeline
 from training.data import simulation
@@ -19,13 +18,6 @@ from training.model.champion import FittedChampion
 from training.pipeline import TrainingResult
 from training.plan import TrainingPlan
 from training.registry import tracking
-
-
-@pytest.fixture(scope="session", autouse=True)
-def fast_fits() -> Iterator[None]:
-    """Every fit of these tests finds its bins fast."""
-    with fast_binning():
-        yield
 
 
 @pytest.fixture(scope="session")
