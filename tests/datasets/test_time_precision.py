@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from model_service import rides
+from model_service import local_time, rides
 from model_service.datasets import schema
 from model_service.datasets.formats import reader
 from model_service.web import quotes
@@ -48,6 +48,25 @@ def test_fraction_of_a_second_is_rounded_half_up_everywhere(digits: str) -> None
             found = schema.columns(chunk.parse().rides).picked_up.tolist()
             assert found == [expected] * len(found), path.name
             assert found
+
+
+@pytest.mark.parametrize("offset", ["", "Z", "-05:00"])
+def test_a_time_may_lack_its_seconds_everywhere(tmp_path: Path, offset: str) -> None:
+    """Java's ``toString()`` leaves the seconds out if they are 0."""
+    short, full = f"2021-03-01T08:15{offset}", f"2021-03-01T08:15:00{offset}"
+    expected = rides.decode(payload(1, pickup_datetime=full)).ride.pickup_datetime
+
+    event = payload(1, pickup_datetime=short)
+
+    assert rides.decode(event).ride.pickup_datetime == expected
+    assert quotes.decode(event, datetime.now(UTC)).ride.pickup_datetime == expected
+    path = tmp_path / "rides.csv"
+    for text in (short, full):
+        row = ROW | {"pickup_datetime": text}
+        path.write_text(",".join(NAMES) + "\n" + ",".join(str(row[name]) for name in NAMES) + "\n")
+        [chunk] = reader.chunks(path, name=path.name)
+        [found] = chunk.parse().rides["pickup_datetime"].to_pylist()
+        assert found.timestamp() == local_time.instant(datetime.fromisoformat(full)) / 1e6
 
 
 def written(directory: Path, text: str, digits: str) -> list[Path]:
