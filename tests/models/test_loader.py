@@ -137,7 +137,7 @@ def test_a_model_that_differs_from_its_digest_is_refused(tmp_path: Path, changed
 def test_the_bytes_that_were_checked_are_those_that_are_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever can write to the model's directory may replace a file after it was checked."""
+    """A program that can write to the model's directory may replace a file after it was checked."""
     pipeline = models.dict_pipeline()
     path = models.save_sklearn(tmp_path / "model", pipeline)
     other = models.save_sklearn(

@@ -328,7 +328,7 @@ def test_roles_are_assumed_only_by_their_services(stack: Stack) -> None:
 
 
 def test_rejects_and_models_are_in_buckets_of_this_account(stack: Stack) -> None:
-    """Whoever registers the name of a deleted bucket could otherwise provide the models."""
+    """Otherwise, the next owner of the name of a deleted bucket could provide the models."""
     checked = 0
     for role, statement in stack.statements():
         if not role.endswith("ScorerRole") and role != "BatchFunctionRole":

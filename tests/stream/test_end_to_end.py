@@ -42,7 +42,7 @@ def npm() -> Iterator[str]:
 
 @pytest.fixture(params=["moto", pytest.param("npm", marks=pytest.mark.slow)])
 def endpoint(request: pytest.FixtureRequest) -> str:
-    """Where Kinesis is."""
+    """Return the endpoint of an emulator of Kinesis."""
     found: str = request.getfixturevalue(request.param)
     return found
 

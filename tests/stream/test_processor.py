@@ -503,7 +503,7 @@ class World:
 
 
 def deliver(batch: list[dict[str, Any]], world: World) -> list[BatchReport[Prediction]]:
-    """As Lambda does it: from the checkpoint on, again and again."""
+    """Deliver a batch as Lambda does: from the checkpoint on, until nothing is left to retry."""
     reports: list[BatchReport[Prediction]] = []
     while batch:
         reports.append(process({"Records": batch}, publish=world.publish, keep=world.keep))
