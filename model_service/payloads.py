@@ -59,7 +59,7 @@ FORMATS = {
 
 WHITE_SPACE = b" \t\r\n"  # RFC 8259, 2
 ASCII_TEXT = re.compile(rb"[\t\r\n -~]*")
-BASE64 = re.compile(rb"[A-Za-z0-9+/\s]{16,}={0,2}\s*")
+BASE64 = re.compile(rb"[A-Za-z0-9+/\r\n]{16,}={0,2}")
 JSON_IN_UTF_16 = re.compile(rb"\{\0[^\0]\0|\0\{\0[^\0]")
 JSON_IN_UTF_32 = re.compile(rb"\{\0\0\0[^\0]\0\0\0|\0\0\0\{\0\0\0[^\0]")
 
@@ -215,6 +215,7 @@ def _is_snappy(data: bytes) -> bool:
 
 def _is_base64(data: bytes) -> bool:
     """Whether *data* is base64 text of a JSON object, a gzip or an aggregate of the KPL."""
+    data = data.strip(WHITE_SPACE)
     if not BASE64.fullmatch(data):
         return False
     try:

@@ -82,10 +82,9 @@ _text = msgspec.json.Decoder(str)
 
 NO_TIME = re.compile(r"Invalid RFC3339 encoded datetime - at `\$\.([\w.]+)`")
 NO_SECONDS = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
-LIKE_A_TIME = re.compile(
-    rb'"[a-z_]*pick_?up[a-z_]*"\s*:\s*("\d{4}-\d\d-\d\d|\d{10})', re.IGNORECASE
-)
-"""A field named like a pick-up, with a date or with seconds since 1970."""
+TIME_FIELD = re.compile(rb'"([\w -]{1,64})"\s{0,9}:\s{0,9}(?:"\d{4}-\d\d-\d\d|\d{10})')
+"""A field whose value is a date or seconds since 1970; bounded, so that a search is linear."""
+LIKE_A_PICKUP = re.compile(rb"pick[-_ ]?up", re.IGNORECASE)
 
 
 def read(data: str, event_id: str, arrived_at: datetime | None) -> Iterator[RideResult]:
@@ -112,7 +111,9 @@ def read(data: str, event_id: str, arrived_at: datetime | None) -> Iterator[Ride
 def _ignores_time(event: RideEvent, content: bytes) -> bool:
     """Whether *content*, of *event* without a pick-up time, has a field that looks like one."""
     quotes = 12 if isinstance(event.ride_id, str) else 10  # around the names that were read
-    return content.count(b'"') > quotes and LIKE_A_TIME.search(content) is not None
+    if content.count(b'"') <= quotes:
+        return False
+    return any(LIKE_A_PICKUP.search(found[1]) for found in TIME_FIELD.finditer(content))
 
 
 def decode(data: bytes, arrived_at: datetime | None = None) -> RideEvent:

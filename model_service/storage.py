@@ -187,6 +187,10 @@ class S3Folder:
     def move(self, file: Path, name: str) -> None:
         with _s3_errors(f"write {self._location(name)}", self.error):
             self.client.upload_file(str(file), self.bucket, self.prefix + name)
+            # A proxy may answer an upload with any 200; only an object of this size is a proof.
+            stored = self.client.head_object(Bucket=self.bucket, Key=self.prefix + name)
+        if not stored.get("ETag") or stored.get("ContentLength") != file.stat().st_size:
+            raise self.error(f"cannot write {self._location(name)}: S3 does not have the file")
         file.unlink()
 
     def remove(self, name: str) -> None:

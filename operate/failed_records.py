@@ -154,9 +154,13 @@ class FailedRecordStore:
         Raises `CommandError` if the marker cannot be written.
         """
         try:
-            self.client.put_object(Bucket=self.bucket, Key=version.marker, Body=b"")
+            reply = self.client.put_object(Bucket=self.bucket, Key=version.marker, Body=b"")
         except (ClientError, BotoCoreError) as exc:
             raise CommandError(f"{version.key} was replayed but cannot be marked: {exc}") from None
+        if not reply.get("ETag"):
+            raise CommandError(
+                f"{version.key} was replayed but cannot be marked: the reply did not come from S3"
+            )
 
 
 def parse(version: ObjectVersion, body: bytes) -> FailedRecords:

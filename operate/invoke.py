@@ -77,7 +77,10 @@ class DeployedFunction:
         if environment.get("TEST_RUN", "").strip().lower() == "true":
             raise CommandError(f"the function {name} publishes nothing: its TEST_RUN is True")
         model = environment.get("MODEL_NAME", "").strip() or Settings().model_name
-        return cls(client, name, function_name(found["FunctionArn"]), model)
+        arn = found.get("FunctionArn")
+        if not arn:
+            raise CommandError(f"the reply for the function {name} did not come from Lambda")
+        return cls(client, name, function_name(arn), model)
 
     def __call__(self, batch: Sequence[Record]) -> InvocationResult:
         """Invoke the function with *batch* and return the result.
@@ -131,7 +134,8 @@ def read_response(batch: Sequence[Record], payload: bytes, log: bytes) -> Invoca
     service always report failed records, as a list that may be empty.  So a response without this
     list comes from another function, and is an error.
     """
-    positions = {record.sequence_number: position for position, record in enumerate(batch)}
+    # User records of an aggregate share a sequence number (enhanced fan-out): the first one counts.
+    positions = {batch[n].sequence_number: n for n in reversed(range(len(batch)))}
     try:
         failures = json.loads(payload)["batchItemFailures"]
         failed = [positions[failure["itemIdentifier"]] for failure in failures]

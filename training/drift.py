@@ -166,11 +166,17 @@ def read_rides(paths: Sequence[Path]) -> tuple[RideColumns, int]:
     The files are in a format that batch scoring reads, such as ride events or the archive.  Raises
     `FileError` if a file cannot be read, and `DataError` if no file has a valid ride.
     """
-    parsed = [chunk.parse() for path in paths for chunk in chunks(path, name=str(path))]
-    if not any(len(part.rides) for part in parsed):
+    parts: list[RideColumns] = []
+    rejected = 0
+    for path in paths:
+        for chunk in chunks(path, name=str(path)):
+            parsed = chunk.parse()
+            rejected += len(parsed.rejected)
+            if len(parsed.rides):
+                parts.append(columns(parsed.rides))
+    if not parts:
         raise DataError("The files hold no valid ride events.")
-    rides = concatenate_columns([columns(part.rides) for part in parsed])
-    return rides, sum(len(part.rejected) for part in parsed)
+    return concatenate_columns(parts), rejected
 
 
 def compare(trained: Baseline, rides: RideColumns, predicted: Floats) -> list[Shift]:

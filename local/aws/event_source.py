@@ -154,7 +154,7 @@ def processed(batch: Sequence[Record], response: Any) -> int:
         return len(batch)
     if not isinstance(failures, list):
         return 0
-    positions = {record.sequence_number: position for position, record in enumerate(batch)}
+    positions = {batch[n].sequence_number: n for n in reversed(range(len(batch)))}  # first counts
     return min((_position(positions, failure) for failure in failures), default=len(batch))
 
 

@@ -19,7 +19,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from ..scoring import TimeLeft
 from .records import Record, short_digest, timestamp
@@ -128,11 +128,13 @@ class S3Rejects:
                 Bucket=bucket, Key=key, Body=body, ContentType="application/json"
             )
             kept = bool(reply["ETag"])
-        except (ClientError, BotoCoreError) as exc:
-            logger.error("rejected records cannot be kept, so they will be retried: %s", exc)
+        except ClientError as exc:  # its message may have the account and the role
+            code = exc.response.get("Error", {}).get("Code")
+            logger.error("rejected records cannot be kept, so they will be retried: %s", code)
             return False
         except Exception as exc:  # the SDK may raise anything if the reply is not in S3's format
-            logger.error("S3 gave no proper reply, so rejected records will be retried: %r", exc)
+            name = type(exc).__name__
+            logger.error("rejected records cannot be kept, so they will be retried: %s", name)
             return False
         if not kept:
             logger.error("S3 returned no ETag, so rejected records will be retried")

@@ -16,11 +16,12 @@ from msgspec import Meta
 
 from ..errors import ModelError
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 128 * 1024
 """MLflow's own files have 1 to 20 KB; most of a large one is the signature."""
 MAX_EVENTS = 4_000
 """MLflow's own files have about a hundred; this number takes a third of a second to load."""
 MAX_DEPTH = 50
+MAX_PLAIN = 4096  # characters of a text without quotes: YAML may take it for a number in base 60
 VERSION = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,255}")
 """MLflow's rule for the id of a run."""
 
@@ -135,7 +136,9 @@ def read(text: bytes) -> Description:
         return msgspec.convert(yaml.safe_load(text), Description)
     except msgspec.ValidationError as exc:
         raise ModelError(f"{NOT_A_MODEL}: {exc}") from exc
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # ValueError: no such date
+    except ModelError:
+        raise
+    except Exception as exc:  # PyYAML raises anything for a malformed tag, number or date
         raise ModelError(f"{NOT_A_MODEL}: it is not valid YAML") from exc
 
 
@@ -147,6 +150,8 @@ def _check_limits(text: bytes) -> None:
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent):
             raise ModelError(f"{NOT_A_MODEL}: it has YAML aliases; write each value in full")
+        if isinstance(event, yaml.ScalarEvent) and not event.style and len(event.value) > MAX_PLAIN:
+            raise ModelError(f"{NOT_A_MODEL}: it has a value of more than {MAX_PLAIN} characters")
         if number > MAX_EVENTS or depth > MAX_DEPTH:
             raise ModelError(f"{NOT_A_MODEL}: it has too many values, or they are nested too deep")
 

@@ -189,6 +189,15 @@ def takes_dicts(model: Any) -> bool:
     return isinstance(_first_step(model), DictVectorizer | FeatureHasher)
 
 
+def _hidden_vectorizer(model: Any) -> str:
+    """Return the name of a vectorizer of dicts anywhere in a scikit-learn model; "" without one."""
+    from sklearn.feature_extraction import DictVectorizer, FeatureHasher
+
+    parts = model.get_params(deep=True).values() if hasattr(model, "get_params") else ()
+    kinds = DictVectorizer | FeatureHasher
+    return next((type(part).__name__ for part in parts if isinstance(part, kinds)), "")
+
+
 def _dict_inputs(model: Any, schema: Any) -> Inputs:
     """The keys of the dicts that a model was trained on.
 
@@ -237,6 +246,11 @@ def _check_without_signature(model: Any, inside: Any) -> None:
     if library == "mlflow.pyfunc.model" or not library.startswith("mlflow."):
         return  # a custom model, which gets dicts
     if library == "mlflow.sklearn" and columns is None:
+        if hidden := _hidden_vectorizer(inside):
+            raise ModelError(
+                f"the model's {hidden} is not its first step, so the service cannot tell which"
+                f" features it takes: {LOG_COLUMNS}"
+            )
         return  # a pipeline whose first step was fitted on dicts
     what = f"a {type(inside).__name__} of {columns} columns" if columns else f"one of {library}"
     raise ModelError(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import zlib
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta, timezone
@@ -282,5 +283,31 @@ def test_an_unknown_field_that_looks_like_a_pickup_time_is_noticed(
 
 def test_a_pickup_time_outside_the_ride_is_noticed() -> None:
     [result] = read_all(json.dumps({**ride_event(), "pickup_datetime": "2021-03-01"}).encode())
+
+    assert result.ignores_time
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"a": "pickup" * 150_000},
+        {"pickup" * 150_000: 1},
+        {f"pickup_{n}": "" for n in range(50_000)},
+        {"a": '"' * 400_000},
+    ],
+)
+def test_an_event_of_a_megabyte_is_read_in_linear_time(field: dict[str, Any]) -> None:
+    data = json.dumps({**ride_event(), **field}).encode()
+    started = time.process_time()
+
+    [result] = read_all(data)
+
+    assert isinstance(result.event, rides.RideEvent)
+    assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize("name", ["lpep_pickup_datetime", "PickupTime", "pick-up time", "pick_up"])
+def test_a_field_that_looks_like_a_pickup_time_is_noticed(name: str) -> None:
+    [result] = read_all(json.dumps(ride_event(**{name: "2021-03-01 08:15:00"})).encode())
 
     assert result.ignores_time

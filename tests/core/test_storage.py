@@ -3,14 +3,14 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 
 from local.aws.server import Embedded
 from model_service import storage
-from model_service.errors import ModelError
+from model_service.errors import ModelError, OutputError
 from model_service.models import loader as model
 from model_service.storage import plain_name
 
@@ -299,3 +299,24 @@ def _files(directory: Path) -> dict[str, bytes]:
         for file in directory.rglob("*")
         if file.is_file()
     }
+
+
+class LyingS3:
+    """An S3 client behind a proxy that answers every upload with a 200 and stores nothing."""
+
+    def upload_file(self, *_: Any) -> None:
+        pass
+
+    def head_object(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+
+def test_an_upload_that_s3_does_not_have_keeps_the_local_file(tmp_path: Path) -> None:
+    file = tmp_path / "part"
+    file.write_bytes(b"rides")
+    folder = storage.S3Folder(LyingS3(), "bucket", "", OutputError)  # type: ignore[arg-type]
+
+    with pytest.raises(OutputError, match="S3 does not have the file"):
+        folder.move(file, "part")
+
+    assert file.exists()

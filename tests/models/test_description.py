@@ -133,3 +133,16 @@ def test_a_flavour_that_is_not_served_may_have_any_fields(
     path = models.write_onnx(tmp_path, flavors=flavors)
 
     assert loader.load(str(path)).flavour == "onnx"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["!!bool abc", "!!timestamp abc", ":".join(["1"] * 400) + ":1.0", ":".join(["1"] * 40_000)],
+)
+def test_a_value_that_yaml_cannot_construct_gives_one_sentence_fast(value: str) -> None:
+    started = time.process_time()
+
+    with pytest.raises(ModelError, match="MLmodel is not the description"):
+        description.read(f"flavors: {{}}\nx: {value}\n".encode())
+
+    assert time.process_time() - started < 1

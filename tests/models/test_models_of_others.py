@@ -19,6 +19,7 @@ from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from model_service import features
 from model_service.errors import ModelError
@@ -388,4 +389,19 @@ def test_columns_of_a_library_without_signature_are_refused(
     path = of_library(tmp_path / "model", "xgboost")
 
     with pytest.raises(ModelError, match=r"one of mlflow\.xgboost without a signature"):
+        loader.load(str(path), allow_pickled=True)
+
+
+def test_a_vectorizer_behind_the_first_step_is_refused(tmp_path: Path) -> None:
+    """The service could not tell which features it takes, and would predict nonsense."""
+    dicts = [
+        {"PULocationID": "130", "trip_distance": 3.6},
+        {"PULocationID": "7", "trip_distance": 1},
+    ]
+    hidden = make_pipeline(FunctionTransformer(), DictVectorizer(), LinearRegression())
+    path = models.save_sklearn(
+        tmp_path / "model", hidden.fit(dicts, [1.0, 2.0]), serialization_format="cloudpickle"
+    )
+
+    with pytest.raises(ModelError, match="DictVectorizer is not its first step"):
         loader.load(str(path), allow_pickled=True)

@@ -788,3 +788,14 @@ def test_an_interrupted_replay_says_how_to_continue(s3: Any, capsys: Any) -> Non
     assert command("--function", "f", "--yes", lambda_=FakeLambda(handler)) == 130
     assert "run the same command again to continue" in capsys.readouterr().err
     assert len(store(s3).pending()[0]) == 1
+
+
+def test_the_first_of_several_records_with_the_failed_sequence_number_is_sent_again() -> None:
+    """With enhanced fan-out, all user records of an aggregate have one sequence number."""
+    raw = [kinesis_record(payload(n), number) for n, number in enumerate([1, 2, 2, 2, 3])]
+    batch = records.read({"Records": raw})
+    response = {"batchItemFailures": [{"itemIdentifier": batch[2].sequence_number}]}
+
+    result = invoke.read_response(batch, json.dumps(response).encode(), b"")
+
+    assert result.processed == 1

@@ -244,14 +244,14 @@ def test_every_setting_is_a_variable_or_deliberately_omitted(stack: Stack) -> No
 def test_the_function_starts_with_its_variables(stack: Stack) -> None:
     for model in MODELS:
         function = stack.of_type("AWS::Lambda::Function")[f"{model}Scorer"]
-        variables = {name: str(text) for name, text in function["Environment"]["Variables"].items()}
+        variables = stacks.deployed(function["Environment"]["Variables"])
 
         settings = Settings.from_env(variables)
 
         assert settings.model_path == f"s3://models/1/{model.lower()}"
         assert settings.model_name == NAMES[model]
-        assert settings.predictions_stream_name == "<PredictionsStream>"
-        assert settings.rejects_location == "s3://<RejectsBucket>/rejects"
+        assert settings.predictions_stream_name == "PredictionsStream"
+        assert settings.rejects_location == "s3://rejectsbucket/rejects"
         assert not settings.test_run
         assert not settings.return_predictions
 

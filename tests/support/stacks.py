@@ -142,3 +142,18 @@ class _Resolver:
         text, named = argument if isinstance(argument, list) else (argument, {})
         own = {key: self(value) for key, value in named.items()}
         return re.sub(r"\$\{([^}]+)\}", lambda m: str(own.get(m[1], self._ref(m[1]))), text)
+
+
+def deployed(variables: dict[str, Any]) -> dict[str, str]:
+    """Return environment variables as on AWS, where a resource has a name of its own.
+
+    A bucket gets its logical id in lower case as its name, and any other resource its logical id.
+    """
+    return {
+        name: re.sub(
+            r"(s3://)?<(\w+)>",
+            lambda found: f"s3://{found[2].lower()}" if found[1] else found[2],
+            str(text),
+        )
+        for name, text in variables.items()
+    }

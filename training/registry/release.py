@@ -200,7 +200,11 @@ def _written(client: S3Client, bucket: str, key: str, content: bytes) -> bool:
     pauses = [PAUSE_SECONDS * 2**attempt for attempt in range(ATTEMPTS - 1)]
     while True:
         try:
-            client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+            reply = client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+            if not reply.get("ETag"):
+                raise ReleaseError(
+                    f"s3://{bucket}/{key} cannot be written: the reply did not come from S3"
+                )
             return True
         except ClientError as exc:
             status = exc.response["ResponseMetadata"]["HTTPStatusCode"]

@@ -127,12 +127,13 @@ def _with_aliased_time(ride: Ride, data: bytes, *path: str) -> Ride:
 
     Raises `RideRejected`.
     """
-    if ride.pickup_datetime is not UNSET or b"_pickup_datetime" not in data:
+    if ride.pickup_datetime is not UNSET or b"pickup_datetime" not in data.lower():
         return ride
     fields: dict[str, Raw] = _fields.decode(data)
     for name in path:
         fields = _fields.decode(fields[name])
-    alias = next((one for one in NAMES["pickup_datetime"] if one in fields), None)
+    given = {name.lower(): name for name in fields}
+    alias = next((given[one] for one in NAMES["pickup_datetime"] if one in given), None)
     if alias is None:
         return ride
     try:
