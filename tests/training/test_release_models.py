@@ -304,8 +304,9 @@ class RecordingS3:
     def __init__(self) -> None:
         self.written: list[str] = []
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str) -> None:
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str) -> dict[str, str]:
         self.written.append(Key)
+        return {"ETag": '"1"'}
 
 
 class BusyS3:
@@ -315,13 +316,14 @@ class BusyS3:
         self.busy = busy
         self.there = theirs
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str) -> None:
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str) -> dict[str, str]:
         if self.busy:
             self.busy -= 1
             raise client_error("ConditionalRequestConflict", 409)
         if self.there is not None:
             raise client_error("PreconditionFailed", 412)
         self.there = Body
+        return {"ETag": '"1"'}
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         if self.there == b"secret":
