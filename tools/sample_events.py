@@ -30,7 +30,12 @@ BEGINS = datetime(2026, 11, 20, 13, 15, 0, tzinfo=UTC)  # a Friday morning in Ne
 RIDES_A_SECOND = 4
 ZONES = (7, 24, 33, 41, 42, 43, 49, 65, 66, 74, 75, 82, 95, 97, 116, 129, 130, 166, 181, 205, 244)
 FUNCTION = "DurationScorer"  # the function's logical id in the template
-ENVIRONMENT = {"TEST_RUN": "True", "MODEL_LOCATION": "/opt/model", "RETURN_PREDICTIONS": "True"}
+ENVIRONMENT = {
+    "TEST_RUN": "True",
+    "MODEL_LOCATION": "/opt/model",
+    "RETURN_PREDICTIONS": "True",
+    "REJECTS_LOCATION": "none",  # `sam local` has only the logical id of the bucket
+}
 
 
 def rides(count: int) -> list[RideEvent]:

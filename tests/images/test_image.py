@@ -168,7 +168,7 @@ def test_the_onnx_image_names_the_package_that_another_model_needs(tmp_path: Pat
         answer = invoke(port, kinesis_event(payload(256)))
 
     assert answer["errorType"] == "ModelError"
-    assert "MLflow is not installed" in answer["errorMessage"]
+    assert "needs MLflow, which is not installed" in answer["errorMessage"]
 
 
 @either
