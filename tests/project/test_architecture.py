@@ -87,8 +87,13 @@ def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
     return found
 
 
+def python_files(folder: Path) -> list[Path]:
+    """The project's own files in a folder, without those of an environment in it."""
+    return [path for path in sorted(folder.rglob("*.py")) if ".venv" not in path.parts]
+
+
 def modules() -> list[Path]:
-    found = sorted(PACKAGE.rglob("*.py"))
+    found = python_files(PACKAGE)
     assert len(found) > 40
     return found
 
@@ -127,7 +132,7 @@ def test_each_folder_imports_exactly_what_the_table_says() -> None:
 def test_training_imports_exactly_what_its_table_says() -> None:
     training = ROOT / "training"
     found: dict[str, set[str]] = {}
-    for path in training.rglob("*.py"):
+    for path in python_files(training):
         own = path.relative_to(training).with_suffix("").parts[0]
         names = {one.split(".")[1] for one in imported(path) if one.startswith("training.")}
         found.setdefault(own, set()).update(names - {own})
@@ -161,7 +166,7 @@ def test_training_and_tools_import_no_entry_point() -> None:
     found = {
         top: {
             folder
-            for path in (ROOT / top).rglob("*.py")
+            for path in python_files(ROOT / top)
             for one in imported(path)
             if (folder := folder_of_name(one))
         }
@@ -173,13 +178,13 @@ def test_training_and_tools_import_no_entry_point() -> None:
 
 @pytest.mark.parametrize("top", ["model_service", "training", "local"])
 def test_nothing_imports_the_operators_tools(top: str) -> None:
-    found = {root for path in (ROOT / top).rglob("*.py") for root in roots(path)}
+    found = {root for path in python_files(ROOT / top) for root in roots(path)}
 
     assert "operate" not in found
 
 
 def test_operators_tools_import_neither_training_nor_emulators() -> None:
-    found = {root for path in (ROOT / "operate").rglob("*.py") for root in roots(path)}
+    found = {root for path in python_files(ROOT / "operate") for root in roots(path)}
 
     assert found & {*TOP_LEVEL} == {"model_service", "operate"}
 
@@ -216,7 +221,7 @@ def test_rooms_of_local_import_each_other_in_one_direction() -> None:
         return parts[1] if parts[1] in ("aws", "demo") else "local"
 
     found: dict[str, set[str]] = {"aws": set(), "local": set(), "demo": set()}
-    for path in (ROOT / "local").rglob("*.py"):
+    for path in python_files(ROOT / "local"):
         own = room(path.relative_to(ROOT).parts)
         names = {tuple(one.split(".")) for one in imported(path) if one.startswith("local.")}
         found[own] |= {room(parts) for parts in names} - {own}

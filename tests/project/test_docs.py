@@ -99,7 +99,12 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 @each_page
 def test_every_path_named_in_backticks_exists(page: Path) -> None:
     python_files = {path.name for path in ROOT.glob("*.py")}
-    python_files |= {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    python_files |= {
+        path.name
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+        if ".venv" not in path.parts
+    }
     named = {span for span in code_spans(page) if NAMED_PATH.fullmatch(span)}
 
     wrong = {path for path in named - python_files if not (ROOT / path).exists()}
