@@ -13,8 +13,8 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from random import SystemRandom
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,13 +23,13 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 from botocore.parsers import ResponseParserError
 
 from ..scoring import TimeLeft
+from .calls import IN_FLIGHT, CallAll, call_in_threads
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
 
 MAX_RECORDS = 500  # per PutRecords call; an AWS limit
 MAX_BYTES = 5 * 1024 * 1024  # per call, keys included; AWS's limit is 10 MiB, some emulators' 5
-IN_FLIGHT = 4  # concurrent calls: each waits for the network, not for the processor
 # A pause is random, between zero and a maximum, so that concurrent functions retry at different
 # times.
 PAUSE_SECONDS = 0.05  # maximum before the first retry; it doubles for each retry ...
@@ -118,26 +118,17 @@ class KinesisPublisher:
 
     client: KinesisClient
     stream: str
-    in_flight: int = IN_FLIGHT
+    call_all: CallAll = call_in_threads
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = SystemRandom().uniform
 
     def __call__(self, entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
         """Publish *entries*; stop when no *time_left* remains."""
-        threads = ThreadPoolExecutor(self.in_flight)
-        try:
-            return self._publish(entries, threads, time_left)
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)  # a call may be stuck
-
-    def _publish(
-        self, entries: Sequence[Entry], threads: ThreadPoolExecutor, time_left: TimeLeft
-    ) -> PublishResult:
         waiting, final = set(range(len(entries))), set[int]()
         pause, retries = PAUSE_SECONDS, 0
         seen: list[_Refusal] = []
         while waiting and time_left() > 0:
-            refused = self._send(entries, sorted(waiting), threads, time_left)
+            refused = self._send(entries, sorted(waiting), time_left)
             seen += refused.values()
             final |= {n for n, refusal in refused.items() if refusal.code not in RETRYABLE}
             waiting = refused.keys() - final
@@ -158,24 +149,16 @@ class KinesisPublisher:
         return PublishResult(frozenset(waiting | final), retries, refusals)
 
     def _send(
-        self,
-        entries: Sequence[Entry],
-        positions: Sequence[int],
-        threads: ThreadPoolExecutor,
-        time_left: TimeLeft,
+        self, entries: Sequence[Entry], positions: Sequence[int], time_left: TimeLeft
     ) -> dict[int, _Refusal]:
         """Send the entries at *positions* once; return the refusals by position."""
-        calls = {
-            threads.submit(self._put, [entries[n] for n in chunk]): chunk
-            for chunk in _chunks(entries, positions)
-        }
-        done, late = wait(calls, timeout=max(0.0, time_left()))
-        # A late call may still succeed.  As nobody knows, its entries count as refused.
-        refused = {n: _Refusal(NO_ANSWER) for call in late for n in calls[call]}
-        for call in done:
-            for n, refusal in zip(calls[call], call.result(), strict=True):
-                if refusal is not None:
-                    refused[n] = refusal
+        chunks = list(_chunks(entries, positions))
+        calls = [partial(self._put, [entries[n] for n in chunk]) for chunk in chunks]
+        refused: dict[int, _Refusal] = {}
+        for chunk, reply in zip(chunks, self.call_all(calls, time_left()), strict=True):
+            # A late call may still succeed.  As nobody knows, its entries count as refused.
+            refusals = [_Refusal(NO_ANSWER)] * len(chunk) if reply is None else reply
+            refused |= {n: one for n, one in zip(chunk, refusals, strict=True) if one is not None}
         return refused
 
     def _put(self, entries: Sequence[Entry]) -> list[_Refusal | None]:

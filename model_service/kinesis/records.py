@@ -143,6 +143,10 @@ def short_digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 def timestamp(moment: datetime) -> str:
     """Return *moment* in the format of prediction events and S3 objects: UTC with milliseconds.
 

@@ -12,9 +12,9 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +22,13 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from ..scoring import TimeLeft
-from .records import Record, short_digest, timestamp
+from .calls import CallAll, call_in_threads
+from .records import Record, short_digest, timestamp, utc_now
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CONDITION = "RidesRejected"
-IN_FLIGHT = 4  # concurrent writes
 MAX_PART_BYTES = 2 * 1024 * 1024  # per object; S3 needs about a second to store this much
 
 logger = logging.getLogger(__name__)
@@ -106,23 +106,22 @@ class S3Rejects:
     location: str
     """The location, as ``s3://bucket/prefix``."""
     model_name: str
+    call_all: CallAll = call_in_threads
+    now: Callable[[], datetime] = utc_now
 
     def __call__(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
         """Keep *rejections*, in one or more objects for each shard; stop when no time is left."""
-        threads = ThreadPoolExecutor(IN_FLIGHT)
-        writes = {
-            threads.submit(self._put, [rejections[n] for n in positions]): positions
-            for positions in _parts(rejections)
-        }
-        done, late = wait(writes, timeout=max(0.0, time_left()))
-        threads.shutdown(wait=False, cancel_futures=True)  # a write may be stuck
-        failed = late | {write for write in done if not write.result()}
-        return frozenset(position for write in failed for position in writes[write])
+        parts = list(_parts(rejections))
+        writes = [partial(self._put, [rejections[n] for n in part]) for part in parts]
+        kept = self.call_all(writes, time_left())  # None is a late write: nobody knows
+        return frozenset(
+            n for part, is_kept in zip(parts, kept, strict=True) if not is_kept for n in part
+        )
 
     def _put(self, rejections: Sequence[Rejection]) -> bool:
         bucket, _, prefix = self.location.removeprefix("s3://").partition("/")
         key = "/".join(filter(None, [prefix.strip("/"), str(self._key(rejections))]))
-        body = msgspec.json.encode(failure(rejections, now=datetime.now(UTC)))
+        body = msgspec.json.encode(failure(rejections, now=self.now()))
         try:
             reply = self.client.put_object(
                 Bucket=bucket, Key=key, Body=body, ContentType="application/json"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ..errors import RideRejected
@@ -18,7 +18,7 @@ from ..features import columns
 from ..kinesis import accounting, records
 from ..kinesis.accounting import END, READ_SHARE, SCORE_SHARE, UNREAD, UNSCORED, BatchReport, Item
 from ..kinesis.publisher import Publish, PublishResult
-from ..kinesis.records import Record
+from ..kinesis.records import Record, utc_now
 from ..kinesis.rejects import Keep
 from ..rides import RideEvent, read
 from ..scoring import Model, Target, TimeLeft, score
@@ -35,10 +35,13 @@ def process(
     publish: Publish,
     keep: Keep,
     time_left: TimeLeft,
+    now: Callable[[], datetime] = utc_now,
+    timer: Callable[[], float] = time.perf_counter,
 ) -> BatchReport[Prediction]:
     """Score a batch, publish the predictions, and return a report, within *time_left*.
 
-    *event* is the event of a Lambda invocation.  Raises `EventError` if it is not a batch of
+    *event* is the event of a Lambda invocation.  *now* returns the time in UTC, and *timer* a
+    number that grows by one each second.  Raises `EventError` if it is not a batch of
     Kinesis records, and `ModelError` if the model is at fault.
     """
     batch = records.read(event)
@@ -46,11 +49,11 @@ def process(
 
     items, ignored_times = _read(batch, accounting.share(READ_SHARE, work_left))
     scored, model_ms = _timed(
-        lambda: _score(items, model, target, accounting.share(SCORE_SHARE, work_left))
+        lambda: _score(items, model, target, accounting.share(SCORE_SHARE, work_left)), timer
     )
     kept = accounting.keep_rejections(scored, keep, work_left)
-    (sent, result), publish_ms = _timed(lambda: _publish(kept, publish, work_left))
-    published_at = datetime.now(UTC)
+    (sent, result), publish_ms = _timed(lambda: _publish(kept, publish, work_left), timer)
+    published_at = now()
     settled = accounting.settle(sent)
 
     checkpoint = accounting.checkpoint(settled)
@@ -159,7 +162,8 @@ def _fits(predictions: list[dict[str, Any]]) -> bool:
     return len(json.dumps(predictions)) <= MAX_RESPONSE
 
 
-def _timed[T](work: Callable[[], T]) -> tuple[T, float]:
-    started = time.perf_counter()
+def _timed[T](work: Callable[[], T], timer: Callable[[], float]) -> tuple[T, float]:
+    """Return the result of *work*, and its duration in milliseconds."""
+    started = timer()
     result = work()
-    return result, (time.perf_counter() - started) * 1000
+    return result, (timer() - started) * 1000

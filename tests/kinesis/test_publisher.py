@@ -86,6 +86,10 @@ def publish(
     return send(batch, clock.time_left)
 
 
+def call_in_order[T](calls: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
+    return [call() for call in calls]
+
+
 def in_memory(refuse: frozenset[int], number: int) -> Iterator[Publish]:
     yield MemoryPublisher(refuse=frozenset(map(str, refuse)))
 
@@ -101,7 +105,7 @@ def kinesis(refuse: frozenset[int], number: int) -> Iterator[Publish]:
                 for n in range(start, min(start + MAX_RECORDS, number))
             ]
             stubber.add_response("put_records", {"Records": found})
-        yield KinesisPublisher(client, "out", in_flight=1)
+        yield KinesisPublisher(client, "out", call_all=call_in_order)
 
 
 @pytest.mark.parametrize("make", [in_memory, kinesis])

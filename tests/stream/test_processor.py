@@ -4,6 +4,8 @@ import gzip
 import json
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,26 @@ def process(
         keep=keep or MemoryRejects(),
         time_left=lambda: seconds,
     )
+
+
+def test_a_report_has_the_times_of_the_given_clock() -> None:
+    ticks = count()
+
+    report = processor.process(
+        kinesis_event(payload(1)),
+        model=FakeModel(),
+        target=Target(),
+        publish=MemoryPublisher(),
+        keep=MemoryRejects(),
+        time_left=lambda: 60.0,
+        now=lambda: datetime(2022, 6, 2, 9, 18, 36, 132000, tzinfo=UTC),
+        timer=lambda: next(ticks) / 1000,
+    )
+
+    assert report.published_at.second == 36
+    assert report.latencies_ms == (2000.0,)  # the record arrived at 34.132
+    assert report.model_ms == pytest.approx(1)
+    assert report.publish_ms == pytest.approx(1)
 
 
 def failures(report: BatchReport[Prediction]) -> list[dict[str, str]]:
