@@ -19,7 +19,10 @@ from .commands.console import say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code.
+
+    *argv* are the words after ``python -m training``; None for those of this process.
+    """
     options = arguments.parser().parse_args(argv)
     console = Console(stderr=True)
     errors = Console(stderr=True, style="red")

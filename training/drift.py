@@ -78,7 +78,7 @@ class MonthErrors(msgspec.Struct, frozen=True):
     bias: float
     """The mean of prediction minus true value."""
     coverage: float | None
-    """The share of true values within their intervals; None where the model has no intervals."""
+    """The share of true values within their intervals; None if the model has no intervals."""
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -123,7 +123,11 @@ def baseline(
     months: Sequence[str],
     test: MonthErrors | None = None,
 ) -> Baseline:
-    """Return the baseline of training rides, of predictions for them, and of errors on *test*."""
+    """Return the baseline of a model.
+
+    *rides* are its training rides, *predicted* are its predictions for them (minutes or dollars),
+    *months* are the months of these rides, and *test* are its errors on the test month.
+    """
     return Baseline(
         format=1,
         target=target,
@@ -144,7 +148,7 @@ def baseline(
 
 
 def month_errors(month: str, test: Evaluation) -> MonthErrors:
-    """Return the errors of a model on the rides of *month*."""
+    """Return the errors in *test*, whose rides are those of *month*."""
     found = whole(test)
     return MonthErrors(month, found.rides, found.rmse, found.mae, found.bias, found.coverage)
 
@@ -180,7 +184,10 @@ def read_rides(paths: Sequence[Path]) -> tuple[RideColumns, int]:
 
 
 def compare(trained: Baseline, rides: RideColumns, predicted: Floats) -> list[Shift]:
-    """Return the drift of each feature of *rides* and of the predictions, largest drift first."""
+    """Return the drift of each feature of *rides* and of the predictions, largest drift first.
+
+    *trained* is the baseline of the model, and *predicted* are its predictions for *rides*.
+    """
     live = {"trip_distance": rides.distance, "prediction": predicted}
     counts = trained.rides, len(predicted)
     shifts = [
@@ -197,16 +204,16 @@ def compare(trained: Baseline, rides: RideColumns, predicted: Floats) -> list[Sh
 
 
 def implausible_share(trained: Baseline, predicted: Floats) -> float:
-    """Return the share of the predictions that are outside the plausible range, from 0 to 1."""
+    """Return the share of *predicted*, from 0 to 1, that is outside the plausible range."""
     low, high = trained.plausible.value
     return float(np.mean((predicted < low) | (predicted > high)))
 
 
 def slipped(trained: Baseline, now: MonthErrors) -> list[str]:
-    """A sentence for each of error, bias and coverage that is beyond its limit.
+    """Return a sentence for each measure of the errors *now* that is outside its limit.
 
-    Bias and coverage have the limits of promotion.  Growth is not judged where *trained* has no
-    errors of a test month.
+    RMSE and MAE are compared with those on the test month, if *trained* has them.  The limits of
+    the bias and the coverage are those of a promotion.
     """
     reasons = []
     if trained.test is not None:

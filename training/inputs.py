@@ -26,7 +26,7 @@ class TrainingData:
     """The months, oldest first."""
 
     def dropped(self) -> list[dict[str, object]]:
-        """Return a table of the dropped rows, with one row for each month and reason."""
+        """Return the number of dropped rows for each month and reason, as rows of a table."""
         return [
             {"month": one.month, "use": one.use, "reason": reason, "rows": rows}
             for one in self.months
@@ -60,8 +60,8 @@ def read(plan: TrainingPlan, on_step: OnStep) -> TrainingData:
 def _training_share(plan: TrainingPlan) -> float:
     """Return the share of the training rides to use, from 0 to 1.
 
-    With this share, at most about ``plan.most`` rides are used.  It is computed from the numbers of
-    rows in the metadata of the files.
+    With this share, at most about ``plan.most`` rides are used.  The share is computed from the
+    numbers of rows in the metadata of the files.
     """
     rows = sum(dataset.count_rows(plan.data, month, plan.kind) for month in plan.train)
     return min(1.0, plan.most / max(rows, 1))

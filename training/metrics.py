@@ -61,12 +61,15 @@ class Evaluation:
 
     @property
     def error(self) -> Floats:
-        """The prediction minus the true value of each ride, in minutes or dollars."""
+        """Return the prediction minus the true value of each ride, in minutes or dollars."""
         return self.answers.values - self.rides.target
 
     @property
     def covered(self) -> NDArray[np.bool_] | None:
-        """Whether each true value is within its interval; None if the model has no intervals."""
+        """Return for each ride whether its true value is within its interval, shape (n,).
+
+        None if the model has no intervals.
+        """
         if self.answers.intervals is None:
             return None
         low, high = self.answers.intervals.T
@@ -99,7 +102,7 @@ class PartMetrics:
 
 
 def evaluate_month(predict: Predict, month: str, rides: Rides) -> Evaluation:
-    """Return a model's predictions for the rides of a month."""
+    """Return a model's predictions for *rides*, which are from the file of *month*."""
     return Evaluation(np.full(len(rides), month), rides, predict(rides.columns))
 
 
@@ -126,17 +129,17 @@ def by_part(test: Evaluation) -> tuple[PartMetrics, ...]:
 
 
 def whole(test: Evaluation) -> PartMetrics:
-    """The metrics of all rides."""
+    """Return the metrics of all rides of *test* together."""
     return _part("all", "all", test, np.full(len(test.rides), True))
 
 
 def of_kind(parts: Sequence[PartMetrics], kind: str) -> list[PartMetrics]:
-    """Return the parts whose kind is *kind*, in order."""
+    """Return those of *parts* whose ``kind`` is *kind*, in the same order."""
     return [part for part in parts if part.kind == kind]
 
 
 def boroughs(zones: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Return the name of the borough of each zone.
+    """Return the name of the borough of each TLC zone id in *zones*, shape (n,).
 
     >>> boroughs(np.array([130, 264])).tolist()
     ['Queens', 'unknown']
@@ -152,7 +155,10 @@ def rmse(error: Floats) -> float:
 
 
 def close_share(error: Floats, true: Floats) -> float:
-    """The share of predictions that err by at most `CLOSE_ERROR` or `CLOSE_SHARE` of *true*.
+    """Return the share of predictions that are close to the true value, from 0 to 1.
+
+    *error* are the predictions minus the true values, and *true* the true values, shape (n,).
+    An error may be up to `CLOSE_ERROR`, or up to `CLOSE_SHARE` of its true value.
 
     >>> close_share(np.array([2.0, -2.1, 4.0]), np.array([5.0, 5.0, 20.0]))
     0.6666666666666666
@@ -166,7 +172,10 @@ def without_time(columns: RideColumns) -> RideColumns:
 
 
 def importance(predict: Predict, rides: Rides, *, seed: int) -> dict[str, float]:
-    """Return the permutation importance: the increase of the RMSE if an input is shuffled."""
+    """Return the permutation importance of each input, by the input's name.
+
+    It is the increase of the RMSE if the values of this input are shuffled among the rides.
+    """
     rng = np.random.default_rng(seed)
     some = take(rides, rng.permutation(len(rides))[:IMPORTANCE_SAMPLE])
     columns, target = some.columns, some.target
@@ -180,7 +189,10 @@ def importance(predict: Predict, rides: Rides, *, seed: int) -> dict[str, float]
 
 
 def milliseconds(predict: Predict, rides: RideColumns, *, calls: int) -> float:
-    """Return the time of one call in milliseconds: the least of five medians of *calls* calls."""
+    """Return the time in milliseconds that *predict* takes for *rides*.
+
+    It is the smallest of five medians, each of *calls* calls.
+    """
     best = inf
     for _ in range(5):
         times = []
@@ -193,7 +205,10 @@ def milliseconds(predict: Predict, rides: RideColumns, *, calls: int) -> float:
 
 
 def nested_subsets(rides: Rides, shares: tuple[float, ...], *, seed: int) -> Iterator[Rides]:
-    """Yield random subsets of *rides* by increasing size; each contains the one before."""
+    """Yield a random subset of *rides* for each of *shares*; each contains the subset before it.
+
+    *shares* are the sizes of the subsets as shares of all rides, in increasing order.
+    """
     order = np.random.default_rng(seed).permutation(len(rides))
     for share in shares:
         yield take(rides, np.sort(order[: round(share * len(rides))]))

@@ -1,6 +1,6 @@
 """Runs the steps of training: read, fit, test, export, log, load and report.
 
-A model is logged only after it was tested and its ONNX form was compared with it.  `train` returns
+A model is logged only after it was tested and compared with its export to ONNX.  `train` returns
 only after the service's own loader has loaded the logged model and predicted a ride with it.
 """
 
@@ -34,7 +34,11 @@ from .reports.model_card import CardFacts
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """A logged model, its errors, and its predictions for the rides of the test month."""
+    """A logged model, its errors, and its predictions for the rides of the test month.
+
+    *true*, *predicted* and *hour* are the true value, the prediction and the hour of pick-up of
+    each of these rides, shape (n,).
+    """
 
     run_id: str
     model_location: str
@@ -58,11 +62,11 @@ class TestedModel:
 
 @dataclass(frozen=True, slots=True)
 class ExportedModel:
-    """The ONNX form of a model; its predictions were compared with those of the fitted model."""
+    """The ONNX graph of a model; its predictions were compared with those of the fitted model."""
 
     graph: bytes
     difference: float
-    """The largest difference between the predictions of both forms, in minutes or dollars."""
+    """The largest difference between their predictions, in minutes or dollars."""
     baseline: drift.Baseline
 
 
@@ -105,7 +109,7 @@ def _fit_and_test(plan: TrainingPlan, data: TrainingData, on_step: OnStep) -> Te
 def _export(
     plan: TrainingPlan, data: TrainingData, tested: TestedModel, on_step: OnStep
 ) -> ExportedModel:
-    on_step("exporting to ONNX and comparing both forms")
+    on_step("exporting to ONNX and comparing the predictions")
     graph = export.to_onnx(tested.champion)
     difference = export.largest_difference(tested.champion, graph, data.test.columns)
     on_step("computing the baseline for drift")

@@ -61,7 +61,7 @@ def check(plan: TrainingPlan) -> None:
 
 
 def run_parameters(plan: TrainingPlan, rides: int) -> dict[str, object]:
-    """Return the parameters to log for a run of *plan* that is trained on *rides* rides."""
+    """Return the parameters to log for a run of *plan*; *rides* is the number of training rides."""
     return {
         "train": ",".join(plan.train),
         "calibrate": plan.calibrate or "",

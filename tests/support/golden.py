@@ -24,7 +24,7 @@ from model_service.models import loader
 from .factories import ARRIVED, ride_event
 
 FILE = Path(__file__).parent / "golden.json"
-TOLERANCE = 1e-3  # minutes or dollars; training refuses to log a model whose forms differ by more
+TOLERANCE = 1e-3  # minutes or dollars; training refuses to log a model if ONNX differs by more
 MONTHS = ("2021-01", "2021-02")
 Target = Literal["duration", "cost"]
 TARGETS: tuple[Target, ...] = ("duration", "cost")

@@ -51,10 +51,10 @@ def reasons(
     test: PromotionTest = TEST,
     gaps: tuple[str, ...] = (),
 ) -> list[str]:
-    """Return the reasons against a candidate without an ONNX form, except for the missing form."""
+    """Return the reasons against a candidate without an ONNX model, except for this reason."""
     found = promotion.judge(candidate, champion, test, gaps).reasons
-    assert "it has no ONNX form" in found
-    return [reason for reason in found if reason != "it has no ONNX form"]
+    assert "it has no ONNX model" in found
+    return [reason for reason in found if reason != "it has no ONNX model"]
 
 
 def test_a_better_model_passes() -> None:
@@ -198,7 +198,7 @@ def test_a_candidate_whose_two_forms_differ_is_refused(
 
     [reason] = reasons_about_forms(tmp_path / "model")
 
-    assert reason.startswith("its ONNX and scikit-learn forms differ by ")
+    assert reason.startswith("the predictions of its ONNX and scikit-learn models differ by ")
 
 
 def test_a_candidate_without_its_scikit_learn_form_is_refused(
@@ -209,7 +209,7 @@ def test_a_candidate_without_its_scikit_learn_form_is_refused(
 
     [reason] = reasons_about_forms(tmp_path / "model")
 
-    assert reason.startswith("its ONNX and scikit-learn forms cannot be compared: cannot read")
+    assert reason.startswith("its ONNX and scikit-learn models cannot be compared: cannot read")
 
 
 def test_the_only_gap_of_a_run_without_a_card_is_the_card(

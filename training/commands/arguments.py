@@ -71,7 +71,7 @@ def expand_months(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """Return a function that parses an integer from *least* to *most*."""
+    """Return a function that parses an integer from *least* to *most*, both included."""
 
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and least <= float(text) <= most):

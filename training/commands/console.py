@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def say(console: Console, text: str) -> None:
-    """Print *text* unchanged, without markup and line breaks."""
+    """Print *text* as it is: markup in it is not interpreted, and long lines are not wrapped."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -33,10 +33,10 @@ DRIFTED = 1
 
 
 def run_drift(options: argparse.Namespace, console: Console) -> int:
-    """Compare rides, predictions and errors with a model's baseline.
+    """Compare rides, and a model's predictions and errors for them, with the model's baseline.
 
     Return 1 if a feature or the predictions drifted, or if an error, the bias or the coverage is
-    too far from the values of the test month.
+    outside its limit (see `drift.slipped`).
     """
     trained = drift.read_baseline(options.model)
     loaded = loader.load(options.model)

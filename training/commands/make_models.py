@@ -99,7 +99,10 @@ def _download(
 
 @contextmanager
 def _progress_bar(console: Console, name: str) -> Iterator[OnBytes]:
-    """Show a progress bar on a terminal, and yield the function that updates the bar."""
+    """Show a progress bar with the title *name* on a terminal, and yield the function to update it.
+
+    If standard error is not a terminal, no bar is shown.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -29,7 +29,8 @@ from .console import say
 
 REFUSED = 1
 ATTEMPTS = 3
-"""How often a candidate is compared, at most, if the champion changes during the comparison."""
+"""The maximum number of comparisons of a candidate, which is compared again if the champion changes
+during the comparison."""
 
 
 def run_promote(options: argparse.Namespace, console: Console) -> int:
@@ -131,7 +132,8 @@ def _promote(
 ) -> tuple[ModelVersion | None, Verdict]:
     """Judge *candidate*, and make it the champion if it passes.
 
-    Return the champion with which it was compared (None if there was none), and the verdict.
+    Return the champion with which *candidate* was compared (None if there was none), and the
+    verdict.
     """
     for _ in range(ATTEMPTS):
         champion = registry.find(CHAMPION)
@@ -176,7 +178,10 @@ def _contender(registry: ModelRegistry, version: ModelVersion) -> Contender:
 
 
 def _ratio_to_linear(errors: Mapping[str, float], target: Target) -> float | None:
-    """The RMSE of a run's model divided by that of its linear baseline."""
+    """Return the RMSE of a run's model divided by the RMSE of the run's linear baseline.
+
+    *errors* are the metrics that the run logged.  None if they do not contain both values.
+    """
     unit = UNITS[target]
     model, linear = errors.get(f"test_rmse_{unit}"), errors.get(f"baseline_linear_rmse_{unit}")
     return model / linear if model is not None and linear else None

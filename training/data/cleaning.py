@@ -39,7 +39,7 @@ class DataError(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """The number of rows of a month that were read, and of those that were dropped by reason."""
+    """The number of a month's rows that were read, and the numbers that were dropped, by reason."""
 
     read: int
     dropped: Mapping[str, int]
@@ -61,8 +61,8 @@ class RowCounts:
 def keep_valid(table: pl.DataFrame, name: str) -> tuple[pl.DataFrame, RowCounts]:
     """Return the valid rows of *table* in order, and the counts of all its rows.
 
-    *table* has the columns of `MISSING`, of which ``cost`` is optional.  Error messages use *name*
-    for the table.  Raises `DataError` if too few rows are valid.
+    *table* has the columns that `MISSING` lists; ``cost`` is optional.  *name* is the name of the
+    table in error messages.  Raises `DataError` if too few rows are valid.
     """
     faults = _faults(table)
     reasons = dict(faults.group_by("reason", maintain_order=True).len().iter_rows())
@@ -78,7 +78,7 @@ def keep_valid(table: pl.DataFrame, name: str) -> tuple[pl.DataFrame, RowCounts]
 
 
 def _faults(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the numbers of the invalid rows, each with the first reason against it."""
+    """Return a table of the invalid rows: the row number, and the first reason against the row."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings about other table libraries
         import pandera.polars as pandera

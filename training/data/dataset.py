@@ -25,7 +25,7 @@ UNITS: Mapping[Target, str] = {"duration": DURATION.unit, "cost": COST.unit}
 
 @dataclass(frozen=True, slots=True)
 class Rides:
-    """Rides and their true values, as arrays of the same length, shape (n,)."""
+    """Rides and their true durations or costs, as arrays of the same length, shape (n,)."""
 
     columns: RideColumns
     target: NDArray[np.float64]
@@ -38,7 +38,7 @@ class Rides:
 
 
 def months(directory: Path, kind: Kind = "green") -> list[str]:
-    """Return the months of the files in *directory*, oldest first.
+    """Return the months of which *directory* has a file of *kind* taxis, oldest first.
 
     Raises `DataError` if *directory* is not a directory.
     """
@@ -49,7 +49,10 @@ def months(directory: Path, kind: Kind = "green") -> list[str]:
 
 
 def newest_month(directory: Path, kind: Kind = "green") -> str:
-    """Return the newest month in *directory*.  Raises `DataError` if there is no month."""
+    """Return the newest month of which *directory* has a file of *kind* taxis.
+
+    Raises `DataError` if there is no such file.
+    """
     found = months(directory, kind)
     if not found:
         raise DataError(f"There is no {TAXIS[kind].file('YYYY-MM')} in {directory}.")
@@ -57,7 +60,7 @@ def newest_month(directory: Path, kind: Kind = "green") -> str:
 
 
 def read(directory: Path, month: str, target: Target, kind: Kind = "green") -> Rides:
-    """Return the valid rides of one month, in the order of its file.
+    """Return the valid rides of *month* (YYYY-MM) in *directory*, in the order of the file.
 
     Raises `DataError` if the month cannot be read, or is not in the TLC's format.
     """
@@ -68,7 +71,7 @@ def read(directory: Path, month: str, target: Target, kind: Kind = "green") -> R
 def read_with_counts(
     directory: Path, month: str, target: Target, kind: Kind = "green"
 ) -> tuple[Rides, RowCounts]:
-    """Return the valid rides of one month, and the counts of the rows in its file.
+    """Return the valid rides of *month*, and how many rows of its file were read and dropped.
 
     Raises `DataError` if the month cannot be read, or is not in the TLC's format.
     """
@@ -78,7 +81,7 @@ def read_with_counts(
 
 
 def count_rows(directory: Path, month: str, kind: Kind = "green") -> int:
-    """Return the number of rows in a month's file, from its metadata.
+    """Return the number of rows in a month's file, as its metadata state it.
 
     Raises `DataError` if the file cannot be read.
     """
@@ -90,7 +93,7 @@ def count_rows(directory: Path, month: str, kind: Kind = "green") -> int:
 
 
 def take(rides: Rides, some: Some) -> Rides:
-    """Return the rides that *some* selects: a slice, a mask or an array of positions."""
+    """Return the rides that *some* selects; *some* is a slice, a mask or an array of positions."""
     return Rides(
         columns=rides.columns[some],
         target=rides.target[some],
@@ -99,9 +102,9 @@ def take(rides: Rides, some: Some) -> Rides:
 
 
 def sample(rides: Rides, counts: RowCounts, share: float, seed: int) -> tuple[Rides, RowCounts]:
-    """Return a random sample of the rides; *share*, from 0 to 1, is its expected size.
+    """Return a random sample of *rides*, and *counts* with the other rides added as dropped.
 
-    The counts include the other rides as dropped.
+    *share*, from 0 to 1, is the probability with which a ride is in the sample.
     """
     some = np.random.default_rng(seed).random(len(rides)) < share
     left_out = {"more rides than are trained on": int((~some).sum())}
@@ -176,7 +179,7 @@ def _expected_types(taxi: Taxi, target: Target) -> dict[str, str]:
 
 
 def _check_schema(schema: Mapping[str, pl.DataType], types: Mapping[str, str], name: str) -> None:
-    """Raise a `DataError` that names every fault of the columns, if there is any."""
+    """Raise a `DataError` that names every missing column and every column of another type."""
     faults = [
         f"there is no column {column}"
         if column not in schema

@@ -38,11 +38,11 @@ class MonthError(ServiceError):
 def download(
     server: Server, url: str, file: Path, current: DownloadRecord | None, progress: Progress
 ) -> DownloadStatus:
-    """Download *url* to *file*, unless *file* is up to date.
+    """Download *url* to *file* unless *file* is up to date; return which of the two was the case.
 
-    *current* is the record of *file*, or None if there is no file or it is to be replaced.  Raises
+    *current* is the record of *file*; with None, *file* is replaced if it exists.  Raises
     `MonthError` or `NotFoundError` if this month cannot be downloaded, and `TransferError` or
-    `DownloadError` if no month can be.
+    `DownloadError` if other months would fail, too.
     """
     part = download_records.part_path(file)
     try:

@@ -37,7 +37,10 @@ def part_path(file: Path) -> Path:
 
 
 def read(file: Path) -> DownloadRecord | None:
-    """Return the record of a file or incomplete download; None if it is missing or unreadable."""
+    """Return the record of *file*, a complete or incomplete download.
+
+    Returns None if the record is missing or unreadable.
+    """
     try:
         return msgspec.json.decode(_path(file).read_bytes(), type=DownloadRecord)
     except (FileNotFoundError, msgspec.MsgspecError):

@@ -37,7 +37,8 @@ HEADERS = {
 
 Print = Callable[[str], None]
 Progress = Callable[[int, int | None], None]
-"""A function called with the number of received bytes, and the file's size or None if unknown."""
+"""A function that is called with the number of bytes received so far and the size of the file (None
+if the size is unknown)."""
 
 
 class TransferError(ServiceError):
@@ -68,9 +69,10 @@ class Server:
 def fetch(
     server: Server, url: str, part: Path, progress: Progress, *, unless: DownloadRecord | None
 ) -> DownloadRecord | None:
-    """Download *url* to *part* and return the record of the file.
+    """Download *url* to the file *part* and return the record of the download.
 
-    Returns None if *unless*, the record of an earlier download, is still up to date.  Raises
+    *unless* is the record of an earlier download.  If the server's file has not changed since then,
+    nothing is downloaded, and None is returned.  Raises
     `TransferError` or `NotFoundError` if the download fails, and `OSError` if *part* cannot be
     written.
     """
@@ -126,7 +128,7 @@ def _range(resumed: DownloadRecord | None, part: Path) -> Mapping[str, str]:
 
 
 def _check_status(server: Server, response: Response, url: str, part: Path) -> None:
-    """Raise the error for the status of *response*, unless the response has the file's content."""
+    """Raise an error if the status of *response* says that it does not contain the file."""
     status, name = response.status_code, _describe(url)
     if status in NOT_FOUND:
         raise NotFoundError(f"There is no {name} ({status}).")
@@ -160,9 +162,10 @@ def _receive(
 def _prepare_part(
     response: Response, url: str, part: Path, resumed: DownloadRecord | None
 ) -> DownloadRecord:
-    """Prepare *part* so that the body of *response* can be appended, and return its record.
+    """Prepare *part* so that the body of *response* can be appended to it; return its new record.
 
-    A response with the whole file empties *part*; one with the requested range leaves it as it is.
+    If the response contains the whole file, *part* is emptied.  If it contains the requested range,
+    *part* is left as it is.
     """
     headers = response.headers
     if response.status_code == 200:
@@ -183,7 +186,7 @@ def _prepare_part(
 
 
 def _wait(retries: Retry, error: _RetryableError, print: Print) -> Retry:
-    """Sleep before the next attempt, and return the remaining retries."""
+    """Sleep before the next attempt, and return the retries that remain after *error*."""
     try:
         left = retries.increment("GET", error=ProtocolError(str(error)))
     except MaxRetryError as exc:

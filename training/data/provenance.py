@@ -54,7 +54,7 @@ def fingerprint(path: Path) -> Fingerprint:
 
 
 def combined_sha256(files: Iterable[Fingerprint]) -> str:
-    """Return one SHA-256 for several files: the hash of their digests, sorted by file name.
+    """Return one SHA-256 for several files: the hash of their digests in the order of their names.
 
     >>> combined_sha256([]) == hashlib.sha256().hexdigest()
     True
@@ -64,9 +64,10 @@ def combined_sha256(files: Iterable[Fingerprint]) -> str:
 
 
 def revision(directory: Path = ROOT) -> str:
-    """Return the Git commit of *directory*, with ``-changed`` if files differ from the commit.
+    """Return the id of the Git commit in *directory*; add ``-changed`` if files have been changed.
 
-    If Git is not available, return the variable ``REVISION``, or ``unknown`` if it is not set.
+    If Git is not available, return the environment variable ``REVISION``, or ``unknown`` if this
+    variable is not set.
     """
     commit = _git(directory, "rev-parse", "HEAD")
     if commit is None:

@@ -47,7 +47,8 @@ FAULTS: Sequence[tuple[float, Sequence[pl.Expr]]] = (
     (0.005, [-pl.col(name) for name in MONEY]),
     (0.2, [pl.lit(None).alias(name) for name in (*OPTIONAL, "congestion_surcharge")]),
 )
-"""Pairs of a share and expressions: in this share of the rides, columns get these faulty values."""
+"""Pairs of a share and expressions: in this share of the rides, the expressions replace the values
+of their columns by faulty ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,9 @@ class City:
 
 
 def write(directory: Path, months: Sequence[str], rides: int, seed: int) -> None:
-    """Write one file for each of *months*, with *rides* rows each.
+    """Write one file for each of *months* (YYYY-MM) to *directory*, with *rides* rows each.
 
-    Raises `SettingsError` if a month does not have the form YYYY-MM.
+    Raises `SettingsError` if a month is not written as YYYY-MM.
     """
     for month in months:
         months_between(month, month)

@@ -18,7 +18,7 @@ Kind = Literal["green", "yellow"]
 
 @dataclass(frozen=True, slots=True)
 class Taxi:
-    """A kind of taxi: the prefix of its file names, and the names of its columns of times."""
+    """A kind of taxi: the prefix of its file names, and the names of its two columns of times."""
 
     prefix: str
     pickup: str
@@ -79,7 +79,7 @@ NEWEST_TYPES: Mapping[str, pl.DataType] = {**NEW_TYPES, "cbd_congestion_fee": pl
 
 
 def types(month: str) -> Mapping[str, pl.DataType]:
-    """Return the columns of the file of a month of green taxis, in order, and their types."""
+    """Return the columns of the green taxis' file for *month* (YYYY-MM): name -> type, in order."""
     if month < NEW_TYPES_SINCE:
         return OLD_TYPES
     return NEW_TYPES if month < CONGESTION_FEE_SINCE else NEWEST_TYPES

@@ -58,7 +58,7 @@ class BacktestPoint:
 
 
 def run(plan: BacktestPlan, *, on_step: OnStep) -> Iterator[BacktestPoint]:
-    """Yield the errors of both models for each month after the first *window* months, in order.
+    """Yield the errors of both models for each month after the first ``plan.window`` months.
 
     Raises `DataError` if a month cannot be read.
     """
@@ -89,7 +89,7 @@ def run(plan: BacktestPlan, *, on_step: OnStep) -> Iterator[BacktestPoint]:
 
 
 def available_months(plan: BacktestPlan) -> list[str]:
-    """Return the months in the data that are from *first* to *last* of the plan.
+    """Return the months from ``plan.first`` to ``plan.last`` of which the data has a file.
 
     Raises `SettingsError` if a month is not valid, and `DataError` if there are too few months.
     """
@@ -117,7 +117,7 @@ def table(points: Sequence[BacktestPoint], target: Target) -> str:
 
 
 def _errors(errors: ErrorMetrics, unit: str) -> str:
-    """RMSE, then MAE, the median error and the share of close predictions in brackets."""
+    """Return the RMSE, and in brackets the MAE, the median error and the close predictions."""
     mae, median = errors[f"mae_{unit}"], errors[f"median_{unit}"]
     return f"{errors[f'rmse_{unit}']:.2f} ({mae:.2f}; {median:.2f}; {errors['close']:.0%})"
 
@@ -145,7 +145,10 @@ def plot(points: Sequence[BacktestPoint], target: Target) -> str:
 
 
 def write(points: Sequence[BacktestPoint], target: Target, directory: Path) -> list[Path]:
-    """Write ``backtest.json``, ``backtest.md`` and ``backtest.svg``, and return their paths."""
+    """Write ``backtest.json``, ``backtest.md`` and ``backtest.svg`` to *directory*.
+
+    Returns the paths of the three files.
+    """
     texts = {
         "backtest.json": json.dumps([asdict(point) for point in points], indent=2) + "\n",
         "backtest.md": table(points, target),

@@ -84,7 +84,10 @@ class UnknownInputResult:
 
 @dataclass(frozen=True, slots=True)
 class ConstantIntervals:
-    """Intervals equally wide for all rides, calibrated on the same errors as the champion's."""
+    """The width and coverage of intervals that are equally wide for all rides.
+
+    They are calibrated on the same errors as the champion's intervals.
+    """
 
     target: Target
     pair: MonthPair
@@ -130,12 +133,15 @@ class ComparisonPlan:
 
     @property
     def steps(self) -> int:
-        """The number of times that `run` calls *on_step*."""
+        """Return the number of times that `run` calls its argument *on_step*."""
         return len(self.pairs) * len(self.targets) * (len(baselines.BASELINES) + 1)
 
 
 def run(plan: ComparisonPlan, *, on_step: OnStep) -> Comparison:
-    """Fit and test every model; only one pair of months is in memory at a time."""
+    """Fit and test every model on every pair of months, and return the results.
+
+    Only one pair of months is in memory at a time.
+    """
     found = [
         _compare(plan, pair, target, on_step) for target in plan.targets for pair in plan.pairs
     ]

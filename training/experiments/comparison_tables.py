@@ -22,7 +22,11 @@ MIN_RIDES = 1_000
 
 
 def markdown(found: Comparison) -> str:
-    """Return tables of errors and intervals for each target, and of errors with unknown inputs."""
+    """Return the results of a comparison as Markdown.
+
+    For each target, there is a table of errors and a table of intervals.  A last table has the
+    errors for rides with an unknown input.
+    """
     parts = []
     for target, each in groupby(found.lines, key=lambda line: line.target):
         lines = list(each)

@@ -71,7 +71,7 @@ class TuningResult:
 
 @dataclass(frozen=True, slots=True)
 class TuningData:
-    """The features, true values and weights of the rides, which all trials share."""
+    """The features, true values and weights of the rides; all trials use the same rides."""
 
     frame: pd.DataFrame
     target: champion.Floats
@@ -81,7 +81,10 @@ class TuningData:
 
 
 def run(plan: TuningPlan, *, on_trial: OnTrial) -> TuningResult:
-    """Search for parameters.  Raises a `ServiceError` if a month cannot be read."""
+    """Search for better hyper-parameters, and log each trial to MLflow.
+
+    Raises a `ServiceError` if a month cannot be read.
+    """
     months(plan.validate, plan.validate)
     if plan.validate <= max(plan.train):
         raise dataset.DataError(

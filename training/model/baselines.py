@@ -1,4 +1,4 @@
-"""Simple models with which the champion is compared; it has to be better."""
+"""Simple models with which the champion is compared; the champion has to be better."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from .champion import one_thread
 PredictValues = Callable[[RideColumns], NDArray[np.float64]]
 """A function from rides to their predictions, shape (n,)."""
 Fit = Callable[[Rides, int], PredictValues]
-"""A function that fits a model to training rides, with a seed for random numbers."""
+"""A function that fits a model to training rides and returns the function that predicts.  Its
+second argument is the seed for random numbers."""
 
 CHUNK = 10_000  # rides
 TREES = {"n_estimators": 50, "min_samples_leaf": 2, "max_features": "sqrt"}
@@ -37,24 +38,30 @@ ENCODED: Inputs = {
 
 
 def mean_by_route(rides: Rides, seed: int) -> PredictValues:
-    """Predict the mean of the training rides on the same route, or of all if the route has none."""
+    """Return a function that predicts the mean true value of the training rides on the same route.
+
+    For a route without training rides, it predicts the mean of all training rides.
+    """
     frame = pd.DataFrame({"route": routes(rides.columns), "target": rides.target})
     means, all_of_them = frame.groupby("route")["target"].mean(), rides.target.mean()
     return lambda columns: means.reindex(routes(columns)).fillna(all_of_them).to_numpy()
 
 
 def linear(rides: Rides, seed: int) -> PredictValues:
-    """Fit a linear regression on the distance and the one-hot route."""
+    """Fit a linear regression on the distance and the one-hot route; return its predictions."""
     return _by_route(LinearRegression(), rides)
 
 
 def forest(rides: Rides, seed: int) -> PredictValues:
-    """Fit a random forest on the distance and the one-hot route."""
+    """Fit a random forest on the distance and the one-hot route; return its predictions."""
     return _by_route(RandomForestRegressor(**TREES, n_jobs=2, random_state=seed), rides)
 
 
 def boosting(rides: Rides, seed: int) -> PredictValues:
-    """Fit gradient-boosted trees on target-encoded routes and zones, the distance and the time."""
+    """Fit gradient-boosted trees on target-encoded routes and zones, the distance and the time.
+
+    Returns the function that predicts with these trees.
+    """
     encoder = TargetEncoder(target_type="continuous", cv=KFold(5, shuffle=True, random_state=seed))
     numbers = [name for name in ENCODED if name not in ROUTES]
     columns = ColumnTransformer(

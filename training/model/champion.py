@@ -186,8 +186,10 @@ def predict_with_intervals(champion: FittedChampion, columns: RideColumns) -> tu
 
 
 def error_metrics(true: Floats, predicted: Floats, target: Target) -> ErrorMetrics:
-    """Return the RMSE, MAE and median error in the target's unit, the share of close predictions,
-    and the number of rides.
+    """Return the errors of the predictions *predicted* for the true values *true*.
+
+    The errors are the RMSE, the MAE and the median of the absolute error, in the target's unit.
+    The result also has the share of close predictions and the number of rides.
     """
     error = predicted - true
     return {
@@ -222,14 +224,17 @@ def one_thread() -> threadpool_limits:
 
 
 def with_hidden_times(rides: Rides, seed: int) -> Rides:
-    """Return *rides* with NaT as the time of a random share of them (`HIDDEN_TIMES`)."""
+    """Return *rides*, but with an unknown pick-up time for a random share (`HIDDEN_TIMES`)."""
     hidden = np.random.default_rng(seed).random(len(rides)) < HIDDEN_TIMES
     times = np.where(hidden, NO_TIME, rides.columns.picked_up)
     return replace(rides, columns=replace(rides.columns, picked_up=times))
 
 
 def _predict_by_fold(parameters: Parameters, rides: Rides, seed: int) -> Floats:
-    """Predict each ride with trees that were not trained on any ride of its fold."""
+    """Return predictions for *rides*, shape (n,).
+
+    Each ride is predicted by trees that were not trained on any ride of the same fold.
+    """
     folds = _folds(rides)
     predicted = np.empty(len(rides))
     for fold in range(FOLDS):

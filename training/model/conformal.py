@@ -27,7 +27,9 @@ def reach(scores: Floats, weight: Floats) -> tuple[float, float]:
 
 
 def quantile(scores: Floats, weight: Floats) -> float:
-    """Return the weighted quantile of *scores* at 1 - `TAIL`, or 0 if the quantile is negative.
+    """Return the quantile of *scores* at 1 - `TAIL`, or 0 if the quantile is negative.
+
+    *weight* is the weight of each score.
 
     >>> quantile(np.arange(1.0, 11.0), np.ones(10))
     9.0
@@ -43,7 +45,8 @@ def intervals(
 ) -> Floats:
     """Return the interval of each ride as (low, high), shape (n, 2).
 
-    Intervals are cut at *limits*, except that they always contain *value*.
+    An interval extends from *value* by the multiples *reach* of *spread*, below and above.  It is
+    cut at *limits*, the lowest and the highest end, except that it always contains *value*.
     """
     low = np.maximum(value - reach[0] * spread, limits[0])
     high = np.minimum(value + reach[1] * spread, limits[1])

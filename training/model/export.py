@@ -1,7 +1,7 @@
-"""Exports a champion to ONNX, and checks that both forms predict the same.
+"""Exports a champion to ONNX, and checks that the ONNX model predicts the same as the champion.
 
-A model is not logged if the predictions of its two forms differ by more than `TOLERANCE`.  The ONNX
-form is run by the service's own code.
+A champion is not logged if a prediction of its ONNX model differs by more than `TOLERANCE`.  The
+service's own code runs the ONNX model.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from . import onnx_graph
 from .champion import FittedChampion, predict_with_intervals
 
 TOLERANCE = 1e-3
-"""The largest allowed difference between predictions of both forms, in minutes or dollars."""
+"""The largest allowed difference between a prediction of the champion and of its ONNX model, in
+minutes or dollars."""
 ALTERED = 10_000
 """The number of rides that are also compared without their times and with other zones."""
 NO_POSITION, OUTSIDE_CITY = 264, 265  # zones without a position
 
 
 class ExportError(ServiceError):
-    """The ONNX form of a model does not predict the same as the model."""
+    """The ONNX model does not predict the same as the champion from which it was exported."""
 
 
 def to_onnx(champion: FittedChampion) -> bytes:
@@ -37,11 +38,11 @@ def to_onnx(champion: FittedChampion) -> bytes:
 
 
 def largest_difference(champion: FittedChampion, exported: bytes, rides: RideColumns) -> float:
-    """Return the largest difference between both forms in values and ends of intervals.
+    """Return the largest difference between *champion* and its ONNX model, the bytes *exported*.
 
-    Both forms predict *rides* unchanged, and the first `ALTERED` of them without time, on other
-    routes, and between zones without a position.  Raises `ExportError` if the difference is greater
-    than `TOLERANCE`.
+    The values and the ends of the intervals are compared: for *rides*, and for the first `ALTERED`
+    of these rides without a time, on other routes, and between zones without a position.  Raises
+    `ExportError` if the difference is greater than `TOLERANCE`.
     """
     predict = flavours.onnx(exported)
     some = rides[:ALTERED]

@@ -67,15 +67,15 @@ class ModelRegistry:
     model: str
 
     def find(self, alias: str) -> ModelVersion | None:
-        """Return the version that an alias names, or None if there is no such version."""
+        """Return the version to which *alias* points, or None if there is no such alias."""
         found = self.client.search_registered_models(f"name = '{self.model}'")
         number = found[0].aliases.get(alias) if found else None
         return None if number is None else self.version(number)
 
     def get(self, alias: str) -> ModelVersion:
-        """Return the version that an alias names.
+        """Return the version to which *alias* points.
 
-        Raises `RegistryError` if there is no such version.
+        Raises `RegistryError` if there is no such alias.
         """
         found = self.find(alias)
         if found is None:
@@ -83,7 +83,7 @@ class ModelRegistry:
         return found
 
     def version(self, number: str) -> ModelVersion:
-        """Return the version with this number."""
+        """Return the version whose number is *number*."""
         found = self.client.get_model_version(self.model, number)
         uri = self.client.get_model_version_download_uri(self.model, number)
         return ModelVersion(
@@ -97,7 +97,9 @@ class ModelRegistry:
         )
 
     def register(self, run_id: str, model_id: str, sha256: str) -> ModelVersion:
-        """Return the version of a run's model; create it if it does not exist.
+        """Return the version of a run's model; create the version if it does not exist.
+
+        *run_id* and *model_id* are MLflow's ids, and *sha256* is the SHA-256 of the model's files.
 
         Raises `RegistryError` if the files of the model have changed since it was registered.
         """
@@ -122,8 +124,8 @@ class ModelRegistry:
     def promote(self, version: ModelVersion, *, over: ModelVersion | None) -> None:
         """Make *version* the champion.
 
-        Raises `ChampionChanged` if *over*, the champion with which it was compared, is no longer
-        champion.
+        *over* is the champion with which *version* was compared, or None if there was no champion.
+        Raises `ChampionChanged` if *over* is no longer the champion.
         """
         before = "" if over is None else over.number
         with self._locked():

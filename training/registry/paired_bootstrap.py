@@ -43,21 +43,23 @@ class Gain:
 
 
 def rmse_gain(champion: Floats, candidate: Floats, days: NDArray[Any], seed: int) -> Gain:
-    """Return the gain in RMSE.
+    """Return the champion's RMSE minus the candidate's RMSE, with its confidence.
 
-    *champion* and *candidate* are the errors of both models for the same rides, and *days* are the
-    days of the rides; each has the shape (n,).
+    *champion* and *candidate* are the errors of the two models for the same rides, and *days* are
+    the days of these rides; each has the shape (n,).
     """
     return _gain(champion**2, candidate**2, days, seed, power=0.5)
 
 
 def mae_gain(champion: Floats, candidate: Floats, days: NDArray[Any], seed: int) -> Gain:
-    """Return the gain in mean absolute error; the arguments are those of `rmse_gain`."""
+    """Return the champion's MAE minus the candidate's MAE; the arguments are as in `rmse_gain`."""
     return _gain(np.abs(champion), np.abs(candidate), days, seed, power=1.0)
 
 
 def rmse_by_borough(error: Floats, pickup: NDArray[np.int64]) -> dict[str, float]:
-    """Return the RMSE by borough of the pick-up zone.
+    """Return the RMSE of the rides in each borough, by the name of the borough.
+
+    *error* and *pickup* are the errors and the pick-up zones of the rides, shape (n,).
 
     Boroughs with fewer than `MIN_BOROUGH_RIDES` rides are left out.
     """
@@ -72,7 +74,10 @@ def rmse_by_borough(error: Floats, pickup: NDArray[np.int64]) -> dict[str, float
 def worse_boroughs(
     champion: Mapping[str, float], candidate: Mapping[str, float], bound: float
 ) -> list[str]:
-    """Return the boroughs where the candidate's RMSE is greater by more than the share *bound*."""
+    """Return the boroughs where the candidate's RMSE is greater by more than the share *bound*.
+
+    *champion* and *candidate* are the RMSE of the two models by borough.
+    """
     return [name for name in champion if candidate[name] > champion[name] * (1 + bound)]
 
 

@@ -1,7 +1,7 @@
 """Decides whether a candidate becomes the champion, and lists the reasons against it.
 
-Both models are loaded as the service loads them.  They predict the same rides, of a month that is
-later than all months that either was trained on.  The first champion has no other model to beat,
+Both models are loaded as the service loads them.  They predict the same rides, from a month that is
+later than every training month of the two models.  The first champion has no other model to beat,
 but must pass all other checks, among them those of its bias, its coverage and the linear baseline.
 """
 
@@ -81,8 +81,8 @@ class Verdict:
     milliseconds: Mapping[str, float]
     """The time of one call, by the number of rides in the call."""
     largest_difference: float | None
-    """The largest difference between the predictions of the ONNX and scikit-learn forms; None if
-    one of the forms is missing."""
+    """The largest difference between the predictions of the ONNX model and the scikit-learn model;
+    None if one of the two is missing."""
     reasons: tuple[str, ...]
 
 
@@ -101,7 +101,11 @@ class PromotionTest:
 def judge(
     candidate: Contender, champion: Contender | None, test: PromotionTest, card_gaps: Sequence[str]
 ) -> Verdict:
-    """Compare *candidate* with *champion*; *card_gaps* are the missing parts of its model card."""
+    """Compare *candidate* with *champion*, and return the verdict on *candidate*.
+
+    *champion* is None if there is no champion yet.  *card_gaps* are the missing parts of the
+    candidate's model card.
+    """
     contenders = {"candidate": candidate} | ({} if champion is None else {"champion": champion})
     rides = test.rides.columns
     evaluations = {
@@ -236,11 +240,11 @@ def _linear_reasons(ratio: float | None) -> list[str]:
 
 def _compare_forms(candidate: Contender, rides: RideColumns) -> tuple[float | None, list[str]]:
     if candidate.loaded.flavour != "onnx":
-        return None, ["it has no ONNX form"]
+        return None, ["it has no ONNX model"]
     try:
         saved = storage.at(candidate.location).read("model.skops")
     except ModelError as exc:
-        return None, [f"its ONNX and scikit-learn forms cannot be compared: {exc}"]
+        return None, [f"its ONNX and scikit-learn models cannot be compared: {exc}"]
     trees = skops.io.loads(saved, trusted=sorted(trust.TRUSTED_TYPES))
     difference = max(
         float(np.max(np.abs(predicted - candidate.loaded.predict(some).values)))
@@ -250,7 +254,7 @@ def _compare_forms(candidate: Contender, rides: RideColumns) -> tuple[float | No
     if difference <= export.TOLERANCE:
         return difference, []
     return difference, [
-        f"its ONNX and scikit-learn forms differ by {difference:.2g}, "
+        f"the predictions of its ONNX and scikit-learn models differ by {difference:.2g}, "
         f"more than {export.TOLERANCE:g}"
     ]
 

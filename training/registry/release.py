@@ -7,11 +7,11 @@ The copy goes to ``s3://<bucket>/<experiment>/<run>/artifacts/model``, the path 
 MLFLOW_EXPERIMENT_ID and RUN_ID name.  If the version of the model's predictions is its model id,
 because its run has several models, the model id takes the place of the run.
 
-The invariant: a file there is written once and never changed, and ``MLmodel`` is written last.  S3
-writes a file as a whole or not at all, refuses to overwrite one (``If-None-Match``), and asks for a
-retry while another process writes it.  So a copy that was interrupted has no ``MLmodel``, nothing
-loads it, and the next copy completes it.  A file there with other contents belongs to another
-model, and is left alone.
+The invariant: a file of a copy is written once and never changed, and ``MLmodel`` is written last.
+S3 writes a file as a whole or not at all.  With ``If-None-Match``, S3 refuses to overwrite a file,
+and asks for a retry while another process writes the same file.  So an interrupted copy has no
+``MLmodel`` and cannot be loaded, and the next copy completes it.  If the path already has a file
+with other contents, the file belongs to another model and is left alone.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def release(version: ModelVersion, experiment_id: str, target: Target, bucket: s
 
 
 def overrides(parameters: dict[str, str]) -> str:
-    """Return the parameters in the form of ``sam deploy --parameter-overrides``.
+    """Return *parameters* as the value of the option ``sam deploy --parameter-overrides``.
 
     >>> overrides({"ModelBucket": "models", "DurationModel": "1/abc/artifacts/model"})
     'ModelBucket=models DurationModel=1/abc/artifacts/model'
@@ -118,7 +118,7 @@ def overrides(parameters: dict[str, str]) -> str:
 
 
 def pinned(text: str, parameters: Mapping[str, str]) -> str:
-    """Return the text of a ``models.yaml`` updated with *parameters*; its comments stay.
+    """Return *text*, the content of a ``models.yaml``, updated with *parameters*; comments stay.
 
     The bucket is left out, because it is a setting of the deployment's environment.  Raises
     `ReleaseError` if *text* is not a YAML mapping.
@@ -154,12 +154,15 @@ def write(path: Path, text: str) -> None:
 
 
 def bucket_of(location: str) -> str:
-    """Return the bucket of a location, or an empty text for a path on disk."""
+    """Return the bucket of *location*, an ``s3://`` URL; an empty text for a path on disk."""
     return storage.split(location)[0] if location.startswith(storage.SCHEME) else ""
 
 
 def copy(location: str, bucket: str, prefix: str) -> None:
-    """Copy the files of a model to S3.  Raises `ReleaseError` if a file cannot be written."""
+    """Copy the files of the model at *location* to ``s3://<bucket>/<prefix>``.
+
+    Raises `ReleaseError` if a file cannot be written.
+    """
     import boto3
 
     with TemporaryDirectory() as scratch:
@@ -169,9 +172,10 @@ def copy(location: str, bucket: str, prefix: str) -> None:
 
 
 def upload(client: S3Client, folder: Path, bucket: str, prefix: str) -> None:
-    """Write the files of *folder* below *prefix*, each once, and `LAST_FILE` last.
+    """Write the files of *folder* to ``s3://<bucket>/<prefix>``, `LAST_FILE` after all others.
 
-    Raises `ReleaseError` if a file cannot be written, or exists with other contents.
+    A file that S3 already has is not written again.  Raises `ReleaseError` if a file cannot be
+    written, or if S3 has it with other contents.
     """
     names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     for name in sorted(names, key=lambda name: (name == LAST_FILE, name)):
@@ -194,7 +198,7 @@ def _put(client: S3Client, bucket: str, key: str, content: bytes) -> None:
 
 
 def _written(client: S3Client, bucket: str, key: str, content: bytes) -> bool:
-    """Write a new file and return True; return False if the file already exists."""
+    """Write a file that does not exist yet and return True; return False if the file exists."""
     from botocore.exceptions import ClientError
 
     pauses = [PAUSE_SECONDS * 2**attempt for attempt in range(ATTEMPTS - 1)]

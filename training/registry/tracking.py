@@ -1,4 +1,4 @@
-"""Writes runs to MLflow: training runs with model and report, and parameter searches.
+"""Writes runs to MLflow: training runs with their model and report, and parameter searches.
 
 MLflow reads the address of its tracking server from a setting of the whole process; the functions
 in this module set it.  Any error of MLflow is raised as a `TrackingError`.
@@ -85,9 +85,10 @@ def log(model: TwoFlavourModel, record: RunRecord, to: Destination) -> tuple[str
 def attach(
     tracking_uri: str, run_id: str, folder: str, files: Mapping[str, str], metrics: MetricSeries
 ) -> None:
-    """Add files to a run's artifacts, and metrics to the run.
+    """Add *files* to the artifacts of the run *run_id*, and *metrics* to the run.
 
-    *files* maps a path to its text; the paths are relative to *folder*.
+    *folder* is a folder of the run's artifacts.  *files* maps a path below this folder to the text
+    of the file.
     """
     with _mlflow(tracking_uri) as mlflow, TemporaryDirectory() as scratch:
         mlflow.set_tracking_uri(tracking_uri)
@@ -113,7 +114,10 @@ class SearchRun:
     def log_trial(
         self, name: str, parameters: Mapping[str, Any], errors: MetricSeries, *, pruned: bool
     ) -> None:
-        """Log a trial as a nested run, with its error after each step."""
+        """Log a trial as a nested run: its parameters, and *errors*, its error after each step.
+
+        *pruned* says whether the trial was stopped early.
+        """
         with self.mlflow.start_run(
             experiment_id=self.experiment_id, run_name=name, nested=True
         ) as run:
@@ -122,14 +126,20 @@ class SearchRun:
             _log_series(self.mlflow, run.info.run_id, errors)
 
     def log_best(self, parameters: Mapping[str, Any], name: str, error: float) -> None:
-        """Log the best trial's parameters and error on the outer run."""
+        """Log the best trial's parameters and error on the outer run.
+
+        *name* is the name of the metric, and *error* is its value.
+        """
         self.mlflow.log_params({f"best_{key}": value for key, value in parameters.items()})
         self.mlflow.log_metric(name, error)
 
 
 @contextmanager
 def search(to: Destination, parameters: Mapping[str, Any]) -> Iterator[SearchRun]:
-    """Open a run to which the trials of a parameter search are logged."""
+    """Open a run to which the trials of a parameter search are logged.
+
+    *parameters* are the settings of the search, which the run logs.
+    """
     with _mlflow(to.tracking_uri) as mlflow:
         experiment_id = _open_experiment(mlflow, to)
         with mlflow.start_run(experiment_id=experiment_id, run_name="search") as run:
@@ -138,7 +148,9 @@ def search(to: Destination, parameters: Mapping[str, Any]) -> Iterator[SearchRun
 
 
 def copy_model(location: str, directory: Path) -> None:
-    """Copy a logged model's files to *directory*, atomically; replace a model that is there.
+    """Copy the files of the model at *location* to *directory*, atomically.
+
+    A model that is already in *directory* is replaced.
 
     Raises `TrackingError` if the directory contains files that are not a model.
     """

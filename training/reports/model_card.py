@@ -1,8 +1,8 @@
 """The model card: the intended use, metrics, weaknesses and origin of a model.
 
-The card is a text in Markdown, with the figures of one run.  An HTML page that includes the plots
-is made from it.  `gaps` lists the missing parts of a card; a model with an incomplete card is not
-promoted.
+The card is a text in Markdown, with the figures of one run.  `page` makes an HTML page from the
+card and its plots.  `gaps` lists the missing parts of a card; a model with an incomplete card is
+not promoted.
 """
 
 from __future__ import annotations
@@ -118,7 +118,10 @@ def markdown(facts: CardFacts, plots: Sequence[Plot]) -> str:
 
 
 def page(text: str, plots: Sequence[Plot]) -> str:
-    """Return the card as an HTML page that loads no other file."""
+    """Return *text*, the card in Markdown, as an HTML page that contains its plots.
+
+    The page loads no other file.
+    """
     from markdown_it import MarkdownIt
 
     drawn = {f"pictures/{plot.name}.svg": plot for plot in plots}
@@ -145,7 +148,10 @@ def page(text: str, plots: Sequence[Plot]) -> str:
 
 
 def gaps(text: str, files: Collection[str]) -> list[str]:
-    """Return the missing parts of the card *text*; *files* are the paths in the card's folder."""
+    """Return one sentence for each missing part of a card.
+
+    *text* is the card in Markdown, and *files* are the paths of the files in its folder.
+    """
     bodies = dict(re.findall(r"^## (.+)\n((?:(?!## ).*\n?)*)", text, re.MULTILINE))
     shown = re.findall(r"\]\((pictures/[^)]+)\)", text)
     wanted = [f"pictures/{name}.svg" for name in PLOTS]

@@ -28,7 +28,7 @@ DASHES = (5, 4)
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """One plot as SVG, in placeholder colours (see `svg_style`)."""
+    """A plot: its name, caption and alternative text, and an SVG document from `svg_style.draw`."""
 
     name: str
     caption: str
@@ -37,7 +37,7 @@ class Plot:
 
 
 class LearningPoint(NamedTuple):
-    """The test RMSE of a model that was trained on this number of rides."""
+    """A point of the learning curve: a number of training rides, and the RMSE on the test rides."""
 
     rides: int
     rmse: float
@@ -55,7 +55,9 @@ def predicted_against_true(test: Evaluation, unit: str) -> Plot:
 
 
 def shaded(counts: Floats) -> list[str]:
-    """Return the shade of each count of 1 or more; the largest count has the strongest shade.
+    """Return a colour of `SHADES` for each count; the largest count has the strongest colour.
+
+    *counts* are numbers of rides; each is at least 1.
 
     >>> shaded(np.array([1.0, 500.0, 2.0])) == [SHADES[1], SHADES[-1], SHADES[2]]
     True
@@ -66,7 +68,10 @@ def shaded(counts: Floats) -> list[str]:
 
 
 def paint_match(axes: Axes, true: Floats, predicted: Floats, *, unit: str, most: float) -> None:
-    """Draw the number of rides in each hexagon of predicted against true values."""
+    """Draw predicted against true values: the colour of a hexagon shows its number of rides.
+
+    *true* and *predicted* are in *unit*; both axes end at *most*.
+    """
     cells = axes.hexbin(
         true, predicted, gridsize=44, extent=(0, most, 0, most), mincnt=1, linewidths=0
     )
@@ -178,7 +183,10 @@ def learning_curve(learning: Sequence[LearningPoint], baseline: float, unit: str
 
 
 def coverage(parts: Sequence[PartMetrics], kind: str) -> Plot:
-    """Return a plot of the coverage of the intervals by part; all *parts* are of one *kind*."""
+    """Return a plot of the coverage of the intervals in each of *parts*.
+
+    *kind* is the kind of all *parts*: ``hour`` or ``borough``.
+    """
     shares = [float(part.coverage) for part in parts if part.coverage is not None]
     names = [f"{part.name}\n{part.rides:,}" if kind == "borough" else part.name for part in parts]
 
@@ -216,7 +224,11 @@ def all_plots(
     baseline: float,
     unit: str,
 ) -> list[Plot]:
-    """Return the plots of one run; plots of coverage only if the model has intervals."""
+    """Return the plots of one run; plots of coverage only if the model has intervals.
+
+    *parts* are the metrics of *test* by part, *importances* is the result of `metrics.importance`,
+    *learning* are the points of the learning curve, and *baseline* is the linear baseline's RMSE.
+    """
     covered = [
         coverage(found, kind)
         for kind in ("hour", "borough")

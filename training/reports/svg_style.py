@@ -1,8 +1,8 @@
-"""One style for all plots, as SVG that uses the colours of the page that shows it.
+"""The style of all plots, and their conversion to SVG for a page or for a separate file.
 
-Matplotlib draws in placeholder colours.  In a page, these are replaced by CSS variables, so that a
-plot suits a light page and a dark page; in a separate file, they are replaced by light colours.
-Text remains text, in the font of the page.
+`draw` uses colours that stand for the final colours (`INK`, `ACCENT`, …).  `inline` replaces these
+by CSS variables, so that a plot suits a light page and a dark page.  `standalone` replaces them by
+the colours of a light page.  Text remains text, in the font of the page.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 INK, RULE, ACCENT, WARM = "#010203", "#010204", "#010205", "#010206"
 SHADES = [f"#0203{level:02x}" for level in range(1, 13)]
-"""Placeholders of shades, from nearly the background colour to the accent colour."""
+"""Stand-ins for shades, from nearly the background colour to the accent colour."""
 _SHARES = {shade: level / len(SHADES) for level, shade in enumerate(SHADES, start=1)}
 VARIABLES = {
     INK: "var(--soft)",
@@ -68,7 +68,11 @@ STYLE: dict[Any, Any] = {
 
 
 def draw(name: str, paint: Callable[[Axes], None], *, size: tuple[float, float] = SIZE) -> str:
-    """Return an SVG document in placeholder colours; the same plot gives the same text."""
+    """Return the plot that *paint* draws, as an SVG document; equal plots give equal documents.
+
+    *name* is the plot's name, from which its SVG ids are made, and *size* is (width, height) in
+    inches.  Pass the document to `inline` or `standalone`, which replace its stand-in colours.
+    """
     from matplotlib import rc_context  # takes half a second
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -83,9 +87,10 @@ def draw(name: str, paint: Callable[[Axes], None], *, size: tuple[float, float] 
 
 
 def inline(svg: str, name: str, alt: str) -> str:
-    """Return an SVG document as an element of an HTML page.
+    """Return *svg*, a document from `draw`, as an element of an HTML page.
 
-    Identifiers get *name* as a prefix, because they must be unique in a page.
+    The element's ids begin with *name*, because they must be unique in a page.  *alt* is the
+    alternative text for screen readers.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
@@ -98,7 +103,7 @@ def inline(svg: str, name: str, alt: str) -> str:
 
 
 def standalone(svg: str) -> str:
-    """Return an SVG document as a file to view separately: light colours on white."""
+    """Return *svg*, a document from `draw`, as a separate file with light colours on white."""
     for placeholder, colour in LIGHT.items():
         svg = svg.replace(placeholder, colour)
     svg = svg.replace("'DejaVu Sans', ", "system-ui, 'DejaVu Sans', ")

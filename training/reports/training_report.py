@@ -38,7 +38,7 @@ class TrainedModel:
 
 
 def build(trained: TrainedModel, facts: CardFacts) -> Mapping[str, str]:
-    """Return the text of each file of the report, by its path below the run's ``card`` folder."""
+    """Return the files of the report: path below the run's ``card`` folder -> text of the file."""
     drawn = _plots(trained, facts)
     text = model_card.markdown(facts, drawn)
     return {
@@ -51,7 +51,10 @@ def build(trained: TrainedModel, facts: CardFacts) -> Mapping[str, str]:
 
 
 def metric_series(parts: Sequence[PartMetrics], target: Target) -> list[tuple[str, float, int]]:
-    """Return the metrics of all parts as (name, value, step); the step is the hour, or 0."""
+    """Return the metrics of all parts as triples (name, value, step).
+
+    The step is the hour of pick-up for the parts of kind ``hour``, and 0 for all other parts.
+    """
     unit = UNITS[target]
     series = []
     for part in parts:
@@ -67,7 +70,7 @@ def metric_series(parts: Sequence[PartMetrics], target: Target) -> list[tuple[st
 
 
 def one_ride_ms(predict: Predict) -> float:
-    """Return the time of one prediction for one ride, in milliseconds."""
+    """Return the time in milliseconds that *predict* takes for one ride."""
     return metrics.milliseconds(predict, columns([WARM_UP]), calls=100)
 
 
