@@ -10,11 +10,15 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes; 0 means that everythin
 
 
 class CommandError(Exception):
-    """A command cannot do what its arguments request; the message is for the person who ran it."""
+    """A command cannot do what its arguments request; the message is for the person who runs it."""
 
 
 def run(name: str, command: Callable[[], int], *, interrupted: str = "stopped") -> int:
-    """Run *command* and return its exit code; an error becomes one line on standard error."""
+    """Run *command* and return its exit code.
+
+    A `CommandError` or an interruption prints one line on standard error: *name*, the name of the
+    command, and the error's message or the text *interrupted*.
+    """
     try:
         return command()
     except CommandError as exc:
@@ -26,7 +30,7 @@ def run(name: str, command: Callable[[], int], *, interrupted: str = "stopped") 
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """Return a type for argparse: a function that parses a whole number from *low* to *high*.
+    """Return an argument type for argparse: it parses whole numbers from *low* to *high*.
 
     >>> whole_number(1, 10)("7")
     7

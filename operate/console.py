@@ -27,7 +27,7 @@ class OperatorConsole:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show_inventory(self, inventory: Inventory) -> None:
-        """Print the reasons, the unreadable objects and the totals."""
+        """Print the reasons for the failures, the unreadable objects and the totals."""
         if inventory.reasons and self._console.is_terminal:
             self._console.print(_table(inventory))
         elif inventory.reasons:
@@ -45,7 +45,10 @@ class OperatorConsole:
 
     @contextmanager
     def replaying(self, records: int) -> Iterator[Advance]:
-        """Show the progress of a replay; yield the function that counts replayed records."""
+        """Show the progress of a replay of *records* records.
+
+        Yields a function, which is called with the number of records replayed since its last call.
+        """
         if not self._console.is_terminal:
             yield self._quarters(records)
             return

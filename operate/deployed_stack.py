@@ -61,7 +61,7 @@ def find_stack(client: CloudFormationClient, name: str) -> DeployedStack:
 
 
 def put_record(kinesis: KinesisClient, stream: str, key: str, data: bytes) -> str:
-    """Write a record to *stream* and return its event id.
+    """Write a record with the partition key *key* to *stream*, and return the record's event id.
 
     Raises `CommandError` if the stream cannot be written to.
     """

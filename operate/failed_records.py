@@ -52,7 +52,7 @@ class ObjectVersion:
 
     @property
     def marker(self) -> str:
-        """Return the key of the marker which shows that this version was replayed."""
+        """Return the key of the marker of this version, which exists once it was replayed."""
         return f"{self.key}.{self.etag}{MARKER_SUFFIX}"
 
 
@@ -92,9 +92,9 @@ class FailedRecordStore:
 
     @classmethod
     def at(cls, client: S3Client, location: str) -> FailedRecordStore:
-        """Return the store at *location*.
+        """Return the store at *location*, which has the form s3://bucket/prefix.
 
-        Raises `CommandError` if *location* is not of the form s3://bucket/prefix.
+        Raises `CommandError` if *location* does not have this form.
 
         >>> FailedRecordStore.at(None, "rejects")
         Traceback (most recent call last):
@@ -149,7 +149,7 @@ class FailedRecordStore:
         return parse(version, body)
 
     def mark_replayed(self, version: ObjectVersion) -> None:
-        """Write the marker which shows that *version* was replayed.
+        """Write the marker of *version*, so that no later replay sends its records again.
 
         Raises `CommandError` if the marker cannot be written.
         """
@@ -164,7 +164,7 @@ class FailedRecordStore:
 
 
 def parse(version: ObjectVersion, body: bytes) -> FailedRecords:
-    """Return the failed records in *body*, the bytes of an object.
+    """Return the failed records in *body*, the bytes of the object *version*.
 
     Raises `UnreadableObject` if *body* does not contain failed records.
     """
@@ -186,7 +186,7 @@ def parse(version: ObjectVersion, body: bytes) -> FailedRecords:
 
 
 def function_name(arn: str) -> str:
-    """Return the name of the function that an ARN identifies.
+    """Return the name of the Lambda function whose ARN is *arn*, without the alias.
 
     >>> function_name("arn:aws:lambda:eu-west-1:123456789012:function:ride-duration:live")
     'ride-duration'

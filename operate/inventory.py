@@ -98,7 +98,7 @@ def take_inventory(store: FailedRecordStore) -> Inventory:
 
 
 def summary(failed: FailedRecords) -> PendingObject:
-    """Return the summary of *failed* that an inventory keeps in memory."""
+    """Return the summary of *failed*, without its records, which an inventory keeps in memory."""
     first = failed.records[0]
     number = first.sequence_number
     return PendingObject(

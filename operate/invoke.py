@@ -44,9 +44,9 @@ class InvocationResult:
     """The result of one invocation."""
 
     processed: int
-    """How many records, counted from the first one, need not be sent again."""
+    """The number of records that need not be sent again: those before the first failed record."""
     error: str = ""
-    """Why the whole invocation failed; empty if it did not."""
+    """Why the whole invocation failed; empty if it did not fail."""
     rejected: int | None = 0
     """The number of ride events that the function rejected again; None if its log does not show it.
     """
@@ -65,7 +65,7 @@ class DeployedFunction:
 
     @classmethod
     def named(cls, client: LambdaClient, name: str) -> DeployedFunction:
-        """Look up the function *name*.
+        """Look up the function *name* (a name or an ARN, with or without an alias) and return it.
 
         Raises `CommandError` if the function does not exist or does not publish predictions.
         """
@@ -108,7 +108,7 @@ class DeployedFunction:
 
 
 def connect(name: str) -> DeployedFunction:
-    """Return the function *name* in the caller's account.
+    """Return the function *name* (a name or an ARN) in the caller's AWS account.
 
     Raises `CommandError` if the function does not exist or does not publish predictions.
     """
@@ -123,7 +123,7 @@ def connect(name: str) -> DeployedFunction:
 
 
 def event(batch: Sequence[Record]) -> bytes:
-    """Return the event for an invocation: the records as Lambda first delivered them."""
+    """Return the JSON event for an invocation: the records of *batch* as Lambda delivered them."""
     return json.dumps({"Records": [record.raw for record in batch]}).encode()
 
 
@@ -145,9 +145,10 @@ def read_response(batch: Sequence[Record], payload: bytes, log: bytes) -> Invoca
 
 
 def rejected(log: bytes) -> int | None:
-    """Return the number of rejected ride events in the metrics line of *log*; None if it has none.
+    """Return the number of rejected ride events that the function reported in its log.
 
-    *log* may begin in the middle of a line.
+    *log* is the end of the log of an invocation, and may begin in the middle of a line.  Returns
+    None if it has no line with metrics.
 
     >>> rejected(b'{"_aws":{},"received":[4.0],"rejected":[3.0]}')
     3

@@ -34,7 +34,7 @@ MLMODEL = "MLmodel"
 
 
 class PinnedModel(NamedTuple):
-    """A model that the parameters of a deployment name."""
+    """A model in the parameters of a deployment: parameter, prefix in the bucket, and SHA-256."""
 
     parameter: str
     prefix: str
@@ -42,9 +42,10 @@ class PinnedModel(NamedTuple):
 
 
 def parameters(words: Sequence[str]) -> dict[str, str]:
-    """Return the values of all parameters by name, from ``Name=value`` and ``file://….yaml``.
+    """Return the values of all parameters by name.
 
-    Raises `CommandError` if a word has neither form or a file cannot be read.
+    Each of *words* is ``Name=value`` or ``file://….yaml``.  Raises `CommandError` if a word is
+    neither of the two, or if a file cannot be read.
 
     >>> parameters(["CostModel=1/cost", "Release=1", "CostModel=2/cost"])
     {'CostModel': '2/cost', 'Release': '1'}
@@ -72,7 +73,7 @@ def _read_yaml(path: Path) -> dict[str, str]:
 
 
 def pinned_models(given: Mapping[str, str]) -> list[PinnedModel]:
-    """Return the models that the parameters *given* name.
+    """Return the models in *given*, the parameters of a deployment (name -> value).
 
     Raises `CommandError` if a model has no SHA-256, because any model would then be accepted.
     """
@@ -87,7 +88,9 @@ def pinned_models(given: Mapping[str, str]) -> list[PinnedModel]:
 
 
 def copy(s3: S3Client, model: PinnedModel, source: str, bucket: str) -> str:
-    """Copy *model* from the bucket *source* unless *bucket* has it; return what was done.
+    """Copy *model* from the bucket *source* to *bucket*, unless *bucket* already has it.
+
+    Returns the end of a sentence about the model, such as "is already there".
 
     Raises `CommandError` if the source has no such model, or the copy fails.
     """
@@ -115,13 +118,16 @@ def _keys(s3: S3Client, bucket: str, prefix: str) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+    """Run the command and return its exit code.
+
+    *arguments* are those of the command line; None for those of this process.
+    """
     options = _options(arguments)
     return command.run("models", lambda: run(options))
 
 
 def run(options: argparse.Namespace) -> int:
-    """Copy and load the models and return the exit code.
+    """Copy and load the models that *options* name, and return the exit code.
 
     Raises `CommandError` if the parameters are wrong or a bucket cannot be used.
     """

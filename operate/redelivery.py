@@ -3,8 +3,9 @@
 Rule 1: Objects are replayed one after another.  One invocation has records of one object only.
         An object is marked as soon as all its records are processed.  If a replay is stopped, no
         records are lost, and at most the records of one object are sent again.
-Rule 2: If the function reports a failed record, the records from that one on are sent again.  If a
-        whole invocation fails, it is repeated with half as many records (as bisecting would do).
+Rule 2: If the function reports a failed record, this record and all records after it are sent
+        again.  If a whole invocation fails, the next one has half as many records, as if Lambda
+        bisected the batch.
 Rule 3: If `ATTEMPTS` invocations in a row process no record of an object, the object stays
         unmarked.  After `GIVE_UP` such objects in a row, the replay ends.
 """
@@ -36,7 +37,7 @@ Advance = Callable[[int], None]
 
 @dataclass(slots=True)
 class ReplayReport:
-    """The results of a replay so far."""
+    """The results of a replay up to now."""
 
     objects: int = 0
     """The number of objects whose records are all processed."""
@@ -61,10 +62,11 @@ def replay(
     sleep: Sleep,
     advance: Advance,
 ) -> ReplayReport:
-    """Replay the *pending* objects, and mark each one; return the results.
+    """Replay the *pending* objects, mark each replayed object, and return the results.
 
-    *most* is the maximum number of records in an invocation.  Raises `CommandError` if the function
-    cannot be invoked or an object cannot be marked.
+    *invoke* invokes the function, and *advance* is called after each invocation.  *most* is the
+    maximum number of records in an invocation.  *sleep* is called with the seconds to wait.  Raises
+    `CommandError` if the function cannot be invoked or an object cannot be marked.
     """
     report = ReplayReport()
     without_progress = 0
@@ -99,9 +101,10 @@ def send(
     sleep: Sleep,
     advance: Advance,
 ) -> str:
-    """Invoke the function with the records of one object, until all of them are processed.
+    """Invoke the function with *batch*, the records of one object, until all are processed.
 
-    Returns an empty text, or the reason why some of the records are not processed.
+    Adds the results to *report*.  Returns the reason why some records are not processed, or an
+    empty text if all are processed.  The other arguments are those of `replay`.
     """
     start = attempts = 0
     while start < len(batch):
@@ -122,7 +125,7 @@ def send(
 
 
 def batch_length(waiting: Sequence[Record], most: int) -> int:
-    """Return how many of the *waiting* records fit into one invocation; at least one."""
+    """Return how many of the *waiting* records fit into one invocation, from 1 to *most*."""
     total = 0
     for length, record in enumerate(waiting[:most]):
         total += len(json.dumps(record.raw)) + 2  # 2 for the separator

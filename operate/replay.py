@@ -5,8 +5,8 @@ function with the original records.  Event ids and arrival times stay the same, 
 of the stream do not receive the rides again.  `redelivery` has the rules for sending records, and
 `failed_records` describes the marker of an object that was replayed.
 
-* All objects are listed before the first one is sent, so a replay does not send records again that
-  the function rejects during that replay.
+* All objects are listed before the first one is sent.  So if the function rejects a record again
+  during a replay, the same replay does not send this record once more.
 * Delivery is at least once.  An object written by the function has only rejected records, except
   that a KPL aggregate is stored as a whole; an object written by Lambda has whole batches.  So
   predictions that were already published may be published again, with the same identity.
@@ -36,7 +36,7 @@ Connect = Callable[[str], DeployedFunction]
 
 
 def check(inventory: Inventory, function: DeployedFunction) -> None:
-    """Raise `CommandError` if some of the objects are from another model or function."""
+    """Raise `CommandError` if some objects in *inventory* are not from *function* or its model."""
     models = {each.model for each in inventory.pending} - {"", function.model}
     functions = {each.function for each in inventory.pending} - {"", function.bare_name}
     if models:
@@ -54,7 +54,9 @@ def check(inventory: Inventory, function: DeployedFunction) -> None:
 def run(
     options: argparse.Namespace, console: OperatorConsole, connect: Connect, sleep: Sleep
 ) -> int:
-    """List the objects, replay them if the options request it, and return the exit code.
+    """List the objects, replay them if *options* request it, and return the exit code.
+
+    *connect* returns the function with a given name.  *sleep* is called with the seconds to wait.
 
     Raises `CommandError` if the location or the function cannot be used.
     """
@@ -85,7 +87,7 @@ def run(
 
 
 def summary(report: ReplayReport) -> list[str]:
-    """Return the lines that a replay prints at its end."""
+    """Return the lines about *report* that a replay prints at its end."""
     totals = [f"{report.records} records of {report.objects} objects were replayed"]
     if report.rejected is None:
         totals.append("the function did not report how many rides it rejected again")
@@ -107,7 +109,10 @@ def main(
     connect: Connect = invoke.connect,
     sleep: Sleep = time.sleep,
 ) -> int:
-    """Run the command and return its exit code."""
+    """Run the command and return its exit code.
+
+    *arguments* are those of the command line; None for those of this process.
+    """
     options = _options(arguments)
     console = OperatorConsole(Console(file=sys.stdout))
     return command.run(

@@ -41,7 +41,9 @@ Scored = dict[tuple[str, str], set[str]]
 
 
 def events(run: str) -> dict[str, bytes]:
-    """Return ten ride events and one broken one, by ride id.
+    """Return ten ride events and a broken record: ride id -> the bytes of the record.
+
+    *run* is a text that is different in each run; every ride id begins with it.
 
     >>> list(events("smoke-1f3e"))[-2:]
     ['smoke-1f3e-9', 'smoke-1f3e-broken']
@@ -65,6 +67,8 @@ def smoke(
     wait: Wait = time.sleep,
 ) -> bool:
     """Test *stack*; return True if all predictions and the rejection arrive in *patience* seconds.
+
+    *say* prints a line, and *wait* is called with the seconds to wait.
 
     Raises `CommandError` if a stream or the rejects cannot be used.
     """
@@ -96,7 +100,11 @@ def smoke(
 def summary(
     stack: DeployedStack, rides: Sequence[str], scored: Scored, reason: str, patience: float
 ) -> list[str]:
-    """Return the lines that a smoke test prints at its end."""
+    """Return the lines that a smoke test prints at its end.
+
+    *rides* are the event ids of the rides, *reason* is the reason for the rejection of the broken
+    record (empty if it was not found), and *patience* is the time limit in seconds.
+    """
     lines = [
         f"{model}, version {version}, published predictions for {len(found)} of {RIDES} rides"
         f" on {stack.output_stream}"
@@ -115,7 +123,9 @@ def summary(
 
 
 def complete_models(rides: Sequence[str], scored: Scored) -> set[str]:
-    """Return the models that scored every ride; all versions of a model count together.
+    """Return the names of the models that scored all *rides*, which are given by their event ids.
+
+    The versions of a model count together.
 
     >>> complete_models(["a", "b"], {("m", "1"): {"a"}, ("m", "2"): {"b"}, ("n", "1"): {"a"}})
     {'m'}
@@ -127,13 +137,19 @@ def complete_models(rides: Sequence[str], scored: Scored) -> set[str]:
 
 
 def main(arguments: Sequence[str] | None = None, *, wait: Wait = time.sleep) -> int:
-    """Run the command and return its exit code."""
+    """Run the command and return its exit code.
+
+    *arguments* are those of the command line; None for those of this process.  *wait* is called
+    with the seconds to wait.
+    """
     options = _options(arguments)
     return command.run("smoke", lambda: run(options, wait))
 
 
 def run(options: argparse.Namespace, wait: Wait) -> int:
-    """Test the stack that *options* name and return the exit code.
+    """Test the stack that *options* name, and return the exit code.
+
+    *wait* is called with the seconds to wait.
 
     Raises `CommandError` if a stream or the rejects cannot be used.
     """

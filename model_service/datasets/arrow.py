@@ -18,7 +18,7 @@ CONSTANT = pa.dictionary(pa.int32(), pa.string())
 
 
 def arrow(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> pa.Array:
-    """Return *values* as an Arrow array, with null for each value whose *valid* is False.
+    """Return *values* as an Arrow array, with null wherever the mask *valid* is False.
 
     >>> arrow(np.array([1.5, 2.5]), valid=np.array([True, False])).to_pylist()
     [1.5, None]
@@ -29,7 +29,9 @@ def arrow(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> pa.Ar
 
 
 def numpy(values: pa.Array) -> NDArray[Any]:
-    """Return numbers or booleans as a NumPy array, with NaN, 0 or False in place of null.
+    """Return *values*, numbers or booleans, as a NumPy array.
+
+    In place of null, a float is NaN, an integer is 0, and a boolean is False.
 
     >>> numpy(pa.array([1.5, None, 3])[1:])
     array([nan,  3.])

@@ -38,10 +38,11 @@ class Input:
 
     @property
     def name(self) -> str:
-        """The name for output files of this input: its stem and a hash of its location.
+        """Return the name that the output files of this input begin with.
 
-        The hash has 64 bits, so two inputs practically never have the same name.  The stem is cut
-        off at 100 characters, because a file name has at most 255 bytes.
+        It is the stem of the input's file name, and a hash of its location.  The hash has 64 bits,
+        so two inputs practically never have the same name.  The stem is cut off at 100 characters,
+        because a file name has at most 255 bytes.
         """
         digest = blake2b(self.location.encode(), digest_size=8).hexdigest()
         stem = PurePosixPath(self.location).name.partition(".")[0][:100]
@@ -50,13 +51,14 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A directory that a job writes to; its folder's methods raise `OutputError`."""
+    """A directory to which a job writes; the methods of *folder* raise `OutputError`."""
 
     folder: Folder
     scratch: Path
     """A local directory for files that are not complete yet."""
     known: Sequence[str] | None = None
-    """The names of the files in the folder; if this is None, `names` lists the folder."""
+    """The names of the files in the folder; None if they are not known, so that `names` lists them.
+    """
 
     def names(self) -> list[str]:
         """Return the names of all complete files.  Raises `OutputError` if this fails."""
@@ -86,7 +88,7 @@ def matching(pattern: str) -> list[Input]:
 def inputs(patterns: Sequence[str]) -> list[Input]:
     """Return the files that match any of *patterns*, each once, sorted by location.
 
-    Raises `FileError` if a pattern matches no file, or if `matching` raises it.
+    Raises `FileError` if a pattern matches no file, or under the conditions of `matching`.
     """
     found: dict[str, Input] = {}
     for pattern in patterns:
@@ -98,7 +100,7 @@ def inputs(patterns: Sequence[str]) -> list[Input]:
 
 
 def outside(inputs: Sequence[Input], output: str) -> list[Input]:
-    """Return the *inputs* that are not in the directory *output*.
+    """Return those of *inputs* that are not in the directory *output*.
 
     Raises `FileError` if all inputs are in that directory.
     """
@@ -150,9 +152,9 @@ def output(location: str) -> Iterator[Output]:
 
 @contextmanager
 def task_output(location: str) -> Iterator[Output]:
-    """Yield the output directory, with a separate scratch directory, for one task on Spark.
+    """Yield the output directory at *location* for one Spark task, with a scratch directory for it.
 
-    The driver must have opened the directory with `output`.
+    The driver must have opened the output directory with `output` before.
     Raises `OutputError` if the scratch directory cannot be created.
     """
     if location.startswith(SCHEME):

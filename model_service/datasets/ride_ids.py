@@ -19,7 +19,9 @@ FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def hashes(columns: Sequence[NDArray[Any]]) -> pa.Array:
-    """Return the hash of each row, as 16 hexadecimal digits; *columns* are float64 or int64.
+    """Return the hash of each row, as 16 hexadecimal digits.
+
+    *columns* are the columns of the rows, each with shape (n,) and type float64 or int64.
 
     >>> hashes([np.array([1.5, 2.5]), np.array([1, 1])]).to_pylist()
     ['5f6353fb02101091', '86f4b2cd2e712e69']

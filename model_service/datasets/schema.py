@@ -63,7 +63,10 @@ def rejections(
     reasons: Sequence[str],
     data: Sequence[bytes],
 ) -> pa.RecordBatch:
-    """Return a batch in the schema `REJECTED`; all arguments have the same length."""
+    """Return a batch in the schema `REJECTED`, with one element of each argument for each row.
+
+    *rows* are the numbers of the rows in the file, and *data* are the bytes of the rejected rides.
+    """
     columns = [
         arrow(np.array(rows, dtype=np.int64)),
         texts(event_ids, pa.string()),

@@ -20,7 +20,8 @@ from .arrow import numpy
 Mask = NDArray[np.bool_]
 
 LOCAL = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
-"""The form that Arrow and msgspec read alike; other texts are read by msgspec, one by one."""
+"""Matches times that Arrow and msgspec read in the same way.  msgspec reads all other texts, one by
+one."""
 EVENT = (
     b'{"ride":{"PULocationID":1,"DOLocationID":1,"trip_distance":0,"pickup_datetime":%s},'
     b'"ride_id":1}'
@@ -43,7 +44,10 @@ class Times:
 
 
 def times(column: pa.Array | None, size: int) -> Times:
-    """Return the times in *column*; *size* unknown times if *column* is None or has only nulls."""
+    """Return the times in *column*, which has *size* cells.
+
+    If *column* is None or has only nulls, all *size* times are unknown.
+    """
     if column is None or pa.types.is_null(column.type):
         no, yes = np.zeros(size, dtype=bool), np.ones(size, dtype=bool)
         return Times(np.zeros(size, dtype=np.int64), no, no, yes)
@@ -63,7 +67,7 @@ def written(column: pa.Array) -> list[str | None]:
 
 
 def _micros(column: pa.Array) -> Micros:
-    """Return microseconds since 1970.
+    """Return the timestamps in *column* as microseconds since 1970.
 
     A time outside the valid years may become another time outside the valid years.
     """
@@ -114,9 +118,9 @@ def _since_1970(moment: datetime) -> int:
 
 
 def event_time(written: bytes) -> datetime:
-    """Return the pick-up time of a ride event that has the JSON value *written* as its time.
+    """Return the time that the JSON value *written* means as the pick-up time of a ride event.
 
-    Raises `RideRejected`.
+    Raises `RideRejected` if it is not a valid time.
     """
     event = rides.decode(EVENT % written)
     assert event.ride.pickup_datetime is not UNSET

@@ -1,8 +1,8 @@
 """Writes scored rides, partitioned by month of pick-up, and rejected rows to Parquet files.
 
-The same rides in the same order result in the same bytes, because all full row groups have the same
-number of rows, for batches of any size.  Files are written to a temporary directory; the job then
-moves them to the output.
+The same rides in the same order result in the same bytes, whatever the sizes of the batches,
+because all full row groups have the same number of rows.  Files are written to a temporary
+directory; the job then moves them to the output.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .arrow import arrow, numpy
 
 ROW_GROUP = 65_536  # rows
 MAX_OPEN = 64
-"""Maximum number of open files: one per month, and a TLC file has rides of only a few months."""
+"""Maximum number of open files, one for each month.  A TLC file has rides of only a few months."""
 UNKNOWN = "__HIVE_DEFAULT_PARTITION__"
 """The partition of rides without a pick-up time, as named by Hive and Spark."""
 NO_MONTH = -(2**62)
@@ -39,7 +39,10 @@ class Part(NamedTuple):
 
 
 def by_month(rides: pa.RecordBatch) -> list[tuple[str, pa.RecordBatch]]:
-    """Return each month of pick-up, by New York's local time, with its rides in the same order."""
+    """Return pairs of a month of pick-up, in New York's local time, and the rides of this month.
+
+    The rides of a month are in the same order as in *rides*.
+    """
     time = rides["pickup_datetime"]
     shown = local_time.clocks(numpy(time.cast(pa.int64()))).astype("datetime64[us]")
     months = shown.astype("datetime64[M]").astype(np.int64)
@@ -56,7 +59,7 @@ def _name(month: int) -> str:
 
 @dataclass(slots=True)
 class _File:
-    """An open file, and the rows of its next row group, which are written once it is full."""
+    """An open file, and the rows of its next row group, which are written once there are enough."""
 
     part: Part
     writer: pq.ParquetWriter
@@ -85,7 +88,7 @@ class _File:
             self.abandon()
 
     def abandon(self) -> None:
-        """Prevent the writer from writing a footer when it is deleted: the disk may be full."""
+        """Make the writer write no footer when it is deleted, because the disk may be full."""
         self.writer.is_open = False
 
 
@@ -106,7 +109,7 @@ class PartitionedWriter:
         self._to("rejected", rejected)
 
     def finish(self) -> list[Part]:
-        """Close all files and return their temporary and future names."""
+        """Close all files, and return for each its temporary path and its name in the output."""
         while self._open:
             self._close(next(iter(self._open)))
         return self.parts
@@ -151,9 +154,9 @@ class PartitionedWriter:
 
 @contextmanager
 def writing(scratch: Path, name: str) -> Iterator[PartitionedWriter]:
-    """Yield a writer for the input *name*; its files are deleted if the block fails.
+    """Yield a writer for the output files of the input *name*, which it writes to *scratch*.
 
-    Raises `OutputError` if the disk cannot be written.
+    If the block fails, the files are deleted.  Raises `OutputError` if the disk cannot be written.
     """
     output = PartitionedWriter(scratch, name)
     try:

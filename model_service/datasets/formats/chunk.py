@@ -15,7 +15,7 @@ class Chunk(NamedTuple):
     """Consecutive rows of a file."""
 
     parse: Callable[[], Parsed]
-    """Returns the valid and the rejected rows; any thread may call it."""
+    """A function that returns the valid and the rejected rows; any thread may call it."""
     rows: int
     """The number of rows."""
     read: float

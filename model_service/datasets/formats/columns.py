@@ -33,10 +33,11 @@ ColumnNames = Mapping[str, str]
 
 
 def find_columns(schema: pa.Schema, *, name: str, text: bool = False) -> ColumnNames:
-    """Return the names of the columns in the file *name*, which has the given Arrow *schema*.
+    """Return the names that the columns of rides have in a file with the Arrow schema *schema*.
 
-    Types are not checked if *text* is True, for formats without types, such as CSV.
-    Raises `FileError` if a required column is missing, or a column occurs twice or has an
+    *name* is the name of the file in error messages.  If *text* is True, the types of the columns
+    are not checked: use this for formats without types, such as CSV.
+    Raises `FileError` if a required column is missing, or if a column occurs twice or has an
     unsuitable type.
     """
     names = {column.lower(): column for column in reversed(schema.names)}

@@ -1,4 +1,4 @@
-"""Lines of cells to rides: CSV, and the same with semicolons or tabs.
+"""Reads rides from CSV files, whose cells are separated by commas, semicolons or tabs.
 
 A file is read in blocks of whole lines.  Cells may be quoted, and a quoted cell may have line
 breaks except at the end of a block.
@@ -41,9 +41,11 @@ def is_header(line: bytes) -> bool:
 
 
 def chunks(path: Path, beginning: Sample, *, name: str, size: int) -> Iterator[Chunk]:
-    """Yield the rows of the file at *path*, whose first line is a header.
+    """Yield the rows of the file at *path*, whose first line is a header, up to *size* at a time.
 
-    Raises `FileError` if a column is missing or has no numbers.
+    *beginning* is the result of `text.sample` for the file, and *name* is the file's name in error
+    messages.  Raises `FileError` if a required column is missing, or if none of its cells is a
+    number.
     """
     table = _read_header(beginning.lines[0], name)
     number, is_checked, file_size = 2, False, path.stat().st_size  # row 1 is the header
@@ -71,7 +73,7 @@ class _Table(NamedTuple):
     columns: ColumnNames
     delimiter: str
     surplus: int = 0
-    """The number of cells that rows have more than the header."""
+    """The number of additional cells in each row, to the right of the header's last column."""
 
 
 class _Block(NamedTuple):
@@ -105,7 +107,7 @@ def _cells(line: bytes, delimiter: str) -> list[str]:
 
 
 def _blocks(lines: IO[bytes], name: str) -> Iterator[bytes]:
-    """Yield whole lines, about `BLOCK` bytes at a time, without blocks of empty lines."""
+    """Yield blocks of whole lines, each about `BLOCK` bytes; skip blocks with only empty lines."""
     while block := lines.read(BLOCK):
         if not block.endswith(b"\n"):
             rest = lines.readline(MAX_LINE)
@@ -151,9 +153,9 @@ def _parsed(block: bytes, table: _Table, number: int) -> _Block:
 
 
 def _with_surplus(block: _Block, table: _Table) -> _Block:
-    """Return *block* with those malformed rows whose surplus cells are empty, in their order.
+    """Return *block*; rows whose surplus cells are all empty are no longer malformed in it.
 
-    The TLC's files of July to December 2016 have two empty cells more than their header.
+    In the TLC's files of July to December 2016, each row has two empty cells more than the header.
     """
     cells, numbers, malformed = [block.cells], [block.rows], list[pa.csv.InvalidRow]()
     by_surplus = defaultdict[int, list[pa.csv.InvalidRow]](list)
@@ -180,7 +182,7 @@ def _with_surplus(block: _Block, table: _Table) -> _Block:
 
 
 def _with_original_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return *batch* with the bytes of the file in columns that are not ASCII."""
+    """Return *batch*; a column that is not ASCII has the original bytes of the file again."""
     columns = [
         column if pc.all(pc.string_is_ascii(column), min_count=0).as_py()
         else texts([cell and cell.encode(BYTES) for cell in column.to_pylist()], pa.binary())

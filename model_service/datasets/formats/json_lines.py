@@ -1,9 +1,10 @@
 """Reads rides from lines of JSON: ride events, lines of the archive, or bare rides.
 
-Ride events and lines of the archive are read by the functions that the stream uses, so that no ride
-is accepted here and rejected there.  A bare ride is the object under ``ride`` of a ride event, with
-or without an id in it.  The pick-up time of both may have one of the TLC's names; in the archive it
-may not, because the stream has scored those rides without it.
+Ride events and lines of the archive are read by the functions that the stream uses, so that batch
+and stream accept the same rides.  A bare ride is the object in the field ``ride`` of a ride event;
+it may also have a ``ride_id``.  In ride events and bare rides, the field of the pick-up time may
+have one of the TLC's names.  In lines of the archive, it may not, because the stream ignores a time
+under these names.
 """
 
 from __future__ import annotations
@@ -68,9 +69,10 @@ _fields = msgspec.json.Decoder(dict[str, Raw])
 
 
 def kind_of_file(first_lines: Sequence[bytes]) -> LineKind | None:
-    """Return the kind of most of the first lines of a file, or None if none is a JSON object.
+    """Return the kind of a file that begins with *first_lines*; None if no line is a JSON object.
 
-    The kind is `LineKind.BARE` unless more than half of the objects have another.
+    If more than half of the objects are of the same kind, it is this kind.  Otherwise it is
+    `LineKind.BARE`.
     """
     kinds = Counter(kind for line in first_lines if (kind := _kind(line)))
     if not kinds:
@@ -80,10 +82,10 @@ def kind_of_file(first_lines: Sequence[bytes]) -> LineKind | None:
 
 
 def parse(lines: Sequence[bytes], kind: LineKind, first_row: int) -> Parsed:
-    """Return the rides and the rejected lines; the row number of the first line is *first_row*.
+    """Return the rides and the rejected lines in *lines*; empty lines are skipped.
 
-    Empty lines are skipped.  In a file of bare rides each line is read as its own kind, because
-    the file may have lines of several kinds.
+    *kind* is the kind of the file, and *first_row* is the row number of the first line.  In a file
+    of bare rides, the kind of each line is found out, because it may have lines of several kinds.
     """
     decoded = [
         one
@@ -123,9 +125,10 @@ def _decode(row: int, data: bytes, kind: LineKind) -> Iterator[_Decoded]:
 
 
 def _with_aliased_time(ride: Ride, data: bytes, *path: str) -> Ride:
-    """Return *ride*, the object at *path* of *data*, with the time that the TLC's field holds.
+    """Return *ride* with the pick-up time that is in *data* under one of the TLC's names.
 
-    Raises `RideRejected`.
+    *ride* is the object at *path* in the JSON *data*.  Raises `RideRejected` if the time is not
+    valid.
     """
     if ride.pickup_datetime is not UNSET or b"pickup_datetime" not in data.lower():
         return ride

@@ -82,7 +82,7 @@ def _json(path: Path, beginning: Sample, kind: LineKind, name: str, size: int) -
 
 
 def _lines(file: IO[bytes], name: str, size: int) -> Iterator[bytes]:
-    """Yield the next lines, up to *size* of them and up to about `MAX_LINE` bytes."""
+    """Yield the next lines of *file*: at most *size* lines, and at most about `MAX_LINE` bytes."""
     length = 0
     for line in iter(partial(file.readline, MAX_LINE), b""):
         if len(line) == MAX_LINE:

@@ -6,7 +6,7 @@ reason for the rejection.  A row with text that is not UTF-8 is invalid; its rej
 original bytes.
 
 All values of a column have the same type, unlike those in JSON.  So an integer may be written as
-130.0, and null as an id or a time means that the ride has no id or no time.
+130.0.  If an id or a time is null, the ride has no id or no time.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ MAX_INTEGER = float(rides.MAX_INTEGER)
 
 
 def check_numbers(batch: pa.RecordBatch, columns: ColumnNames, *, name: str) -> None:
-    """Check that the required columns contain numbers.
+    """Check that each required column contains at least one number, or only empty cells.
 
-    *batch* is the first batch of the text file *name*.
-    Raises `FileError` if a required column has cells that are not empty, but no number.
+    *batch* is the first batch of the text file *name*, and *columns* has the names of its columns.
+    Raises `FileError` if a required column has non-empty cells, and none of them is a number.
     """
     for ours in REQUIRED:
         cells = _decoded(_plain(batch[columns[ours]].drop_null()))
@@ -50,7 +50,8 @@ def check_numbers(batch: pa.RecordBatch, columns: ColumnNames, *, name: str) -> 
 def parse(batch: pa.RecordBatch, columns: ColumnNames, row: NDArray[np.int64]) -> Parsed:
     """Return the valid and the rejected rows of *batch*.
 
-    *row* has the number of each row in the file, shape (n,).
+    *columns* has the names of its columns.  *row* has the number of each row in the file, shape
+    (n,).
     """
     size = len(batch)
     raw = {ours: _plain(batch[column]) for ours, column in columns.items()}
@@ -85,7 +86,10 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 def _decoded(column: pa.Array) -> pa.Array:
-    """Return bytes as text; a cell that is not UTF-8 becomes "", which is invalid in any column."""
+    """Return a column of bytes as text.
+
+    A cell that is not UTF-8 becomes an empty text, which is invalid in every column.
+    """
     if not pa.types.is_binary(column.type):
         return column
     try:
@@ -119,9 +123,9 @@ def _is_integer(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _ids(column: pa.Array | None, size: int) -> tuple[pa.Array, NDArray[np.bool_]]:
-    """Return the ids as text, and a mask of valid ids, both of shape (*size*,).
+    """Return the ids in *column* as text, and a mask of the valid ids, both of shape (*size*,).
 
-    The id of a ride without one is null, which is valid.
+    If a ride has no id, its id is null and counts as valid.
     """
     if column is None or pa.types.is_null(column.type):
         return pa.nulls(size, pa.string()), np.ones(size, dtype=bool)
@@ -140,7 +144,10 @@ def with_hashes(
     pickup: Times,
     cells: dict[str, pa.Array],
 ) -> pa.Array:
-    """Return *ids*; replace each null by a hash of the ride's columns."""
+    """Return *ids*, with each null replaced by a hash of the ride's columns.
+
+    The columns are those in *numbers* (name -> values), *pickup*, and *cells* (name -> column).
+    """
     if not ids.null_count:
         return ids
     hashed = [
@@ -156,7 +163,10 @@ def with_hashes(
 
 
 def pickup_instants(pickup: Times) -> pa.Array:
-    """Return pick-up times as timestamps in New York's time zone; null if unknown or invalid."""
+    """Return the pick-up times *pickup* as Arrow timestamps in New York's time zone.
+
+    A time that is unknown or invalid is null.
+    """
     micros = pickup.micros
     if pickup.naive.any():
         shown = np.where(pickup.naive & pickup.valid, micros, 0)
@@ -168,7 +178,8 @@ def pickup_instants(pickup: Times) -> pa.Array:
 def _actual_values(cells: dict[str, pa.Array], pickup: Times, size: int) -> dict[str, pa.Array]:
     """Return the actual durations in minutes, and the actual costs in dollars without the tip.
 
-    As in training, a duration is the difference of local times, if the times have no offset.
+    As in training, a duration is the difference of the local times if the times have no offset from
+    UTC.
     """
     minutes = cost = pa.nulls(size, pa.float64())
     if "dropoff_datetime" in cells:
@@ -187,7 +198,7 @@ def _rejected(
 ) -> pa.RecordBatch:
     """Return the rejections of *rows*, in the schema `REJECTED`.
 
-    *rows* have the positions *invalid* in the columns *raw*.
+    *invalid* are the positions of these rows in the columns *raw*.
     """
     missing = pa.nulls(len(rows))
     taken = {name: column.take(arrow(invalid)) for name, column in raw.items()}
@@ -212,7 +223,7 @@ def _json_times(column: pa.Array) -> list[Any]:
 
 
 def _json_id(cell: Any, hashed: str) -> Any:
-    """Return an id as a JSON value, or *hashed* if the ride has none."""
+    """Return the id in *cell* as a JSON value, or *hashed* if the cell is empty."""
     if cell is None:
         return hashed
     return _json_text(cell) if isinstance(cell, bytes) else _json_number(cell)
@@ -234,7 +245,7 @@ def _reason(event: bytes) -> str:
 
 
 def _json_number(cell: Any) -> Any:
-    """Return a cell as a JSON number, or as a JSON string if its text is not a number."""
+    """Return *cell* as a JSON number, or as a JSON string if it is a text that is not a number."""
     if isinstance(cell, bytes):
         if not re.fullmatch(NUMBER.encode(), cell):
             return _json_text(cell)

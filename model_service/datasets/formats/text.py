@@ -1,6 +1,6 @@
-"""Text files of rides: how they are compressed, and whether they are CSV or JSON lines.
+"""Opens text files of rides, which may be compressed, and looks at their first lines.
 
-A line that is neither does not decide the format, because any line of a file may be damaged.
+If a line is neither CSV nor JSON, it does not decide the format, because any line may be damaged.
 """
 
 from __future__ import annotations
@@ -50,14 +50,17 @@ class Sample(NamedTuple):
     lines: list[bytes]
     """The first lines that are not empty."""
     skipped: int
-    """The number of bytes before the first of them."""
+    """The number of bytes before the first of these lines."""
     mark: int
     """The length of the byte order mark, or 0."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Yield the text of a file that may be compressed, and the file as it is on the disk."""
+    """Yield two open files for *path*: the decompressed text, and the file as it is on disk.
+
+    The position in the second file shows how much of the file has been read.
+    """
     with path.open("rb") as raw:
         magic = raw.read(4)
         raw.seek(0)
@@ -85,9 +88,9 @@ def sample(path: Path) -> Sample:
 
 
 def check_format(lines: Sequence[bytes], *, name: str) -> None:
-    """Check that *lines*, which are neither CSV nor JSON lines, are not of another known format.
+    """Raise `FileError` if the file that begins with *lines* has another known format.
 
-    Raises `FileError`.
+    Call this for a file that is neither CSV nor JSON lines.  *name* is its name in error messages.
     """
     for magic, known in OTHER_FORMATS.items():
         if lines[0].lstrip().startswith(magic):
