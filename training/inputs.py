@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
+from model_service.models.description import TrainingRides
+
 from .data import dataset
 from .data.dataset import Rides
 from .data.provenance import MonthUse, fingerprint
 from .data.tlc import TAXIS
 from .plan import TrainingPlan
 
+KNOWN = 0.995
+"""The share of the training rides whose distances a model tells apart.
+
+The trees sort distances into at most 255 bins with equal numbers of rides, so that one ride in 255
+is in the last bin, and longer rides get the same prediction.
+"""
 OnStep = Callable[[str], None]
 """A function that is called with the name of each step before the step begins."""
 
@@ -24,6 +34,16 @@ class TrainingData:
     test: Rides
     months: tuple[MonthUse, ...]
     """The months, oldest first."""
+
+    def described(self) -> TrainingRides:
+        """Return the description of the training rides that the logged model contains."""
+        used = [one for one in self.months if one.use == "training"]
+        return TrainingRides(
+            source="simulated" if any(one.simulated for one in used) else "tlc",
+            months=tuple(one.month for one in used),
+            rides=len(self.training),
+            longest_miles=round(float(np.quantile(self.training.columns.distance, KNOWN)), 1),
+        )
 
     def dropped(self) -> list[dict[str, object]]:
         """Return the number of dropped rows for each month and reason, as rows of a table."""
@@ -48,7 +68,8 @@ def read(plan: TrainingPlan, on_step: OnStep) -> TrainingData:
             found, counts = dataset.sample(found, counts, share, plan.seed)
         file = fingerprint(plan.data / TAXIS[plan.kind].file(month))
         rides[month] = found
-        months.append(MonthUse(month, use, file, counts))
+        simulated = dataset.is_simulated(plan.data, month, plan.kind)
+        months.append(MonthUse(month, use, file, counts, simulated))
     return TrainingData(
         training=dataset.concatenate([rides[month] for month in plan.train]),
         calibration=rides[plan.calibrate] if plan.calibrate else None,

@@ -129,7 +129,9 @@ def _log(
     plan: TrainingPlan, data: TrainingData, tested: TestedModel, exported: ExportedModel
 ) -> tuple[str, str]:
     extra_files = {Path(drift.FILE).name: msgspec.json.encode(exported.baseline)}
-    model = TwoFlavourModel(plan.target, tested.champion.value, exported.graph, extra_files)
+    model = TwoFlavourModel(
+        plan.target, tested.champion.value, exported.graph, data.described(), extra_files
+    )
     errors = {
         f"{key}_{name}": value
         for key, values in tested.metrics.items()

@@ -8,7 +8,7 @@ are refused, because a few of them can stand for billions of values.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -31,6 +31,23 @@ Identifier = str | int | None
 FlavourName = Annotated[str, Meta(pattern=r"^[\w.-]{1,80}\Z")] | Annotated[int, Meta(ge=0, le=99)]
 ModuleName = Annotated[str, Meta(pattern=r"^[\w.]{1,200}\Z")]
 PackageVersion = Annotated[str, Meta(pattern=r"^[\w.+-]{1,40}\Z")]
+
+
+class TrainingRides(msgspec.Struct, frozen=True):
+    """The rides on which a model was trained."""
+
+    source: Annotated[
+        Literal["tlc", "simulated"],
+        Meta(description="tlc: trip records of the Taxi and Limousine Commission"),
+    ]
+    months: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}\Z")], ...],
+        Meta(min_length=1, max_length=1200, description="oldest first, as YYYY-MM"),
+    ]
+    rides: Annotated[int, Meta(ge=1, description="the number of rides")]
+    longest_miles: Annotated[
+        float, Meta(ge=0, description="the distance that 99.5 % of the rides do not exceed")
+    ]
 
 
 class OnnxFlavour(msgspec.Struct, frozen=True):
@@ -113,6 +130,17 @@ class Description(msgspec.Struct, frozen=True):
         """The target that the metadata names; empty if there is none."""
         target = self._metadata("target")
         return target if isinstance(target, str) else ""
+
+    def training_rides(self) -> TrainingRides | None:
+        """The rides on which the model was trained.
+
+        None if the metadata does not describe them as `TrainingRides`.  Other programs that log
+        models may use the same name for something else.
+        """
+        try:
+            return msgspec.convert(self._metadata("training_rides"), TrainingRides | None)
+        except msgspec.ValidationError:
+            return None
 
     def _metadata(self, name: str) -> Any:
         return self.metadata.get(name) if isinstance(self.metadata, dict) else None

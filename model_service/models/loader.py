@@ -24,7 +24,7 @@ from ..features import RideColumns
 from ..scoring import WARM_UP, Answers, warm_up
 from ..storage import Folder, plain_name
 from . import description, flavours, trust
-from .description import Description, OnnxFlavour
+from .description import Description, OnnxFlavour, TrainingRides
 from .flavours import Ask
 
 FIELDS = {"duration": "ride_duration", "cost": "ride_cost"}
@@ -44,6 +44,8 @@ class LoadedModel:
     ask: Ask
     seconds: float = 0.0
     """The duration of a call with one ride, in seconds."""
+    training_rides: TrainingRides | None = None
+    """The rides on which the model was trained; None if the model does not name them."""
 
     def predict(self, rides: RideColumns, /) -> Answers:
         return self.ask(rides)
@@ -92,7 +94,9 @@ def load(
             ask = flavours.onnx(contents[name])
         else:
             ask = _pyfunc(text, contents, name, field, check=not allow_pickled)
-        model = LoadedModel(version, flavour, digest, ask)
+        model = LoadedModel(
+            version, flavour, digest, ask, training_rides=described.training_rides()
+        )
         warm_up(model)
     _check_batch(model)
     if other_sklearn:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..scoring import Model, Target
 from ..settings import PairSettings
 from . import loader
+from .description import TrainingRides
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Served:
     target: Target
     sha256: str = ""
     """The digest of the model's files; empty for a model that was not loaded from files."""
+    training_rides: TrainingRides | None = None
+    """The rides on which the model was trained; None if the model does not name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def load(settings: PairSettings) -> Models:
         model = loader.load(
             location, sha256=sha256, allow_pickled=allow_pickled, field=target.field
         )
-        return Served(model, target, model.sha256)
+        return Served(model, target, model.sha256, model.training_rides)
 
     return Models(
         served(settings.model_location, settings.model_sha256, duration),

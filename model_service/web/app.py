@@ -44,7 +44,7 @@ def create_app(
     _add_quotes(app, service)
     _add_health(app, service)
     _add_reference(app)
-    _add_page(app, page)
+    _add_page(app, page, models)
     _add_error_handlers(app, service)
     app.extensions[wire.DOOR] = routes.door(service)
     instrumented = middleware.instrument(app.wsgi_app, service.metrics, write)
@@ -110,9 +110,10 @@ def _add_reference(app: Flask) -> None:
         return _response(style)
 
 
-def _add_page(app: Flask, page: Path) -> None:
+def _add_page(app: Flask, page: Path, models: Models) -> None:
     files = {path.name: _read_file(path) for path in sorted(page.glob("*")) if path.is_file()}
     table = routes.json(zones.zone_table())
+    described = routes.json(_describe(models))
 
     @app.get("/page/<name>")
     def file(name: str) -> Response:
@@ -125,6 +126,18 @@ def _add_page(app: Flask, page: Path) -> None:
     @app.get("/zones.json")
     def zones_json() -> Response:
         return _cacheable(table)
+
+    @app.get("/models.json")
+    def models_json() -> Response:
+        return _cacheable(described)
+
+
+def _describe(models: Models) -> openapi.DescribedModels:
+    duration, cost = models.duration, models.cost
+    return openapi.DescribedModels(
+        openapi.DescribedModel(duration.model.version, duration.training_rides),
+        openapi.DescribedModel(cost.model.version, cost.training_rides) if cost else None,
+    )
 
 
 def _add_error_handlers(app: Flask, service: Service) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from ..models.description import TrainingRides
 from ..rides import BareRide
 from ..zones import ZoneTable
 from .problems import KINDS, Problem
@@ -49,6 +50,22 @@ class ServedModel(Struct):
     version: Annotated[str, Meta(description="the MLflow run that made the model")]
 
 
+class DescribedModel(Struct):
+    """A model, and the rides on which it was trained."""
+
+    version: Annotated[str, Meta(description="the MLflow run that made the model")]
+    training_rides: Annotated[
+        TrainingRides | None, Meta(description="null if the model does not name them")
+    ]
+
+
+class DescribedModels(Struct):
+    """The models that make the quotes."""
+
+    duration: DescribedModel
+    cost: Annotated[DescribedModel | None, Meta(description="null if no cost model is configured")]
+
+
 class Ready(Struct):
     """All models can score rides."""
 
@@ -57,7 +74,7 @@ class Ready(Struct):
     cost: Annotated[ServedModel | None, Meta(description="null if no cost model is configured")]
 
 
-TYPES = (BareRide, WrappedRide, Quote, Problem, Alive, Ready, ZoneTable)
+TYPES = (BareRide, WrappedRide, Quote, Problem, Alive, Ready, DescribedModels, ZoneTable)
 ANY_ROUTE = ("bad-request", "timeout", "headers-too-large", "error")
 ANY_POST = (*ANY_ROUTE, "malformed", "length-required", "too-large", "not-json", "invalid-ride",
               "unavailable")  # fmt: skip
@@ -68,7 +85,7 @@ def document() -> dict[str, Any]:
     references, components = msgspec.json.schema_components(
         TYPES, ref_template="#/components/schemas/{name}"
     )
-    bare, wrapped, quote, problem, alive, ready, zones = references
+    bare, wrapped, quote, problem, alive, ready, models, zones = references
     for name in ("BareRide", "Ride"):
         components[name]["properties"]["pickup_datetime"]["pattern"] = TIMESTAMP
     ride = {"anyOf": [{"allOf": [bare, {"not": {"required": ["ride"]}}]}, wrapped]}
@@ -123,6 +140,11 @@ def document() -> dict[str, Any]:
             "/docs": _get("This document as a web page", _text("The page", "text/html"), problem),
             "/docs.css": _get(
                 "Style sheet of that page", _text("The style sheet", "text/css"), problem
+            ),
+            "/models.json": _get(
+                "The models, and the rides on which they were trained",
+                _cacheable(_content("The models", JSON, models)),
+                problem,
             ),
             "/zones.json": _get(
                 "Taxi zones, and factors to estimate the distance between two",

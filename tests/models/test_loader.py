@@ -18,6 +18,7 @@ from sklearn.linear_model import LinearRegression
 from model_service import features
 from model_service.errors import ModelError
 from model_service.models import loader, trust
+from model_service.models.description import TrainingRides
 
 from ..support import models
 from ..support.factories import kinesis_event, payload
@@ -93,6 +94,26 @@ def test_what_a_model_may_say_of_its_target(tmp_path: Path, metadata: Any, field
     path = models.write_onnx(tmp_path, metadata=metadata)
 
     assert loader.load(str(path), field=field).version == models.RUN_ID
+
+
+TRAINED_ON = {"source": "tlc", "months": ["2021-01"], "rides": 9, "longest_miles": 21.5}
+
+
+def test_a_model_names_the_rides_on_which_it_was_trained(tmp_path: Path) -> None:
+    path = models.write_onnx(tmp_path, metadata={"training_rides": TRAINED_ON})
+
+    assert loader.load(str(path)).training_rides == TrainingRides("tlc", ("2021-01",), 9, 21.5)
+
+
+@pytest.mark.parametrize(
+    "named", [None, 70_000, "many", {}, {**TRAINED_ON, "source": "?"}, {**TRAINED_ON, "months": []}]
+)
+def test_a_model_that_names_them_in_another_form_is_loaded_without_them(
+    tmp_path: Path, named: Any
+) -> None:
+    path = models.write_onnx(tmp_path, metadata={"training_rides": named})
+
+    assert loader.load(str(path)).training_rides is None
 
 
 @pytest.mark.parametrize("spelt", [str.lower, str.upper])

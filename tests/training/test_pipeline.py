@@ -17,6 +17,7 @@ from sklearn.linear_model import LinearRegression
 
 from model_service.features import columns
 from model_service.models import flavours, loader, trust
+from model_service.models.description import TrainingRides
 from model_service.rides import Ride
 from tests.support.training_factories import QUICK, ride, write_month
 from training import __main__ as command
@@ -73,7 +74,21 @@ def test_mlflow_reads_both_flavours(result: TrainingResult) -> None:
 
     assert set(info.flavors) == {"onnx", "sklearn", "python_function"}
     assert info.run_id == result.run_id
-    assert info.metadata == {"target": "duration"}  # the service compares it with its own target
+    assert info.metadata["target"] == "duration"  # the service compares it with its own target
+
+
+def test_the_model_names_the_rides_on_which_it_was_trained(
+    result: TrainingResult, plan: TrainingPlan
+) -> None:
+    rides = dataset.read(plan.data, "2021-01", "duration")
+
+    known = loader.load(result.model_location).training_rides
+
+    assert known is not None
+    assert (known.source, known.months) == ("simulated", ("2021-01",))
+    assert known.rides == len(rides)
+    longer = np.mean(rides.columns.distance > known.longest_miles)
+    assert 0.001 < longer < 0.01
 
 
 def test_the_skops_file_has_only_types_that_the_service_trusts(result: TrainingResult) -> None:
@@ -210,7 +225,8 @@ def test_a_model_of_cost_is_logged_to_s3(plan: TrainingPlan, s3: str, tmp_path: 
     assert loader.load(str(tmp_path / "model"), sha256=result.model_sha256)
 
 
-MODEL = TwoFlavourModel("duration", LinearRegression(), b"")
+TRAINED_ON = TrainingRides("simulated", ("2021-01",), rides=1, longest_miles=1.0)
+MODEL = TwoFlavourModel("duration", LinearRegression(), b"", TRAINED_ON)
 RECORD = RunRecord({}, {}, {}, Path(), months=(), dropped=())
 
 
@@ -336,7 +352,7 @@ def test_bad_input_is_one_sentence(
 def test_an_interrupt_prints_one_word_and_leaves_no_month(
     training: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pl.DataFrame, "write_parquet", interrupted)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from model_service.errors import SettingsError
-from tests.support.training_factories import TLC_DATA, needs_tlc_data
+from tests.support.training_factories import TLC_DATA, needs_tlc_data, ride, write_month
 from training.data import dataset, simulation
 from training.data.tlc import DROPOFF, MONEY, PICKUP
 
@@ -43,6 +43,14 @@ def test_another_seed_or_month_gives_other_rides(tmp_path: Path) -> None:
 
     assert first.to_list() != month(tmp_path, seed=1)["trip_distance"].to_list()
     assert first.to_list() != month(tmp_path, "2021-02")["trip_distance"].to_list()
+
+
+def test_the_file_says_that_its_rides_are_simulated(tmp_path: Path) -> None:
+    month(tmp_path / "simulated")
+    written = write_month(tmp_path, ride(), month="2021-01")
+
+    assert dataset.is_simulated(tmp_path / "simulated", "2021-01")
+    assert not dataset.is_simulated(written, "2021-01")
 
 
 def test_no_unfinished_file_is_left(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from model_service.errors import ModelError, SettingsError
 from model_service.models import loader
+from model_service.models.description import TrainingRides
 from model_service.models.served import Models, Served, load
 from model_service.scoring import Target
 from model_service.settings import WebSettings
@@ -222,6 +223,25 @@ def test_zones_are_revalidated_with_their_etag(client: FlaskClient) -> None:
     assert len(first.get_json()["zones"]) == 263
     assert first.get_json()["zones"][129]["name"] == "Jamaica"
     assert (again.status_code, again.data) == (304, b"")
+
+
+def test_models_json_names_the_models_and_the_rides_on_which_they_were_trained() -> None:
+    rides = TrainingRides("tlc", ("2021-01", "2021-02"), rides=9, longest_miles=21.5)
+    duration = Served(ByDistance(), Target(), training_rides=rides)
+
+    both = client_of(Models(duration, Served(ByDistance(), Target()))).get("/models.json")
+    one = client_of(Models(duration)).get("/models.json")
+
+    described = {
+        "version": ByDistance.version,
+        "training_rides": {
+            "source": "tlc", "months": ["2021-01", "2021-02"], "rides": 9, "longest_miles": 21.5,
+        },
+    }  # fmt: skip
+    unknown = {"version": ByDistance.version, "training_rides": None}
+    assert both.get_json() == {"duration": described, "cost": unknown}
+    assert one.get_json() == {"duration": described, "cost": None}
+    assert both.headers["ETag"] != one.headers["ETag"]
 
 
 def test_index_html_preloads_every_script(client: FlaskClient) -> None:

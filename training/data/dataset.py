@@ -17,7 +17,7 @@ from model_service.truth import COST, DURATION
 
 from .cleaning import DataError as DataError
 from .cleaning import RowCounts, keep_valid
-from .tlc import TAXIS, Kind, Taxi
+from .tlc import SIMULATED, TAXIS, Kind, Taxi
 
 Target = Literal["duration", "cost"]
 UNITS: Mapping[Target, str] = {"duration": DURATION.unit, "cost": COST.unit}
@@ -88,6 +88,18 @@ def count_rows(directory: Path, month: str, kind: Kind = "green") -> int:
     path = _path(directory, month, kind)
     try:
         return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    except (pl.exceptions.PolarsError, OSError) as exc:
+        raise DataError(f"{path} cannot be read as Parquet.") from exc
+
+
+def is_simulated(directory: Path, month: str, kind: Kind = "green") -> bool:
+    """Return whether `simulation` wrote the file of a month, from the metadata of the file.
+
+    Raises `DataError` if the file cannot be read.
+    """
+    path = _path(directory, month, kind)
+    try:
+        return SIMULATED.items() <= pl.read_parquet_metadata(path).items()
     except (pl.exceptions.PolarsError, OSError) as exc:
         raise DataError(f"{path} cannot be read as Parquet.") from exc
 

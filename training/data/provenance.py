@@ -44,6 +44,8 @@ class MonthUse:
     """``training``, ``calibration`` or ``test``."""
     file: Fingerprint
     tally: RowCounts
+    simulated: bool
+    """Whether the rides are simulated, and not the TLC's."""
 
 
 def fingerprint(path: Path) -> Fingerprint:

@@ -1,9 +1,9 @@
 """Simulates months of green taxi rides, for use without the TLC's data.
 
 The files have the TLC's columns, with the types that the TLC used in that month, and the usual
-faults of its rows.  Zones have their real positions.  The duration of a ride depends on its route,
-hour and day, so that a model can learn from the rides.  The same seed gives the same city and the
-same rides.
+faults of its rows.  Their metadata says that the rides are simulated.  Zones have their real
+positions.  The duration of a ride depends on its route, hour and day, so that a model can learn
+from the rides.  The same seed gives the same city and the same rides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from model_service.datasets.months import months as months_between
 from model_service.zones import AXES, locations
 
-from .tlc import DROPOFF, MONEY, PICKUP, PREFIX, types
+from .tlc import DROPOFF, MONEY, PICKUP, PREFIX, SIMULATED, types
 
 Floats = NDArray[np.float64]
 
@@ -76,7 +76,7 @@ def write(directory: Path, months: Sequence[str], rides: int, seed: int) -> None
     for month in months:
         path = directory / f"{PREFIX}{month}.parquet"
         unfinished = path.with_suffix(f".{os.getpid()}")  # another process may write the same month
-        _month(city, month, rides, seed).write_parquet(unfinished)
+        _month(city, month, rides, seed).write_parquet(unfinished, metadata=dict(SIMULATED))
         unfinished.replace(path)
 
 

@@ -45,6 +45,9 @@ MONEY = (
     "total_amount",
 )
 
+SIMULATED: Mapping[str, str] = {"simulated": "true"}
+"""An entry in the Parquet metadata of simulated months, which the TLC's files do not have."""
+
 NEW_TYPES_SINCE = "2023-02"
 CONGESTION_FEE_SINCE = "2025-01"
 OLD_TYPES: Mapping[str, pl.DataType] = {

@@ -13,8 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import numpy as np
 from sklearn.base import RegressorMixin
+
+from model_service.models.description import TrainingRides
 
 from ..data.dataset import Target
 from ..model.champion import INPUTS
@@ -35,6 +38,7 @@ class TwoFlavourModel:
     target: Target
     estimator: RegressorMixin
     graph: bytes
+    training: TrainingRides
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
     """Name -> content of the files that MLflow stores in the model's ``extra_files``."""
 
@@ -55,7 +59,10 @@ class TwoFlavourModel:
                 signature=_signature(),
                 pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
                 extra_files=[str(file) for file in extra] or None,
-                metadata={"target": self.target},  # the service compares it with its own target
+                metadata={
+                    "target": self.target,  # the service compares it with its own target
+                    "training_rides": msgspec.to_builtins(self.training),  # for the riders' page
+                },
             )
         (Path(path) / GRAPH_FILE).write_bytes(self.graph)
         mlflow_model.add_flavor("onnx", data=GRAPH_FILE, onnx_version=version("onnx"))

@@ -46,6 +46,8 @@ PLOTS = (
 )
 """The plots of every card; the card of a model with intervals also has plots of their coverage."""
 NO_INTERVALS = "This model has no intervals."
+TLC = "The data are trip records of the New York City Taxi and Limousine Commission."
+SIMULATED = "The data are simulated rides, in the format of the TLC's trip records."
 PREDICTS: Mapping[Target, str] = {
     "duration": "the duration of a taxi ride in New York, in minutes",
     "cost": "the cost of a taxi ride in New York without the tip, in dollars",
@@ -97,6 +99,7 @@ def markdown(facts: CardFacts, plots: Sequence[Plot]) -> str:
         weaker=_weaker(facts),
         features=", ".join(f"`{name}`" for name in facts.features),
         intervals=_intervals(facts),
+        source=SIMULATED if any(one.simulated for one in facts.months) else TLC,
         rows=_month_table(facts.months),
         dropped=_dropped_table(facts.months),
         lowest=f"{facts.plausible[0]:.1f}",
