@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from model_service import models, stream
 from model_service.kinesis import publisher, records, rejects, telemetry
+from model_service.kinesis.telemetry import Invocation
 from model_service.scoring import Target
 from model_service.settings import NO_REJECTS, Settings
 
@@ -22,6 +23,12 @@ UNBOUNDED_SECONDS = 900.0  # if the caller passes no context: Lambda's own maxim
 
 class Context(Protocol):
     """The part of Lambda's context that the handler uses."""
+
+    @property
+    def aws_request_id(self) -> str: ...
+
+    @property
+    def function_version(self) -> str: ...
 
     def get_remaining_time_in_millis(self) -> int: ...
 
@@ -72,7 +79,11 @@ def lambda_handler(event: dict[str, Any], context: Context | None) -> dict[str, 
             model_name=target.model_name,
             version=model.version,
             predictions=[prediction.value for prediction in report.published],
-            cold_start=next(invocations) == 0,
+            invocation=Invocation(
+                request_id=context.aws_request_id if context else "",
+                function_version=context.function_version if context else "",
+                cold_start=next(invocations) == 0,
+            ),
         )
     )
     return stream.response(report, with_predictions=settings.return_predictions)

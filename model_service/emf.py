@@ -14,12 +14,18 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
 
 NAMESPACE = "RidePredictions"
 SERVICE = "ride-predictions"
-MAX_REASONS = 20  # in one line
-MAX_VALUES = 50  # values of one metric in one line; CloudWatch's limit is 100
+MAX_REASONS = 10  # in one list of a line, so that a line has at most `MAX_FIELDS`
+OTHER_REASONS = "other reasons"
+MAX_VALUES = 100  # values of one metric in one line; a limit of the embedded metric format
+MAX_FIELDS = 200  # that Logs Insights finds in a line: "Supported logs and discovered fields"
+DIGITS = 4  # significant digits of measurements; counts are exact
 
 
 class Metric(NamedTuple):
-    """The values of a metric, and their unit: one of CloudWatch's, such as "Milliseconds"."""
+    """The values of a metric, and their unit: one of CloudWatch's, such as "Milliseconds".
+
+    There are at most `MAX_VALUES` of them.
+    """
 
     unit: str
     values: Sequence[float]
@@ -29,9 +35,25 @@ def count(number: int) -> Metric:
     return Metric("Count", [number])
 
 
-def reasons(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return the most frequent reasons, as a field of a line."""
-    return dict(Counter(counts).most_common(MAX_REASONS))
+def rejections(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return the reasons for rejections as a field of a line: a list, most frequent reasons first.
+
+    It has at most `MAX_REASONS` entries.  If there are more reasons, the last entry counts the
+    rides of all the others, so that the sum is always the number of rejected rides.
+
+    >>> rejections({"no such zone": 1, "data is not base64": 3})
+    [{'reason': 'data is not base64', 'rides': 3}, {'reason': 'no such zone', 'rides': 1}]
+    """
+    return [{"reason": reason, "rides": rides} for reason, rides in most_frequent(counts).items()]
+
+
+def most_frequent(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return *counts* with at most `MAX_REASONS` entries; the last one may sum up the others."""
+    ordered = Counter(counts).most_common()
+    if len(ordered) <= MAX_REASONS:
+        return dict(ordered)
+    kept, others = ordered[: MAX_REASONS - 1], ordered[MAX_REASONS - 1 :]
+    return dict(kept) | {OTHER_REASONS: sum(count for _, count in others)}
 
 
 def line(
@@ -42,19 +64,37 @@ def line(
 ) -> str:
     """Return a log line, without a line end.
 
-    CloudWatch records every metric under each of *dimension_sets*; the dimension ``service`` is
-    added to each set.  *fields* can be searched in the log, but are not metrics.
+    CloudWatch records every metric that has values under each of *dimension_sets*; the dimension
+    ``service`` is added to each set.  *fields* can be searched in the log, but are not metrics.
     """
     first, *others = dimension_sets
-    provider = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=SERVICE)
+    provider = AmazonCloudWatchEMFProvider(
+        namespace=NAMESPACE,
+        service=SERVICE,
+        # `add_metric` would print the line and begin another one when it reaches 100 values.
+        metric_set={
+            name: {"Unit": metric.unit, "Value": [_rounded(value) for value in metric.values]}
+            for name, metric in metrics.items()
+            if metric.values
+        },
+    )
     provider.set_timestamp(at)
     for name, dimension in first.items():
         provider.add_dimension(name, dimension)
     for dimensions in others:
         provider.add_dimensions(service=SERVICE, **dimensions)
-    for name, metric in metrics.items():
-        for value in metric.values:
-            provider.add_metric(name, metric.unit, value)
     for name, content in fields.items():
         provider.add_metadata(name, content)
     return msgspec.json.encode(provider.serialize_metric_set()).decode()
+
+
+def _rounded(value: float) -> float:
+    """Return a count as it is, and a measurement with `DIGITS` significant digits.
+
+    >>> _rounded(12_345), _rounded(1576.132), _rounded(0.0512345), _rounded(21.2987)
+    (12345, 1576, 0.05123, 21.3)
+    """
+    if isinstance(value, int):
+        return value
+    rounded = float(f"{value:.{DIGITS}g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded

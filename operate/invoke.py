@@ -150,11 +150,11 @@ def rejected(log: bytes) -> int | None:
     *log* is the end of the log of an invocation, and may begin in the middle of a line.  Returns
     None if it has no line with metrics.
 
-    >>> rejected(b'{"_aws":{},"received":[4.0],"rejected":[3.0]}')
+    >>> rejected(b'{"_aws":{},"received":[4],"rejected":[3]}')
     3
     """
-    found = re.search(rb'"rejected": ?\[([0-9.]+)\]', log)
-    return int(float(found[1])) if found else None
+    found = re.search(rb'"rejected": ?\[([0-9]+)\]', log)
+    return int(found[1]) if found else None
 
 
 def _status(exc: ClientError) -> int:

@@ -94,9 +94,8 @@ def without(stack: Stack, path: Path) -> Stack:
 
 def laws() -> dict[str, Callable[[Stack], None]]:
     """The tests that ask nothing but a stack."""
-    modules = [
-        import_module(f"tests.project.{name}") for name in ("test_template", "test_template_batch")
-    ]
+    names = ("test_template", "test_template_batch", "test_template_queries")
+    modules = [import_module(f"tests.project.{name}") for name in names]
     return {
         name: law
         for module in modules

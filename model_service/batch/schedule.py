@@ -81,5 +81,5 @@ def log_line(
             "batch_seconds": Metric("Seconds", [seconds]),
             "batch_delay_seconds": Metric("Seconds", [delay_seconds]),
         },
-        fields={"reasons": emf.reasons(rejected)},
+        fields={"rejections": emf.rejections(rejected)},
     )

@@ -31,7 +31,7 @@ from msgspec import Struct
 
 from ..errors import RideRejected
 from ..scoring import TimeLeft
-from .records import Record
+from .records import BatchRange, Record
 from .rejects import Keep, Rejection
 
 ANSWER_SECONDS = 0.5  # for answering Lambda; a tenth of the time left if that is less
@@ -73,6 +73,7 @@ class Item[T](Struct, frozen=True):
 class BatchReport[T]:
     """The fates of all ride events in one batch, and measurements."""
 
+    batch: BatchRange
     published: tuple[T, ...]
     rejected: tuple[Rejection, ...]
     to_retry: tuple[str, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from binascii import a2b_base64
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -61,6 +62,23 @@ class Record(Struct, frozen=True):
     def shard(self) -> str:
         """The id of the shard that the record was read from."""
         return self.event_id.partition(":")[0]
+
+
+class BatchRange(Struct, frozen=True):
+    """The part of a stream that a batch was read from; all texts are empty for an empty batch."""
+
+    stream: str = ""
+    shard: str = ""
+    first_sequence_number: str = ""
+    last_sequence_number: str = ""
+
+
+def batch_range(batch: Sequence[Record]) -> BatchRange:
+    """Return the part of the stream that *batch* was read from; a batch has one shard."""
+    if not batch:
+        return BatchRange()
+    first, last = batch[0], batch[-1]
+    return BatchRange(first.stream, first.shard, first.sequence_number, last.sequence_number)
 
 
 def read(event: dict[str, Any]) -> list[Record]:

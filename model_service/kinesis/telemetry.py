@@ -1,16 +1,17 @@
 """Makes the log line of a batch, with metrics and the reasons for rejections and retries.
 
 Counts, times and statistics of the predictions are metrics with two sets of dimensions: (service,
-model) and (service, model, version).  The reasons are only fields of the line: a metric for each
-reason would be expensive, because the number of different reasons has no limit.  The line contains
-no payload and no value from a ride event.
+model) and (service, model, version).  The other fields are not metrics: a metric for each reason or
+shard would be expensive, because their number has no limit.  The line contains no payload and no
+value from a ride event.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from math import ceil
+from typing import Any, NamedTuple
 
 from .. import emf
 from ..emf import MAX_VALUES, Metric
@@ -19,13 +20,22 @@ from .accounting import BatchReport
 from .rejects import Rejection
 
 
+class Invocation(NamedTuple):
+    """The invocation of the function that processed a batch; empty texts if Lambda did not say."""
+
+    request_id: str = ""
+    function_version: str = ""
+    cold_start: bool = False
+    """Whether it was the first invocation of its function instance."""
+
+
 def log_line(
     report: BatchReport[Any],
     *,
     model_name: str,
     version: str,
     predictions: Sequence[float],
-    cold_start: bool,
+    invocation: Invocation,
 ) -> str:
     """Return the log line for *report*, without a line end.
 
@@ -39,10 +49,9 @@ def log_line(
         "to_retry": emf.count(len(report.to_retry)),
         "publish_retries": emf.count(report.publish_retries),
         "ignored_pickup_times": emf.count(report.ignored_pickup_times),
-        "cold_start": emf.count(int(cold_start)),
+        "cold_start": emf.count(int(invocation.cold_start)),
         "model_ms": Metric("Milliseconds", [report.model_ms]),
         "publish_ms": Metric("Milliseconds", [report.publish_ms]),
-        "latency_ms": Metric("Milliseconds", _sample(sorted(report.latencies_ms))),
     }
     if predictions:
         metrics |= {
@@ -50,29 +59,41 @@ def log_line(
             "prediction_mean": Metric("None", [sum(predictions) / len(predictions)]),
             "prediction_max": Metric("None", [max(predictions)]),
         }
+    metrics["latency_ms"] = Metric("Milliseconds", _sample(sorted(report.latencies_ms)))
     return emf.line(
         report.published_at,
         {"model": model_name},
         {"model": model_name, "version": version},
         metrics=metrics,
         fields={
-            "reasons": _reasons(report.rejected),
-            "retry_reasons": dict(report.retry_reasons),
+            "request_id": invocation.request_id,
+            "function_version": invocation.function_version,
+            "stream": report.batch.stream,
+            "shard": report.batch.shard,
+            "first_sequence_number": report.batch.first_sequence_number,
+            "last_sequence_number": report.batch.last_sequence_number,
+            "checkpoint": report.checkpoint,
+            "rejections": emf.rejections(_reasons(report.rejected)),
+            "retry_reasons": emf.most_frequent(report.retry_reasons),
         },
     )
 
 
 def _sample(ordered: Sequence[float]) -> Sequence[float]:
-    """Return at most `MAX_VALUES` of the values, evenly spaced, with the first and the last.
+    """Return at most `MAX_VALUES` of the values, with the same percentiles (nearest rank).
 
-    >>> _sample([float(n) for n in range(99)])[::7]
-    [0.0, 14.0, 28.0, 42.0, 56.0, 70.0, 84.0, 98.0]
+    If there are more values, the sample has the 1st to the 99th percentile and, as its last value,
+    the 99.5th.  The maximum would have the weight of 1 % of the rides, whatever their number, and
+    would decide the 99th percentile of the metric.
+
+    >>> _sample([float(n) for n in range(1, 1001)])[-3:]
+    [980.0, 990.0, 995.0]
     """
     if len(ordered) <= MAX_VALUES:
         return ordered
-    step = (len(ordered) - 1) / (MAX_VALUES - 1)
-    return [ordered[round(n * step)] for n in range(MAX_VALUES)]
+    percents = [*range(1, MAX_VALUES), MAX_VALUES - 0.5]
+    return [ordered[ceil(percent * len(ordered) / 100) - 1] for percent in percents]
 
 
-def _reasons(rejected: Sequence[Rejection]) -> dict[str, int]:
-    return emf.reasons(Counter(RideRejected.kind(one.reason) for one in rejected))
+def _reasons(rejected: Sequence[Rejection]) -> Counter[str]:
+    return Counter(RideRejected.kind(one.reason) for one in rejected)

@@ -59,6 +59,7 @@ def process(
     checkpoint = accounting.checkpoint(settled)
     published = [item for item in settled if isinstance(item.fate, Prediction)]
     report = BatchReport(
+        batch=records.batch_range(batch),
         published=tuple(item.fate for item in settled if isinstance(item.fate, Prediction)),
         rejected=tuple(
             accounting.rejection(item) for item in settled if isinstance(item.fate, RideRejected)

@@ -238,7 +238,7 @@ def test_run_prints_one_line_of_metrics(
     line = json.loads(printed)
     counts = ("batch_runs", "batch_rows", "batch_scored", "batch_rejected")
     assert [line[name] for name in counts] == [[1], [3], [2], [1]]
-    assert line["reasons"] == {"Object missing required field `ride`": 1}
+    assert line["rejections"] == [{"reason": "Object missing required field `ride`", "rides": 1}]
     since = datetime.now(UTC) - datetime.fromisoformat(AFTER["scheduled_time"])
     assert line["batch_delay_seconds"] == [pytest.approx(since.total_seconds(), abs=60)]
 

@@ -76,4 +76,4 @@ def test_log_line_has_the_counts_and_the_reasons_of_a_run() -> None:
     counts = ("batch_runs", "batch_rows", "batch_scored", "batch_rejected")
     assert [line[name] for name in counts] == [[1], [10], [7], [3]]
     assert (line["batch_seconds"], line["batch_delay_seconds"]) == ([1.5], [1210.0])
-    assert line["reasons"] == {"a": 1, "b": 2}
+    assert line["rejections"] == [{"reason": "b", "rides": 2}, {"reason": "a", "rides": 1}]

@@ -17,6 +17,8 @@ class Context:
     """The part of Lambda's context that the handler uses."""
 
     deadline: float
+    aws_request_id: str = "a-request"
+    function_version: str = "$LATEST"
 
     def get_remaining_time_in_millis(self) -> int:
         return max(0, int(1000 * (self.deadline - time.monotonic())))

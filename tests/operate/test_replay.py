@@ -103,7 +103,7 @@ def store(s3: Any) -> FailedRecordStore:
 
 def fine(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Process every record, as a handler without failures."""
-    print('{"_aws":{},"rejected":[0.0]}')
+    print('{"_aws":{},"rejected":[0]}')
     return {"batchItemFailures": []}
 
 
@@ -277,7 +277,7 @@ def test_records_rejected_again_wait_under_the_same_key(either: Any) -> None:
 
     def rejects_again(event: dict[str, Any], context: Any) -> dict[str, Any]:
         S3Rejects(either, LOCATION, MODEL)(rejections(event["Records"], "still no good"), plenty)
-        print('{"_aws":{},"rejected":[2.0]}')
+        print('{"_aws":{},"rejected":[2]}')
         return {"batchItemFailures": []}
 
     report = run(either, FakeLambda(rejects_again))
@@ -643,7 +643,7 @@ def test_replay_reads_the_number_of_rejections_from_the_metrics_line() -> None:
         keep=rejects.discard,
         time_left=lambda: 60.0,
     )
-    line = batch_line(report, cold_start=True)
+    line = batch_line(report)
 
     assert invoke.rejected(line.encode()) == 2
     assert invoke.rejected(f"START\n{line}\nEND\n".encode()[60:]) == 2
@@ -721,7 +721,7 @@ def test_the_command_exits_with_1_if_rides_are_rejected_again(s3: Any, capsys: A
     reject(s3, raws(3))
 
     def handler(event: dict[str, Any], context: Any) -> Any:
-        print('{"_aws":{},"rejected":[2.0]}')
+        print('{"_aws":{},"rejected":[2]}')
         return {"batchItemFailures": []}
 
     assert command("--function", "f", "--yes", lambda_=FakeLambda(handler)) == 1

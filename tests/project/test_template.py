@@ -610,33 +610,6 @@ def test_a_dashboard_follows_the_data_flow_from_top_to_bottom(stack: Stack) -> N
         assert len(re.findall(r'"<\w+(?:Throttled|ArchiveLate|ArchiveFails)\.Arn>"', body)) == 6
 
 
-def test_saved_queries_use_fields_that_the_log_has(stack: Stack) -> None:
-    queries = stack.of_type("AWS::Logs::QueryDefinition")
-    of_lambda = {"level", "message", "errorType", "requestId"}
-    logged = line()
-    assert len(queries) == 5 * len(MODELS)
-
-    for name, query in queries.items():
-        text = query["QueryString"]
-        for metric in re.findall(r"\b(\w+)\.0\b", text):
-            assert isinstance(logged[metric], list), name
-        [first, *_] = text.splitlines()
-        if first.startswith("fields"):
-            plain = set(re.findall(r"(?<![@\w])([A-Za-z]+)(?!\w|\.)", first)) - {"fields"}
-            assert plain <= of_lambda, name
-        assert query["LogGroupNames"] == [f"<{model_of(name)}Logs>"]
-
-
-def test_the_query_for_reasons_matches_the_log_line(stack: Stack) -> None:
-    query = stack.of_type("AWS::Logs::QueryDefinition")["DurationReasonsQuery"]["QueryString"]
-    [pattern] = re.findall(r"parse @message /(.*)/", query)
-
-    found = re.search(pattern.replace("(?<", "(?P<"), json.dumps(line(), separators=(",", ":")))
-
-    assert found
-    assert json.loads(f"{{{found['why']}}}") == line()["reasons"]
-
-
 # --- other parameters -----------------------------------------------------------------------
 
 

@@ -43,6 +43,8 @@ class Context:
     """Lambda's context, with this much time left."""
 
     milliseconds: int = 60_000
+    aws_request_id: str = "8f507cfc-xmpl-4697-b07a-ac58fc914c95"
+    function_version: str = "7"
 
     def get_remaining_time_in_millis(self) -> int:
         return self.milliseconds
@@ -185,7 +187,9 @@ def test_a_batch_is_one_line_of_metrics(
     metrics = json.loads(printed)
     assert [metrics[name] for name in ("received", "published", "rejected")] == [[3], [2], [1]]
     assert metrics["version"] == "Test123"
-    assert metrics["reasons"] == {"Object missing required field `ride`": 1}
+    assert metrics["request_id"] == Context.aws_request_id
+    assert (metrics["function_version"], metrics["shard"]) == ("7", "shardId-000000000000")
+    assert metrics["rejections"] == [{"reason": "Object missing required field `ride`", "rides": 1}]
     assert metrics["_aws"]["CloudWatchMetrics"]
 
 
@@ -237,9 +241,9 @@ def test_an_answer_outside_the_range_of_the_settings_is_rejected(
     )
 
     assert [p["prediction"]["ride_id"] for p in answer["predictions"]] == [1]
-    assert json.loads(capsys.readouterr().out)["reasons"] == {
-        "the model answered outside its range": 1
-    }
+    assert json.loads(capsys.readouterr().out)["rejections"] == [
+        {"reason": "the model answered outside its range", "rides": 1}
+    ]
 
 
 def test_the_log_level_is_a_setting(start: Start, line: Path) -> None:

@@ -15,6 +15,7 @@ from model_service.kinesis import telemetry
 from model_service.kinesis.accounting import BatchReport
 from model_service.kinesis.publisher import Entry, PublishResult
 from model_service.kinesis.rejects import Rejection
+from model_service.kinesis.telemetry import Invocation
 from model_service.scoring import Answers, Target, TimeLeft
 from model_service.stream.predictions import Prediction
 
@@ -105,14 +106,17 @@ class MemoryPublisher:
         return PublishResult(refused)
 
 
-def batch_line(report: BatchReport[Prediction], *, cold_start: bool = False) -> str:
+INVOCATION = Invocation("8f507cfc-xmpl-4697-b07a-ac58fc914c95", "7")
+
+
+def batch_line(report: BatchReport[Prediction], invocation: Invocation = INVOCATION) -> str:
     """The metric line of a batch that `FakeModel` scored."""
     return telemetry.log_line(
         report,
         model_name=Target().model_name,
         version=FakeModel.version,
         predictions=[prediction.value for prediction in report.published],
-        cold_start=cold_start,
+        invocation=invocation,
     )
 
 
