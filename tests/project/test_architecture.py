@@ -9,7 +9,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "model_service"
-TOP_LEVEL = ("model_service", "training", "operate", "local", "tools", "benchmarks", "tests")
+TOP_LEVEL = (
+    "model_service",
+    "training",
+    "operate",
+    "local",
+    "event_source_mapping",
+    "tools",
+    "benchmarks",
+    "tests",
+)
 
 CORE = "core"
 """The modules that lie directly in ``model_service``."""
@@ -213,6 +222,47 @@ def test_only_entry_points_read_the_environment() -> None:
         "lambda_function.py",
         "model_service/batch/__main__.py",
         "model_service/batch/spark.py",
+    }
+
+
+MAPPING_CORE = {
+    "assumed",
+    "core",
+    "decisions",
+    "errors",
+    "events",
+    "lanes",
+    "records",
+    "responses",
+    "settings",
+    "state",
+}
+"""Modules of ``event_source_mapping`` without input, output, clock and random numbers."""
+
+
+def test_the_event_source_mapping_imports_nothing_of_the_project() -> None:
+    found = {root for path in python_files(ROOT / "event_source_mapping") for root in roots(path)}
+
+    assert found & {*TOP_LEVEL} == {"event_source_mapping"}
+
+
+def test_the_core_of_the_mapping_imports_itself_and_pure_modules_only() -> None:
+    found: set[str] = set()
+    for module in MAPPING_CORE:
+        names = imported(ROOT / f"event_source_mapping/{module}.py")
+        own = {name.split(".")[1] for name in names if name.startswith("event_source_mapping.")}
+        assert own <= MAPPING_CORE
+        found |= {name.partition(".")[0] for name in names}
+
+    assert found == {
+        "__future__",
+        "collections",
+        "dataclasses",
+        "event_source_mapping",
+        "hashlib",
+        "itertools",
+        "math",
+        "typing",
     }
 
 

@@ -1,0 +1,272 @@
+"""The event source mapping between a Kinesis stream and a Lambda function, as a state machine.
+
+`step` takes a state, an event and the time, and returns the next state and what is to be done.  It
+does no input or output, reads no clock, and draws no random numbers: the same events at the same
+times give the same decisions.  A driver (`threads`, `virtual`) carries the decisions out and
+reports what happened as events.  `start` returns the first state.
+
+**Shards.**  A shard is in one of these states:
+
+    waiting    a parent is not finished, so the shard is not read
+    open       the driver reads it, after the decision `Open`
+    ended      the stream has closed it and the driver has read it to its end (`ShardEnded`)
+    finished   it has ended, and all its records are resolved (`Finished`)
+
+A parent that is not listed counts as finished: its records have left the stream.  Siblings are
+delivered side by side.
+
+**Lanes.**  A shard delivers its records in lanes; it has one, or as many as the parallelization
+factor.  A lane delivers one batch at a time.  `lanes` describes its states.
+
+**Events.**  See `events`: `ShardsListed`, `RecordsArrived`, `ShardEnded`; the end of an invocation
+as `Answered`, `Failed` or `Throttled`; and `TimePassed`, which is due at `wakes_at`.
+
+**Decisions.**  What to do: see `decisions`.  They must be carried out in their order.  A `Discard`
+precedes the `Checkpoint` that passes its records.
+
+**What a batch becomes** when its invocation ends:
+
+* The invocation succeeded: the batch is resolved.
+* It reported a record that is not the first: the records before it are resolved, and the rest is a
+  new batch, which is due at once.
+* It failed or reported the first record, bisecting is on, and the batch has several records: the
+  batch is split in halves, which are two new batches.  The left one is due at once.
+* It failed or reported the first record otherwise: the batch is due again after a pause, with the
+  same request id.  Without a retry left, it is discarded.
+* It was throttled: the batch is due again after a pause, and has spent no retry.
+
+A new batch has a new request id and all retries.  Before each invocation, the records at the start
+of the batch that have reached their age limit are discarded, and the rest is delivered.
+
+**Invariants**, for every sequence of events:
+
+1. Each record that arrived is waiting, or it is resolved: processed, discarded or expired.  It is
+   resolved once.
+2. The records of a partition key are delivered in their order: a batch is not invoked before all
+   records before it in its lane are resolved.
+3. A lane has at most one invocation at a time.
+4. With r retries, a batch that does not change is invoked at most r + 1 times, throttles aside; the
+   n records of a batch are invoked at most n (r + 1) + n - 1 times, split or not.
+5. A checkpoint passes no unresolved record, and never moves back.
+6. A shard is not read before its parents are finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from hashlib import new as new_hash
+from itertools import count, takewhile
+from math import inf
+
+from . import lanes
+from .assumed import LANES_BY_ASSUMED, NEW_SHARDS_START_AT_ASSUMED
+from .decisions import Checkpoint, Decision, Finished, Open
+from .events import (
+    Answered,
+    Ended,
+    Event,
+    Failed,
+    RecordsArrived,
+    ShardEnded,
+    ShardsListed,
+    Throttled,
+    TimePassed,
+)
+from .lanes import Lane, Turn
+from .records import Record, ShardInfo
+from .responses import processed
+from .settings import Settings
+from .state import Shard, State
+
+OK, CALL_FAILED = "OK", "PROBLEM: Function call failed"
+"""Values of LastProcessingResult."""
+UNHANDLED = "Unhandled"
+"""The functionError of an invocation that raised."""
+
+
+def start(
+    settings: Settings,
+    shards: Iterable[ShardInfo],
+    checkpoints: Mapping[str, str] | None = None,
+) -> tuple[State, tuple[Decision, ...]]:
+    """Return the first state of a mapping, and the shards to open.
+
+    *shards* are read from the starting position, or else after their entry in *checkpoints*.
+    """
+    state = State(checkpoints=dict(checkpoints or {}))
+    return _listed(settings, state, shards, settings.starting_position)
+
+
+def step(
+    settings: Settings, state: State, event: Event, now: float
+) -> tuple[State, tuple[Decision, ...]]:
+    """Return the next state and the decisions after *event* at the time *now*, in seconds.
+
+    Raises `ValueError` for an event that cannot be: a mistake of the driver.
+    """
+    if isinstance(event, TimePassed):
+        return _time_passed(settings, state, now)
+    if isinstance(event, ShardsListed):
+        return _listed(settings, state, event.shards, NEW_SHARDS_START_AT_ASSUMED)
+    shard = state.shards.get(event.shard_id)
+    if shard is None or not shard.opened:
+        raise ValueError(f"{event.shard_id} is not open")
+    turn = Turn(settings, shard.shard_id, now, count(state.requests))
+    if isinstance(event, RecordsArrived):
+        shard = _arrive(shard, event.records, turn)
+    elif isinstance(event, ShardEnded):
+        shard = replace(shard, ended=True)
+    else:
+        shard, result = _end_invocation(shard, event, turn)
+        state = replace(state, last_processing_result=result or state.last_processing_result)
+    return _settle(state, shard, turn)
+
+
+def wakes_at(settings: Settings, state: State) -> float:
+    """Return the time at which `TimePassed` is due; infinity if the mapping waits for events."""
+    return min(
+        (lanes.wakes_at(lane, settings) for shard in state.shards.values() for lane in shard.lanes),
+        default=inf,
+    )
+
+
+def wants_records(settings: Settings, state: State, shard_id: str) -> bool:
+    """Return whether a shard is open and has less than a batch waiting in each of its lanes."""
+    shard = state.shards[shard_id]
+    waiting = sum(len(lane.queue) for lane in shard.lanes)
+    return shard.opened and not shard.ended and waiting < settings.batch_size * len(shard.lanes)
+
+
+def idle(state: State) -> bool:
+    """Return whether every record that arrived is resolved."""
+    return not any(shard.order for shard in state.shards.values())
+
+
+def lane_of(partition_key: str, factor: int) -> int:
+    """Return the lane of a partition key, from 0 to *factor* - 1.
+
+    >>> lane_of("256", 10) == lane_of("256", 10)
+    True
+    """
+    if factor == 1:
+        return 0
+    digest = new_hash(LANES_BY_ASSUMED, partition_key.encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest) % factor
+
+
+def _listed(
+    settings: Settings, state: State, found: Iterable[ShardInfo], position: str
+) -> tuple[State, tuple[Decision, ...]]:
+    empty = (Lane(),) * settings.parallelization_factor
+    new = {
+        info.shard_id: Shard(info.shard_id, info.parents, position, empty)
+        for info in found
+        if info.shard_id not in state.shards
+    }
+    state, opens = _open(replace(state, shards={**state.shards, **new}))
+    return state, tuple(opens)
+
+
+def _open(state: State) -> tuple[State, list[Decision]]:
+    """Open the shards whose parents are finished."""
+    ready = {
+        shard.shard_id: replace(
+            shard, opened=True, checkpoint=state.checkpoints.get(shard.shard_id)
+        )
+        for shard in state.shards.values()
+        if not shard.opened
+        and all(state.shards[p].finished for p in shard.parents if p in state.shards)
+    }
+    opens: list[Decision] = [
+        Open(shard.shard_id, shard.position, shard.checkpoint) for shard in ready.values()
+    ]
+    return replace(state, shards={**state.shards, **ready}) if ready else state, opens
+
+
+def _arrive(shard: Shard, records: tuple[Record, ...], turn: Turn) -> Shard:
+    """Add *records* to the queues of their lanes."""
+    factor = len(shard.lanes)
+    by_lane: dict[int, list[Record]] = {}
+    for record in records:
+        by_lane.setdefault(lane_of(record.partition_key, factor), []).append(record)
+    updated = list(shard.lanes)
+    for number, arrived in by_lane.items():
+        updated[number] = lanes.arrive(updated[number], tuple(arrived))
+    order = shard.order + tuple(record.sequence_number for record in records)
+    return replace(shard, lanes=tuple(updated), order=order)
+
+
+def _end_invocation(shard: Shard, event: Ended, turn: Turn) -> tuple[Shard, str | None]:
+    """Apply the end of an invocation; return the shard and the result of the processing."""
+    number = event.lane
+    lane = shard.lanes[number] if 0 <= number < len(shard.lanes) else Lane()
+    if not lane.invoking or lane.batches[0].request != event.request:
+        raise ValueError(f"request {event.request} is not being invoked in lane {number}")
+    result: str | None = None
+    if isinstance(event, Throttled):
+        lane = lanes.throttle(lane, number, turn)
+    else:
+        done, error = _outcome(lane.batches[0].records, event, turn.settings)
+        result = CALL_FAILED if done is None else OK
+        lane = lanes.respond(lane, number, turn, done=done or 0, function_error=error)
+    updated = (*shard.lanes[:number], lane, *shard.lanes[number + 1 :])
+    return replace(shard, lanes=updated), result
+
+
+def _outcome(
+    records: tuple[Record, ...], event: Answered | Failed, settings: Settings
+) -> tuple[int | None, str | None]:
+    """Return how many records were processed, or None for a failure, and the function's error."""
+    if isinstance(event, Failed):
+        return None, UNHANDLED
+    if not settings.reports_failures:
+        return len(records), None
+    return processed(records, event.response), None
+
+
+def _time_passed(
+    settings: Settings, state: State, now: float
+) -> tuple[State, tuple[Decision, ...]]:
+    decisions: list[Decision] = []
+    for shard in state.shards.values():
+        if any(lanes.wakes_at(lane, settings) <= now for lane in shard.lanes):
+            turn = Turn(settings, shard.shard_id, now, count(state.requests))
+            state, made = _settle(state, shard, turn)
+            decisions += made
+    return state, tuple(decisions)
+
+
+def _settle(state: State, shard: Shard, turn: Turn) -> tuple[State, tuple[Decision, ...]]:
+    """Advance the lanes of *shard*, move its checkpoint, and open its children if it is finished.
+
+    The invocations are the last decisions, behind the checkpoint.
+    """
+    was_finished = state.shards[shard.shard_id].finished
+    advanced = tuple(lanes.proceed(lane, number, turn) for number, lane in enumerate(shard.lanes))
+    shard = _move_checkpoint(replace(shard, lanes=advanced), turn)
+    shards = {**state.shards, shard.shard_id: shard}
+    state = replace(state, shards=shards, requests=next(turn.requests))
+    opens: list[Decision] = []
+    if shard.finished and not was_finished:
+        turn.decisions.append(Finished(shard.shard_id))
+        state, opens = _open(state)
+    return state, (*turn.decisions, *opens, *turn.invocations)
+
+
+def _move_checkpoint(shard: Shard, turn: Turn) -> Shard:
+    """Move the checkpoint of *shard* behind the records that are resolved without a gap."""
+    if not turn.resolved:
+        return shard
+    resolved = shard.resolved.union(record.sequence_number for record in turn.resolved)
+    passed = sum(1 for _ in takewhile(resolved.__contains__, shard.order))
+    if not passed:
+        return replace(shard, resolved=resolved)
+    checkpoint = shard.order[passed - 1]
+    turn.decisions.append(Checkpoint(shard.shard_id, checkpoint))
+    return replace(
+        shard,
+        order=shard.order[passed:],
+        resolved=resolved.difference(shard.order[:passed]),
+        checkpoint=checkpoint,
+    )

@@ -1,0 +1,44 @@
+"""The state of a mapping: frozen values, which only `core` makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .lanes import Lane
+
+NOTHING_PROCESSED = "No records processed"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard, its lanes, and the records that were read but not passed by its checkpoint."""
+
+    shard_id: str
+    parents: tuple[str, ...]
+    position: str
+    """Where it is read from without a checkpoint."""
+    lanes: tuple[Lane, ...]
+    opened: bool = False
+    ended: bool = False
+    order: tuple[str, ...] = ()
+    """The sequence numbers behind the checkpoint, in the order of the shard."""
+    resolved: frozenset[str] = frozenset()
+    """Those of `order` that are resolved; another lane still has one before them."""
+    checkpoint: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.ended and not self.order
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state of a mapping."""
+
+    shards: Mapping[str, Shard] = field(default_factory=dict)
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+    """Shard -> sequence number, from an earlier run of the mapping."""
+    requests: int = 0
+    """The number of request ids that were used."""
+    last_processing_result: str = NOTHING_PROCESSED
