@@ -44,7 +44,7 @@ class _Batch(msgspec.Struct, frozen=True):
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Return the archive lines of one batch of records, in the format of a response to Firehose.
+    """Return the archive lines of the records in *event*, in the format of a response to Firehose.
 
     Raises `msgspec.ValidationError` if *event* was not sent by a Firehose that reads a stream.
     """

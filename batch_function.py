@@ -59,7 +59,7 @@ models = served.load(BatchSettings.from_env(os.environ))
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Score the last window that ended by the event's scheduled time.
+    """Score the last window that ended at or before the event's scheduled time.
 
     Raises `EventError` if *event* is malformed.  Raises `FileError` if an object cannot be read,
     and `OutputError` if the output cannot be written, so that Lambda runs the function again.

@@ -22,7 +22,7 @@ except SettingsError as exc:
 
 
 def cpus() -> int:
-    """Return the number of CPUs that this process may use, at most the limit of its container."""
+    """Return the number of CPUs that this process may use, within the limit of its container."""
     available = os.process_cpu_count() or 1
     limit = Path("/sys/fs/cgroup/cpu.max")  # "quota period" in microseconds, or "max period"
     quota, _, period = limit.read_text().partition(" ") if limit.is_file() else ("max", "", "")

@@ -63,7 +63,10 @@ gc.freeze()  # the objects that exist now are never garbage, so collections can 
 
 
 def lambda_handler(event: dict[str, Any], context: Context | None) -> dict[str, Any]:
-    """Score one batch of Kinesis records; the response says from which record to retry, if any."""
+    """Score one batch of Kinesis records.
+
+    The response names the record from which Lambda has to retry, if there is one.
+    """
 
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000 if context else UNBOUNDED_SECONDS

@@ -17,7 +17,9 @@ RIDES: list[dict[str, Any]] = [
 
 
 def quotes(address: str, rides: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a quote, or a problem with a ``status``, for each ride in order.
+    """Return for each ride, in order, a quote or a problem with a ``status``.
+
+    *address* is the URL of the web service.
 
     Raises `ValueError` if the response is not one of this service.
     """

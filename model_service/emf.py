@@ -36,10 +36,11 @@ def count(number: int) -> Metric:
 
 
 def rejections(counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return the reasons for rejections as a field of a line: a list, most frequent reasons first.
+    """Return a list of the reasons in *counts* for a log line, the most frequent reasons first.
 
-    It has at most `MAX_REASONS` entries.  If there are more reasons, the last entry counts the
-    rides of all the others, so that the sum is always the number of rejected rides.
+    *counts* maps a reason to its number of rejected rides.  The list has at most `MAX_REASONS`
+    entries.  If there are more reasons, the last entry counts the rides of all other reasons, so
+    that the sum is always the number of rejected rides.
 
     >>> rejections({"no such zone": 1, "data is not base64": 3})
     [{'reason': 'data is not base64', 'rides': 3}, {'reason': 'no such zone', 'rides': 1}]
@@ -48,7 +49,10 @@ def rejections(counts: Mapping[str, int]) -> list[dict[str, Any]]:
 
 
 def most_frequent(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return *counts* with at most `MAX_REASONS` entries; the last one may sum up the others."""
+    """Return the most frequent reasons in *counts*, at most `MAX_REASONS` entries.
+
+    If there are more reasons, the last entry has the total of all other reasons.
+    """
     ordered = Counter(counts).most_common()
     if len(ordered) <= MAX_REASONS:
         return dict(ordered)
@@ -62,10 +66,11 @@ def line(
     metrics: Mapping[str, Metric],
     fields: Mapping[str, Any],
 ) -> str:
-    """Return a log line, without a line end.
+    """Return a log line for the time *at*, without a line end.
 
-    CloudWatch records every metric that has values under each of *dimension_sets*; the dimension
-    ``service`` is added to each set.  *fields* can be searched in the log, but are not metrics.
+    *metrics* maps the name of a metric to its values; a metric without values is left out.
+    CloudWatch records every metric under each of *dimension_sets*; the dimension ``service`` is
+    added to each set.  *fields* can be searched in the log, but are not metrics.
     """
     first, *others = dimension_sets
     provider = AmazonCloudWatchEMFProvider(

@@ -48,7 +48,7 @@ class RideRejected(ServiceError):
 
     @staticmethod
     def kind(reason: str) -> str:
-        """Return *reason* without the position of a JSON syntax error, to be counted.
+        """Return *reason* without the position of a JSON error, so that equal faults are one kind.
 
         >>> RideRejected.kind("JSON is malformed: expected ',' (byte 17)")
         "JSON is malformed: expected ','"
@@ -56,7 +56,7 @@ class RideRejected(ServiceError):
         return re.sub(r" \(byte \d+\)", "", reason)
 
     def detached(self) -> RideRejected:
-        """Return a copy of the rejection without a traceback, for storing.
+        """Return a copy of the rejection without a traceback, which can be kept for a long time.
 
         A traceback keeps the local variables of every stack frame in memory, such as a megabyte of
         unzipped bytes.

@@ -2,8 +2,8 @@
 
 Rides are first converted to arrays (`RideColumns`), so that the same code computes the features of
 a batch of events and of a month of Parquet.  Each input of a model has the name of a feature, and
-the type on which the model was trained.  `FEATURES` has all features; to add a feature, add a line
-to this table.
+the type with which the model was trained.  `FEATURES` has all features; to add a feature, add a
+line to this table.
 """
 
 from __future__ import annotations
@@ -48,32 +48,32 @@ class RideColumns:
         return len(self.pickup)
 
     def __getitem__(self, some: Some) -> RideColumns:
-        """Return some of the rides, selected by a slice, a mask or an array of positions."""
+        """Return the rides that *some*, a slice, a mask or an array of positions, selects."""
         return RideColumns(*(getattr(self, field.name)[some] for field in fields(self)))
 
     @property
     def hour(self) -> NDArray[np.float64]:
-        """Hour of the pick-up, 0 to 23, shape (n,); NaN if the time is not known."""
+        """Return the hour of the pick-up, 0 to 23, shape (n,); NaN if the time is not known."""
         return self._clock(local_time.hours)
 
     @property
     def weekday(self) -> NDArray[np.float64]:
-        """Weekday of the pick-up, Monday is 0, shape (n,); NaN if the time is not known."""
+        """Return the weekday of the pick-up, shape (n,); Monday is 0, an unknown time is NaN."""
         return self._clock(local_time.weekdays)
 
     @property
     def minute_of_day(self) -> NDArray[np.float64]:
-        """Minute of the day of the pick-up, 0 to 1439, shape (n,); NaN if not known."""
+        """Return the pick-up's minute of the day, 0 to 1439, shape (n,); an unknown time is NaN."""
         return self._clock(local_time.minutes_of_day)
 
     @property
     def start(self) -> Array:
-        """Location of the pick-up zone in miles, shape (n, 4): see `zones.AXES`."""
+        """Return the location of the pick-up zone in miles, shape (n, 4): see `zones.AXES`."""
         return locations()[self.pickup]
 
     @property
     def end(self) -> Array:
-        """Location of the drop-off zone in miles, shape (n, 4): see `zones.AXES`."""
+        """Return the location of the drop-off zone in miles, shape (n, 4): see `zones.AXES`."""
         return locations()[self.dropoff]
 
     def _clock(self, read: Callable[[Micros], NDArray[np.int64]]) -> NDArray[np.float64]:
@@ -148,7 +148,7 @@ def columns(rides: Sequence[Ride]) -> RideColumns:
 def picked_up(instants: Micros, *, known: NDArray[np.bool_]) -> NDArray[np.datetime64]:
     """Return the pick-up times for `RideColumns`, shape (n,).
 
-    *instants* are in microseconds since 1970 in UTC.  A time is NaT if *known* is False for it.
+    *instants* are in microseconds since 1970 in UTC.  Where *known* is False, the result is NaT.
     """
     shown = local_time.clocks(instants).view("datetime64[us]")
     return np.where(known, shown, NO_TIME)
@@ -164,7 +164,7 @@ def table(rides: RideColumns, inputs: Inputs) -> dict[str, Array]:
 
 
 def rows(rides: RideColumns) -> list[dict[str, str | float]]:
-    """Return a dict of features for each ride, for a model whose inputs have no names.
+    """Return a dict of features for each ride, for a model that does not name its inputs.
 
     >>> rows(columns([Ride(130, 205, 3.66)]))
     [{'PU_DO': '130_205', 'trip_distance': 3.66}]

@@ -5,7 +5,7 @@ time in this hour means the first occurrence.  In spring, one hour is skipped: a
 means the time one hour later.
 
 Since 1884, New York's offset from UTC has changed on whole hours only.  So for an array, the offset
-is computed once for each hour that occurs, and used for all times in that hour.
+is computed once for each hour in which it has times, and used for all times in that hour.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ END_MICROS = (datetime(LAST_YEAR + 1, 1, 1) - EPOCH) // MICROSECOND
 
 
 def has_room(moment: datetime) -> bool:
-    """Return whether *moment* can be converted to any time zone within Python's calendar."""
+    """Return whether *moment* can be converted to any time zone.
+
+    At the ends of Python's calendar, the result of a conversion may be outside the calendar.
+    """
     return FIRST_YEAR <= moment.year <= LAST_YEAR
 
 
 def new_york(moment: datetime) -> datetime:
-    """Return *moment* in New York's local time, with its offset.
+    """Return *moment* in New York's local time, with the offset from UTC.
 
     >>> new_york(datetime(2021, 3, 1, 13, 15, tzinfo=UTC)).hour
     8
@@ -58,7 +61,7 @@ def new_york(moment: datetime) -> datetime:
 
 
 def instant(moment: datetime) -> int:
-    """Return *moment* as microseconds since 1970 in UTC.
+    """Return *moment* as microseconds since 1970 in UTC; without an offset, it is New York time.
 
     >>> instant(datetime(1970, 1, 1, 19)) // HOUR
     24
@@ -69,35 +72,39 @@ def instant(moment: datetime) -> int:
 
 
 def instants(shown: Micros) -> Micros:
-    """Return the instants in UTC of New York's local times *shown*, shape (n,)."""
+    """Convert *shown*, New York local times, to times in UTC, shape (n,).
+
+    If an hour occurs twice or never, the rule at the top of this module applies.
+    """
     return shown - _offsets(shown, _offset_of_shown)
 
 
 def clocks(instants: Micros) -> Micros:
-    """Return New York's local times at *instants* in UTC, shape (n,)."""
+    """Convert *instants*, times in UTC, to New York local times, shape (n,)."""
     return instants + _offsets(instants, _offset_at)
 
 
 def hours(shown: Micros) -> NDArray[np.int64]:
-    """Return the hour of each local time, 0 to 23, shape (n,)."""
+    """Return the hour, 0 to 23, of each local time in *shown*, shape (n,)."""
     return shown // HOUR % 24
 
 
 def minutes_of_day(shown: Micros) -> NDArray[np.int64]:
-    """Return the minute of the day of each local time, 0 to 1439, shape (n,)."""
+    """Return the minute of the day, 0 to 1439, of each local time in *shown*, shape (n,)."""
     return shown // MINUTE % (24 * 60)
 
 
 def weekdays(shown: Micros) -> NDArray[np.int64]:
-    """Return the weekday of each local time, Monday is 0, shape (n,)."""
+    """Return the weekday, 0 (Monday) to 6, of each local time in *shown*, shape (n,)."""
     return (shown // DAY + 3) % 7  # 1970 began on a Thursday
 
 
 def _offsets(moments: Micros, offset: Callable[[int], int]) -> Micros:
-    """Return the *offset* of each moment, in microseconds, shape (n,).
+    """Return New York's offset from UTC at each of *moments*, in microseconds, shape (n,).
 
-    *offset* is called once for each hour that occurs; once for each moment if some moments are
-    before 1884, if there are fewer than `FEW`, or if they span more than `MAX_HOURS`.
+    *offset* returns the offset at one moment.  It is called once for each hour that has moments.
+    But if there are fewer than `FEW` moments, if some are before 1884, or if they span more than
+    `MAX_HOURS`, it is called for each moment.
     """
     if len(moments) < FEW:
         return np.array([offset(moment) for moment in moments.tolist()], dtype=np.int64)

@@ -1,9 +1,10 @@
 """Reads the payloads of a Kinesis record: the bytes of each ride event in its base64 text.
 
-A record holds one of three things: a payload; a gzip of a payload; or an aggregate that the
-Kinesis Producer Library (KPL) made of several user records, each of them a payload or a gzip of
-one.  User records share their record's sequence number, so each adds ``#<index>`` to its event id.
-A payload in another format is not read, but `fault_of_format` names the format.
+A record contains a payload, a gzip of a payload, or an aggregate of several user records, which the
+Kinesis Producer Library (KPL) writes.  Each user record is a payload or a gzip of a payload.  All
+user records of an aggregate have the sequence number of the Kinesis record, so ``#<index>`` is
+added to their event ids.  A payload in another format is not read, but `fault_of_format` names the
+format.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ UNZIP_STEP = 64 * 1024  # bytes of output
 UNZIP_INPUT = 4 * 1024  # bytes of input: what is left of it is copied at the end of each member
 
 MAX_MEMBERS = 1000
-"""Members of one gzip: each takes time, even where it is empty."""
+"""Maximum number of members of one gzip: each takes time, even if it is empty."""
 
 MAX_USER_RECORDS = 20_000
 """Maximum number of user records in a Kinesis record; 1 MiB has room for fewer ride events."""
@@ -111,10 +112,10 @@ class Budget:
 def unzip(data: bytes, budget: Budget) -> bytes:
     """Return *data* unzipped if it is a gzip, or unchanged if it is not.
 
-    A gzip may have several members (RFC 1952, 2.2), and zeros or line ends behind each.
+    A gzip may have several members (RFC 1952, 2.2), and zeros or line ends after each member.
 
-    Raises `RideRejected` where the gzip is damaged, or unzips to more than `MAX_PAYLOAD` or the
-    budget.
+    Raises `RideRejected` if the gzip is damaged, or if its content is larger than `MAX_PAYLOAD` or
+    than *budget* allows.
     """
     if not data.startswith(GZIP_MAGIC):
         return data
@@ -133,9 +134,9 @@ def unzip(data: bytes, budget: Budget) -> bytes:
 
 
 def _unzip_member(data: bytes, at: int, unzipped: bytearray, budget: Budget) -> int:
-    """Append the gzip member that begins at *at* to *unzipped*; returns where it ends.
+    """Unzip the gzip member at the position *at* of *data*, and append its content to *unzipped*.
 
-    Raises `RideRejected` as `unzip` does.
+    Returns the position at which the member ends.  Raises `RideRejected` as `unzip` does.
     """
     member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: a gzip header and checksum
     step = given = b""
@@ -161,7 +162,9 @@ def _unzip_member(data: bytes, at: int, unzipped: bytearray, budget: Budget) -> 
 
 
 def fault_of_format(data: bytes) -> str:
-    """What is wrong with *data* as a whole, which is not JSON; empty where it is no known format.
+    """Return a message about *data* that is not JSON: it is empty, or its format has this name.
+
+    Returns an empty text if *data* is in no known format.
 
     >>> fault_of_format("{}".encode("utf-16"))
     'data is UTF-16 text, not JSON in UTF-8'
@@ -188,7 +191,7 @@ def _format(data: bytes) -> str:
 
 
 def _is_zlib(data: bytes) -> bool:
-    """Whether *data* begins with a zlib header (RFC 1950, 2.2) and a byte that can be unzipped."""
+    """Return whether *data* begins with a zlib header (RFC 1950, 2.2) and can be unzipped."""
     if data[0] & 0x0F != zlib.DEFLATED or int.from_bytes(data[:2]) % 31:
         return False
     try:
@@ -198,7 +201,7 @@ def _is_zlib(data: bytes) -> bool:
 
 
 def _is_snappy(data: bytes) -> bool:
-    """Whether *data* is a block of snappy that begins with a literal, and the literal with a brace.
+    """Return whether *data* is a snappy block that begins with a literal which begins with a brace.
 
     Source: google/snappy, format_description.txt.
     """
@@ -214,7 +217,7 @@ def _is_snappy(data: bytes) -> bool:
 
 
 def _is_base64(data: bytes) -> bool:
-    """Whether *data* is base64 text of a JSON object, a gzip or an aggregate of the KPL."""
+    """Return whether *data* is base64 text of a JSON object, a gzip or an aggregate of the KPL."""
     data = data.strip(WHITE_SPACE)
     if not BASE64.fullmatch(data):
         return False
@@ -226,7 +229,7 @@ def _is_base64(data: bytes) -> bool:
 
 
 def _user_records(data: str, event_id: str) -> list[tuple[str, bytes]]:
-    """Return the event id and the bytes of each user record in an aggregate.
+    """Return the event id and the bytes of each user record in *data*, the base64 of an aggregate.
 
     If *data* is not an aggregate, the result has one entry: *event_id*, and the bytes of *data*.
     """

@@ -1,11 +1,11 @@
 """Defines ride events and the rules for valid ones, and reads them from JSON.
 
-Ride events are checked while they are read, so every `RideEvent` that was read is valid.  The
-reader raises `RideRejected` for an invalid one, with a message that has the path of the field and
-the rule, never the value.
+Ride events are checked while they are read, so every `RideEvent` that was read is valid.  For an
+invalid event, the reader raises `RideRejected`.  The message has the path of the field and the
+rule, never the value.
 
 A pick-up time without an offset is New York local time (see `local_time`).  Its seconds may be
-absent, because Java's ``toString()`` leaves them out where they are zero.
+absent, because Java's ``toString()`` leaves them out if they are zero.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class RideResult(NamedTuple):
     event_id: str
     event: RideEvent | RideRejected
     raw: bytes | None
-    """The payload's bytes in the record; None where the record itself cannot be read."""
+    """The payload's bytes in the record; None if the record itself cannot be read."""
     ignores_time: bool = False
     """Whether the ride has no pick-up time, but an unknown field that looks like one."""
 
@@ -83,15 +83,16 @@ _text = msgspec.json.Decoder(str)
 NO_TIME = re.compile(r"Invalid RFC3339 encoded datetime - at `\$\.([\w.]+)`")
 NO_SECONDS = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 TIME_FIELD = re.compile(rb'"([\w -]{1,64})"\s{0,9}:\s{0,9}(?:"\d{4}-\d\d-\d\d|\d{10})')
-"""A field whose value is a date or seconds since 1970; bounded, so that a search is linear."""
+"""Matches a field whose value is a date or seconds since 1970.  Its parts have a maximum length, so
+that a search takes linear time."""
 LIKE_A_PICKUP = re.compile(rb"pick[-_ ]?up", re.IGNORECASE)
 
 
 def read(data: str, event_id: str, arrived_at: datetime | None) -> Iterator[RideResult]:
     """Yield the ride events in a record from a stream or from the archive, in order.
 
-    *data* is the record's base64 text, and *event_id* is its event id.  The pick-up time of a ride
-    without one is set to *arrived_at*, unless that is None.
+    *data* is the record's base64 text, and *event_id* is its event id.  If a ride has no pick-up
+    time, its time is set to *arrived_at*, unless *arrived_at* is None.
     """
     for payload in payloads(data, event_id):
         if isinstance(payload.content, RideRejected):
@@ -109,7 +110,7 @@ def read(data: str, event_id: str, arrived_at: datetime | None) -> Iterator[Ride
 
 
 def _ignores_time(event: RideEvent, content: bytes) -> bool:
-    """Whether *content*, of *event* without a pick-up time, has a field that looks like one."""
+    """Return whether *content*, the JSON of *event*, has an unknown field like a pick-up time."""
     quotes = 12 if isinstance(event.ride_id, str) else 10  # around the names that were read
     if content.count(b'"') <= quotes:
         return False
@@ -141,7 +142,7 @@ def decode_bare(data: bytes | Raw) -> BareRide:
 
 
 def with_time(ride: Ride, moment: datetime | None, *, path: str = "$") -> Ride:
-    """Return *ride*, with *moment* as its pick-up time if it has none and *moment* is not None.
+    """Return *ride*; if it has no pick-up time, set the time to *moment*, unless this is None.
 
     *path* is the JSON path of the ride, for the message.  Raises `RideRejected` if the ride's
     pick-up time cannot be converted to another time zone.
@@ -159,8 +160,8 @@ def with_time(ride: Ride, moment: datetime | None, *, path: str = "$") -> Ride:
 def parse(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:
     """Decode the JSON in *data* to the type of *decoder*.
 
-    A byte order mark before the JSON is skipped (RFC 8259, 8.1), and a time may lack its seconds.
-    Raises `MalformedJson` where *data* is not JSON, `RideRejected` where it breaks a rule.
+    A byte order mark before the JSON is skipped (RFC 8259, 8.1), and the seconds of a time may be
+    absent.  Raises `MalformedJson` if *data* is not JSON, and `RideRejected` if it breaks a rule.
     """
     try:
         return decoder.decode(data)
@@ -181,7 +182,10 @@ def parse(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:
 
 
 def _with_seconds(data: bytes | Raw, fault: str) -> bytes | None:
-    """*data* with seconds in the time that *fault* is about; None where it lacks more than them."""
+    """Return *data* with seconds added to the time that the message *fault* is about.
+
+    Returns None if the time lacks more than its seconds.
+    """
     path = NO_TIME.fullmatch(fault)
     if path is None:
         return None
@@ -192,7 +196,7 @@ def _with_seconds(data: bytes | Raw, fault: str) -> bytes | None:
 
 
 def _complete(data: bytes | Raw, path: Sequence[str]) -> bytes | None:
-    """*data* with ``:00`` in the time at *path*; None where that does not make it a time."""
+    """Return *data* with ``:00`` added to the time at *path*; None if the result is not a time."""
     if not path:
         parts = NO_SECONDS.fullmatch(_text.decode(data))
         return parts and f'"{parts[1]}:00{parts[2] or ""}"'.encode()

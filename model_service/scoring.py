@@ -5,11 +5,11 @@ This module does no I/O of its own.
 Rule 1: a batch of any size is scored in one call to the model, if there is enough time.  If the
         duration of a call with one ride shows that the time left may not be enough, the batch is
         scored in parts until the time is up.
-Rule 2: if a call raises an exception, or returns the wrong number of values, the rides are halved
-        again and again.  Each single ride for which the call fails is rejected; all other rides
-        get the same predictions as without the rejected rides.
+Rule 2: if a call raises an exception, or returns the wrong number of values, each half of the rides
+        is scored separately, down to single rides.  Each single ride for which the call fails is
+        rejected; all other rides get the same predictions as without the rejected rides.
 Rule 3: a ride is rejected only if the model works.  If a call fails, the model has to score the
-        warm-up ride.  If this fails too, the model is at fault, and the whole batch fails.
+        warm-up ride.  If it cannot, the model is at fault, and the whole batch fails.
 Rule 4: a ride is rejected if its value is not finite or outside the target's range, or if its
         interval is not finite or does not contain the value.  No default replaces the value.
 """
@@ -30,7 +30,7 @@ from .features import RideColumns, columns
 from .rides import Ride
 
 TimeLeft = Callable[[], float]
-"""A function that returns the seconds until the work must be finished."""
+"""A function that returns the number of seconds until the work must be finished."""
 
 WARM_UP = Ride(pickup=130, dropoff=205, distance=3.66, pickup_datetime=datetime(2021, 3, 1, 8, 15))
 
@@ -101,7 +101,7 @@ class Scores:
     """Shape (n,): the reason for each rejected ride, and None for all other rides."""
 
     def outcomes(self) -> list[ScoreOutcome]:
-        """Return the outcome of each ride as an object, for interfaces that answer per ride."""
+        """Return the outcome of each ride, for interfaces that answer each ride separately."""
         if self.intervals is None:
             pairs: list[tuple[float, float] | None] = [None] * len(self.values)
         else:
@@ -116,7 +116,10 @@ class Scores:
 def score(
     model: Model, target: Target, rides: RideColumns, *, time_left: TimeLeft = lambda: inf
 ) -> Scores:
-    """Score *rides* until the time is up; call the model at least once.
+    """Score *rides*, as many as the time allows, and return an outcome for each ride.
+
+    *target* has the range of valid values, and *time_left* returns the seconds that are left.  The
+    model is called at least once.
 
     Raises `ModelError` if the model is at fault.
     """
@@ -146,7 +149,10 @@ def _score_part(model: Model, target: Target, rides: RideColumns, time_left: Tim
 
 
 def warm_up(model: Model, *, because: Exception | None = None) -> None:
-    """Score the warm-up ride.  Raises `ModelError`, caused by *because*, if the model fails."""
+    """Score the warm-up ride.  Raises `ModelError` if the model fails.
+
+    *because* is the exception of an earlier call, which becomes the cause of the error.
+    """
     try:
         values = model.predict(columns([WARM_UP])).values
     except ModelError:

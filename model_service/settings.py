@@ -63,7 +63,7 @@ def _matching(pattern: str, rule: str) -> Parser:
 
 
 def _url(text: str) -> str:
-    """A URL that botocore accepts for an endpoint (`botocore.utils.is_valid_endpoint_url`)."""
+    """Parse a URL that botocore accepts as an endpoint (`botocore.utils.is_valid_endpoint_url`)."""
     url = re.fullmatch(rf"https?://({HOST}|\[[0-9a-fA-F:.]+\])(:[0-9]+)?([/?#]\S*)?", text)
     if not url or (url[2] and int(url[2][1:]) > MAX_PORT):
         raise ValueError("must be a URL such as http://localhost:4566")
@@ -78,7 +78,9 @@ def _address(text: str) -> str:
 
 
 def _on_s3(pattern: str, rule: str) -> Parser:
-    """Reads a location of the form *pattern*; where it is on S3, its bucket must have a valid name.
+    """Return a parser of locations that match *pattern*; a bucket in them must have a valid name.
+
+    *rule* is the end of the error message: "must be *rule*".
 
     Source: Amazon S3 User Guide, "General purpose bucket naming rules".  Prefixes and suffixes that
     AWS reserves are allowed, because the alias of an access point has one.
@@ -124,10 +126,10 @@ class _Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Return the settings in *environ*.
+        """Return the settings in *environ*: name of a variable -> text.
 
         Raises `SettingsError`, with the names of all faulty variables, if a variable is missing or
-        malformed, or if two contradict each other.
+        malformed, or if two variables contradict each other.
         """
         found: dict[str, Any] = {}
         faults: Faults = {}
@@ -147,7 +149,7 @@ class _Settings:
         return settings
 
     def contradictions(self) -> Faults:
-        """Return the faults of missing variables, and of variables that contradict each other."""
+        """Return the faults of missing variables and of variables that contradict each other."""
         return {}
 
 
@@ -184,7 +186,7 @@ class Settings(_Settings):
 
     @property
     def model_path(self) -> str:
-        """The location of the model: MODEL_LOCATION, or else a run's artifact in MODEL_BUCKET."""
+        """Return the location of the model: MODEL_LOCATION, or a run's artifact in MODEL_BUCKET."""
         run = f"{self.mlflow_experiment_id}/{self.run_id}"
         return self.model_location or f"s3://{self.model_bucket}/{run}/artifacts/model"
 

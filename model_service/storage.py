@@ -2,10 +2,10 @@
 
 A `Folder` is a directory on disk or a prefix of a bucket.  If the names of a model's files are
 known in advance, each file is read by its name, which needs only the permission ``s3:GetObject``.
-Only for other models, the folder is listed first.
+Otherwise the folder is listed first.
 
-Errors of the disk and of S3 are converted to an error of this package, whose type the caller
-chooses.
+Errors of the disk and of S3 are converted to an exception of this package.  The caller chooses its
+type with the argument *error*.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class StoredFile(NamedTuple):
 
 
 class Folder(Protocol):
-    """A directory on disk or a prefix of a bucket; file names in it may contain slashes."""
+    """A directory on disk or a prefix of a bucket; the names of its files may contain slashes."""
 
     def read(self, name: str) -> bytes:
         """Return the bytes of the file *name*."""
@@ -59,7 +59,7 @@ class Folder(Protocol):
         """Return the names of all files in the folder and its subfolders."""
 
     def move(self, file: Path, name: str) -> None:
-        """Move a local file into the folder; readers see *name* only once it is complete."""
+        """Move the local file *file* to *name* in the folder; no reader sees an incomplete file."""
 
     def remove(self, name: str) -> None:
         """Remove the file *name* if it exists."""
@@ -86,9 +86,11 @@ def at(location: str) -> Folder:
 
 
 def s3_folder(location: str, error: type[ServiceError], config: Config | None = None) -> S3Folder:
-    """Return the folder at ``s3://bucket/prefix``; its methods raise *error*.
+    """Return the folder at *location*, which has the form ``s3://bucket/prefix``.
 
-    Raises *error* if no S3 client can be made, for example because of an unknown AWS profile.
+    *error* is the type of the exceptions that its methods raise if S3 fails.  It is also raised if
+    no S3 client can be made, for example because of an unknown AWS profile.  *config* is botocore's
+    configuration of the client.
     """
     bucket, prefix = split(location)
     with _s3_errors(f"access {location}", error):
@@ -96,7 +98,7 @@ def s3_folder(location: str, error: type[ServiceError], config: Config | None = 
 
 
 def _release_command(location: str) -> str:
-    """Return the command that makes a location for a deployment from an MLflow URI."""
+    """Return the command that releases the model at the MLflow URI *location* for a deployment."""
     training = "python -m training"
     if run := re.match("runs:/+([^/]+)", location):
         return f"{training} promote --run {quote(run[1])} && {training} release"
@@ -107,9 +109,9 @@ def _release_command(location: str) -> str:
 
 
 def plain_name(name: object) -> str:
-    """Return *name*, the name of a file in a model's folder, in its simplest form.
+    """Return *name*, the name of a file in a model's folder, without parts such as ``./``.
 
-    Raises `ModelError` if *name* is not the name of a file, or is a path outside the folder.
+    Raises `ModelError` if *name* is not a file name, or is a path outside the folder.
     """
     text = name if isinstance(name, str) and name.isprintable() and len(name) <= 1024 else ""
     parts = [part for part in text.split("/") if part != "."]
@@ -119,9 +121,10 @@ def plain_name(name: object) -> str:
 
 
 def private_copy(contents: Mapping[str, bytes]) -> Path:
-    """Return a new directory with the given files, by plain name; only this user can read it.
+    """Write files to a new directory that only this user can read, and return the directory.
 
-    Raises `ModelError` if it cannot be written.
+    *contents* maps the name of a file to its bytes.  Raises `ModelError` if a file cannot be
+    written.
     """
     from tempfile import mkdtemp
 
@@ -136,7 +139,7 @@ def private_copy(contents: Mapping[str, bytes]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """A `Folder` on disk; its methods raise *error*."""
+    """A `Folder` on disk.  If the disk fails, its methods raise an exception of type *error*."""
 
     path: Path
     error: type[ServiceError]
@@ -167,7 +170,10 @@ class LocalFolder:
 
 @dataclass(frozen=True, slots=True)
 class S3Folder:
-    """A `Folder` on S3; its methods raise *error*.  Several threads may use it."""
+    """A `Folder` on S3, which several threads may use.
+
+    If S3 fails, its methods raise an exception of type *error*.
+    """
 
     client: S3Client
     bucket: str
@@ -202,10 +208,10 @@ class S3Folder:
 
 
 def find(pattern: str) -> list[StoredFile]:
-    """Return the files that *pattern* matches; it is a file, a folder or a glob, local or on S3.
+    """Return the files that *pattern* matches.
 
-    Within a folder, names that begin with ``_`` or ``.`` are ignored, as Hive and Spark do, and
-    links are followed.
+    *pattern* is a file, a folder or a glob, on disk or on S3.  Within a folder, links are followed,
+    and names that begin with ``_`` or ``.`` are ignored, as in Hive and Spark.
     Raises `FileError` if S3 cannot be listed, or if a file belongs to a Delta, Iceberg or Hudi
     table: such a table has files that are no longer valid, and only its log tells them apart.
     """
@@ -227,7 +233,10 @@ def split(location: str) -> tuple[str, str]:
 
 @contextmanager
 def disk_errors(action: str, error: type[ServiceError]) -> Iterator[None]:
-    """Raise *error* with the message "cannot *action*: reason" in place of an `OSError`."""
+    """Convert an `OSError` in the block to the exception type *error*.
+
+    Its message is "cannot *action*: reason".
+    """
     try:
         yield
     except OSError as exc:
@@ -236,7 +245,10 @@ def disk_errors(action: str, error: type[ServiceError]) -> Iterator[None]:
 
 @contextmanager
 def _s3_errors(action: str, error: type[ServiceError]) -> Iterator[None]:
-    """Raise *error* with the message "cannot *action*: reason" in place of an error of boto3."""
+    """Convert an error of boto3 or of the disk in the block to the exception type *error*.
+
+    Its message is "cannot *action*: reason".
+    """
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -257,7 +269,7 @@ def _client(config: Config | None = None) -> S3Client:
 
 
 def _objects(client: S3Client, bucket: str, prefix: str) -> list[Any]:
-    """List the objects under *prefix*; leave out folder markers, whose keys end in a slash."""
+    """Return the objects under *prefix*, except folder markers, whose keys end in a slash."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     entries = (entry for page in pages for entry in page.get("Contents", []))
     return [entry for entry in entries if not entry["Key"].endswith("/")]
@@ -319,7 +331,7 @@ def _find_on_disk(pattern: str) -> list[StoredFile]:
 
 
 def _files_below(directory: Path) -> Iterator[Path]:
-    """Yield all visible files below *directory*, and its broken links.
+    """Yield all files and broken links below *directory* whose names do not begin with _ or a dot.
 
     Links to folders are followed, but each folder is visited only once, so a link to a parent
     folder cannot cause an endless loop.

@@ -25,7 +25,7 @@ class TrueValue:
     high: float
 
     def valid(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return which values are within the limits, as a mask of shape (n,); NaN is outside.
+        """Return a mask of the values that are within the limits, shape (n,); NaN is outside.
 
         >>> DURATION.valid(np.array([0.9, 1.0, 60.0, np.nan])).tolist()
         [False, True, True, False]
@@ -42,7 +42,9 @@ TRUE_VALUES: Mapping[str, TrueValue] = {"ride_duration": DURATION, "ride_cost": 
 
 
 def for_field(field: str) -> TrueValue:
-    """Return the true value that *field* predicts; a custom field has neither unit nor limits.
+    """Return the true value that the prediction *field* predicts, such as ``ride_cost``.
+
+    For any other field, the result has neither a unit nor limits.
 
     >>> for_field("ride_cost").unit
     'dollars'

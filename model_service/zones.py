@@ -78,7 +78,7 @@ def taxi_zones() -> tuple[TaxiZone, ...]:
 
 @cache
 def name_of(zone: int) -> str:
-    """The name of a zone from 1 to 265.
+    """Return the name of the zone with the TLC's id *zone*, from 1 to 265.
 
     >>> name_of(265)
     'outside New York City'
@@ -116,7 +116,7 @@ def locations() -> Miles:
 def straight_miles(change: NDArray[Any]) -> Miles:
     """Return straight-line distances in miles, shape (n,).
 
-    *change* has the differences of coordinates, shape (n, 4), with the columns `AXES`.
+    *change* has the end's location minus the start's, shape (n, 4), with the columns `AXES`.
     """
     squares = change * change
     miles: Miles = np.sqrt(squares[:, 0] + squares[:, 1])

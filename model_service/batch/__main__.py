@@ -33,7 +33,7 @@ OK, FAILED, WRONG, MOSTLY_REJECTED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code."""
+    """Run the command with *arguments*, those of the command line, and return its exit code."""
     options = cli.parse(arguments)
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's default pool keeps freed memory
     try:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
 def run(options: argparse.Namespace) -> int:
     """Run the command that *options* select and return its exit code.
 
-    Raises `SettingsError`, `ModelError`, `FileError` or `OutputError` if the command cannot go on.
+    Raises `SettingsError`, `ModelError`, `FileError` or `OutputError` if the command has to stop.
     """
     started = time.monotonic()
     settings = BatchSettings.from_env(os.environ)

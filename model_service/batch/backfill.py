@@ -44,8 +44,8 @@ class MonthResult(NamedTuple):
 def find_inputs(pattern: str, months: list[str]) -> BackfillInputs:
     """Return the inputs of *months*.
 
-    The inputs of a month are the files that match *pattern* after ``{month}`` in it is replaced by
-    the month.  Raises `SettingsError` if a file is an input of two months.
+    In *pattern*, ``{month}`` is replaced by a month; the inputs of the month are the files that
+    match the resulting pattern.  Raises `SettingsError` if a file is an input of two months.
     """
     found: list[Input] = []
     month_of: dict[str, str] = {}
@@ -65,7 +65,7 @@ def find_inputs(pattern: str, months: list[str]) -> BackfillInputs:
 
 
 def by_month(inputs: BackfillInputs, results: Sequence[InputResult]) -> list[MonthResult]:
-    """Return the results of each month, in the order of the months."""
+    """Return the combined results of each month, in the order of the months."""
     found: dict[str, list[InputResult]] = {month: [] for month in inputs.months}
     for result in results:
         if result.input in inputs.month_of:

@@ -1,8 +1,8 @@
 """Computes the errors of predictions by month and model, from rides whose true values are known.
 
 Errors are first computed as sums for each batch of rides, so that the sums of batches can be added.
-As in training, the sums include only rides whose true value is within the limits of `truth`.  Other
-rides are scored, too, and their errors are in the output, but not in the sums.
+As in training, the sums include only rides whose true value is within the limits of `truth`.  All
+other rides are scored, too, and the output has their errors, but the sums do not include them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Errors(Struct, frozen=True):
 
 
 def error_sums(scored: pa.RecordBatch, fields: Iterable[str]) -> ErrorSums:
-    """Return the sums for each of the predictions *fields*.
+    """Return the sums of the errors for each prediction in *fields*, such as ``ride_duration``.
 
     *scored* are scored rides, in the schema that `scoring.schema` returns.
     """
@@ -71,7 +71,7 @@ def error_sums(scored: pa.RecordBatch, fields: Iterable[str]) -> ErrorSums:
 
 
 def total(parts: Iterable[ErrorSums]) -> ErrorSums:
-    """Return the sums of *parts* for each field; they are added in their order."""
+    """Return for each field the total of the sums in *parts*, which are added in their order."""
     found: ErrorSums = {}
     for part in parts:
         for field, sums in part.items():
@@ -80,7 +80,7 @@ def total(parts: Iterable[ErrorSums]) -> ErrorSums:
 
 
 def total_errors(parts: Iterable[ErrorSums]) -> dict[str, Errors]:
-    """Return the mean errors over all *parts*, for each field that has rides to compare."""
+    """Return the mean errors over all *parts* by field; a field without true values is left out."""
     return {field: errors(sums) for field, sums in total(parts).items() if sums.compared}
 
 

@@ -1,10 +1,10 @@
 """Runs a scoring job: scores files of rides, each either completely or not at all.
 
-An input is read in chunks of rows.  The chunks are scored in parallel on all cores, because a model
-uses one thread, and are written in the order of the input.  An input counts as scored once its
-manifest is written, which happens after all its other output files are complete.  So if a job is
-killed, the next job scores the inputs without a manifest again, and writes the same bytes.  A job
-does nothing if all inputs have manifests.
+An input is read in chunks of rows.  Because a model uses only one thread, several chunks are scored
+at the same time, on all cores.  The chunks are written in the order of the input.  An input counts
+as scored once its manifest is written, which happens after all its other output files are complete.
+So if a job is killed, the next job scores the inputs without a manifest again, and writes the same
+bytes.  A job does nothing if all inputs have manifests.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class ProgressCallbacks(NamedTuple):
     """The functions that a job calls to report its progress, from several threads."""
 
     read: Callable[[Input, int, float], object]
-    """Called with an input, its number of rows scored since the last call, and the part of its file
-    that has been read so far, from 0 to 1."""
+    """Called with an input, the number of its rows that were scored since the last call, and the
+    share of its file that has been read, from 0 to 1."""
     finished: Callable[[Input, InputResult, bool], object]
     """Called with an input, its result, and whether an earlier job had scored it."""
 
@@ -62,7 +62,7 @@ class Job:
 
 class _ScoredChunk(NamedTuple):
     rides: list[tuple[str, pa.RecordBatch]]
-    """Pairs of a month of pick-up and its scored rides."""
+    """Pairs of a month of pick-up and the chunk's scored rides of this month."""
     rejected: list[pa.RecordBatch]
     errors: dict[str, ErrorSums]
     """Month of pick-up -> sums of errors."""
@@ -87,7 +87,7 @@ def score_files(
     *workers* is the number of threads that score chunks, and *parallel* is the number of inputs
     that are read at the same time.  If *force* is True, inputs that an earlier job has scored are
     scored again.
-    Raises `OutputError` or `ModelError` if an error ends the job.
+    Raises `OutputError` if the output cannot be written, and `ModelError` if a model is at fault.
     """
     with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(parallel) as readers:
         job = Job(models, output, output.names(), pool, 4 * workers, progress, force)
@@ -186,9 +186,9 @@ def _score_chunk(models: Models, chunk: Chunk) -> _ScoredChunk:
 
 
 def _publish(job: Job, source: Input, output: PartitionedWriter, completed: CompletedInput) -> None:
-    """Replace the output files of *source*.
+    """Replace the output files of *source* by the files of *output*.
 
-    The old manifest is removed first, and the new manifest is written last.
+    The old manifest is removed first, and the new manifest *completed* is written last.
     """
     folder, manifest_name = job.output.folder, manifest.file_name(source)
     if manifest_name in job.names:

@@ -1,8 +1,9 @@
 """Reads and writes manifests: files in the output, one for each completely scored input.
 
-A manifest records the input, the models and the ranges of values from which the output files were
-made, so that the input is scored again if one of them has changed.  It also has the counts and
-errors for the report, so that the report can be made without reading the other output files.
+A manifest records the input, the models and the allowed ranges of predictions from which the output
+files were made.  If one of these has changed, the input is scored again.  A manifest also has the
+counts and errors for the report, so that the report can be made without reading the other output
+files.
 """
 
 from __future__ import annotations
@@ -84,12 +85,15 @@ def encode(completed: CompletedInput) -> bytes:
 
 
 def decode(data: bytes) -> CompletedInput:
-    """Return the result in a manifest.  Raises `msgspec.DecodeError` if *data* is not one."""
+    """Return the content of the manifest *data*.
+
+    Raises `msgspec.DecodeError` if *data* is not a manifest.
+    """
     return msgspec.json.decode(data, type=CompletedInput)
 
 
 def file_name(source: Input) -> str:
-    """Return the name of the manifest of *source* in the output."""
+    """Return the name of the output file with the manifest of *source*."""
     return f"done/{source.name}.json"
 
 

@@ -1,4 +1,4 @@
-"""Shows the progress of a job on standard error: a bar on a terminal, or else a line per input."""
+"""Shows the progress of a job on standard error: a bar on a terminal, or one line per input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .manifest import CompletedInput, InputResult
 
 @contextmanager
 def progress_shown(inputs: Sequence[Input]) -> Iterator[ProgressCallbacks]:
-    """Show the progress of a job over *inputs* until the block ends."""
+    """Show the progress of a job over *inputs* until the block ends; yield the job's callbacks."""
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),

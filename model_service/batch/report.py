@@ -110,7 +110,7 @@ def _error_line(field: str, errors: Errors) -> str:
 def print_months(months: Sequence[MonthResult], fields: Sequence[str]) -> None:
     """Print a table with a row for each month to standard output, always with the same width.
 
-    *fields* are the fields of the predictions; the table has three columns for each.
+    *fields* are the fields of the predictions; the table has three columns for each field.
     """
     from rich.console import Console
     from rich.table import Table
@@ -138,7 +138,7 @@ def _error_cells(errors: Errors | None) -> list[str]:
 
 
 def plot_errors(months: Sequence[MonthResult], fields: Sequence[str]) -> bytes:
-    """Return an SVG that plots the mean absolute error by month, with a panel for each field.
+    """Return an SVG document that plots the mean absolute error by month, with a panel per field.
 
     *fields* are the fields of the predictions.  The same results give the same bytes.
     """

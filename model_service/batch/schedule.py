@@ -1,8 +1,8 @@
 """Finds the window (the hour, day or month) of the archive that a scheduled run scores.
 
 The archive has a folder for each hour of arrival, in UTC.  A run scores the last window that ended
-by its scheduled time.  The time at which the run really starts does not matter, so a retry or a
-late run scores the same window.
+at or before its scheduled time.  The time at which the run really starts does not matter, so a
+retry or a late run scores the same window.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ class Window:
 
     @property
     def path(self) -> str:
-        """The path of the window, relative to the archive of a stream and to the output."""
+        """Return the folder of the window in the archive of a stream and in the output."""
         return self.start.strftime(
             {"hour": "%Y/%m/%d/%H", "day": "%Y/%m/%d", "month": "%Y/%m"}[self.length]
         )
 
     @property
     def pattern(self) -> str:
-        """The glob that matches the window's objects, relative to the archive of a stream."""
+        """Return a glob that matches the window's objects in the archive of a stream."""
         hours = {"hour": "", "day": "*/", "month": "*/*/"}[self.length]
         return f"{self.path}/{hours}*"
 
 
 def last_window(moment: datetime, length: str) -> Window:
-    """Return the last window of *length* (one of `LENGTHS`) that ended by *moment*.
+    """Return the last window of *length* (one of `LENGTHS`) that ended at or before *moment*.
 
     >>> last_window(datetime(2026, 3, 1, 0, 20, tzinfo=UTC), "month").path
     '2026/02'
@@ -66,8 +66,9 @@ def log_line(
 ) -> str:
     """Return the log line of a scheduled run, with its metrics.
 
-    *rejected* has the number of rejected rides by reason.  *seconds* is the duration of the run,
-    and *delay_seconds* is the time from its scheduled start to its end.
+    *done_at* is the time of its end, and *scored* its number of scored rides.  *rejected* has the
+    number of rejected rides by reason.  *seconds* is the duration of the run, and *delay_seconds*
+    is the time from its scheduled start to its end.
     """
     rejections = sum(rejected.values())
     return emf.line(

@@ -36,7 +36,7 @@ class Scored:
 
 
 def schema(models: Models) -> pa.Schema:
-    """Return the schema of scored rides: the columns of the ride, and seven for each model."""
+    """Return the schema of scored rides: the columns of the ride, and seven columns per model."""
     fields = [field for field in RIDES if not field.name.endswith("_actual")]
     for one in models:
         name = one.target.field
@@ -53,7 +53,7 @@ def schema(models: Models) -> pa.Schema:
 
 
 def score(models: Models, rides: pa.RecordBatch) -> Scored:
-    """Score *rides*, which have the schema `RIDES`, with all models; keep their order.
+    """Score *rides*, which have the schema `RIDES`, with all models; the order stays the same.
 
     Raises `ModelError` if a model is at fault.
     """
@@ -108,7 +108,10 @@ def _rejected(rides: pa.RecordBatch, reasons: Sequence[str]) -> pa.RecordBatch:
 
 
 def _structs(rides: pa.RecordBatch) -> list[Ride]:
-    """Convert rides in the schema `RIDES` to structs; slow, so only for the few rejected rides."""
+    """Convert rides in the schema `RIDES` to structs.
+
+    This is slow, so it is used only for the few rides that are rejected.
+    """
     times = rides["pickup_datetime"].cast(pa.int64()).to_pylist()
     fields = (rides[name].to_pylist() for name in ("PULocationID", "DOLocationID", "trip_distance"))
     return [

@@ -73,8 +73,9 @@ def score_files_on_spark(
 ) -> list[InputResult]:
     """Score *inputs*, write the output to *location*, and return the results in the same order.
 
-    Raises `OutputError` or `ModelError` if an error ends the job, and `SettingsError` if Spark
-    cannot start.
+    If *force* is True, inputs that an earlier job has scored are scored again.
+    Raises `OutputError` if the output cannot be written, `ModelError` if a model is at fault, and
+    `SettingsError` if Spark cannot start.
     """
     location, settings = _absolute(location), _with_absolute_paths(settings)
     with session() as spark, files.output(location) as output:
@@ -106,7 +107,7 @@ def _with_absolute_paths(settings: BatchSettings) -> BatchSettings:
 
 @contextmanager
 def session() -> Iterator[SparkSession]:
-    """Yield the session of ``spark-submit``, or else a session on this machine.
+    """Yield the Spark session of ``spark-submit``, or a session on this machine if there is none.
 
     The session is stopped when the block ends.
 
@@ -144,7 +145,7 @@ def _on_loopback(conf: SparkConf) -> None:
 def _run_tasks(
     batches: Iterator[pa.RecordBatch], *, settings: BatchSettings, location: str, force: bool
 ) -> Iterator[pa.RecordBatch]:
-    """Run the tasks in *batches*, and yield their answers; Spark calls this in its workers."""
+    """Run the tasks in *batches* and yield their answers; the workers of Spark call this."""
     for batch in batches:
         tasks = [msgspec.json.decode(json, type=SparkTask) for json in batch["json"].to_pylist()]
         answers = [_run_task(task, settings, location, force=force) for task in tasks]

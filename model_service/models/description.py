@@ -1,8 +1,8 @@
 """Reads ``MLmodel``, the YAML file that describes an MLflow model.
 
-The file comes from whoever made the model.  Its size, its nesting and the number of its values are
-limited before it is loaded, because MLflow's YAML loader needs about 0.1 ms a value.  Aliases
-are refused, because a few of them can stand for billions of values.
+The maker of the model wrote the file, so it may be harmful.  Its size, its nesting and the number
+of its values are limited before it is loaded, because MLflow's YAML loader needs about 0.1 ms for
+each value.  Aliases are refused, because a few of them can stand for billions of values.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from msgspec import Meta
 from ..errors import ModelError
 
 MAX_BYTES = 128 * 1024
-"""MLflow's own files have 1 to 20 KB; most of a large one is the signature."""
+"""The files that MLflow writes have 1 to 20 KB; most of a large file is the signature."""
 MAX_EVENTS = 4_000
-"""MLflow's own files have about a hundred; this number takes a third of a second to load."""
+"""The files that MLflow writes have about a hundred YAML events.  Loading the maximum takes a third
+of a second."""
 MAX_DEPTH = 50
 MAX_PLAIN = 4096  # characters of a text without quotes: YAML may take it for a number in base 60
 VERSION = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,255}")
@@ -86,22 +87,28 @@ class Description(msgspec.Struct, frozen=True):
     metadata: Any = None
 
     def onnx(self) -> OnnxFlavour | None:
-        """The flavour ``onnx``, or None.  Raises `ModelError` if a field has another type."""
+        """Return the flavour ``onnx``, or None if there is none.
+
+        Raises `ModelError` if a field of the flavour has the wrong type.
+        """
         return self._flavour("onnx", OnnxFlavour)
 
     def sklearn(self) -> SklearnFlavour | None:
-        """The flavour ``sklearn``, or None.  Raises `ModelError` if a field has another type."""
+        """Return the flavour ``sklearn``, or None if there is none.
+
+        Raises `ModelError` if a field of the flavour has the wrong type.
+        """
         return self._flavour("sklearn", SklearnFlavour)
 
     def python_function(self) -> PythonFlavour | None:
-        """The flavour ``python_function``, or None.
+        """Return the flavour ``python_function``, or None if there is none.
 
-        Raises `ModelError` if a field has another type.
+        Raises `ModelError` if a field of the flavour has the wrong type.
         """
         return self._flavour("python_function", PythonFlavour)
 
     def is_sklearn(self) -> bool:
-        """Whether MLflow loads the model by its flavour ``sklearn``."""
+        """Return whether MLflow loads the model by its flavour ``sklearn``."""
         python_function = self.python_function()
         return (
             "sklearn" in self.flavors
@@ -110,15 +117,15 @@ class Description(msgspec.Struct, frozen=True):
         )
 
     def brings_code(self) -> bool:
-        """Whether a flavour names Python files."""
+        """Return whether the model has a flavour with Python files of its own."""
         return any(flavour.get("code") for flavour in self.flavors.values())
 
     def version(self) -> str:
-        """The version of the model's predictions.
+        """Return the version of the model's predictions: the run id or the model id.
 
-        It is the run id, or the model id if there is no run id.  It is also the model id if the
-        metadata says ``version: model_id``, because MLmodel itself does not tell how many models
-        a run has.  Raises `ModelError` if there is no valid id.
+        It is the model id if there is no run id, or if the metadata says ``version: model_id``.
+        (MLmodel itself does not say whether its run has other models.)  Raises `ModelError` if
+        there is no valid id.
         """
         own = self._metadata("version") == "model_id" and self.model_id
         for found in (own, self.run_id, self.model_id, self.model_uuid):
@@ -127,7 +134,7 @@ class Description(msgspec.Struct, frozen=True):
         raise ModelError("MLmodel names neither run nor model: set RUN_ID to the model's version")
 
     def target(self) -> str:
-        """The target that the metadata names; empty if there is none."""
+        """Return the target of the model, as its metadata state it; empty if they state none."""
         target = self._metadata("target")
         return target if isinstance(target, str) else ""
 

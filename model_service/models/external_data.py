@@ -50,7 +50,7 @@ FIELDS: Mapping[str, Mapping[str, tuple[int, str]]] = {
 
 
 def check(data: bytes) -> None:
-    """Raise `ModelError` if *data* is no ONNX model, or a tensor's values are in another file."""
+    """Raise `ModelError` if *data* is not an ONNX model, or has tensor values in another file."""
     from google.protobuf.message import DecodeError
 
     try:

@@ -23,7 +23,7 @@ from . import external_data
 Ask = Callable[[RideColumns], Answers]
 
 Types = Mapping[str, "np.dtype[Any]"]
-"""The numpy type of each type that a model may ask for, by the type's name."""
+"""Name of a type, as a model states it for an input -> the numpy type."""
 
 ONNX_TYPES: Types = {
     "tensor(string)": TEXT,
@@ -57,8 +57,8 @@ LOG_COLUMNS = (
 def onnx(data: bytes) -> Ask:
     """Return a function that calls the ONNX model whose file has the content *data*.
 
-    Raises `ModelError` where it cannot be loaded, keeps weights in another file, takes one ride at
-    a time, or asks for what is no feature of a ride.
+    Raises `ModelError` if the model cannot be loaded, has weights in another file, takes only one
+    ride per call, or has an input that is not a feature of a ride.
     """
     external_data.check(data)
     os.putenv("ORT_DISABLE_TELEMETRY", "1")  # else it tells its maker of the model and its use
@@ -89,10 +89,12 @@ def onnx(data: bytes) -> Ask:
 
 
 def pyfunc(path: Path, *, field: str = "") -> Ask:
-    """Any other MLflow model in a directory on disk.  It has been checked: this runs its code.
+    """Return a function that calls the MLflow model in the directory *path*, of any flavour.
 
-    Where the model answers a data frame of several columns, the values are those of *field*.
-    Raises `ModelError` where MLflow cannot load it or it asks for what is no feature of a ride.
+    This runs the model's code, so check the model first (see `trust`).  If the model returns a data
+    frame with several columns, its predictions are in the column *field*.
+    Raises `ModelError` if MLflow cannot load the model, or if it has an input that is not a feature
+    of a ride.
     """
     import mlflow.pyfunc  # takes seconds, so import it only if needed
     import pandas as pd
@@ -125,10 +127,11 @@ def pyfunc(path: Path, *, field: str = "") -> Ask:
 
 
 def known(asked: Mapping[str, str], types: Types) -> Inputs:
-    """The features that a model asks for, by name, and the numpy type of each.
+    """Return the inputs of a model: name of a feature -> numpy type.
 
-    *asked* holds the type's name in *types*.  Raises `ModelError` where a ride has no such feature,
-    or the type cannot hold each of its values.
+    *asked* has the inputs as the model states them: name -> name of a type in *types*.  Raises
+    `ModelError` if an input is not a feature of a ride, or if its type cannot hold all values of
+    the feature.
     """
     found = {name: types.get(type_) for name, type_ in asked.items()}
     unknown = sorted(
@@ -147,9 +150,9 @@ def known(asked: Mapping[str, str], types: Types) -> Inputs:
     )
     if any(name in numbers and _is_integer(found[name]) for name in unknown):
         message += (
-            ". The time of a ride may be missing and a distance has a fraction, which integers"
-            " cannot say: convert these columns with astype('float64') before you train the model"
-            " and infer its signature"
+            ". The time of a ride may be missing, and a distance has a fraction; integers cannot"
+            " represent this: convert these columns with astype('float64') before you train the"
+            " model and infer its signature"
         )
     raise ModelError(message)
 
@@ -159,7 +162,7 @@ def _is_integer(dtype: np.dtype[Any] | None) -> bool:
 
 
 def _inside(model: Any) -> Any:
-    """The library's own model in an MLflow model; None where it has none."""
+    """Return the model of the underlying library, such as scikit-learn; None if there is none."""
     try:
         return model.get_raw_model()
     except NotImplementedError:  # a custom model need not have anything inside
@@ -167,7 +170,7 @@ def _inside(model: Any) -> Any:
 
 
 def _first_step(model: Any) -> Any:
-    """The step of a scikit-learn model that the rides reach first."""
+    """Return the first step of a scikit-learn model that does something with the rides."""
     from sklearn.pipeline import Pipeline
 
     if isinstance(model, Pipeline):
@@ -179,10 +182,10 @@ def _first_step(model: Any) -> Any:
 
 
 def takes_dicts(model: Any) -> bool:
-    """Whether the first step of a model takes dicts.
+    """Return whether the first step of the scikit-learn model *model* takes dicts.
 
-    The pipeline is called directly: if the model has a signature, MLflow would convert the dicts to
-    a data frame, on which the first step fails.
+    Call such a model directly.  If it has a signature, MLflow would convert the dicts to a data
+    frame, on which the first step fails.
     """
     from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 
@@ -190,7 +193,10 @@ def takes_dicts(model: Any) -> bool:
 
 
 def _hidden_vectorizer(model: Any) -> str:
-    """Return the name of a vectorizer of dicts anywhere in a scikit-learn model; "" without one."""
+    """Return the class name of a vectorizer of dicts in any step of a scikit-learn model.
+
+    Returns an empty text if there is no such step.
+    """
     from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 
     parts = model.get_params(deep=True).values() if hasattr(model, "get_params") else ()
@@ -199,10 +205,10 @@ def _hidden_vectorizer(model: Any) -> str:
 
 
 def _dict_inputs(model: Any, schema: Any) -> Inputs:
-    """The keys of the dicts that a model was trained on.
+    """Return the keys of the dicts that a model was trained on, as inputs.
 
-    A `DictVectorizer` names its columns ``key`` where the values are numbers, and ``key=value``
-    where they are text.  Raises `ModelError` where a key is no feature of a ride.
+    A `DictVectorizer` names a column ``key`` if its values are numbers, and ``key=value`` if they
+    are text.  Raises `ModelError` if a key is not a feature of a ride.
     """
     from sklearn.feature_extraction import FeatureHasher
 
@@ -220,7 +226,7 @@ def _dict_inputs(model: Any, schema: Any) -> Inputs:
 
 
 def _dicts(rides: RideColumns, inputs: Inputs) -> list[dict[str, Any]]:
-    """One dict for each ride, with the features that *inputs* names."""
+    """Return a dict for each ride, with the features that *inputs* names."""
     table = features.table(rides, inputs)
     values = zip(*(column.tolist() for column in table.values()), strict=True)
     return [dict(zip(table, row, strict=True)) for row in values]
@@ -240,7 +246,7 @@ def _frame_inputs(schema: Any) -> Inputs:
 
 
 def _check_without_signature(model: Any, inside: Any) -> None:
-    """Raise `ModelError` where a model takes columns, and nothing says which."""
+    """Raise `ModelError` if a model takes columns, but does not say which features they are."""
     library = model.loader_module
     columns = getattr(inside, "n_features_in_", None)
     if library == "mlflow.pyfunc.model" or not library.startswith("mlflow."):
@@ -277,7 +283,7 @@ def _flat(values: Any, field: str = "") -> np.ndarray[Any, np.dtype[np.float64]]
 
 
 def _line(exc: Exception) -> str:
-    """The message of an exception on one line, shortened."""
+    """Return the message of an exception on one line, shortened."""
     return " ".join(str(exc).split())[:500]
 
 

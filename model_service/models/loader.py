@@ -1,9 +1,9 @@
 """Loads an MLflow model as a `scoring.Model`.
 
-An ONNX model needs onnxruntime and nothing of MLflow, scikit-learn or pandas.  Any other model
-goes through `mlflow.pyfunc`, which takes seconds to import and is imported only then.  A model is
-checked (see `trust`) before any of it runs.  Each file is read once: MLflow opens a private copy of
-the bytes that were checked.
+An ONNX model is loaded by onnxruntime alone, without MLflow, scikit-learn or pandas.  Any other
+model is loaded by `mlflow.pyfunc`, which takes seconds to import and is imported only if needed.  A
+model is checked (see `trust`) before its code runs.  Each file is read once: MLflow opens a private
+copy of the bytes that were checked.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ def load(
     """Load the model at *location* (``s3://bucket/prefix`` or a path), and warm it up.
 
     *sha256* is the expected digest of ``MLmodel`` and the served flavour's data file, concatenated;
-    if it is empty, the digest is not checked.  *field* is the field of prediction events for the
-    model's values.
+    if it is empty, the digest is not checked.  If *allow_pickled* is True, the model may contain
+    pickles and other code.  *run_id* replaces the model's own version if it is not empty.  *field*
+    is the field of prediction events for the model's values.
     Raises `ModelError` if the model cannot be read, has another digest, is not trusted, predicts a
     target with another field, or cannot score the warm-up ride.
     """
@@ -87,7 +88,7 @@ def load(
     digest = hashlib.sha256(text + _data(contents, name)).hexdigest()
     if sha256 and digest != sha256.lower():
         raise ModelError(
-            f"the model at {location} is not the one asked for: its SHA-256 is {digest}"
+            f"the model at {location} is not the expected one: its SHA-256 is {digest}"
         )
     with _explained(other_sklearn):
         if flavour == "onnx":
@@ -107,7 +108,7 @@ def load(
 
 
 def _served(described: Description) -> tuple[str, str]:
-    """The flavour to serve, and the name of its data file where it is a single one."""
+    """Return the flavour to serve and the name of its data file; empty if it has several files."""
     if "onnx" in described.flavors:
         return "onnx", plain_name((described.onnx() or OnnxFlavour()).data)
     loader = described.python_function()
@@ -120,9 +121,9 @@ def _served(described: Description) -> tuple[str, str]:
 
 
 def _contents(files: Folder, described: Description, name: str) -> dict[str, bytes]:
-    """The content of the files that are opened, but MLmodel, by name.
+    """Return the files that loading opens, except MLmodel: name -> content.
 
-    These are all files where MLflow opens more than the data file.
+    These are all files of the model if MLflow opens other files than the data file.
     """
     known = name and ("onnx" in described.flavors or not described.brings_code())
     names = [name] if known else [plain_name(each) for each in files.names()]
@@ -130,10 +131,10 @@ def _contents(files: Folder, described: Description, name: str) -> dict[str, byt
 
 
 def _data(contents: dict[str, bytes], name: str) -> bytes:
-    """The bytes of the data file; where MLflow names none, of all files but MLmodel.
+    """Return the bytes of the data file *name*.
 
-    If *name* is empty, these are the bytes of all files except MLmodel; each file's bytes follow
-    its name and its length.
+    If *name* is empty, return the bytes of all files except MLmodel; each file's bytes follow its
+    name and its length.
     """
     if name:
         if name not in contents:
@@ -144,7 +145,7 @@ def _data(contents: dict[str, bytes], name: str) -> bytes:
 
 
 def _pyfunc(text: bytes, contents: dict[str, bytes], name: str, field: str, *, check: bool) -> Ask:
-    """The model, loaded by MLflow from a private copy of its files."""
+    """Return a function that calls the model; MLflow loads it from a private copy of its files."""
     path = storage.private_copy({"MLmodel": text, **contents})
     loaded = False
     try:
@@ -159,7 +160,10 @@ def _pyfunc(text: bytes, contents: dict[str, bytes], name: str, field: str, *, c
 
 
 def _other_sklearn(described: Description) -> str:
-    """A sentence with both versions of scikit-learn, where those of training and service differ."""
+    """Return a sentence with the scikit-learn versions of training and service if they differ.
+
+    Returns an empty text if they are the same or not known.
+    """
     sklearn = described.sklearn()
     saved = str(sklearn.sklearn_version or "") if sklearn else ""
     installed = installed_version("scikit-learn")
@@ -173,7 +177,7 @@ def _other_sklearn(described: Description) -> str:
 
 @contextmanager
 def _explained(reason: str) -> Iterator[None]:
-    """Add *reason*, which may be empty, to a `ModelError`."""
+    """Add *reason*, which may be empty, to a `ModelError` that the block raises."""
     try:
         yield
     except ModelError as exc:

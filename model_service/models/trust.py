@@ -18,11 +18,11 @@ TRUSTED_TYPES = frozenset(
         "sklearn.tree._tree.Tree",
     }
 )
-"""The types that a skops file may contain, besides those that skops itself trusts."""
+"""The types that a skops file may contain, in addition to those that skops itself trusts."""
 
 
 def check_code(description: Description) -> None:
-    """Raise `ModelError` if the model is not ONNX and could run code of its own."""
+    """Raise `ModelError` if *description*, of a model that is not ONNX, allows code of its own."""
     sklearn = description.sklearn() or SklearnFlavour()
     loader = description.python_function() or PythonFlavour()
     if not description.is_sklearn():
@@ -42,7 +42,7 @@ def check_code(description: Description) -> None:
 
 
 def check_types(file: Path) -> None:
-    """Raise `ModelError` if a skops file contains a type that is not trusted, or is malformed."""
+    """Raise `ModelError` if the skops file *file* is malformed or contains an untrusted type."""
     import skops.io
 
     try:

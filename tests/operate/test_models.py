@@ -115,7 +115,7 @@ def test_a_model_with_another_sha256_is_refused(
     s3: S3Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tool.main(["--from", f"s3://{TRAINED}", *given(64 * "0")]) == 1
-    assert "is not the one asked for" in capsys.readouterr().err
+    assert "is not the expected one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
