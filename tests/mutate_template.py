@@ -28,6 +28,7 @@ SETTINGS = {
 }
 PROTECTIONS = {
     "AWS::CloudWatch::Alarm": ["AlarmActions", "OKActions", "TreatMissingData"],
+    "AWS::CloudWatch::CompositeAlarm": ["AlarmActions", "AlarmRule", "OKActions"],
     "AWS::CodeDeploy::DeploymentGroup": ["AlarmConfiguration", "AutoRollbackConfiguration"],
     "AWS::Kinesis::Stream": ["StreamEncryption"],
     "AWS::Lambda::Function": ["LoggingConfig"],
@@ -55,7 +56,8 @@ def removals(stack: Stack) -> Iterator[tuple[str, Path]]:
             yield from _dimensions(properties, at)
         if kind in POLICIES:
             yield from _permissions(properties, at)
-        yield from (("protection", (*at, key)) for key in PROTECTIONS.get(kind, []))
+        protections = (key for key in PROTECTIONS.get(kind, []) if key in properties)
+        yield from (("protection", (*at, key)) for key in protections)
 
 
 def _dimensions(node: Any, at: Path) -> Iterator[tuple[str, Path]]:

@@ -43,6 +43,7 @@ SECONDS = 30  # to start, to create, to delete, to answer: each
 
 REFUSED = {
     "AWS::CloudWatch::Alarm of Metrics": "ministack makes none of metric math",
+    "AWS::CloudWatch::CompositeAlarm": "ministack makes none from a template",
     "AWS::CodeDeploy::Application": "ministack has no CodeDeploy",
     "AWS::CodeDeploy::DeploymentGroup": "ministack has no CodeDeploy",
     "AWS::IAM::RolePolicy": "ministack makes policies inside of roles, and AWS::IAM::Policy",

@@ -77,6 +77,20 @@ READ_A_STREAM = {
 }
 
 
+USE_A_LOG_KEY = {
+    "kms:Encrypt",
+    "kms:Decrypt",
+    "kms:ReEncrypt*",
+    "kms:GenerateDataKey*",
+    "kms:Describe*",
+}
+"""What the service CloudWatch Logs, and who writes to an encrypted log group, may do with its key.
+
+Source: CloudWatch Logs User Guide, "Encrypt log data in CloudWatch Logs using AWS KMS".
+"""
+LOG_KEY = "<Key.Arn> via logs.eu-west-1.amazonaws.com"
+
+
 def scorer_may(model: str) -> dict[str, set[str]]:
     """The actions that the scorer of *model* is allowed, by resource."""
     prefix = f"arn:aws:s3:::models/1/{model.lower()}/*"
@@ -88,6 +102,7 @@ def scorer_may(model: str) -> dict[str, set[str]]:
         "<RejectsBucket.Arn>": {"s3:ListBucket"},  # the mapping asks for it too
         "<Key.Arn>": {"kms:Decrypt", "kms:GenerateDataKey"},
         f"<{model}Logs.Arn>": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        LOG_KEY: USE_A_LOG_KEY,
         prefix: {"s3:GetObject"},
         "arn:aws:s3:::models": {"s3:ListBucket"},
         "arn:aws:kms:eu-west-1:000000000000:key/models": {"kms:Decrypt"},
@@ -110,6 +125,7 @@ def archive_may(stream_id: str, name: str) -> dict[str, set[str]]:
         "<ArchiveFunction.Arn>": call,
         "<ArchiveFunction.Arn>:$LATEST": call,
         "<ArchiveLogs.Arn>": {"logs:PutLogEvents"},
+        LOG_KEY: USE_A_LOG_KEY,
     }
 
 
@@ -120,7 +136,10 @@ MAY: dict[str, dict[str, set[str]]] = {
     "CostScorerRole": scorer_may("Cost"),
     "RideEventsArchiveRole": archive_may("RideEventsStream", "ride_events"),
     "PredictionsArchiveRole": archive_may("PredictionsStream", "ride_predictions"),
-    "ArchiveFunctionRole": {"<ArchiveLogs.Arn>": {"logs:CreateLogStream", "logs:PutLogEvents"}},
+    "ArchiveFunctionRole": {
+        "<ArchiveLogs.Arn>": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        LOG_KEY: USE_A_LOG_KEY,
+    },
     "BatchFunctionRole": {
         "<ArchiveBucket.Arn>": {"s3:ListBucket"},
         "<ArchiveBucket.Arn>/ride_events/*": {"s3:GetObject"},
@@ -132,6 +151,7 @@ MAY: dict[str, dict[str, set[str]]] = {
         },
         "<Key.Arn>": {"kms:Decrypt", "kms:GenerateDataKey"},
         "<BatchLogs.Arn>": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        LOG_KEY: USE_A_LOG_KEY,
         "<BatchGivenUpQueue.Arn>": {"sqs:SendMessage"},
         "arn:aws:s3:::models/1/duration/*": {"s3:GetObject"},
         "arn:aws:s3:::models/1/cost/*": {"s3:GetObject"},
@@ -150,16 +170,17 @@ MAY: dict[str, dict[str, set[str]]] = {
         "<CostScorer.Arn>:live": SHIFT,
     },
 }
-"""All that each role may do, no less and no more."""
+"""All that each role may do, no less and no more, by resource and the service that it goes via."""
 
 WILDCARDS = {
     ("Key", "TheAccountDecidesByIam"): "a key's own policy; * is this key, kms:* the account's due",
     ("Key", "AlarmsMayBePublished"): "a key's own policy; * is this key",
     ("Key", "LogsMayBeWritten"): "a key's own policy; * is this key",
+    (LOG_KEY, ""): "the list of CloudWatch Logs itself, for one key and by way of Logs alone",
     ("RejectsBucketPolicy", "NothingWithoutTls"): "it denies",
     ("ArchiveBucketPolicy", "NothingWithoutTls"): "it denies",
 }
-"""Statements that need the resource `*`, with the reason."""
+"""Statements that need a `*`, with the reason."""
 
 
 @pytest.fixture
@@ -304,9 +325,33 @@ def test_each_role_has_only_the_permissions_that_it_needs(stack: Stack) -> None:
     for role, statement in stack.statements():
         assert statement["Effect"] == "Allow"
         for resource in each(statement["Resource"]):
-            may.setdefault(role, {}).setdefault(resource, set()).update(each(statement["Action"]))
+            where = resource + via(statement)
+            may.setdefault(role, {}).setdefault(where, set()).update(each(statement["Action"]))
 
     assert may == MAY
+
+
+def via(statement: dict[str, Any]) -> str:
+    """The service through which a key may be used; empty if the statement does not limit it."""
+    service = statement.get("Condition", {}).get("StringEquals", {}).get("kms:ViaService")
+    return f" via {service}" if service else ""
+
+
+def test_whoever_writes_to_an_encrypted_log_group_may_use_its_key(stack: Stack) -> None:
+    """Otherwise no line is stored, no line makes a metric, and every alarm stays green."""
+    allowed: dict[str, set[str]] = {}
+    writers = set()
+    for role, statement in stack.statements():
+        if "logs:PutLogEvents" in each(statement["Action"]):
+            writers.add(role)
+        for resource in each(statement["Resource"]):
+            if resource + via(statement) == LOG_KEY:
+                allowed.setdefault(role, set()).update(each(statement["Action"]))
+    groups = stack.of_type("AWS::Logs::LogGroup").values()
+
+    assert {group["KmsKeyId"] for group in groups} == {"<Key.Arn>"}
+    assert len(writers) == 6
+    assert allowed == dict.fromkeys(writers, USE_A_LOG_KEY)
 
 
 def test_roles_are_assumed_only_by_their_services(stack: Stack) -> None:
@@ -357,13 +402,17 @@ def test_models_are_listed_by_prefix(stack: Stack) -> None:
 
 def test_wildcards_are_used_only_where_unavoidable(stack: Stack) -> None:
     found = {
-        (name, statement.get("Sid", ""))
+        (name if "Sid" in statement else statement["Resource"] + via(statement), sid(statement))
         for name, statement in all_statements(stack)
         if any("*" in action for action in each(statement["Action"]))
         or "*" in each(statement.get("Resource", []))
     }
 
     assert found == WILDCARDS.keys()
+
+
+def sid(statement: dict[str, Any]) -> str:
+    return str(statement.get("Sid", ""))
 
 
 def all_statements(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -506,7 +555,14 @@ ALARMS = {
     "Latency": {"latency_ms"},
     "Rejects": {"received", "rejected"},
     "MeanPrediction": {"prediction_mean"},
-    "Silence": {"IncomingRecords", "received"},
+    "Invoked": {"Invocations"},
+    "Unseen": {"received"},
+}
+PARTS = {"RidesArrive", *(f"{model}{name}" for model in MODELS for name in ("Invoked", "Unseen"))}
+"""The alarms that only composite alarms look at."""
+COMPOSITES = {
+    "Silence": 'ALARM("<RidesArrive>") AND ALARM("<{}Unseen>") AND NOT ALARM("<{}Invoked>")',
+    "LogsDark": 'ALARM("<{}Invoked>") AND ALARM("<{}Unseen>")',
 }
 OF_STREAMS = {
     "Throttled": ("WriteProvisionedThroughputExceeded", "Stream"),
@@ -525,7 +581,9 @@ def test_every_alarm_monitors_the_metric_of_its_name(stack: Stack) -> None:
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
     expected = {f"{model}{name}" for model in MODELS for name in ALARMS}
     expected |= {f"{which}{name}" for which in ("RideEvents", "Predictions") for name in OF_STREAMS}
-    assert alarms.keys() == expected | OF_RUNS.keys()
+    assert alarms.keys() == expected | OF_RUNS.keys() | {"RidesArrive"}
+    assert alarms["RidesArrive"]["MetricName"] == "IncomingRecords"
+    assert alarms["RidesArrive"]["Dimensions"][0]["Value"] == "<RideEventsStream>"
 
     for model in MODELS:
         for name, metrics in ALARMS.items():
@@ -543,14 +601,44 @@ def test_every_alarm_monitors_the_metric_of_its_name(stack: Stack) -> None:
 def test_every_alarm_notifies_and_is_documented(stack: Stack) -> None:
     runbook = (ROOT / "docs/runbook.md").read_text()
     headings = {name.lower() for name in re.findall(r"^### (\w+)", runbook, re.MULTILINE)}
+    alarms = stack.of_type("AWS::CloudWatch::Alarm")
+    composites = stack.of_type("AWS::CloudWatch::CompositeAlarm")
 
-    for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
-        assert alarm["AlarmActions"] == alarm["OKActions"] == ["<AlarmTopic>"], name
-        if name != "BatchMissing":  # of silence itself
-            assert alarm["TreatMissingData"] == "notBreaching", name
+    for name, alarm in (alarms | composites).items():
+        if name in PARTS:
+            assert not alarm.keys() & {"AlarmActions", "OKActions"}, name
+        else:
+            assert alarm["AlarmActions"] == alarm["OKActions"] == ["<AlarmTopic>"], name
         anchor = alarm["AlarmDescription"].rpartition("docs/runbook.md#")[2]
         assert anchor in headings, name
-        assert name.lower().endswith(anchor)
+        assert name.lower().endswith(anchor) or name in PARTS
+    for name, alarm in alarms.items():
+        silent = name == "BatchMissing" or name.endswith("Unseen")  # silence is what they are about
+        assert alarm["TreatMissingData"] == ("breaching" if silent else "notBreaching"), name
+
+
+def test_a_silent_function_and_dark_logs_are_noticed_without_any_earlier_metric(
+    stack: Stack,
+) -> None:
+    """An alarm that takes missing data for breaching needs no metric that has ever existed."""
+    composites = stack.of_type("AWS::CloudWatch::CompositeAlarm")
+    assert composites.keys() == {f"{model}{name}" for model in MODELS for name in COMPOSITES}
+
+    for model in MODELS:
+        for name, rule in COMPOSITES.items():
+            assert composites[f"{model}{name}"]["AlarmRule"] == rule.format(model, model)
+    for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
+        if name not in PARTS:
+            continue
+        assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 5)
+        if name.endswith("Unseen"):
+            assert (alarm["Statistic"], alarm["ComparisonOperator"]) == (
+                "SampleCount",
+                "LessThanThreshold",
+            )
+            assert alarm["Threshold"] == 1
+        else:  # a single minute with rides may be over before its line is a metric
+            assert alarm["DatapointsToAlarm"] == 3
 
 
 def test_alarm_thresholds_follow_the_parameters(stack: Stack) -> None:
@@ -564,7 +652,7 @@ def test_alarm_thresholds_follow_the_parameters(stack: Stack) -> None:
         if name.endswith("ArchiveFails"):
             assert alarm["Statistic"] == "Average"
             assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 0.8)
-        elif name != "BatchMissing":  # see test_template_batch
+        elif name != "BatchMissing" and not name.endswith("Unseen"):
             assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
         names = {entry["Id"] for entry in alarm.get("Metrics", []) if "MetricStat" in entry}
         for entry in alarm.get("Metrics", []):
@@ -588,15 +676,19 @@ def test_alarms_may_publish_and_the_topic_has_subscribers(stack: Stack) -> None:
     assert alarms["Condition"] == statement["Condition"] == of_this_account
     logs = by_sid["LogsMayBeWritten"]
     assert logs["Principal"] == {"Service": "logs.eu-west-1.amazonaws.com"}
-    assert set(logs["Action"]) == {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"}
+    assert set(logs["Action"]) == USE_A_LOG_KEY
     [pattern] = logs["Condition"]["ArnLike"].values()
     for group in stack.of_type("AWS::Logs::LogGroup").values():
         assert group["LogGroupName"].startswith(pattern.rpartition("log-group:")[2].rstrip("*"))
 
 
 def test_a_dashboard_follows_the_data_flow_from_top_to_bottom(stack: Stack) -> None:
-    alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
-    names = {alarm["AlarmName"] for alarm in alarms}
+    names = {
+        alarm["AlarmName"]
+        for kind in ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
+        for name, alarm in stack.of_type(kind).items()
+        if name not in PARTS
+    }
     for model in MODELS:
         body = stack.of_type("AWS::CloudWatch::Dashboard")[f"{model}Dashboard"]["DashboardBody"]
         widgets = json.loads(body)["widgets"]
