@@ -25,6 +25,7 @@ from model_service.batch import job, schedule
 from model_service.batch.manifest import CompletedInput, FailedInput
 from model_service.datasets import files
 from model_service.datasets.files import Input, Output
+from model_service.emf import Destination
 from model_service.errors import EventError, FileError
 from model_service.models import served
 from model_service.settings import BatchSettings, ScheduleSettings
@@ -55,6 +56,7 @@ settings = ScheduleSettings.from_env(os.environ)
 logging.getLogger().setLevel(settings.log_level)
 for library in ("boto3", "botocore", "urllib3"):  # at DEBUG they log what is sent
     logging.getLogger(library).setLevel(logging.INFO)
+destination = Destination(settings.powertools_metrics_namespace, settings.powertools_service_name)
 models = served.load(BatchSettings.from_env(os.environ))
 
 
@@ -89,6 +91,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             rejected=sum((Counter(one.reasons) for one in completed), Counter[str]()),
             seconds=time.monotonic() - started,
             delay_seconds=(now - scheduled.scheduled_time).total_seconds(),
+            destination=destination,
         )
     )
     response: dict[str, Any] = msgspec.to_builtins(report)

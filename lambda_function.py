@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from model_service import models, stream
+from model_service.emf import Destination
 from model_service.kinesis import publisher, records, rejects, telemetry
 from model_service.kinesis.telemetry import Invocation
 from model_service.scoring import Target
@@ -58,6 +59,7 @@ if not settings.test_run:
     )
     if settings.rejects_location != NO_REJECTS:
         keep = rejects.connect(settings.rejects_location, model_name=settings.model_name)
+destination = Destination(settings.powertools_metrics_namespace, settings.powertools_service_name)
 invocations = count()
 gc.freeze()  # the objects that exist now are never garbage, so collections can skip them
 
@@ -87,6 +89,7 @@ def lambda_handler(event: dict[str, Any], context: Context | None) -> dict[str, 
                 function_version=context.function_version if context else "",
                 cold_start=next(invocations) == 0,
             ),
+            destination=destination,
         )
     )
     return stream.response(report, with_predictions=settings.return_predictions)

@@ -21,6 +21,13 @@ MAX_FIELDS = 200  # that Logs Insights finds in a line: "Supported logs and disc
 DIGITS = 4  # significant digits of measurements; counts are exact
 
 
+class Destination(NamedTuple):
+    """Where metrics go: the namespace, and the value of the dimension ``service``."""
+
+    namespace: str = NAMESPACE
+    service: str = SERVICE
+
+
 class Metric(NamedTuple):
     """The values of a metric, and their unit: one of CloudWatch's, such as "Milliseconds".
 
@@ -63,6 +70,7 @@ def most_frequent(counts: Mapping[str, int]) -> dict[str, int]:
 def line(
     at: datetime,
     *dimension_sets: Mapping[str, str],
+    destination: Destination,
     metrics: Mapping[str, Metric],
     fields: Mapping[str, Any],
 ) -> str:
@@ -74,8 +82,8 @@ def line(
     """
     first, *others = dimension_sets
     provider = AmazonCloudWatchEMFProvider(
-        namespace=NAMESPACE,
-        service=SERVICE,
+        namespace=destination.namespace,
+        service=destination.service,
         # `add_metric` would print the line and begin another one when it reaches 100 values.
         metric_set={
             name: {"Unit": metric.unit, "Value": [_rounded(value) for value in metric.values]}
@@ -87,7 +95,7 @@ def line(
     for name, dimension in first.items():
         provider.add_dimension(name, dimension)
     for dimensions in others:
-        provider.add_dimensions(service=SERVICE, **dimensions)
+        provider.add_dimensions(service=destination.service, **dimensions)
     for name, content in fields.items():
         provider.add_metadata(name, content)
     return msgspec.json.encode(provider.serialize_metric_set()).decode()

@@ -111,6 +111,12 @@ _prefix = _on_s3("s3://[^/]+/.+", "s3://…")
 _name = _matching(
     "(?![.]+$)[a-zA-Z0-9_.-]{1,128}", "1 to 128 letters, digits, underscores, dots or hyphens"
 )
+# A namespace and a dimension of metrics (CloudWatch API Reference, PutMetricData and Dimension).
+_namespace = _matching(
+    "(?!AWS/)[^:\\s][ -~]{0,254}",
+    "at most 255 ASCII characters, and not begin with AWS/ or a colon",
+)
+_dimension = _matching("[^:\\s][ -~]{0,1023}", "ASCII characters, and not begin with a colon")
 _digest = _matching("[0-9a-fA-F]{64}", "64 hexadecimal digits")
 _level = _matching("DEBUG|INFO|WARNING|ERROR|CRITICAL", "a level such as INFO")
 
@@ -182,6 +188,8 @@ class Settings(_Settings):
     test_run: bool = _setting(_flag, False)
     return_predictions: bool = _setting(_flag, True)
     kinesis_endpoint_url: str = _setting(_url)
+    powertools_metrics_namespace: str = _setting(_namespace, "RidePredictions")
+    powertools_service_name: str = _setting(_dimension, "ride-predictions")
     log_level: str = _setting(_level, "INFO")
 
     @property
@@ -263,6 +271,8 @@ class ScheduleSettings(_Settings):
     archive_location: str = _setting(_prefix)
     output_location: str = _setting(_prefix)
     batch_window: str = _setting(_matching("hour|day|month", "hour, day or month"))
+    powertools_metrics_namespace: str = _setting(_namespace, "RidePredictions")
+    powertools_service_name: str = _setting(_dimension, "ride-predictions")
     log_level: str = _setting(_level, "INFO")
 
     def contradictions(self) -> Faults:

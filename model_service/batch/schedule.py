@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from .. import emf
-from ..emf import Metric
+from ..emf import Destination, Metric
 
 LENGTHS = ("hour", "day", "month")
 
@@ -63,6 +63,7 @@ def log_line(
     rejected: Mapping[str, int],
     seconds: float,
     delay_seconds: float,
+    destination: Destination,
 ) -> str:
     """Return the log line of a scheduled run, with its metrics.
 
@@ -74,6 +75,7 @@ def log_line(
     return emf.line(
         done_at,
         {"door": "batch"},
+        destination=destination,
         metrics={
             "batch_runs": emf.count(1),
             "batch_rows": emf.count(scored + rejections),

@@ -14,7 +14,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from .. import emf
-from ..emf import MAX_VALUES, Metric
+from ..emf import MAX_VALUES, Destination, Metric
 from ..errors import RideRejected
 from .accounting import BatchReport
 from .rejects import Rejection
@@ -36,6 +36,7 @@ def log_line(
     version: str,
     predictions: Sequence[float],
     invocation: Invocation,
+    destination: Destination,
 ) -> str:
     """Return the log line for *report*, without a line end.
 
@@ -64,6 +65,7 @@ def log_line(
         report.published_at,
         {"model": model_name},
         {"model": model_name, "version": version},
+        destination=destination,
         metrics=metrics,
         fields={
             "request_id": invocation.request_id,

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_service.batch import schedule
+from model_service.emf import Destination
 
 MOMENTS = st.datetimes(
     datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC), allow_imaginary=False
@@ -67,12 +68,13 @@ def test_log_line_has_the_counts_and_the_reasons_of_a_run() -> None:
             rejected={"a": 1, "b": 2},
             seconds=1.5,
             delay_seconds=1210.0,
+            destination=Destination("Staging", "rides"),
         )
     )
 
     [directive] = line["_aws"]["CloudWatchMetrics"]
-    assert directive["Dimensions"] == [["door", "service"]]
-    assert (line["door"], line["service"]) == ("batch", "ride-predictions")
+    assert (directive["Namespace"], directive["Dimensions"]) == ("Staging", [["door", "service"]])
+    assert (line["door"], line["service"]) == ("batch", "rides")
     counts = ("batch_runs", "batch_rows", "batch_scored", "batch_rejected")
     assert [line[name] for name in counts] == [[1], [10], [7], [3]]
     assert (line["batch_seconds"], line["batch_delay_seconds"]) == ([1.5], [1210.0])

@@ -10,6 +10,10 @@ GOOD = {"MODEL_LOCATION": "build/model", "TEST_RUN": "True"}
 URL_RULE = "must be a URL such as http://localhost:4566"
 NAME_RULE = "must be 1 to 128 letters, digits, underscores, dots or hyphens"
 BUCKET_RULE = "must name a bucket by 3 to 63 lower-case letters, digits, dots or hyphens"
+NAMESPACE_RULE = (
+    "POWERTOOLS_METRICS_NAMESPACE must be at most 255 ASCII characters,"
+    " and not begin with AWS/ or a colon"
+)
 FIELD_RULE = "PREDICTION_FIELD must be a name other than ride_id and interval"
 
 
@@ -44,6 +48,13 @@ def test_the_newer_way_to_name_a_model_wins() -> None:
         ("RETURN_PREDICTIONS", "no", "RETURN_PREDICTIONS must be True or False"),
         ("ALLOW_PICKLED_MODELS", "y", "ALLOW_PICKLED_MODELS must be True or False"),
         ("PREDICTION_MIN", "low", "PREDICTION_MIN must be a number"),
+        ("POWERTOOLS_METRICS_NAMESPACE", "AWS/Lambda", NAMESPACE_RULE),
+        ("POWERTOOLS_METRICS_NAMESPACE", "n" * 256, NAMESPACE_RULE),
+        (
+            "POWERTOOLS_SERVICE_NAME",
+            ":rides",
+            "POWERTOOLS_SERVICE_NAME must be ASCII characters, and not begin with a colon",
+        ),
         ("PREDICTION_MAX", "inf", "PREDICTION_MAX must be a number"),
         ("PREDICTION_MAX", "-1", "PREDICTION_MIN must be less than PREDICTION_MAX"),
         (

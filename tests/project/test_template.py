@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from model_service import emf, stream
+from model_service import stream
 from model_service.batch import schedule
+from model_service.emf import Destination
 from model_service.scoring import Target
-from model_service.settings import Settings
+from model_service.settings import ScheduleSettings, Settings
 from operate.deployed_stack import OUTPUTS, SCORER
 
 from .. import mutate_template
@@ -40,6 +41,8 @@ pytestmark = pytest.mark.skipif(
 
 MODELS = ("Duration", "Cost")
 NAMES = {"Duration": "ride_duration_prediction_model", "Cost": "ride_cost_prediction_model"}
+
+METRICS = Destination("RidePredictions/rides", "ride-predictions")
 
 NO_VARIABLES = {
     "MODEL_BUCKET": "the older way to say MODEL_LOCATION",
@@ -193,7 +196,12 @@ def run_line() -> dict[str, Any]:
     """The metric line of a scheduled run, decoded."""
     found: dict[str, Any] = json.loads(
         schedule.log_line(
-            done_at=datetime.now(UTC), scored=1, rejected={"a": 1}, seconds=1.0, delay_seconds=2.0
+            done_at=datetime.now(UTC),
+            scored=1,
+            rejected={"a": 1},
+            seconds=1.0,
+            delay_seconds=2.0,
+            destination=METRICS,
         )
     )
     return found
@@ -210,7 +218,7 @@ def line() -> dict[str, Any]:
         keep=MemoryRejects(),
         time_left=lambda: 60.0,
     )
-    found: dict[str, Any] = json.loads(batch_line(report))
+    found: dict[str, Any] = json.loads(batch_line(report, destination=METRICS))
     return found
 
 
@@ -486,6 +494,39 @@ def test_both_streams_are_archived_by_the_hour(stack: Stack) -> None:
 # --- what operators see ---------------------------------------------------------------------
 
 
+def test_a_stack_has_metrics_of_its_own(stack: Stack) -> None:
+    """Two stacks of one account may not share metrics: the faults of one would roll back the other.
+
+    The functions write to the namespace with the stack's name, and nothing else is looked at.
+    """
+    functions = stack.of_type("AWS::Lambda::Function")
+    for name in ("DurationScorer", "CostScorer", "BatchFunction"):
+        variables = stacks.deployed(functions[name]["Environment"]["Variables"])
+        kind = ScheduleSettings if name == "BatchFunction" else Settings
+        settings = kind.from_env(variables)
+        assert (
+            Destination(settings.powertools_metrics_namespace, settings.powertools_service_name)
+            == METRICS
+        )
+    namespaces = {namespace for _, _, namespace, _, _ in watched(stack)}
+    assert {name for name in namespaces if not name.startswith("AWS/")} == {METRICS.namespace}
+    bodies = [
+        board["DashboardBody"] for board in stack.of_type("AWS::CloudWatch::Dashboard").values()
+    ]
+    searched = {name for body in bodies for name in re.findall(r"SEARCH\('{(.*?),service", body)}
+    assert searched == {f'\\"{METRICS.namespace}\\"'}
+
+
+@pytest.mark.slow
+def test_the_namespace_of_metrics_is_a_parameter() -> None:
+    other = stacks.stack(MetricsNamespace="Taxis")
+
+    variables = other.resources["DurationScorer"]["Properties"]["Environment"]["Variables"]
+    assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "Taxis/rides"
+    namespaces = {namespace for _, _, namespace, _, _ in watched(other)}
+    assert {name for name in namespaces if not name.startswith("AWS/")} == {"Taxis/rides"}
+
+
 def test_alarms_and_dashboards_name_metrics_that_exist_by_their_dimensions(stack: Stack) -> None:
     [directive] = line()["_aws"]["CloudWatchMetrics"]
     emitted = {metric["Name"] for metric in directive["Metrics"]}
@@ -493,7 +534,7 @@ def test_alarms_and_dashboards_name_metrics_that_exist_by_their_dimensions(stack
     [of_runs] = run_line()["_aws"]["CloudWatchMetrics"]
     emitted_by_runs = {metric["Name"] for metric in of_runs["Metrics"]}
     assert [{*names} for names in of_runs["Dimensions"]] == [{"door", "service"}]
-    assert line()["service"] == emf.SERVICE
+    assert line()["service"] == METRICS.service
 
     for where, model, namespace, metric, dimensions in watched(stack):
         if namespace == of_runs["Namespace"] and where.startswith("Batch"):
@@ -501,7 +542,7 @@ def test_alarms_and_dashboards_name_metrics_that_exist_by_their_dimensions(stack
             assert dimensions == {"service": run_line()["service"], "door": run_line()["door"]}
         elif namespace == directive["Namespace"]:
             assert metric in emitted, where
-            assert dimensions == {"service": emf.SERVICE, "model": NAMES[model]}, where
+            assert dimensions == {"service": METRICS.service, "model": NAMES[model]}, where
         else:
             [(name, value)] = dimensions.items()
             assert name == DIMENSIONS_OF_AWS[namespace, metric], where

@@ -193,6 +193,24 @@ def test_a_batch_is_one_line_of_metrics(
     assert metrics["_aws"]["CloudWatchMetrics"]
 
 
+def test_metrics_go_where_the_variables_of_powertools_say(
+    start: Start, line: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    function = start(
+        MODEL_LOCATION=str(line),
+        TEST_RUN="True",
+        POWERTOOLS_METRICS_NAMESPACE="Taxis/staging",
+        POWERTOOLS_SERVICE_NAME="taxi rides",
+    )
+
+    function.lambda_handler(kinesis_event(payload(1)), Context())
+
+    metrics = json.loads(capsys.readouterr().out)
+    [directive] = metrics["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "Taxis/staging"
+    assert metrics["service"] == "taxi rides"
+
+
 def test_only_the_first_batch_is_a_cold_start(
     start: Start, line: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from model_service.emf import Destination
 from model_service.features import RideColumns
 from model_service.kinesis import telemetry
 from model_service.kinesis.accounting import BatchReport
@@ -109,7 +110,14 @@ class MemoryPublisher:
 INVOCATION = Invocation("8f507cfc-xmpl-4697-b07a-ac58fc914c95", "7")
 
 
-def batch_line(report: BatchReport[Prediction], invocation: Invocation = INVOCATION) -> str:
+DESTINATION = Destination()
+
+
+def batch_line(
+    report: BatchReport[Prediction],
+    invocation: Invocation = INVOCATION,
+    destination: Destination = DESTINATION,
+) -> str:
     """The metric line of a batch that `FakeModel` scored."""
     return telemetry.log_line(
         report,
@@ -117,6 +125,7 @@ def batch_line(report: BatchReport[Prediction], invocation: Invocation = INVOCAT
         version=FakeModel.version,
         predictions=[prediction.value for prediction in report.published],
         invocation=invocation,
+        destination=destination,
     )
 
 
