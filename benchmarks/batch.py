@@ -1,6 +1,7 @@
 """Benchmark of batch scoring against a script with pandas: ``python -m benchmarks.batch``.
 
-Three variants score the TLC files in TLC_DATA with the same model, in turn, each in a new process:
+Three variants score the TLC files in TLC_DATA with the same model, one after another, each in a new
+process:
 
 * ours: the command ``python -m model_service.batch score``;
 * usual: a script as in tutorials, `read_parquet` → dicts → `mlflow.pyfunc` → `to_parquet`, with the
@@ -38,7 +39,10 @@ VARIANTS = ("ours", "usual", "bare")
 
 
 def usual(files: Sequence[str], output: Path, location: str) -> None:
-    """Score *files* in the same way as a script in a tutorial."""
+    """Score *files* in the same way as a script in a tutorial, and write the results to *output*.
+
+    *location* is the location of the model.
+    """
     import mlflow.pyfunc
     import pandas as pd
 
@@ -87,7 +91,10 @@ def column(name: str, rides: Any) -> Any:
 
 
 def zone_feature(name: str, rides: Any) -> Any:
-    """Return the zone feature *name* of the rides; it is computed once for each pair of zones."""
+    """Return the feature *name*, which depends only on the zones, of the rides in a data frame.
+
+    The feature is computed once for each pair of zones.
+    """
     from model_service import features
     from model_service.rides import Ride
 
@@ -99,7 +106,11 @@ def zone_feature(name: str, rides: Any) -> Any:
 
 
 def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
-    """Return the seconds for reading, for running the model on all cores, and for writing."""
+    """Return the seconds for reading *files*, for the model on all cores, and for writing.
+
+    Files are written to *output*; *location* is the location of the model.  The result also has the
+    processor seconds of each step, under names that end in ``_cpu``.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -139,7 +150,7 @@ def bare(files: Sequence[str], output: Path, location: str) -> dict[str, float]:
 
 
 def _timed(name: str, act: Callable[[], None]) -> dict[str, float]:
-    """Call *act*; return the elapsed seconds and the processor seconds of all threads."""
+    """Call *act*; return its seconds as *name*, and its processor seconds as *name*_cpu."""
     started, cpu = time.perf_counter(), time.process_time()
     act()
     return {name: time.perf_counter() - started, f"{name}_cpu": time.process_time() - cpu}
@@ -174,7 +185,11 @@ def _session(location: str, rides: Sequence[Any]) -> tuple[Any, list[Any]]:
 
 
 def run_once(variant: str, files: Sequence[str], location: str) -> dict[str, float]:
-    """Run a variant in a new process; return its seconds, peak memory in MB, and other figures."""
+    """Run *variant* on *files* in a new process, and return its figures by name.
+
+    *location* is the location of the model.  The figures are ``seconds``, ``megabytes`` (the peak
+    memory), and those that the variant itself reports.
+    """
     with TemporaryDirectory() as directory:
         output = Path(directory)
         if variant == "ours":
@@ -204,7 +219,10 @@ def run_once(variant: str, files: Sequence[str], location: str) -> dict[str, flo
 
 
 def measure(files: Sequence[str], location: str) -> dict[str, dict[str, float]]:
-    """Return the medians over `ROUNDS` rounds: variant -> figure -> median."""
+    """Run each variant `ROUNDS` times; return variant -> name of a figure -> median of the figure.
+
+    *location* is the location of the model.  The figures are those of `run_once`.
+    """
     runs: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
     for _ in track(range(ROUNDS), "measuring"):
         for variant in VARIANTS:
@@ -216,7 +234,10 @@ def measure(files: Sequence[str], location: str) -> dict[str, dict[str, float]]:
 
 
 def memory(files: Sequence[str], location: str) -> dict[str, float]:
-    """Return the peak memory in MB for one file, all files, and four copies of all files."""
+    """Return the peak memory in MB for one file, for all *files*, and for four copies of all files.
+
+    *location* is the location of the model.
+    """
     with TemporaryDirectory() as directory:
         copies = [
             shutil.copyfile(file, Path(directory) / f"{n}-{Path(file).name}")
@@ -260,7 +281,7 @@ def main() -> int:
 
 
 def show(results: dict[str, dict[str, float]], months: dict[str, float]) -> None:
-    """Save the figures and print them."""
+    """Save and print *results*, from `measure`, and *months*, from `memory`."""
     ours, usual, bare = (results[variant] for variant in VARIANTS)
     phases = ("reading", "model", "writing")
     bare_sum = sum(bare[name] for name in phases)

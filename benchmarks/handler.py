@@ -7,8 +7,8 @@ Kinesis without a delay, so only the time of this project's code and of the SDK 
   a thousand rides;
 * per-record baseline, as in tutorials: one ride at a time, with `mlflow.pyfunc` and PutRecord.
 
-They are measured in turns, each in a new process.  Writes build/bench/results.json, and prints a
-table to standard output.
+The two are measured alternately, each time in a new process.  Writes build/bench/results.json, and
+prints a table to standard output.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ STARTS = {
 
 
 def batch(number: int) -> dict[str, Any]:
-    """Return an event with *number* rides; they are the same in every run."""
+    """Return an event with *number* rides, which are the same in every run."""
     random = np.random.default_rng(0)
     arrived_at = datetime(2021, 3, 1, 13, 15, tzinfo=UTC)
     records = [
@@ -101,7 +101,7 @@ def answer_at_once(client: Any) -> None:
 
 
 def handler(event: dict[str, Any]) -> Callable[[], int]:
-    """Return a function that runs the handler on *event* and returns the number of predictions."""
+    """Return a function that calls the handler with *event* and counts the predictions."""
     import lambda_function
 
     answer_at_once(lambda_function.publish.client)  # type: ignore[attr-defined]
@@ -115,7 +115,10 @@ def handler(event: dict[str, Any]) -> Callable[[], int]:
 
 
 def usual(event: dict[str, Any], location: str) -> Callable[[], int]:
-    """Return a function that runs the per-record baseline on *event*."""
+    """Return a function that runs the per-record baseline on *event*, with the model at *location*.
+
+    It returns the number of predictions.
+    """
     import boto3
     import mlflow.pyfunc
     import pandas as pd
@@ -153,9 +156,10 @@ def usual(event: dict[str, Any], location: str) -> Callable[[], int]:
 
 
 def milliseconds(run: Callable[[], int], rides: int) -> float:
-    """Call *run* once for *rides* rides, and return its milliseconds per thousand rides.
+    """Call *run* once, and return its milliseconds per thousand rides.
 
-    Raises `SystemExit` if the run does not predict every ride.
+    *run* predicts *rides* rides and returns the number of predictions.  Raises `SystemExit` if this
+    number is not *rides*.
     """
     started = time.perf_counter()
     predicted = run()
@@ -168,30 +172,39 @@ def milliseconds(run: Callable[[], int], rides: int) -> float:
 
 
 def turn(contender: str) -> list[float]:
-    """Return the milliseconds per thousand rides, for each run of *contender* in this process."""
+    """Measure *contender*, ``handler`` or ``usual``, several times in this process.
+
+    Returns the milliseconds per thousand rides of each run.
+    """
     if contender == "handler":
         run, rides, runs = handler(batch(RIDES)), RIDES, 30
     else:
-        # The baseline takes too long for a thousand rides in each turn.
+        # The baseline takes too long for a thousand rides in each round.
         run, rides, runs = usual(batch(100), os.environ["MODEL_LOCATION"]), 100, 1
     milliseconds(run, rides)
     return [milliseconds(run, rides) for _ in range(runs)]
 
 
 def start(contender: str) -> float:
-    """Return the milliseconds until a new Python process is ready for its first batch."""
+    """Return the milliseconds until a new Python process is ready for its first batch.
+
+    *contender* is ``handler`` or ``usual``, the per-record baseline.
+    """
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", STARTS[contender]], check=True)
     return (time.perf_counter() - started) * 1000
 
 
 def measure() -> dict[str, dict[str, float]]:
-    """Measure both contenders in turns; return the medians by name."""
+    """Measure the handler and the per-record baseline alternately.
+
+    Returns ``handler`` or ``usual`` -> name of a figure -> median of the figure.
+    """
     took: dict[str, list[float]] = {name: [] for name in STARTS}
     starts: dict[str, list[float]] = {name: [] for name in STARTS}
     for name in STARTS:
         start(name)  # fills the disk cache
-    for _ in track(range(ROUNDS), "taking turns"):
+    for _ in track(range(ROUNDS), "measuring"):
         for name in STARTS:
             starts[name].append(start(name))
             command = [sys.executable, "-m", "benchmarks.handler", "--turn", name]

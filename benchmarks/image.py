@@ -7,9 +7,9 @@
   about what a function with 512 MB gets in Lambda.
 
 The benchmark builds the tutorial's image, with MLflow and all its dependencies in the versions of
-this project's lock file.  Its function loads the model with `mlflow.pyfunc` on import.  The images
-are measured in turns, each time in a new container.  Writes build/bench/results.json, and prints
-tables to standard output.
+this project's lock file.  Its function loads the model with `mlflow.pyfunc` on import.  Each round
+measures all images, one after another, each in a new container.  Writes build/bench/results.json,
+and prints tables to standard output.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ CPUS = {"all": (), "0.3": ("--cpus", "0.3")}
 
 
 class Contender(NamedTuple):
-    """An image, and the form of the champion that it serves."""
+    """An image to measure, its title in the table, and the model that it serves.
+
+    *model* is ``champion``, or ``skops`` for the champion without its ONNX model.
+    """
 
     title: str
     image: str
@@ -82,7 +85,7 @@ def build_tutorial() -> None:
 
 
 def without_onnx(champion: Path, to: Path) -> Path:
-    """Copy *champion* to *to*, without its ONNX form, which the service prefers; return *to*."""
+    """Copy *champion* to *to*, without the ONNX model, which the service prefers; return *to*."""
     shutil.copytree(champion, to)
     mlmodel = yaml.safe_load((to / "MLmodel").read_text())
     del mlmodel["flavors"]["onnx"]
@@ -100,7 +103,10 @@ def added_megabytes(image: str) -> float:
 
 
 def start_ms(contender: Contender, model: Path, limits: tuple[str, ...]) -> float:
-    """Return the milliseconds that the function takes to start in a new container."""
+    """Return the milliseconds that the function takes to start in a new container.
+
+    *model* is the directory of the model, and *limits* are options of ``docker run``.
+    """
     settings = {"MODEL_LOCATION": "/opt/model", "TEST_RUN": "True"}
     options = ("--volume", f"{model}:/opt/model:ro", *limits)
     event = json.loads((ROOT / "events/one-ride.json").read_text())
@@ -119,7 +125,7 @@ def _timed(port: int, event: Any) -> float:
 
 
 def measure(champion: Path) -> dict[str, dict[str, float]]:
-    """Return the size and the median start times of each contender, by name."""
+    """Return for each image, by name, the added megabytes and the median start times in ms."""
     starts: dict[tuple[str, str], list[float]] = {
         (name, cpus): [] for name in CONTENDERS for cpus in CPUS
     }
@@ -128,7 +134,7 @@ def measure(champion: Path) -> dict[str, dict[str, float]]:
         shutil.copytree(champion, models["champion"])
         without_onnx(champion, models["skops"])
         subprocess.run(["chmod", "-R", "a+rX", directory], check=True)
-        for round_ in track(range(ROUNDS + 1), "taking turns"):
+        for round_ in track(range(ROUNDS + 1), "measuring"):
             for (name, cpus), found in starts.items():
                 took = start_ms(CONTENDERS[name], models[CONTENDERS[name].model], CPUS[cpus])
                 if round_:  # the first round fills the disk cache
@@ -143,7 +149,7 @@ def measure(champion: Path) -> dict[str, dict[str, float]]:
 
 
 def table(figures: dict[str, dict[str, float]]) -> str:
-    """Return *figures* as a Markdown table, with their ratios to the tutorial's image."""
+    """Return *figures*, from `measure`, as a Markdown table with ratios to the tutorial's image."""
     lines = ["| image, flavour | added | start | start on 0.3 processors |", "|---|---|---|---|"]
     tutorial = figures["tutorial"].values()
     for name, found in figures.items():

@@ -34,7 +34,7 @@ class Memory(NamedTuple):
 
 
 def memory(server: int) -> Memory:
-    """Return the memory of the process *server* and its children."""
+    """Return the memory of the process with the id *server* and its children."""
     workers = [
         int(pid) for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split()
     ]
@@ -53,7 +53,7 @@ def _rollup(pid: int) -> dict[str, float]:
 
 
 def send_requests(server: Server, number: int) -> None:
-    """Send *number* requests.  Raises `SystemExit` if one of them fails."""
+    """Send *number* requests to *server*.  Raises `SystemExit` if one of them fails."""
     command = ["hey", "-n", str(number), "-c", str(CLIENTS), "-o", "csv", "-m", "POST"]
     sent = ["-T", "application/json", "-d", server.body, server.url]
     rows = subprocess.check_output([*command, *sent], text=True).splitlines()[1:]
@@ -63,7 +63,7 @@ def send_requests(server: Server, number: int) -> None:
 
 
 def measure(server: Server, requests: int) -> list[Memory]:
-    """Return the memory before the first request and after each tenth of *requests*."""
+    """Return the memory before the first request and after each tenth of *requests* requests."""
     found = [memory(server.pid)]
     print("| requests | RSS | PSS | private to workers |\n|---|---|---|---|", flush=True)
     for slice_ in range(SLICES + 1):

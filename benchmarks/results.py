@@ -12,7 +12,10 @@ RESULTS = Path("build/bench/results.json")
 
 
 def save(name: str, figures: dict[str, Any], path: Path = RESULTS) -> None:
-    """Write *figures* under *name* and keep the results of other benchmarks."""
+    """Write *figures* to the file *path* as the results of the benchmark *name*.
+
+    The results of other benchmarks in the file stay.
+    """
     found = json.loads(path.read_text()) if path.exists() else {}
     machine = {"python": platform.python_version(), "cpus": os.cpu_count()}
     path.parent.mkdir(parents=True, exist_ok=True)

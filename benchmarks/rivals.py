@@ -37,7 +37,7 @@ ONNX_TYPES: dict[str, Any] = {
 
 
 def features(ride: dict[str, Any]) -> dict[str, Any]:
-    """Return every feature that an ONNX model may need."""
+    """Return every feature that an ONNX model may need; *ride* is the JSON object of a request."""
     now = datetime.now(NEW_YORK)
     return {
         **ride,
@@ -49,7 +49,10 @@ def features(ride: dict[str, Any]) -> dict[str, Any]:
 
 
 def all_features(ride: dict[str, Any], table: dict[int, dict[str, float]]) -> dict[str, Any]:
-    """Return the features of both flavours; *table* has the centroids of the zones."""
+    """Return the features for the ONNX and the scikit-learn flavour.
+
+    *ride* is the JSON object of a request, and *table* has the centroids of the zones.
+    """
     return features(ride) | row(ride, datetime.now(NEW_YORK), table)
 
 
@@ -115,7 +118,7 @@ def tutorial() -> Flask:
 
 
 def column_types(metadata: Any) -> dict[str, Any]:
-    """Return the columns of an MLflow model's signature with their types."""
+    """Return the columns of a model's signature: name -> type; *metadata* is MLflow's."""
     return {
         column.name: str if column.type.name == "string" else column.type.to_numpy().type
         for column in metadata.get_input_schema().inputs

@@ -1,8 +1,8 @@
 """Benchmark of Spark against one machine: ``python -m benchmarks.spark --data DIR``.
 
-Scores the same months, and then eight copies of them: first on one machine without Spark, and then
-on Spark with two executors on the same machine.  Both use the same cores for the same work, so the
-difference is the cost of Spark: its start time, and a cost for each row.
+It scores some months, and then eight copies of each month: first on one machine without Spark, and
+then on Spark with two executors on the same machine.  Both use the same cores for the same work, so
+the difference is the cost of Spark: its start time, and a cost for each row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ COPIES = (1, 8)
 
 
 def run(inputs: Path, output: Path, engine: str, model: Path) -> tuple[int, float]:
-    """Score *inputs*; return the number of rows and the seconds from start to end."""
+    """Score the directory *inputs* with *model*, and write the results to *output*.
+
+    *engine* is ``local`` or ``spark``.  Returns the number of rows and the seconds of the command.
+    """
     report = output.with_suffix(".json")
     program = [sys.executable, "-m", "model_service.batch", "score", str(inputs)]
     options = ["--output", str(output), "--json", str(report), "--engine", engine]

@@ -15,7 +15,7 @@ def many(count: int, noun: str) -> str:
 
 
 def were(count: int) -> str:
-    """Return the form of "was" that agrees with *count*.
+    """Return "was" if *count* is 1, and "were" otherwise.
 
     >>> were(1), were(0)
     ('was', 'were')

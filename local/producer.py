@@ -33,7 +33,7 @@ BOMB_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A record to send; *broken* describes its defect, or is None."""
+    """A record to send; *broken* describes its defect, and is None if it has no defect."""
 
     key: str
     data: bytes
@@ -41,7 +41,7 @@ class Message:
 
 
 Put = Callable[[Sequence[Message]], list[str | None]]
-"""A function that sends messages and returns the event id of each, or None if it was refused."""
+"""A function that sends messages and returns for each its event id, or None if it was refused."""
 
 
 def ride_event(
@@ -80,10 +80,10 @@ def send(
     sent: Callable[[dict[str, Message]], None],
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Send *messages* at a steady rate.
+    """Send *messages* with *put*, *per_second* messages a second.
 
-    *sent* is called with the messages of each PutRecords call, by event id.
-    Raises `RuntimeError` if the stream refuses a record `ATTEMPTS` times.
+    *sent* is called with the messages of each PutRecords call, by event id.  Sending ends early if
+    *stopped* returns True.  Raises `RuntimeError` if the stream refuses a record `ATTEMPTS` times.
     """
     began = time.monotonic()
     count = 0
@@ -96,7 +96,10 @@ def send(
 
 
 def chunks(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
-    """Yield *messages* in order, in chunks that one PutRecords call accepts."""
+    """Yield *messages* in order, in chunks that one PutRecords call accepts.
+
+    *most* is the maximum number of messages in a chunk.
+    """
     for piece in batched(messages, min(most, MOST_RECORDS), strict=False):
         chunk: list[Message] = []
         total = 0
@@ -127,7 +130,7 @@ def put_to(kinesis: KinesisClient, stream: str) -> Put:
 
 
 def _accepted(chunk: Sequence[Message], put: Put) -> dict[str, Message]:
-    """Send *chunk*, and refused messages again; return the messages by event id."""
+    """Send *chunk*, and send refused messages again; return the messages by event id."""
     accepted: dict[str, Message] = {}
     for attempt in range(ATTEMPTS):
         time.sleep(pause(attempt))

@@ -101,7 +101,8 @@ def run(
 ) -> StreamProgress:
     """Send *messages* and deliver them to *handler* until all of them are processed.
 
-    The run also ends after *patience* seconds without a result.
+    Sends *per_second* messages a second, and calls *on_progress* when there are new results.  The
+    run also ends after *patience* seconds without a new result.
     """
     progress, stop = StreamProgress(), Event()
     with ThreadPoolExecutor(2) as threads:
@@ -131,7 +132,7 @@ def deliver(
 ) -> None:
     """Deliver ride events to *handler* until *finished* returns True and all are processed.
 
-    Setting *stop* ends the delivery at once.
+    Setting *stop* ends the delivery at once.  *idle* is the pause in seconds if no events wait.
     """
     kinesis = aws.kinesis()
     described = kinesis.describe_stream_summary(StreamName=RIDE_EVENTS)
@@ -158,10 +159,10 @@ def arrivals(aws: Embedded) -> dict[str, datetime]:
 
 
 def rejections(s3: S3Client, seen: set[str]) -> dict[str, str]:
-    """Return the reason for each rejection, by event id, in the rejects bucket.
+    """Return the reasons for the rejections in the rejects bucket, by event id.
 
-    Objects whose keys are in *seen* are not read; the keys of the objects that were read are added
-    to *seen*.
+    Objects whose keys are in *seen* are not read.  The keys of the objects that are read now are
+    added to *seen*.
     """
     reasons: dict[str, str] = {}
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=REJECTS)

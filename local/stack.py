@@ -70,7 +70,9 @@ The service runs until Ctrl-C and prints a line for each batch. In another termi
 
 @contextlib.contextmanager
 def running() -> Iterator[tuple[dict[str, str], Future[None]]]:
-    """Run the service while the block runs; yield variables for its clients, and the poller.
+    """Run the service while the block runs.
+
+    Yields the environment variables for its clients, and the future of the delivery of records.
 
     Raises `ServiceError` if the function does not start.
     """
@@ -116,7 +118,7 @@ def _create(aws: Embedded) -> None:
 
 @contextlib.contextmanager
 def _polling(aws: Embedded, function: LocalFunction) -> Iterator[Future[None]]:
-    """Deliver ride events to *function* while the block runs; yield the future of the delivery."""
+    """Deliver ride events to *function* while the block runs; yield the delivery's future."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as threads:
         try:

@@ -13,7 +13,9 @@ from typing import Any
 
 
 def disagreements(lock: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the packages that two categories pin to different versions, with the versions.
+    """Return a line for each package that has different versions in the categories of *lock*.
+
+    *lock* is the content of a Pipfile.lock.
 
     >>> disagreements({"_meta": {}, "a": {"x": {"version": "==1"}}, "b": {"x": {"version": "==2"}}})
     ['x: a ==1, b ==2']

@@ -50,7 +50,11 @@ def statistics(rides: RideColumns) -> RoadStatistics:
 
 
 def straight_miles(pickup: NDArray[np.int64], dropoff: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return great-circle miles between centroids, shape (n,); NaN if a zone has no position."""
+    """Return the great-circle miles between the centroids of the zones of each ride, shape (n,).
+
+    *pickup* and *dropoff* are TLC zone ids, shape (n,).  If a zone has no position, the result is
+    NaN.
+    """
     places = np.full((266, 2), np.nan)
     for zone in taxi_zones():
         places[zone.id] = np.radians((zone.latitude, zone.longitude))
@@ -63,7 +67,10 @@ def straight_miles(pickup: NDArray[np.int64], dropoff: NDArray[np.int64]) -> NDA
 
 
 def main(arguments: list[str]) -> int:
-    """Print the statistics of each month and the median of all months; return the exit code."""
+    """Print the statistics of each month and the median of all months; return the exit code.
+
+    *arguments* are those of the command line.
+    """
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print("usage: python -m tools.road_factor DIRECTORY", file=sys.stderr)
         return 2

@@ -56,7 +56,7 @@ def rides(count: int) -> list[RideEvent]:
 
 
 def documents() -> dict[str, str]:
-    """Return the content of all files, by file name."""
+    """Return all sample events: file name -> text of the file."""
     plain = [_encode(ride) for ride in rides(1000)]
     without_distance = json.loads(plain[1])
     del without_distance["ride"]["trip_distance"]
@@ -72,7 +72,10 @@ def documents() -> dict[str, str]:
 
 
 def aggregated(payloads: Sequence[bytes]) -> bytes:
-    """Return a record in which the Kinesis Producer Library aggregates *payloads* under one key."""
+    """Return the bytes of a record that the Kinesis Producer Library would make of *payloads*.
+
+    It is an aggregate in which all user records have the same partition key.
+    """
     record = b"".join(
         _field(KPL_RECORDS, b"\x08\x00" + _field(KPL_DATA, data))  # field 1: the key's index, 0
         for data in payloads
@@ -124,7 +127,7 @@ def _lines(event: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check the files and return the exit code."""
+    """Write or check the files, as the command line *arguments* request; return the exit code."""
     return write_or_check(arguments, documents(), module="tools.sample_events", target="events")
 
 

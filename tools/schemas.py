@@ -78,7 +78,7 @@ EVENTS: dict[str, Any] = {
 
 
 def documents() -> dict[str, dict[str, Any]]:
-    """Return the documents, by file name."""
+    """Return the JSON Schemas and the AsyncAPI document: file name -> JSON document."""
     schemas = {
         f"{name}.schema.json": {"$schema": DIALECT, **msgspec.json.schema(event)}
         for name, event in EVENTS.items()
@@ -130,7 +130,7 @@ def _asyncapi() -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check the documents and return the exit code."""
+    """Write or check the files, as the command line *arguments* request; return the exit code."""
     texts = {name: json.dumps(document, indent=2) + "\n" for name, document in documents().items()}
     return write_or_check(arguments, texts, module="tools.schemas", target="schemas")
 
@@ -138,9 +138,11 @@ def main(arguments: list[str]) -> int:
 def write_or_check(
     arguments: list[str], documents: Mapping[str, str], *, module: str, target: str
 ) -> int:
-    """Write or check *documents*, as *arguments* request; return the exit code.
+    """Write *documents* to a directory, or check that the directory has them.
 
-    *documents* maps a file name to its text.
+    *arguments* are those of the command line: the directory, and ``--check`` before it to check.
+    *documents* maps a file name to its text.  Messages name the module *module* and the make target
+    *target*.  Returns the exit code.
     """
     *options, directory = arguments or [""]
     if options not in ([], ["--check"]) or not directory or directory.startswith("-"):

@@ -1,4 +1,4 @@
-"""The features of the champion's scikit-learn form, one ride at a time as tutorials do it.
+"""Computes the features of the champion's scikit-learn model, one ride at a time as in tutorials.
 
 The position of a zone comes from a table like ``model_service/zones.csv``.
 """

@@ -1,4 +1,4 @@
-"""The function of tutorials: MLflow loads the model at import, and scores a ride at a time."""
+"""A function as in tutorials: MLflow loads the model on import, and scores one ride at a time."""
 
 import base64
 import json

@@ -4,13 +4,13 @@ It follows these rules:
 
 1. A batch contains records of one shard in order: at most `batch_size`, and at most 6 MB as an
    event.
-2. The next batch of a shard begins after the last processed record.  The function's response
-   determines the last processed record: without failures, all records are processed; otherwise all
-   records from the lowest failed sequence number on are delivered again.
-3. The whole batch is delivered again if the function raises, if its response is not a JSON object,
-   or if a failure does not name a sequence number of the batch.
+2. The next batch of a shard begins after the last processed record.  If the function reports no
+   failures, all records of the batch are processed.  Otherwise, the record with the lowest failed
+   sequence number and all records after it are delivered again.
+3. The whole batch is delivered again if the function raises an exception, if its response is not a
+   JSON object, or if it reports a failure without a sequence number of the batch.
 4. A retried batch contains the same records, except those that were processed.  The pause before a
-   retry grows with each attempt without progress.  Other shards do not wait for it.
+   retry grows with each attempt without progress.  Other shards do not wait for the retry.
 
 It does not implement these features of the mapping: bisecting a batch, a maximum number of attempts
 or record age, an on-failure destination, parallelization within a shard, batching and tumbling
@@ -81,10 +81,11 @@ def poll(
     finished: Callable[[], bool],
     idle: float = 0.02,
 ) -> None:
-    """Deliver records until *finished* returns True, and then all records that remain.
+    """Deliver records of *shards* until *finished* returns True, and then all records that remain.
 
-    If the function never succeeds, this function never returns, because the shard makes no
-    progress.  An exception from *finished* ends the delivery.
+    *idle* is the pause in seconds if no shard has records.  If the function *handler* never
+    succeeds, `poll` never returns, because the shard makes no progress.  An exception from
+    *finished* ends the delivery.
     """
     while True:
         last_round = finished()  # called first, so that this round sees all earlier records
@@ -98,7 +99,7 @@ def poll(
 
 
 def step(shard: Shard, handler: Handler, *, stream_arn: str, batch_size: int) -> bool:
-    """Deliver one batch if one is due; return whether a batch was delivered."""
+    """Deliver a batch of *shard* to *handler*, and return True; False if no batch is due now."""
     if time.monotonic() < shard.not_before:
         return False
     if len(shard.waiting) < batch_size and not shard.length:
@@ -121,7 +122,7 @@ def step(shard: Shard, handler: Handler, *, stream_arn: str, batch_size: int) ->
 
 
 def cut(waiting: Sequence[Record], batch_size: int) -> int:
-    """Return the number of *waiting* records in the next batch."""
+    """Return how many of the *waiting* records the next batch has, at most *batch_size*."""
     total = 0
     for length, record in enumerate(waiting[:batch_size]):
         total += size(record)
@@ -137,6 +138,8 @@ def size(record: Record) -> int:
 
 def processed(batch: Sequence[Record], response: Any) -> int:
     """Return the number of records at the start of *batch* that need not be delivered again.
+
+    *response* is the function's response, decoded from JSON.
 
     >>> from datetime import UTC, datetime
     >>> batch = [Record(number, "key", b"", datetime.now(UTC)) for number in ("7", "8", "9")]
@@ -173,7 +176,10 @@ def pause(attempt: int) -> float:
 
 
 def invoke(handler: Handler, batch: dict[str, Any], stream_arn: str) -> Any:
-    """Return the function's response as decoded from JSON; False if the invocation failed."""
+    """Invoke the function *handler* with the event *batch*.
+
+    Returns the function's response, decoded from JSON, or False if the invocation failed.
+    """
     region, account = stream_arn.split(":")[3:5]
     context = Context(
         deadline=time.monotonic() + TIMEOUT_SECONDS,
@@ -188,7 +194,7 @@ def invoke(handler: Handler, batch: dict[str, Any], stream_arn: str) -> Any:
 
 
 def event(batch: Sequence[Record], shard_id: str, stream_arn: str) -> dict[str, Any]:
-    """Return the event with which the function is invoked for *batch*."""
+    """Return the event that Lambda sends to the function for *batch*, records of one shard."""
     region, account = stream_arn.split(":")[3:5]
     return {
         "Records": [

@@ -56,7 +56,7 @@ def readers(kinesis: KinesisClient, stream: str) -> list[Reader]:
 
 
 def event_id(shard_id: str, sequence_number: str) -> str:
-    """Return the event id that Lambda gives to a record.
+    """Return the event id that Lambda gives to the record *sequence_number* of a shard.
 
     >>> event_id("shardId-000000000000", "49")
     'shardId-000000000000:49'

@@ -41,9 +41,10 @@ class LocalFunction:
     def __init__(
         self, deploy: Deploy, variables: Mapping[str, str], say: Callable[[str], object]
     ) -> None:
-        """Deploy the function; *say* is called with its output.
+        """Deploy the function with the environment *variables*.
 
-        Raises `ServiceError` if the function does not start.
+        *say* is called with the output of the function.  Raises `ServiceError` if the function does
+        not start.
         """
         self._deploy = deploy
         self._say = say
@@ -53,7 +54,7 @@ class LocalFunction:
     def change(self, variables: Mapping[str, str]) -> None:
         """Deploy the function again, with new environment variables.
 
-        Raises `ServiceError` if the function does not start; then the previous one stays deployed.
+        Raises `ServiceError` if the function does not start; the previous one then stays deployed.
         """
         with self._lock:
             self._handler = self._deploy(variables)
@@ -64,7 +65,7 @@ class LocalFunction:
         return self.logged(event, context, io.StringIO())
 
     def logged(self, event: dict[str, Any], context: Any, log: io.StringIO) -> Any:
-        """Invoke the function and write its output to *log*."""
+        """Invoke the function, write its output to *log*, and return its response."""
         with self._lock, contextlib.redirect_stdout(log):
             try:
                 return self._handler(event, context)
@@ -102,7 +103,7 @@ def _configuration_response(function: LocalFunction) -> Response:
 
 
 def _update(function: LocalFunction, request: Request) -> Response:
-    """Change the variables that the request names; unlike Lambda, keep the other variables."""
+    """Set the environment variables in the request; unlike in Lambda, other variables stay."""
     given = json.loads(request.data).get("Environment", {}).get("Variables", {})
     try:
         function.change(function.variables | given)
@@ -139,7 +140,10 @@ class _Silent(WSGIRequestHandler):
 
 @contextmanager
 def serve_api(function: LocalFunction) -> Iterator[str]:
-    """Serve the API on a free port of loopback while the block runs; yield its address."""
+    """Serve Lambda's API for *function* on a free port of 127.0.0.1 while the block runs.
+
+    Yields the URL of the API.
+    """
     server = make_server(HOST, 0, application(function), threaded=True, request_handler=_Silent)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -2,7 +2,7 @@
 
 A container has the same limits as a function in Lambda: a read-only root, an unprivileged user, and
 /tmp.  It uses the network of this machine, where the emulator listens on 127.0.0.1 only.  The
-emulator accepts one invocation at a time, and ends if it receives a second one meanwhile.
+emulator accepts one invocation at a time, and ends if it receives another one during an invocation.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def container(
 ) -> Iterator[int]:
     """Run *image* with *settings* as its environment, and yield the port for invocations.
 
-    *options* are options of `docker run`, such as mounts and limits.  Raises `NotStarted` if the
-    emulator does not start.
+    *handler* is the name of the function's handler, and *options* are options of `docker run`, such
+    as mounts and limits.  Raises `NotStarted` if the emulator does not start.
     """
     port, api_port = free_ports()
     environment = {
@@ -78,7 +78,10 @@ def container(
 
 
 def docker(*arguments: str) -> str:
-    """Return the output of a docker command.  Raises `CalledProcessError` or `TimeoutExpired`."""
+    """Run ``docker`` with *arguments* and return its output.
+
+    Raises `CalledProcessError` or `TimeoutExpired`.
+    """
     return subprocess.run(
         ["docker", *arguments],
         check=True,
@@ -89,7 +92,7 @@ def docker(*arguments: str) -> str:
 
 
 def invoke(port: int, event: Any) -> Any:
-    """Return the function's response to *event*, or its error in Lambda's format."""
+    """Invoke the function on *port* with *event*; return its response or, as Lambda, its error."""
     connection = HTTPConnection(HOST, port, timeout=RESPONSE_SECONDS)
     try:
         connection.request("POST", PATH, json.dumps(event).encode())

@@ -87,7 +87,7 @@ def embedded() -> Iterator[Embedded]:
 
 
 def environment(endpoint: str, bypass: str = "") -> dict[str, str]:
-    """Return the variables that make the AWS SDKs and MLflow use only *endpoint*.
+    """Return the environment variables that make the AWS SDKs and MLflow use only *endpoint*.
 
     *bypass* is a comma-separated list of other hosts to which no proxy is used.
     """
@@ -150,7 +150,7 @@ def _stop(server: subprocess.Popen[str]) -> None:
 
 
 def _serve(wait_for_end: Callable[[], object]) -> None:
-    """Run the server until *wait_for_end* returns."""
+    """Run the server until the function *wait_for_end* returns."""
     from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
         MotoRequestHandler,

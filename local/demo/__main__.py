@@ -44,7 +44,10 @@ WRONG_COUNTS, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo and return the exit code."""
+    """Run the demo and return the exit code.
+
+    *arguments* are those of the command line; None for those of this process.
+    """
     options = _options(arguments)
     console = Console(file=sys.stdout)  # sys.stdout is redirected later
     try:
@@ -58,7 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def demo(rides: int, data: Path | None, output: Path, console: DemoConsole) -> int:
-    """Run the demo, write the files to *output*, and return the exit code."""
+    """Run the demo, write its files to *output*, and return the exit code.
+
+    *rides* is the number of rides to stream, and *data* is a directory with the TLC's files; with
+    None, the rides are simulated.
+    """
     # TLC data is read first, so that errors in it are reported before anything starts.
     ready = None if data is None else _with_trips(tlc(data), rides)
     _empty_directory(output)
@@ -140,7 +147,7 @@ def _empty_directory(path: Path) -> None:
 
 
 def _with_trips(months: RideMonths, rides: int) -> tuple[RideMonths, list[Trip]]:
-    """Return *months*, and the sample of rides of the test month that will be streamed."""
+    """Return *months*, and *rides* random rides of the test month, which will be streamed."""
     from training.data import dataset
 
     return months, trips(dataset.read(months.directory, months.test, "duration"), rides)

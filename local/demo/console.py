@@ -39,7 +39,10 @@ class DemoConsole:
 
     @contextmanager
     def steps(self) -> Iterator[Step]:
-        """Show a bar for each step; yield the function that ends a step and begins the next."""
+        """Show a bar for each step.
+
+        Yields a function.  Called with a step's name, it ends the current step and begins this one.
+        """
         if not self._console.is_terminal:
             yield lambda text: self._console.print(f"- {text}", highlight=False)
             return
@@ -68,7 +71,8 @@ class DemoConsole:
     ) -> Iterator[Callable[[StreamProgress], None]]:
         """Show bars for records sent, predicted and rejected, and a table of the latest rides.
 
-        Yields the function that updates them.
+        *trips* are the streamed rides by ride id, and *bad* is the number of broken records.
+        Yields the function that updates the bars and the table.
         """
         if not self._console.is_terminal:
             yield self._lines(len(trips))
@@ -97,7 +101,7 @@ class DemoConsole:
     def show_result(
         self, summary: Mapping[str, Any], faults: Sequence[str], files: Sequence[Path]
     ) -> None:
-        """Print the summary, the faults, and the paths of the written files."""
+        """Print the summary, the faults, and *files*, the paths of the written files."""
         table = Table(show_header=False, title="Ride predictions", title_justify="left")
         table.add_column()
         table.add_column(justify="right")
@@ -127,7 +131,10 @@ class DemoConsole:
 
 
 def latest(published: Sequence[Published], trips: Mapping[str, Trip]) -> Table:
-    """Return a table of the rides in *published*, the last one at the bottom."""
+    """Return a table of the rides in *published*, with the last one at the bottom.
+
+    *trips* are the streamed rides by ride id.
+    """
     table = Table(header_style="dim")
     for name in ("ride", "pick-up", "zones"):
         table.add_column(name, no_wrap=True)
@@ -159,7 +166,7 @@ def colour(off: float) -> str:
 
 
 def flat(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the names and formatted values of *summary*; nested names are joined.
+    """Return pairs of a name and a formatted value in *summary*; nested names are joined.
 
     >>> flat({"lost": 0, "latency_ms": {"p50": 81.5}, "rmse_minutes": 3.545})
     [('lost', '0'), ('latency_ms p50', '82'), ('rmse_minutes', '3.55')]

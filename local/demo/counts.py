@@ -49,7 +49,8 @@ class StreamCounts:
     """The number of predictions that belong to no sent ride, and of rejections of records that are
     not broken."""
     seconds: float
-    """The time from the first record on the input stream to the last one on the output stream."""
+    """The time in seconds from the first record on the input stream to the last record on the
+    output stream."""
     rides: tuple[PredictedRide, ...]
     reasons: Mapping[tuple[str, str], int]
     """(Defect of a record, reason of its rejection) -> the number of rejections."""
@@ -65,9 +66,10 @@ def count(
 ) -> StreamCounts:
     """Count the records of a run.
 
-    *sent* are the records that the stream accepted, *arrived* are the arrival times of the records
-    that were read from the stream, and *rejected* are the reasons for rejections, all three by
-    event id.  *true* are the true minutes of each ride, by ride id.
+    *sent* are the records that the input stream accepted, *arrived* are the arrival times of the
+    records that were read from it, and *rejected* are the reasons for rejections, all three by
+    event id.  *published* are the predictions on the output stream.  *true* are the true durations
+    in minutes, by ride id.
     """
     good = {name for name, message in sent.items() if not message.broken and name in arrived}
     bad = {name for name, message in sent.items() if message.broken and name in arrived}
@@ -106,7 +108,11 @@ def count(
 
 
 def summary(counts: StreamCounts, *, rmse: float, flavour: str, source: str) -> dict[str, Any]:
-    """Return the content of ``summary.json``."""
+    """Return the content of ``summary.json``.
+
+    *rmse* is the model's RMSE in minutes on the test month, *flavour* is the model's flavour, and
+    *source* is ``tlc`` or ``simulated``.
+    """
     latency = [ride.latency_ms for ride in counts.rides]
     errors = np.array([ride.predicted - ride.true for ride in counts.rides])
     return {
@@ -145,7 +151,10 @@ def faults(counts: StreamCounts) -> list[str]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """Return the percentile of *values* by linear interpolation; None if there are no values."""
+    """Return the percentile *percent*, 0 to 100, of *values*; None if there are no values.
+
+    The percentile is computed by linear interpolation.
+    """
     return _rounded(float(np.percentile(values, percent))) if values else None
 
 

@@ -33,7 +33,7 @@ class ReportFigures:
     tested_on: str
     version: str
     per_second: float
-    """The rate at which records were sent."""
+    """The rate at which records were sent, in records per second."""
     true: Floats
     predicted: Floats
     hour: Floats

@@ -21,7 +21,10 @@ Floats = NDArray[np.float64]
 
 
 def predicted_against_true(true: Floats, predicted: Floats, *, alt: str) -> str:
-    """Draw the number of rides in each cell of predicted against true minutes."""
+    """Return an SVG plot of predicted against true minutes.
+
+    The colour of a cell shows its number of rides.  *alt* is the alternative text.
+    """
 
     def draw(axes: Axes) -> None:
         paint_match(axes, true, predicted, unit="minutes", most=60.0)
@@ -30,7 +33,11 @@ def predicted_against_true(true: Floats, predicted: Floats, *, alt: str) -> str:
 
 
 def error_by_hour(hour: Floats, error: Floats, *, alt: str) -> str:
-    """Draw the mean absolute error and the bias for each hour of the day."""
+    """Return an SVG plot of the mean absolute error and the bias for each hour of the day.
+
+    *hour* is the hour of each pick-up, and *error* is predicted minus true minutes, shape (n,).
+    *alt* is the alternative text.
+    """
 
     def draw(axes: Axes) -> None:
         hours = [h for h in range(24) if np.any(hour == h)]
@@ -50,7 +57,10 @@ def error_by_hour(hour: Floats, error: Floats, *, alt: str) -> str:
 
 
 def latency(milliseconds: Sequence[float], *, alt: str) -> str:
-    """Draw a histogram of the time from a ride to its prediction."""
+    """Return an SVG histogram of the times from a ride to its prediction.
+
+    *alt* is the alternative text.
+    """
 
     def draw(axes: Axes) -> None:
         values = np.array(milliseconds)
@@ -76,7 +86,11 @@ def latency(milliseconds: Sequence[float], *, alt: str) -> str:
 
 
 def keeping_up(sent: Floats, predicted: Floats, *, alt: str) -> str:
-    """Draw the cumulative numbers of rides sent and of predictions published over time."""
+    """Return an SVG plot of how many rides were sent and predicted up to each point in time.
+
+    *sent* and *predicted* are the times of sending and of prediction, one for each ride, in seconds
+    since the first ride.  *alt* is the alternative text.
+    """
 
     def draw(axes: Axes) -> None:
         for seconds, colour, label, width in (

@@ -25,7 +25,7 @@ SPARE = 1.5  # simulated rides per streamed ride, because some are invalid
 
 
 class DemoInputError(Exception):
-    """The demo cannot run with its arguments; the message is for the person who ran it."""
+    """The demo cannot run with its arguments; the message is for the person who runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ class Trip:
 def tlc(directory: Path) -> RideMonths:
     """Return the first two consecutive months of TLC data in *directory*.
 
-    Raises `DemoInputError` if there are none, and a `ServiceError` if the first cannot be read.
+    Raises `DemoInputError` if there are no such months, and a `ServiceError` if the first month
+    cannot be read.
     """
     from training.data import dataset
 
@@ -85,7 +86,10 @@ def check_directory(path: Path) -> None:
 
 
 def simulated(directory: Path, rides: int, seed: int = 0) -> RideMonths:
-    """Write two months of simulated rides to *directory*, enough to stream *rides* of them."""
+    """Write two months of simulated rides to *directory*, and return these months.
+
+    Each month has more than *rides* rides, because some of them are faulty.
+    """
     from training.data import simulation
 
     per_month = max(SIMULATED_RIDES, round(SPARE * rides))
@@ -94,7 +98,7 @@ def simulated(directory: Path, rides: int, seed: int = 0) -> RideMonths:
 
 
 def consecutive(found: Iterable[str]) -> tuple[str, str] | None:
-    """Return the first two consecutive months of *found*, or None if there are none.
+    """Return the first two consecutive months in *found*, or None if no two are consecutive.
 
     >>> consecutive(["2021-11", "2022-01", "2021-12"])
     ('2021-11', '2021-12')
@@ -106,7 +110,7 @@ def consecutive(found: Iterable[str]) -> tuple[str, str] | None:
 def trips(rides: Rides, count: int, seed: int = 0) -> list[Trip]:
     """Return a random sample of *count* rides, sorted by pick-up time.
 
-    Raises `DemoInputError` if there are fewer rides.
+    Raises `DemoInputError` if *rides* has fewer rides.
     """
     if count > len(rides):
         raise DemoInputError(
