@@ -44,5 +44,9 @@ LANES_BY_ASSUMED = "md5"
 """With a parallelization factor, a shard has as many lanes, and the hash of a record's partition
 key chooses its lane."""
 
+READ_AHEAD_BATCHES_ASSUMED = 100
+"""Batches per lane.  A shard is not read further if so many records are behind its checkpoint,
+because one of its lanes is blocked."""
+
 ENVELOPE_BYTES_ASSUMED = 600
 """Bytes of an event that a record takes besides its data and its partition key."""

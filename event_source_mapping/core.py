@@ -60,7 +60,11 @@ from itertools import count, takewhile
 from math import inf
 
 from . import lanes
-from .assumed import LANES_BY_ASSUMED, NEW_SHARDS_START_AT_ASSUMED
+from .assumed import (
+    LANES_BY_ASSUMED,
+    NEW_SHARDS_START_AT_ASSUMED,
+    READ_AHEAD_BATCHES_ASSUMED,
+)
 from .decisions import Checkpoint, Decision, Finished, Open
 from .events import (
     Answered,
@@ -112,15 +116,22 @@ def step(
     shard = state.shards.get(event.shard_id)
     if shard is None or not shard.opened:
         raise ValueError(f"{event.shard_id} is not open")
-    turn = Turn(settings, shard.shard_id, now, count(state.requests))
+    turn = Turn(settings, event.shard_id, now, count(state.requests))
+    result = state.last_processing_result
     if isinstance(event, RecordsArrived):
-        shard = _arrive(shard, event.records, turn)
+        shard = _arrive(shard, event.records)
     elif isinstance(event, ShardEnded):
         shard = replace(shard, ended=True)
+    elif isinstance(event, Throttled):
+        number, lane = _invoking(shard, event)
+        shard = _with_lane(shard, number, lanes.throttle(lane, number, turn))
     else:
-        shard, result = _end_invocation(shard, event, turn)
-        state = replace(state, last_processing_result=result or state.last_processing_result)
-    return _settle(state, shard, turn)
+        number, lane = _invoking(shard, event)
+        done, error = _outcome(lane.batches[0].records, event, settings)
+        result = CALL_FAILED if done is None else OK
+        lane = lanes.respond(lane, number, turn, done=done or 0, function_error=error)
+        shard = _with_lane(shard, number, lane)
+    return _settle(state, shard, turn, result)
 
 
 def wakes_at(settings: Settings, state: State) -> float:
@@ -132,10 +143,13 @@ def wakes_at(settings: Settings, state: State) -> float:
 
 
 def wants_records(settings: Settings, state: State, shard_id: str) -> bool:
-    """Return whether a shard is open and has less than a batch waiting in each of its lanes."""
+    """Return whether a shard is open, and a lane has less than a batch waiting for its turn."""
     shard = state.shards[shard_id]
-    waiting = sum(len(lane.queue) for lane in shard.lanes)
-    return shard.opened and not shard.ended and waiting < settings.batch_size * len(shard.lanes)
+    if not shard.opened or shard.ended:
+        return False
+    if len(shard.order) >= READ_AHEAD_BATCHES_ASSUMED * settings.batch_size * len(shard.lanes):
+        return False
+    return any(len(lane.queue) < settings.batch_size for lane in shard.lanes)
 
 
 def idle(state: State) -> bool:
@@ -160,7 +174,7 @@ def _listed(
 ) -> tuple[State, tuple[Decision, ...]]:
     empty = (Lane(),) * settings.parallelization_factor
     new = {
-        info.shard_id: Shard(info.shard_id, info.parents, position, empty)
+        info.shard_id: Shard(info, position, empty)
         for info in found
         if info.shard_id not in state.shards
     }
@@ -171,47 +185,62 @@ def _listed(
 def _open(state: State) -> tuple[State, list[Decision]]:
     """Open the shards whose parents are finished."""
     ready = {
-        shard.shard_id: replace(
-            shard, opened=True, checkpoint=state.checkpoints.get(shard.shard_id)
-        )
-        for shard in state.shards.values()
+        shard_id: replace(shard, opened=True, checkpoint=state.checkpoints.get(shard_id))
+        for shard_id, shard in state.shards.items()
         if not shard.opened
-        and all(state.shards[p].finished for p in shard.parents if p in state.shards)
+        and all(state.shards[p].finished for p in shard.info.parents if p in state.shards)
     }
     opens: list[Decision] = [
-        Open(shard.shard_id, shard.position, shard.checkpoint) for shard in ready.values()
+        Open(shard_id, shard.position, shard.checkpoint) for shard_id, shard in ready.items()
     ]
     return replace(state, shards={**state.shards, **ready}) if ready else state, opens
 
 
-def _arrive(shard: Shard, records: tuple[Record, ...], turn: Turn) -> Shard:
-    """Add *records* to the queues of their lanes."""
+def _arrive(shard: Shard, records: tuple[Record, ...]) -> Shard:
+    """Return *shard* with *records* in the queues of their lanes."""
     factor = len(shard.lanes)
-    by_lane: dict[int, list[Record]] = {}
-    for record in records:
-        by_lane.setdefault(lane_of(record.partition_key, factor), []).append(record)
-    updated = list(shard.lanes)
-    for number, arrived in by_lane.items():
-        updated[number] = lanes.arrive(updated[number], tuple(arrived))
-    order = shard.order + tuple(record.sequence_number for record in records)
-    return replace(shard, lanes=tuple(updated), order=order)
+    if factor == 1:
+        updated: tuple[Lane, ...] = (lanes.arrive(shard.lanes[0], records),)
+    else:
+        by_lane: list[list[Record]] = [[] for _ in range(factor)]
+        for record in records:
+            by_lane[lane_of(record.partition_key, factor)].append(record)
+        pairs = zip(shard.lanes, by_lane, strict=True)
+        updated = tuple(lanes.arrive(lane, tuple(arrived)) for lane, arrived in pairs)
+    order = shard.order + tuple([record.sequence_number for record in records])
+    return Shard(
+        shard.info,
+        shard.position,
+        updated,
+        opened=shard.opened,
+        ended=shard.ended,
+        order=order,
+        resolved=shard.resolved,
+        checkpoint=shard.checkpoint,
+    )
 
 
-def _end_invocation(shard: Shard, event: Ended, turn: Turn) -> tuple[Shard, str | None]:
-    """Apply the end of an invocation; return the shard and the result of the processing."""
+def _invoking(shard: Shard, event: Ended) -> tuple[int, Lane]:
+    """Return the lane whose invocation has ended, and its number."""
     number = event.lane
     lane = shard.lanes[number] if 0 <= number < len(shard.lanes) else Lane()
     if not lane.invoking or lane.batches[0].request != event.request:
         raise ValueError(f"request {event.request} is not being invoked in lane {number}")
-    result: str | None = None
-    if isinstance(event, Throttled):
-        lane = lanes.throttle(lane, number, turn)
-    else:
-        done, error = _outcome(lane.batches[0].records, event, turn.settings)
-        result = CALL_FAILED if done is None else OK
-        lane = lanes.respond(lane, number, turn, done=done or 0, function_error=error)
+    return number, lane
+
+
+def _with_lane(shard: Shard, number: int, lane: Lane) -> Shard:
     updated = (*shard.lanes[:number], lane, *shard.lanes[number + 1 :])
-    return replace(shard, lanes=updated), result
+    return Shard(
+        shard.info,
+        shard.position,
+        updated,
+        opened=shard.opened,
+        ended=shard.ended,
+        order=shard.order,
+        resolved=shard.resolved,
+        checkpoint=shard.checkpoint,
+    )
 
 
 def _outcome(
@@ -229,44 +258,61 @@ def _time_passed(
     settings: Settings, state: State, now: float
 ) -> tuple[State, tuple[Decision, ...]]:
     decisions: list[Decision] = []
-    for shard in state.shards.values():
+    for shard_id, shard in state.shards.items():
         if any(lanes.wakes_at(lane, settings) <= now for lane in shard.lanes):
-            turn = Turn(settings, shard.shard_id, now, count(state.requests))
-            state, made = _settle(state, shard, turn)
+            turn = Turn(settings, shard_id, now, count(state.requests))
+            state, made = _settle(state, shard, turn, state.last_processing_result)
             decisions += made
     return state, tuple(decisions)
 
 
-def _settle(state: State, shard: Shard, turn: Turn) -> tuple[State, tuple[Decision, ...]]:
+def _settle(
+    state: State, shard: Shard, turn: Turn, result: str
+) -> tuple[State, tuple[Decision, ...]]:
     """Advance the lanes of *shard*, move its checkpoint, and open its children if it is finished.
 
     The invocations are the last decisions, behind the checkpoint.
     """
-    was_finished = state.shards[shard.shard_id].finished
-    advanced = tuple(lanes.proceed(lane, number, turn) for number, lane in enumerate(shard.lanes))
-    shard = _move_checkpoint(replace(shard, lanes=advanced), turn)
-    shards = {**state.shards, shard.shard_id: shard}
-    state = replace(state, shards=shards, requests=next(turn.requests))
+    advanced = tuple([lanes.proceed(lane, n, turn) for n, lane in enumerate(shard.lanes)])
+    checkpoint, order, resolved = _passed(shard, turn.resolved)
+    if checkpoint is not None and checkpoint != shard.checkpoint:
+        turn.decisions.append(Checkpoint(turn.shard_id, checkpoint))
+    settled = Shard(
+        shard.info,
+        shard.position,
+        advanced,
+        opened=shard.opened,
+        ended=shard.ended,
+        order=order,
+        resolved=resolved,
+        checkpoint=checkpoint,
+    )
+    was_finished = state.shards[turn.shard_id].finished
+    state = State(
+        {**state.shards, turn.shard_id: settled},
+        state.checkpoints,
+        requests=next(turn.requests),
+        last_processing_result=result,
+    )
     opens: list[Decision] = []
-    if shard.finished and not was_finished:
-        turn.decisions.append(Finished(shard.shard_id))
+    if settled.finished and not was_finished:
+        turn.decisions.append(Finished(turn.shard_id))
         state, opens = _open(state)
     return state, (*turn.decisions, *opens, *turn.invocations)
 
 
-def _move_checkpoint(shard: Shard, turn: Turn) -> Shard:
-    """Move the checkpoint of *shard* behind the records that are resolved without a gap."""
-    if not turn.resolved:
-        return shard
-    resolved = shard.resolved.union(record.sequence_number for record in turn.resolved)
-    passed = sum(1 for _ in takewhile(resolved.__contains__, shard.order))
+def _passed(
+    shard: Shard, newly: list[Record]
+) -> tuple[str | None, tuple[str, ...], frozenset[str]]:
+    """Return the checkpoint, `order` and `resolved` of *shard* with *newly* resolved records."""
+    order = shard.order
+    if not newly:
+        return shard.checkpoint, order, shard.resolved
+    numbers = tuple([record.sequence_number for record in newly])
+    if not shard.resolved and order[: len(numbers)] == numbers:  # always so with one lane
+        return numbers[-1], order[len(numbers) :], shard.resolved
+    resolved = shard.resolved.union(numbers)
+    passed = sum(1 for _ in takewhile(resolved.__contains__, order))
     if not passed:
-        return replace(shard, resolved=resolved)
-    checkpoint = shard.order[passed - 1]
-    turn.decisions.append(Checkpoint(shard.shard_id, checkpoint))
-    return replace(
-        shard,
-        order=shard.order[passed:],
-        resolved=resolved.difference(shard.order[:passed]),
-        checkpoint=checkpoint,
-    )
+        return shard.checkpoint, order, resolved
+    return order[passed - 1], order[passed:], resolved.difference(order[:passed])

@@ -91,8 +91,16 @@ class Turn:
 
 def arrive(lane: Lane, records: tuple[Record, ...]) -> Lane:
     """Return *lane* with *records* at the end of its queue."""
-    size = sum(record.event_bytes for record in records)
-    return replace(lane, queue=lane.queue + records, queue_bytes=lane.queue_bytes + size)
+    if not records:
+        return lane
+    size = sum([record.event_bytes for record in records])
+    return Lane(
+        lane.queue + records,
+        lane.queue_bytes + size,
+        lane.opened_at,
+        lane.batches,
+        lane.invoking,
+    )
 
 
 def proceed(lane: Lane, number: int, turn: Turn) -> Lane:
@@ -100,7 +108,7 @@ def proceed(lane: Lane, number: int, turn: Turn) -> Lane:
     while not lane.invoking:
         if not lane.batches:
             if lane.queue and lane.opened_at is None:
-                lane = replace(lane, opened_at=turn.now)
+                lane = Lane(lane.queue, lane.queue_bytes, opened_at=turn.now)
             if turn.now < _closes_at(lane, turn.settings):
                 return lane
             lane = _form(lane, turn)
@@ -115,7 +123,7 @@ def proceed(lane: Lane, number: int, turn: Turn) -> Lane:
             turn.invocations.append(
                 Invoke(turn.shard_id, number, batch.request, batch.attempts + 1, batch.records)
             )
-            lane = replace(lane, invoking=True)
+            lane = Lane(lane.queue, lane.queue_bytes, None, lane.batches, invoking=True)
     return lane
 
 
@@ -135,30 +143,28 @@ def respond(
     lane: Lane, number: int, turn: Turn, *, done: int, function_error: str | None = None
 ) -> Lane:
     """Return *lane* after an invocation that processed the first *done* records of its batch."""
-    lane = replace(lane, invoking=False)
     batch, rest = lane.batches[0], lane.batches[1:]
     head, tail = batch.records[:done], batch.records[done:]
     turn.resolved += head
     if not tail:
         turn.decisions.append(Succeeded(turn.shard_id, number, batch.request, head))
-        return replace(lane, batches=rest)
+        return _with_batches(lane, rest)
     if head:
         turn.decisions.append(Progressed(turn.shard_id, number, batch.request, head, tail))
         due = turn.now + PAUSE_AFTER_PROGRESS_ASSUMED
         renewed = Batch(tail, next(turn.requests), not_before=due)
-        return replace(lane, batches=(renewed, *rest))
+        return _with_batches(lane, (renewed, *rest))
     if len(tail) > 1 and _splits(turn.settings):
         middle = len(tail) // 2
         left, right = tail[:middle], tail[middle:]
         turn.decisions.append(Split(turn.shard_id, number, batch.request, left, right))
         halves = (Batch(left, next(turn.requests)), Batch(right, next(turn.requests)))
-        return replace(lane, batches=(*halves, *rest))
+        return _with_batches(lane, (*halves, *rest))
     return _spend(lane, number, turn, cause="failed", function_error=function_error)
 
 
 def throttle(lane: Lane, number: int, turn: Turn) -> Lane:
     """Return *lane* after an invocation that did not reach the function."""
-    lane = replace(lane, invoking=False)
     batch = lane.batches[0]
     return _later(lane, replace(batch, throttles=batch.throttles + 1), number, turn, "throttled")
 
@@ -179,6 +185,11 @@ def pause(tries: int) -> float:
     """
     grown = FIRST_PAUSE * PAUSE_GROWTH_ASSUMED ** min(tries - 1, 60)
     return min(grown, LONGEST_PAUSE_ASSUMED)
+
+
+def _with_batches(lane: Lane, batches: tuple[Batch, ...]) -> Lane:
+    """Return *lane* with other *batches*, none of which is being invoked."""
+    return Lane(lane.queue, lane.queue_bytes, batches=batches)
 
 
 def _splits(settings: Settings) -> bool:
@@ -206,6 +217,8 @@ def _form(lane: Lane, turn: Turn) -> Lane:
     A batch has at most `batch_size` records and `PAYLOAD_BYTES` as an event.  A record that is
     larger than this is alone.
     """
+    if lane.queue_bytes <= PAYLOAD_BYTES and len(lane.queue) <= turn.settings.batch_size:
+        return Lane(batches=(Batch(lane.queue, next(turn.requests)),))
     size = length = 0
     for record in lane.queue[: turn.settings.batch_size]:
         if length and size + record.event_bytes > PAYLOAD_BYTES:
@@ -240,10 +253,10 @@ def _expire(lane: Lane, number: int, turn: Turn) -> Lane:
         else Expired(turn.shard_id, number, batch.request, old)
     )
     if not rest:
-        return replace(lane, batches=others)
+        return _with_batches(lane, others)
     if REST_AFTER_EXPIRY_IS_NEW_ASSUMED:
-        return replace(lane, batches=(Batch(rest, next(turn.requests)), *others))
-    return replace(lane, batches=(replace(batch, records=rest), *others))
+        return _with_batches(lane, (Batch(rest, next(turn.requests)), *others))
+    return _with_batches(lane, (replace(batch, records=rest), *others))
 
 
 def _age_ends_first(settings: Settings) -> bool:
@@ -271,7 +284,7 @@ def _spend(lane: Lane, number: int, turn: Turn, *, cause: str, function_error: s
             function_error=function_error,
         )
     )
-    return replace(lane, batches=lane.batches[1:])
+    return _with_batches(lane, lane.batches[1:])
 
 
 def _later(lane: Lane, batch: Batch, number: int, turn: Turn, cause: str) -> Lane:
@@ -280,4 +293,4 @@ def _later(lane: Lane, batch: Batch, number: int, turn: Turn, cause: str) -> Lan
     turn.decisions.append(
         Retry(turn.shard_id, number, batch.request, batch.attempts, due, batch.records, cause)
     )
-    return replace(lane, batches=(replace(batch, not_before=due), *lane.batches[1:]))
+    return _with_batches(lane, (replace(batch, not_before=due), *lane.batches[1:]))

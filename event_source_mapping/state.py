@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .lanes import Lane
+from .records import ShardInfo
 
 NOTHING_PROCESSED = "No records processed"
 
@@ -14,8 +15,7 @@ NOTHING_PROCESSED = "No records processed"
 class Shard:
     """A shard, its lanes, and the records that were read but not passed by its checkpoint."""
 
-    shard_id: str
-    parents: tuple[str, ...]
+    info: ShardInfo
     position: str
     """Where it is read from without a checkpoint."""
     lanes: tuple[Lane, ...]
