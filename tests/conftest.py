@@ -12,6 +12,7 @@ from local.aws.server import Embedded, embedded
 from .support import embedded_aws, golden
 from .support.golden import GoldenModel, Target
 
+pytest_plugins = ["event_source_mapping.pytest_plugin"]
 collect_ignore = ["support/sam_transform.py"]  # runs in the environment of the SAM CLI
 
 OURS = ("AWS_", "MODEL_", "PREDICTION", "KINESIS_", "MLFLOW_", "REJECTS_")

@@ -1,0 +1,144 @@
+"""Invokes a function: a handler in this process, or one behind a Runtime Interface Emulator."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import MappingError
+from .identity import Identity
+
+RESPONSE_BYTES = 6_291_556  # the maximum response of an invocation
+INVOCATIONS = "/2015-03-31/functions/function/invocations"
+GRACE_SECONDS = 10.0  # for the emulator to report the timeout of its function
+MEMORY_MB = "1769"
+
+Handler = Callable[[dict[str, Any], Any], Any]
+"""A Lambda handler: it takes an event and a context, and returns its response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The function returned *response*, as decoded from JSON."""
+
+    response: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The invocation failed; *error* says why, as Lambda does."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotInvoked:
+    """The event did not reach the function; *reason* says why."""
+
+    reason: str
+
+
+Result = Returned | Raised | NotInvoked
+Function = Callable[[dict[str, Any], str], Result]
+"""Invokes a function with an event, under a request id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The part of Lambda's context that has the deadline and identifies the function."""
+
+    deadline: float
+    """On the clock of `time.monotonic`."""
+    aws_request_id: str
+    invoked_function_arn: str
+    function_name: str
+    function_version: str = "$LATEST"
+    memory_limit_in_mb: str = MEMORY_MB
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, int(1000 * (self.deadline - time.monotonic())))
+
+
+def in_process(handler: Handler, names: Identity, timeout: float) -> Function:
+    """Return a function that calls *handler* in this process.
+
+    As in Lambda, an exception, a response that is no JSON, and a response after *timeout* seconds
+    are failures.  The handler cannot be stopped at its timeout; it runs to its end.
+    """
+
+    def invoke(event: dict[str, Any], request_id: str) -> Result:
+        context = Context(
+            time.monotonic() + timeout,
+            request_id,
+            names.function_arn,
+            names.function_name,
+            names.executed_version,
+        )
+        try:
+            response = json.dumps(handler(event, context))
+        except Exception as exc:  # any exception of a function is a failed invocation
+            return Raised(f"{type(exc).__name__}: {exc}")
+        if time.monotonic() > context.deadline:
+            return Raised(timed_out(timeout))
+        if len(response) > RESPONSE_BYTES:
+            return Raised("Function.ResponseSizeTooLarge")
+        return Returned(json.loads(response))
+
+    return invoke
+
+
+def over_http(address: str, timeout: float) -> Function:
+    """Return a function that invokes the Runtime Interface Emulator at *address*.
+
+    The emulator accepts one invocation at a time, so invocations wait for each other.
+    """
+    parts = urlsplit(address)
+    if parts.scheme != "http" or not parts.hostname:
+        raise MappingError(f"{address!r} is no address of an emulator: use http://host:port.")
+    lock = threading.Lock()
+
+    def invoke(event: dict[str, Any], request_id: str) -> Result:
+        del request_id  # the emulator makes its own
+        body = json.dumps(event).encode()
+        path = parts.path if parts.path.strip("/") else INVOCATIONS
+        with lock:
+            connection = http.client.HTTPConnection(
+                str(parts.hostname), parts.port or 80, timeout=timeout + GRACE_SECONDS
+            )
+            try:
+                connection.request("POST", path, body)
+                answer = connection.getresponse()
+                status, content = answer.status, answer.read()
+            except (OSError, http.client.HTTPException) as exc:
+                return NotInvoked(f"the emulator does not answer ({type(exc).__name__})")
+            finally:
+                connection.close()
+        return _result_of(status, content)
+
+    return invoke
+
+
+def timed_out(timeout: float) -> str:
+    """Return Lambda's error for a function that took longer than *timeout* seconds."""
+    return f"Task timed out after {timeout:.2f} seconds"
+
+
+def _result_of(status: int, content: bytes) -> Result:
+    """Return the result in a response of the emulator, which reports errors as JSON or as text."""
+    if status == http.HTTPStatus.TOO_MANY_REQUESTS:
+        return NotInvoked("throttled")
+    try:
+        response = json.loads(content or b"null")
+    except ValueError:
+        return Raised("the response is no JSON")
+    if isinstance(response, dict) and {"errorType", "errorMessage"} <= response.keys():
+        return Raised(f"{response['errorType']}: {response['errorMessage']}")
+    if status >= http.HTTPStatus.BAD_REQUEST:
+        return Raised(f"HTTP status {status}")
+    return Returned(response)

@@ -1,0 +1,33 @@
+"""What a driver reads records from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from .records import Record, ShardInfo
+
+READ_LIMIT = 10_000  # records per GetRecords call; an AWS limit
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The next records of a shard; *ended* if it is closed and has no more."""
+
+    records: tuple[Record, ...]
+    ended: bool = False
+
+
+Reader = Callable[[], Read]
+"""Reads the next records of one shard, at most `READ_LIMIT`."""
+
+
+class Source(Protocol):
+    """A stream."""
+
+    def shards(self) -> tuple[ShardInfo, ...]:
+        """Return the shards whose records are still in the stream."""
+
+    def open(self, shard_id: str, position: str, sequence_number: str | None) -> Reader:
+        """Return a reader for a shard: see the decision `Open`."""

@@ -1,0 +1,237 @@
+"""Runs a mapping on a clock that does not wait: `run` moves it to the next time that matters."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from . import core
+from .decisions import Decision, Discard, Expired, Invoke, Open
+from .events import (
+    Answered,
+    Ended,
+    Event,
+    Failed,
+    RecordsArrived,
+    ShardEnded,
+    ShardsListed,
+    Throttled,
+    TimePassed,
+)
+from .functions import Function, NotInvoked, Raised, Result
+from .identity import Identity
+from .lambda_event import event_of
+from .memory import MemoryStream
+from .messages import message, message_on_s3
+from .records import Record
+from .responses import processed
+from .settings import Settings
+from .sources import Reader
+from .timeline import Moment, Note, timeline
+
+BEGINNING = 1_767_225_600.0
+"""The time at which a virtual clock starts: 2026-01-01T00:00:00Z."""
+KEY = "key"
+INVALID = "the response is invalid, or names a record that is not in the batch"
+NO_PROGRESS = "the response reports the first record of the batch"
+SUCCEEDED, PARTLY, FAILED, THROTTLED = "succeeded", "partly succeeded", "failed", "throttled"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """An invocation of the function, or an attempt that was throttled."""
+
+    event: dict[str, Any]
+    request_id: str
+    outcome: str
+    """``succeeded``, ``partly succeeded``, ``failed`` or ``throttled``."""
+    at: float
+    """Seconds after the start of the clock."""
+    error: str | None
+    """Why it failed or was throttled."""
+    records: tuple[Record, ...]
+
+    @property
+    def data(self) -> list[bytes]:
+        """The data of the records."""
+        return [record.data for record in self.records]
+
+
+class VirtualMapping:
+    """A mapping of a function to a stream in memory.  It is a class because it holds a state."""
+
+    def __init__(
+        self,
+        function: Function,
+        settings: Settings,
+        names: Identity,
+        *,
+        stream: MemoryStream,
+        duration: float = 0.0,
+    ) -> None:
+        """Create the mapping.  Each invocation takes *duration* seconds on the virtual clock."""
+        self.stream = stream
+        self.stream.now = max(self.stream.now, BEGINNING)
+        self.settings = settings
+        self.names = names
+        self.invocations: list[Invocation] = []
+        self.destination: list[dict[str, Any]] = []
+        """The messages that the destination received, as AWS writes them."""
+        self.lost: list[Record] = []
+        """Records that were given up, and that no message at a destination names."""
+        self.moments: list[Moment] = []
+        self._function = function
+        self._duration = duration
+        self._readers: dict[str, Reader] = {}
+        self._pending: list[tuple[float, int, Ended]] = []
+        self._state, decisions = core.start(settings, self.stream.shards())
+        self._follow(decisions)
+
+    @property
+    def now(self) -> float:
+        """Seconds after the start of the clock."""
+        return round(self.stream.now - BEGINNING, 6)
+
+    @property
+    def last_processing_result(self) -> str:
+        """AWS's word for how the last batch went: ``OK``, or what the problem was."""
+        return self._state.last_processing_result
+
+    @property
+    def checkpoints(self) -> dict[str, str]:
+        """Shard -> the sequence number up to which all records are resolved."""
+        shards = self._state.shards.items()
+        return {name: shard.checkpoint for name, shard in shards if shard.checkpoint is not None}
+
+    @property
+    def waiting(self) -> list[Record]:
+        """The records that are neither processed nor given up, by shard."""
+        return [
+            record
+            for shard in self._state.shards.values()
+            for lane in shard.lanes
+            for record in (*(r for batch in lane.batches for r in batch.records), *lane.queue)
+        ]
+
+    @property
+    def blocked(self) -> list[str]:
+        """The shards in which a batch has failed and is still being retried."""
+        return [
+            name
+            for name, shard in self._state.shards.items()
+            if any(batch.attempts for lane in shard.lanes for batch in lane.batches)
+        ]
+
+    def put(self, data: bytes | str | dict[str, Any], partition_key: str = KEY) -> Record:
+        """Put a record on the stream, and return it.  A dict is written as JSON."""
+        encoded = json.dumps(data) if isinstance(data, dict) else data
+        raw = encoded.encode() if isinstance(encoded, str) else encoded
+        return self.stream.put(raw, partition_key)[1]
+
+    def wait(self, seconds: float) -> None:
+        """Move the clock, and deliver nothing meanwhile, as if Lambda had not polled."""
+        self.stream.now += seconds
+
+    def run(self, seconds: float | None = None) -> None:
+        """Deliver records until nothing is left to do, or until *seconds* have passed.
+
+        Nothing is left to do when every record is processed, at the destination or lost.  This
+        point is always reached: a record is lost at the latest when it leaves the stream.
+        """
+        end = inf if seconds is None else self.stream.now + seconds
+        while True:
+            self._read()
+            ended = self._pending[0][0] if self._pending else inf
+            due = min(ended, core.wakes_at(self.settings, self._state))
+            if due == inf or due > end:
+                break
+            self.stream.now = max(self.stream.now, due)
+            if ended <= self.stream.now:
+                self._step(heapq.heappop(self._pending)[2])
+            else:
+                self._step(TimePassed())
+        if seconds is not None:
+            self.stream.now = end
+
+    def timeline(self) -> str:
+        """Return what has happened so far as text, a line for each step."""
+        return timeline(
+            self.moments, BEGINNING, has_destination=self.settings.destination is not None
+        )
+
+    def _read(self) -> None:
+        """Read all open shards as far as the core wants records, and shards that open meanwhile."""
+        if len(self.stream.shards()) > len(self._state.shards):
+            self._step(ShardsListed(self.stream.shards()))
+        while any([self._read_once(shard_id) for shard_id in list(self._readers)]):
+            pass
+
+    def _read_once(self, shard_id: str) -> bool:
+        """Read a shard once; return whether there was anything new."""
+        if not core.wants_records(self.settings, self._state, shard_id):
+            return False
+        found = self._readers[shard_id]()
+        if found.records:
+            self._step(RecordsArrived(shard_id, found.records))
+        if found.ended:
+            self._step(ShardEnded(shard_id))
+        return bool(found.records) or found.ended
+
+    def _step(self, event: Event) -> None:
+        self._state, decisions = core.step(self.settings, self._state, event, self.stream.now)
+        self._follow(decisions)
+
+    def _follow(self, decisions: Iterable[Decision]) -> None:
+        for decision in decisions:
+            self.moments.append(Moment(self.stream.now, decision))
+            match decision:
+                case Open():
+                    self._readers[decision.shard_id] = self.stream.open(
+                        decision.shard_id, decision.position, decision.sequence_number
+                    )
+                case Invoke():
+                    self._invoke(decision)
+                case Discard():
+                    self._discard(decision)
+                case Expired():
+                    self.lost += decision.records
+
+    def _invoke(self, call: Invoke) -> None:
+        request_id = self.names.request_id(call.request)
+        given, kept = (event_of(call.records, call.shard_id, self.names) for _ in range(2))
+        ended, outcome, error = self._end(call, self._function(given, request_id))
+        if outcome == FAILED and error is not None:
+            note = Note(call.shard_id, call.records, error)
+            self.moments.append(Moment(self.stream.now, note))
+        self.invocations.append(
+            Invocation(kept, request_id, outcome, self.now, error, call.records)
+        )
+        at = self.stream.now + self._duration
+        heapq.heappush(self._pending, (at, len(self.invocations), ended))
+
+    def _end(self, call: Invoke, result: Result) -> tuple[Ended, str, str | None]:
+        """Return the event for *result*, its outcome, and its error."""
+        where = call.shard_id, call.lane, call.request
+        if isinstance(result, NotInvoked):
+            return Throttled(*where), THROTTLED, result.reason
+        if isinstance(result, Raised):
+            return Failed(*where), FAILED, result.error
+        done: int | None = len(call.records)
+        if self.settings.reports_failures:
+            done = processed(call.records, result.response)
+        outcome = SUCCEEDED if done == len(call.records) else PARTLY if done else FAILED
+        error = None if done else INVALID if done is None else NO_PROGRESS
+        return Answered(*where, result.response), outcome, error
+
+    def _discard(self, discard: Discard) -> None:
+        target = self.settings.destination
+        if target is None:
+            self.lost += discard.records
+        elif target.service == "s3":
+            self.destination.append(message_on_s3(discard, self.names, self.stream.now))
+        else:
+            self.destination.append(message(discard, self.names, self.stream.now))
