@@ -88,6 +88,7 @@ def lambda_handler(event: dict[str, Any], context: Context | None) -> dict[str, 
                 request_id=context.aws_request_id if context else "",
                 function_version=context.function_version if context else "",
                 cold_start=next(invocations) == 0,
+                replay=records.is_replay(event),
             ),
             destination=destination,
         )

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from model_service.kinesis.records import Record
+from model_service.kinesis.records import REPLAY_MARK, Record
 from model_service.settings import Settings
 
 from .aws import client
@@ -123,8 +123,11 @@ def connect(name: str) -> DeployedFunction:
 
 
 def event(batch: Sequence[Record]) -> bytes:
-    """Return the JSON event for an invocation: the records of *batch* as Lambda delivered them."""
-    return json.dumps({"Records": [record.raw for record in batch]}).encode()
+    """Return the JSON event for an invocation: the records of *batch* as Lambda delivered them.
+
+    The event has a mark, so that the function counts its records apart from those of the stream.
+    """
+    return json.dumps({"Records": [record.raw for record in batch], REPLAY_MARK: True}).encode()
 
 
 def read_response(batch: Sequence[Record], payload: bytes, log: bytes) -> InvocationResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from binascii import a2b_base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -19,6 +19,10 @@ STREAM_ARN = re.compile(r":stream/([^/]+)(/consumer/)?")
 
 Source: Service Authorization Reference, "Resource types defined by Amazon Kinesis Data Streams".
 """
+
+
+REPLAY_MARK = "replay"
+"""The key, beside ``Records``, with which a replay marks its events."""
 
 
 class _Body(Struct, rename="camel"):
@@ -106,6 +110,11 @@ def read(event: dict[str, Any]) -> list[Record]:
         )
         for envelope, raw in zip(batch.Records, event["Records"], strict=True)
     ]
+
+
+def is_replay(event: Mapping[str, Any]) -> bool:
+    """Return whether `operate.replay` sent *event*, and not the event source mapping."""
+    return event.get(REPLAY_MARK) is True
 
 
 def completed(event: Any, now: datetime) -> Any:

@@ -1,9 +1,11 @@
 """Makes the log line of a batch, with metrics and the reasons for rejections and retries.
 
 Counts, times and statistics of the predictions are metrics with two sets of dimensions: (service,
-model) and (service, model, version).  The other fields are not metrics: a metric for each reason or
-shard would be expensive, because their number has no limit.  The line contains no payload and no
-value from a ride event.
+model) and (service, model, version).  The metrics of a replay have another set, (service, model,
+delivery): its rides are old, and some are still invalid, which says nothing about the service now.
+So a replay cannot set off the alarms, which look at (service, model).  The other fields are not
+metrics: a metric for each reason or shard would be expensive, because their number has no limit.
+The line contains no payload and no value from a ride event.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from ..errors import RideRejected
 from .accounting import BatchReport
 from .rejects import Rejection
 
+STREAM, REPLAY = "stream", "replay"
+"""The values of ``delivery``: how the records of a batch came to the function."""
+
 
 class Invocation(NamedTuple):
     """The invocation of the function that processed a batch; empty texts if Lambda did not say."""
@@ -27,6 +32,8 @@ class Invocation(NamedTuple):
     function_version: str = ""
     cold_start: bool = False
     """Whether it was the first invocation of its function instance."""
+    replay: bool = False
+    """Whether an operator sent the records again, and not the stream."""
 
 
 def log_line(
@@ -61,13 +68,17 @@ def log_line(
             "prediction_max": Metric("None", [max(predictions)]),
         }
     metrics["latency_ms"] = Metric("Milliseconds", _sample(sorted(report.latencies_ms)))
+    delivery = REPLAY if invocation.replay else STREAM
+    of_stream = {"model": model_name}, {"model": model_name, "version": version}
+    of_replay = ({"model": model_name, "delivery": REPLAY},)
     return emf.line(
         report.published_at,
-        {"model": model_name},
-        {"model": model_name, "version": version},
+        *(of_replay if invocation.replay else of_stream),
         destination=destination,
         metrics=metrics,
         fields={
+            "version": version,
+            "delivery": delivery,
             "request_id": invocation.request_id,
             "function_version": invocation.function_version,
             "stream": report.batch.stream,

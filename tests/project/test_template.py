@@ -18,12 +18,14 @@ import pytest
 from model_service import stream
 from model_service.batch import schedule
 from model_service.emf import Destination
+from model_service.kinesis import telemetry
+from model_service.kinesis.telemetry import Invocation
 from model_service.scoring import Target
 from model_service.settings import ScheduleSettings, Settings
 from operate.deployed_stack import OUTPUTS, SCORER
 
 from .. import mutate_template
-from ..support import stacks
+from ..support import cloudwatch, stacks
 from ..support.factories import (
     FakeModel,
     MemoryPublisher,
@@ -208,7 +210,7 @@ def run_line() -> dict[str, Any]:
 
 
 @cache
-def line() -> dict[str, Any]:
+def line(delivery: str = telemetry.STREAM) -> dict[str, Any]:
     """The metric line of the scorer for a batch with a valid and an invalid ride, decoded."""
     report = stream.process(
         kinesis_event(payload(1), b"{}"),
@@ -218,7 +220,8 @@ def line() -> dict[str, Any]:
         keep=MemoryRejects(),
         time_left=lambda: 60.0,
     )
-    found: dict[str, Any] = json.loads(batch_line(report, destination=METRICS))
+    invocation = Invocation("a-request", "7", replay=delivery == telemetry.REPLAY)
+    found: dict[str, Any] = json.loads(batch_line(report, invocation, METRICS))
     return found
 
 
@@ -528,25 +531,37 @@ def test_the_namespace_of_metrics_is_a_parameter() -> None:
 
 
 def test_alarms_and_dashboards_name_metrics_that_exist_by_their_dimensions(stack: Stack) -> None:
-    [directive] = line()["_aws"]["CloudWatchMetrics"]
-    emitted = {metric["Name"] for metric in directive["Metrics"]}
-    assert {"model", "service"} in [set(names) for names in directive["Dimensions"]]
-    [of_runs] = run_line()["_aws"]["CloudWatchMetrics"]
-    emitted_by_runs = {metric["Name"] for metric in of_runs["Metrics"]}
-    assert [{*names} for names in of_runs["Dimensions"]] == [{"door", "service"}]
-    assert line()["service"] == METRICS.service
+    written = [line(), line(telemetry.REPLAY), run_line()]
 
     for where, model, namespace, metric, dimensions in watched(stack):
-        if namespace == of_runs["Namespace"] and where.startswith("Batch"):
-            assert metric in emitted_by_runs, where
-            assert dimensions == {"service": run_line()["service"], "door": run_line()["door"]}
-        elif namespace == directive["Namespace"]:
-            assert metric in emitted, where
-            assert dimensions == {"service": METRICS.service, "model": NAMES[model]}, where
-        else:
+        if namespace.startswith("AWS/"):
             [(name, value)] = dimensions.items()
             assert name == DIMENSIONS_OF_AWS[namespace, metric], where
             assert value in watchable(name, model or where), where
+        elif model:
+            assert dimensions["model"] == NAMES[model], where
+            of_the_line = dimensions | {"model": line()["model"]}
+            assert cloudwatch.values(written, namespace, metric, of_the_line), where
+        else:
+            assert cloudwatch.values(written, namespace, metric, dimensions), where
+
+
+def test_a_replay_sets_off_no_alarm(stack: Stack) -> None:
+    """Its rides are old, so their latency is an hour, and rides that are still invalid are many."""
+    for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
+        for metric in alarm_metrics(alarm):
+            dimensions = {d["Name"]: d["Value"] for d in metric.get("Dimensions", [])}
+            seen = [
+                value
+                for model in NAMES.values()
+                for value in cloudwatch.values(
+                    [line(telemetry.REPLAY) | {"model": model}],
+                    metric["Namespace"],
+                    metric["MetricName"],
+                    dimensions,
+                )
+            ]
+            assert bool(seen) == name.endswith("ReplaysUnseen"), name
 
 
 def watchable(dimension: str, model: str) -> set[str]:
@@ -598,12 +613,16 @@ ALARMS = {
     "MeanPrediction": {"prediction_mean"},
     "Invoked": {"Invocations"},
     "Unseen": {"received"},
+    "ReplaysUnseen": {"received"},
 }
-PARTS = {"RidesArrive", *(f"{model}{name}" for model in MODELS for name in ("Invoked", "Unseen"))}
+PARTS = {
+    "RidesArrive",
+    *(f"{model}{name}" for model in MODELS for name in ("Invoked", "Unseen", "ReplaysUnseen")),
+}
 """The alarms that only composite alarms look at."""
 COMPOSITES = {
     "Silence": 'ALARM("<RidesArrive>") AND ALARM("<{}Unseen>") AND NOT ALARM("<{}Invoked>")',
-    "LogsDark": 'ALARM("<{}Invoked>") AND ALARM("<{}Unseen>")',
+    "LogsDark": 'ALARM("<{}Invoked>") AND ALARM("<{}Unseen>") AND ALARM("<{}ReplaysUnseen>")',
 }
 OF_STREAMS = {
     "Throttled": ("WriteProvisionedThroughputExceeded", "Stream"),
@@ -667,7 +686,7 @@ def test_a_silent_function_and_dark_logs_are_noticed_without_any_earlier_metric(
 
     for model in MODELS:
         for name, rule in COMPOSITES.items():
-            assert composites[f"{model}{name}"]["AlarmRule"] == rule.format(model, model)
+            assert composites[f"{model}{name}"]["AlarmRule"] == rule.replace("{}", model)
     for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
         if name not in PARTS:
             continue

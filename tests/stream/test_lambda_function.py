@@ -18,8 +18,10 @@ import pytest
 
 from local.aws.server import Embedded
 from model_service.errors import EventError, ModelError, SettingsError
+from model_service.kinesis import records
+from operate import invoke
 
-from ..support import models
+from ..support import cloudwatch, models
 from ..support.factories import STREAM_ARN, kinesis_event, payload, sequence_number
 
 if TYPE_CHECKING:
@@ -209,6 +211,30 @@ def test_metrics_go_where_the_variables_of_powertools_say(
     [directive] = metrics["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "Taxis/staging"
     assert metrics["service"] == "taxi rides"
+
+
+def test_a_replay_is_counted_apart_from_the_stream(
+    start: Start, line: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    function = start(MODEL_LOCATION=str(line), TEST_RUN="True")
+    event = kinesis_event(payload(1), b"{}")
+    replayed = json.loads(invoke.event(records.read(event)))
+
+    function.lambda_handler(event, Context())
+    function.lambda_handler(replayed, Context())
+
+    of_stream, of_replay = map(json.loads, capsys.readouterr().out.splitlines())
+    assert replayed["Records"] == event["Records"]
+    assert (of_stream["delivery"], of_replay["delivery"]) == ("stream", "replay")
+    assert of_replay["rejected"] == of_stream["rejected"] == [1]
+    [directive] = of_replay["_aws"]["CloudWatchMetrics"]
+    assert [sorted(names) for names in directive["Dimensions"]] == [
+        ["delivery", "model", "service"]
+    ]
+    for metric in ("latency_ms", "rejected", "received"):
+        alarmed = {"service": "ride-predictions", "model": of_stream["model"]}
+        assert cloudwatch.values([of_stream], "RidePredictions", metric, alarmed)
+        assert not cloudwatch.values([of_replay], "RidePredictions", metric, alarmed)
 
 
 def test_only_the_first_batch_is_a_cold_start(
