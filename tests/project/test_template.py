@@ -783,24 +783,82 @@ def test_another_release_publishes_new_versions(stack: Stack) -> None:
     assert not versions & set(other.of_type("AWS::Lambda::Version"))
 
 
-def test_a_deployment_without_a_release_is_refused(stack: Stack) -> None:
-    [assertion] = stack.rules["EveryDeploymentIsNamed"]["Assertions"]
+REFUSED: list[tuple[dict[str, str], str]] = [
+    ({"Release": "0000000000"}, "Set Release to a new value"),
+    ({"DurationModelSha256": ""}, "Set DurationModelSha256"),
+    ({"CostModelSha256": ""}, "Set CostModelSha256"),
+    ({"Models": "Duration,Costs"}, "Set Models to Duration, Cost or Duration,Cost"),
+    ({"CostModel": ""}, "Models contains Cost, so set CostModel"),
+    ({"DurationModel": ""}, "Models contains Duration, so set DurationModel"),
+    ({"Models": "Cost", "DurationModel": ""}, "Batch scores durations, so set DurationModel"),
+    ({"ModelBucket": ""}, "The image contains one model, so two models need ModelBucket"),
+    ({"PredictionsStreamName": "ride_events"}, "to different names"),
+    ({"RecordAgeSeconds": "86400"}, "RecordAgeSeconds is not less than StreamRetentionHours"),
+    (
+        {"RecordAgeSeconds": "604800", "StreamRetentionHours": "168"},
+        "RecordAgeSeconds is not less than StreamRetentionHours",
+    ),
+    ({"RecordAgeSeconds": "30"}, "RecordAgeSeconds"),
+    ({"LatencyMilliseconds": "0"}, "LatencyMilliseconds"),
+    ({"LatencyMilliseconds": "1000"}, "LatencyMilliseconds is not more than BatchWindowSeconds"),
+    ({"BatchWindowSeconds": "60"}, "LatencyMilliseconds is not more than BatchWindowSeconds"),
+    ({"RejectsPercent": "100"}, "RejectsPercent"),
+    ({"DurationModel": "1/duration/"}, "DurationModel"),
+]
 
-    unnamed = {"Fn::Equals": [{"Ref": "Release"}, "0000000000"]}
-    assert assertion["Assert"] == {"Fn::Not": [unnamed]}
+
+@pytest.mark.parametrize(("parameters", "reason"), REFUSED)
+def test_parameters_that_cannot_work_are_refused(parameters: dict[str, str], reason: str) -> None:
+    assert any(reason in each for each in stacks.refusals(**PINNED | parameters))
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_model_on_s3_without_a_digest_is_refused(stack: Stack, model: str) -> None:
-    """Without a digest, the function would accept whatever model is at the location."""
-    rule = stack.rules[f"{model}ModelIsPinned"]
-    [assertion] = rule["Assertions"]
+def test_every_assertion_of_the_rules_has_a_case(stack: Stack) -> None:
+    asserted = [
+        assertion["AssertDescription"]
+        for rule in stack.rules.values()
+        for assertion in rule["Assertions"]
+    ]
 
-    def given(parameter: str) -> Any:
-        return {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
+    assert asserted
+    for description in asserted:
+        assert any(reason in description for _, reason in REFUSED), description
 
-    assert rule["RuleCondition"] == {"Fn::And": [given("ModelBucket"), given(f"{model}Model")]}
-    assert assertion["Assert"] == given(f"{model}ModelSha256")
+
+PINNED = {"DurationModelSha256": "0" * 64, "CostModelSha256": "f" * 64}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"Models": "Duration", "CostModel": "", "CostModelSha256": ""},
+        {"Models": "Duration", "ModelBucket": "", "DurationModel": "", "Batch": "Off"},
+        {"RecordAgeSeconds": "604800", "StreamRetentionHours": "192"},
+        {"BatchWindowSeconds": "300", "LatencyMilliseconds": "600000"},
+        {"RejectsPercent": "0"},
+    ],
+)
+def test_parameters_that_work_are_accepted(parameters: dict[str, str]) -> None:
+    assert stacks.refusals(**PINNED | parameters) == []
+
+
+def test_rules_refuse_every_record_age_and_latency_without_sense() -> None:
+    declared = stacks.transformed(stacks.PARAMETERS)["Parameters"]
+
+    def pairs(one: str, other: str) -> Iterator[tuple[int, int]]:
+        for first in declared[one]["AllowedValues"]:
+            yield from ((first, second) for second in declared[other]["AllowedValues"])
+
+    for age, hours in pairs("RecordAgeSeconds", "StreamRetentionHours"):
+        refused = stacks.refusals(
+            **PINNED, RecordAgeSeconds=str(age), StreamRetentionHours=str(hours)
+        )
+        assert bool(refused) == (age >= hours * 3600), (age, hours)
+    for window, latency in pairs("BatchWindowSeconds", "LatencyMilliseconds"):
+        refused = stacks.refusals(
+            **PINNED, BatchWindowSeconds=str(window), LatencyMilliseconds=str(latency)
+        )
+        assert bool(refused) == (latency <= window * 1000), (window, latency)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -77,6 +78,39 @@ def stack(**parameters: str) -> Stack:
     return Stack(resolve(there), template["Rules"], frozenset(template["Outputs"]))
 
 
+def refusals(**parameters: str) -> list[str]:
+    """Return why CloudFormation refuses the stack of two models with other *parameters*.
+
+    A reason is the description of an assertion, or the name of a parameter with a wrong value.
+    """
+    template = transformed(PARAMETERS)
+    given = PARAMETERS | parameters
+    values = {name: str(spec.get("Default", "")) for name, spec in template["Parameters"].items()}
+    wrong = [
+        name for name, text in given.items() if not _allowed(text, template["Parameters"][name])
+    ]
+    lists = {"Models": (values | given)["Models"].split(",")}
+    resolve = _Resolver(values | given | lists, {}, {})
+    return wrong + [
+        assertion["AssertDescription"]
+        for rule in template["Rules"].values()
+        if resolve.condition(rule.get("RuleCondition", {"Fn::Equals": ["", ""]}))
+        for assertion in rule["Assertions"]
+        if not resolve.condition(assertion["Assert"])
+    ]
+
+
+def _allowed(text: str, spec: dict[str, Any]) -> bool:
+    """Whether the declaration *spec* of a parameter allows the value *text*."""
+    if "AllowedValues" in spec and text not in map(str, spec["AllowedValues"]):
+        return False
+    if spec["Type"] == "Number":
+        return bool(
+            spec.get("MinValue", -math.inf) <= float(text) <= spec.get("MaxValue", math.inf)
+        )
+    return bool(re.fullmatch(spec.get("AllowedPattern", ".*"), text))
+
+
 def transformed(given: Mapping[str, str]) -> dict[str, Any]:
     """The template after SAM's transform for these parameters; intrinsic functions stay."""
     found: dict[str, Any] = json.loads(_transformed(json.dumps(given, sort_keys=True)))
@@ -122,6 +156,14 @@ class _Resolver:
             return not self.condition(argument[0])
         if name == "Fn::And":
             return all(self.condition(part) for part in argument)
+        if name == "Fn::Or":
+            return any(self.condition(part) for part in argument)
+        if name == "Fn::Contains":
+            members, one = self(argument)
+            return str(one) in map(str, members)
+        if name == "Fn::EachMemberIn":
+            members, allowed = self(argument)
+            return set(members) <= set(allowed)
         assert name == "Fn::Equals"
         one, other = self(argument)
         return str(one) == str(other)
