@@ -104,7 +104,8 @@ class MemoryStream:
             place += len(found)
             if position == LATEST and sequence_number is None:
                 found = [record for record in found if record.arrived_at >= earliest]
-            return Read(tuple(found), ended=shard.closed and place == len(shard.records))
+            at_end = place == len(shard.records)
+            return Read(tuple(found), ended=shard.closed and at_end, caught_up=at_end)
 
         return read
 

@@ -13,10 +13,13 @@ READ_LIMIT = 10_000  # records per GetRecords call; an AWS limit
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The next records of a shard; *ended* if it is closed and has no more."""
+    """The next records of a shard."""
 
     records: tuple[Record, ...]
     ended: bool = False
+    """Whether the shard is closed and has no more records."""
+    caught_up: bool = True
+    """Whether the shard had no more records at the time of the read."""
 
 
 Reader = Callable[[], Read]

@@ -24,9 +24,6 @@ SERVICES = {
     "AWS::S3::Bucket": "s3",
     "AWS::SQS::Queue": "sqs",
     "AWS::SNS::Topic": "sns",
-    "S3": "s3",
-    "SQS": "sqs",
-    "SNS": "sns",
 }
 PLACEHOLDERS = {
     "s3": "arn:aws:s3:::{}",
@@ -43,6 +40,9 @@ class Mapped:
     keywords: Mapping[str, Any]
     timeout: int
     """Seconds."""
+    destination_resource: str | None = None
+    """The logical id of the destination, if it is a resource of the template; its ARN in `keywords`
+    is then made up."""
 
 
 def load(path: Path | str) -> dict[str, Any]:
@@ -81,7 +81,9 @@ def mapping_of(
     reader = _Reader(template, function, dict(parameters or {}), dict(given or {}))
     properties = reader.source(event)
     keywords = dict(reader.settings(properties))
-    return Mapped({**keywords, **reader.given}, reader.timeout())
+    return Mapped(
+        {**keywords, **reader.given}, reader.timeout(), reader.destination_resource(properties)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,14 @@ class _Reader:
             else:
                 yield keyword, self._number(keyword, self._value(value, keyword))
 
+    def destination_resource(self, properties: Mapping[str, Any]) -> str | None:
+        """Return the logical id of the destination, if it is a resource of the template."""
+        config = properties.get("DestinationConfig")
+        on_failure = config.get("OnFailure") if isinstance(config, dict) else None
+        target = on_failure.get("Destination") if isinstance(on_failure, dict) else None
+        known = self._resource(target).get("Type") in SERVICES
+        return _logical_id(target) if known and "destination_config" not in self.given else None
+
     def timeout(self) -> int:
         """Return the function's timeout in seconds."""
         settings = self.template.get("Globals", {}).get("Function", {})
@@ -176,10 +186,9 @@ class _Reader:
         if not isinstance(on_failure, dict) or "Destination" not in on_failure:
             return self._value(config, "destination_config")
         target = on_failure["Destination"]
-        kind = self._resource(target).get("Type", on_failure.get("Type"))
-        name = _logical_id(target)
-        if name is not None and name not in self._declared() and kind in SERVICES:
-            arn = PLACEHOLDERS[SERVICES[kind]].format(name)
+        kind = self._resource(target).get("Type")
+        if kind in SERVICES:
+            arn = PLACEHOLDERS[SERVICES[kind]].format(_logical_id(target))
         else:
             arn = self._value(target, "destination_config")
         return {"OnFailure": {"Destination": arn}}

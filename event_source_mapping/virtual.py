@@ -11,24 +11,14 @@ from typing import Any
 
 from . import core
 from .decisions import Decision, Discard, Expired, Invoke, Open
-from .events import (
-    Answered,
-    Ended,
-    Event,
-    Failed,
-    RecordsArrived,
-    ShardEnded,
-    ShardsListed,
-    Throttled,
-    TimePassed,
-)
-from .functions import Function, NotInvoked, Raised, Result
+from .events import Ended, Event, RecordsArrived, ShardEnded, ShardsListed, TimePassed
+from .functions import Function
 from .identity import Identity
 from .lambda_event import event_of
 from .memory import MemoryStream
 from .messages import message, message_on_s3
+from .outcomes import FAILED, outcome_of
 from .records import Record
-from .responses import processed
 from .settings import Settings
 from .sources import Reader
 from .timeline import Moment, Note, timeline
@@ -36,9 +26,6 @@ from .timeline import Moment, Note, timeline
 BEGINNING = 1_767_225_600.0
 """The time at which a virtual clock starts: 2026-01-01T00:00:00Z."""
 KEY = "key"
-INVALID = "the response is invalid, or names a record that is not in the batch"
-NO_PROGRESS = "the response reports the first record of the batch"
-SUCCEEDED, PARTLY, FAILED, THROTTLED = "succeeded", "partly succeeded", "failed", "throttled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,29 +190,15 @@ class VirtualMapping:
     def _invoke(self, call: Invoke) -> None:
         request_id = self.names.request_id(call.request)
         given, kept = (event_of(call.records, call.shard_id, self.names) for _ in range(2))
-        ended, outcome, error = self._end(call, self._function(given, request_id))
-        if outcome == FAILED and error is not None:
-            note = Note(call.shard_id, call.records, error)
+        outcome = outcome_of(call, self._function(given, request_id), self.settings)
+        if outcome.word == FAILED:
+            note = Note(call.shard_id, call.records, str(outcome.error))
             self.moments.append(Moment(self.stream.now, note))
         self.invocations.append(
-            Invocation(kept, request_id, outcome, self.now, error, call.records)
+            Invocation(kept, request_id, outcome.word, self.now, outcome.error, call.records)
         )
         at = self.stream.now + self._duration
-        heapq.heappush(self._pending, (at, len(self.invocations), ended))
-
-    def _end(self, call: Invoke, result: Result) -> tuple[Ended, str, str | None]:
-        """Return the event for *result*, its outcome, and its error."""
-        where = call.shard_id, call.lane, call.request
-        if isinstance(result, NotInvoked):
-            return Throttled(*where), THROTTLED, result.reason
-        if isinstance(result, Raised):
-            return Failed(*where), FAILED, result.error
-        done: int | None = len(call.records)
-        if self.settings.reports_failures:
-            done = processed(call.records, result.response)
-        outcome = SUCCEEDED if done == len(call.records) else PARTLY if done else FAILED
-        error = None if done else INVALID if done is None else NO_PROGRESS
-        return Answered(*where, result.response), outcome, error
+        heapq.heappush(self._pending, (at, len(self.invocations), outcome.event))
 
     def _discard(self, discard: Discard) -> None:
         target = self.settings.destination
