@@ -37,7 +37,10 @@ CREDENTIALS = ("aws_access_key_id", "aws_secret_access_key")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return the exit code."""
+    """Run the command and return the exit code.
+
+    *arguments* are those of the command line; None for those of this process.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     options = _options(arguments)
@@ -201,7 +204,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _value(text: str) -> Any:
-    """Return a setting's value: JSON, or else text.
+    """Return the value of a setting in *text*: its JSON value, or *text* itself if it is not JSON.
 
     >>> _value("4"), _value("true"), _value("LATEST")
     (4, True, 'LATEST')

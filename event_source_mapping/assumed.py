@@ -1,21 +1,21 @@
-"""Rules that AWS neither documents nor was recorded following.
+"""Rules of the mapping that are assumed: AWS does not document them, and no recording shows them.
 
-The mapping needs a rule in each of these places, so it assumes one.  A recorded fact that
-contradicts a constant replaces it.  docs/event-source-mapping.md lists all of them.
+The mapping cannot work without these rules.  If a recording contradicts a constant here, change the
+constant.  docs/event-source-mapping.md lists all assumed rules.
 """
 
 from __future__ import annotations
 
 PAUSE_GROWTH_ASSUMED = 2.0
-"""Each pause before a retry is this many times as long as the one before it.  The first pause is
-recorded (0.22 s), and so is that eight invocations fit into an age limit of 60 seconds."""
+"""The factor by which each pause before a retry is longer than the previous pause.  Two facts were
+recorded: the first pause (0.22 s), and eight invocations within an age limit of 60 seconds."""
 
 LONGEST_PAUSE_ASSUMED = 60.0
-"""Seconds.  Pauses do not grow beyond this length."""
+"""The longest pause, in seconds."""
 
 PAUSE_AFTER_PROGRESS_ASSUMED = 0.0
-"""Seconds before the records after a partial success are delivered.  Recorded with bisecting on;
-assumed to hold with bisecting off."""
+"""The seconds between a partial success and the delivery of the remaining records.  Recorded with
+bisecting on; assumed to be the same with bisecting off."""
 
 SPLIT_WITHOUT_RETRIES_ASSUMED = True
 """A batch is also split if MaximumRetryAttempts is 0.  AWS documents that a split spends no
@@ -26,27 +26,29 @@ OTHER_OBJECTS_SUCCEED_ASSUMED = True
 other value that is not recorded as a success, such as ``"fine"`` or ``[1]``, is a full failure."""
 
 AGE_ENDS_A_WAIT_ASSUMED = True
-"""A record leaves when its age limit is reached, also during a pause or while a batch is still
-gathered.  If False, the age is only checked before an invocation."""
+"""Whether a record is discarded as soon as it reaches its age limit, even during a pause or while a
+batch is still gathered.  If False, the age is checked only before an invocation."""
 
 REST_AFTER_EXPIRY_IS_NEW_ASSUMED = True
-"""The records behind an expired prefix form a new batch, with a new request id and all retries."""
+"""If the first records of a batch expire, the remaining records are a new batch, with a new request
+id and all retries."""
 
 NEW_SHARDS_START_AT_ASSUMED = "TRIM_HORIZON"
-"""Where a shard is read from that appears while the mapping runs, whatever its starting position.
-Otherwise LATEST would lose records after every split."""
+"""The position from which a shard is read that appears while the mapping runs.  It does not depend
+on the starting position; otherwise LATEST would lose records after every split."""
 
 LATEST_MISSES_SECONDS_ASSUMED = 0.0
-"""AWS documents that LATEST can miss records while a mapping is created, but not how many.  This is
-the time after the start of the mapping in which it misses them here."""
+"""The seconds after the start of the mapping in which LATEST misses records.  AWS documents that
+LATEST can miss records while a mapping is created, but not for how long."""
 
 LANES_BY_ASSUMED = "md5"
-"""With a parallelization factor, a shard has as many lanes, and the hash of a record's partition
-key chooses its lane."""
+"""A shard has as many lanes as the parallelization factor.  The hash of a record's partition key
+decides its lane."""
 
 READ_AHEAD_BATCHES_ASSUMED = 100
-"""Batches per lane.  A shard is not read further if so many records are behind its checkpoint,
-because one of its lanes is blocked."""
+"""The number of batches per lane that may be read beyond the checkpoint of a shard.  If a blocked
+lane holds up the checkpoint, the shard is read no further than this."""
 
 ENVELOPE_BYTES_ASSUMED = 600
-"""Bytes of an event that a record takes besides its data and its partition key."""
+"""The number of bytes that a record takes in an event, in addition to its data and its partition
+key."""

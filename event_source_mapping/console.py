@@ -22,7 +22,7 @@ PROCESSED, BATCHES, RETRIES, SPLITS, MESSAGES, LOST = COLUMNS
 
 
 class Display:
-    """Shows moments as they happen.  It is a class because it counts them."""
+    """Shows what happens in a run, as it happens.  It is a class because it has counts."""
 
     def __init__(self, console: Console, started_at: float, *, has_destination: bool) -> None:
         self._console = console
@@ -35,7 +35,7 @@ class Display:
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Print the lines of the run while the block runs, and a summary behind them."""
+        """Print the lines of the run while the block runs, and a summary after the last line."""
         self._print(Text(self._narrator.head(), style="bold"))
         if self._console.is_terminal:
             with Live(self._table(), console=self._console) as self._live:
@@ -49,7 +49,7 @@ class Display:
             self._print(Text("\n" + self.summary()))
 
     def show(self, moment: Moment) -> None:
-        """Show *moment*; may be called from any thread."""
+        """Print the line for *moment* and update the table; any thread may call this."""
         with self._lock:
             self._seen.add(type(moment.what))
             self._count(moment.what)
@@ -97,7 +97,7 @@ class Display:
 
 
 def _style(line: str) -> str:
-    """Return the style of a line of the timeline.
+    """Return the style in which to print *line*, a line of the timeline.
 
     >>> _style("1-3  failed: no"), _style("1-3  processed")
     ('red', 'green')

@@ -1,9 +1,9 @@
 """The event source mapping between a Kinesis stream and a Lambda function, as a state machine.
 
-`step` takes a state, an event and the time, and returns the next state and what is to be done.  It
-does no input or output, reads no clock, and draws no random numbers: the same events at the same
-times give the same decisions.  A driver (`threads`, `virtual`) carries the decisions out and
-reports what happened as events.  `start` returns the first state.
+`step` takes a state, an event and the time, and returns the next state and the decisions.  It does
+no input or output, reads no clock, and draws no random numbers: the same events at the same times
+give the same decisions.  A driver (`threads`, `virtual`) carries out the decisions, and reports the
+results as events.  `start` returns the first state.
 
 **Shards.**  A shard is in one of these states:
 
@@ -12,41 +12,42 @@ reports what happened as events.  `start` returns the first state.
     ended      the stream has closed it and the driver has read it to its end (`ShardEnded`)
     finished   it has ended, and all its records are resolved (`Finished`)
 
-A parent that is not listed counts as finished: its records have left the stream.  Siblings are
-delivered side by side.
+A parent that is not listed counts as finished, because its records have left the stream.  Shards
+with the same parent are delivered at the same time.
 
-**Lanes.**  A shard delivers its records in lanes; it has one, or as many as the parallelization
-factor.  A lane delivers one batch at a time.  `lanes` describes its states.
+**Lanes.**  A shard delivers its records in lanes.  It has as many lanes as the parallelization
+factor, by default one.  A lane delivers one batch at a time.  `lanes` describes its states.
 
 **Events.**  See `events`: `ShardsListed`, `RecordsArrived`, `ShardEnded`; the end of an invocation
 as `Answered`, `Failed` or `Throttled`; and `TimePassed`, which is due at `wakes_at`.
 
-**Decisions.**  What to do: see `decisions`.  They must be carried out in their order.  A `Discard`
-precedes the `Checkpoint` that passes its records.
+**Decisions.**  `decisions` describes them.  The driver must carry them out in their order.  A
+`Discard` precedes the `Checkpoint` that passes its records.
 
-**What a batch becomes** when its invocation ends:
+**The end of an invocation** has one of these effects on its batch:
 
 * The invocation succeeded: the batch is resolved.
-* It reported a record that is not the first: the records before it are resolved, and the rest is a
-  new batch, which is due at once.
-* It failed or reported the first record, bisecting is on, and the batch has several records: the
-  batch is split in halves, which are two new batches.  The left one is due at once.
-* It failed or reported the first record otherwise: the batch is due again after a pause, with the
-  same request id.  Without a retry left, it is discarded.
-* It was throttled: the batch is due again after a pause, and has spent no retry.
+* The function reported a record that is not the first: the records before it are resolved.  The
+  reported record and all after it are a new batch, which is due at once.
+* The invocation failed, or the function reported the first record.  If bisecting is on and the
+  batch has several records, the batch is split in halves, which are two new batches.  The left half
+  is due at once.  Otherwise the batch is due again after a pause, with the same request id.  If it
+  has no retries left, it is discarded.
+* The invocation was throttled: the batch is due again after a pause, and has spent no retry.
 
 A new batch has a new request id and all retries.  Before each invocation, the records at the start
-of the batch that have reached their age limit are discarded, and the rest is delivered.
+of the batch that have reached their age limit are discarded, and the other records are delivered.
 
 **Invariants**, for every sequence of events:
 
-1. Each record that arrived is waiting, or it is resolved: processed, discarded or expired.  It is
-   resolved once.
-2. The records of a partition key are delivered in their order: a batch is not invoked before all
-   records before it in its lane are resolved.
+1. Each record that arrived is either waiting or resolved.  It is resolved only once, because it was
+   processed, discarded or expired.
+2. The records of a partition key are delivered in their order: a batch is delivered only when all
+   earlier records of its lane are resolved.
 3. A lane has at most one invocation at a time.
-4. With r retries, a batch that does not change is invoked at most r + 1 times, throttles aside; the
-   n records of a batch are invoked at most n (r + 1) + n - 1 times, split or not.
+4. With r retries, an unchanged batch is delivered at most r + 1 times, not counting throttled
+   attempts.  The n records of a batch need at most n (r + 1) + n - 1 invocations, even if the batch
+   is split.
 5. A checkpoint passes no unresolved record, and never moves back.
 6. A shard is not read before its parents are finished.
 """
@@ -86,7 +87,7 @@ from .state import Shard, State
 OK, CALL_FAILED = "OK", "PROBLEM: Function call failed"
 """Values of LastProcessingResult."""
 UNHANDLED = "Unhandled"
-"""The functionError of an invocation that raised."""
+"""The functionError of an invocation in which the function raised an exception."""
 
 
 def start(
@@ -96,7 +97,8 @@ def start(
 ) -> tuple[State, tuple[Decision, ...]]:
     """Return the first state of a mapping, and the shards to open.
 
-    *shards* are read from the starting position, or else after their entry in *checkpoints*.
+    If a shard has a sequence number in *checkpoints*, it is read after this record.  Otherwise it
+    is read from the starting position.
     """
     state = State(checkpoints=dict(checkpoints or {}))
     return _listed(settings, state, shards, settings.starting_position)
@@ -107,7 +109,7 @@ def step(
 ) -> tuple[State, tuple[Decision, ...]]:
     """Return the next state and the decisions after *event* at the time *now*, in seconds.
 
-    Raises `ValueError` for an event that cannot be: a mistake of the driver.
+    Raises `ValueError` if *event* is impossible in *state*, because the driver has an error.
     """
     if isinstance(event, TimePassed):
         return _time_passed(settings, state, now)
@@ -143,7 +145,7 @@ def wakes_at(settings: Settings, state: State) -> float:
 
 
 def wants_records(settings: Settings, state: State, shard_id: str) -> bool:
-    """Return whether a shard is open, and a lane has less than a batch waiting for its turn."""
+    """Return whether a shard is open and one of its lanes has less than a full batch waiting."""
     shard = state.shards[shard_id]
     if not shard.opened or shard.ended:
         return False
@@ -158,7 +160,9 @@ def idle(state: State) -> bool:
 
 
 def lane_of(partition_key: str, factor: int) -> int:
-    """Return the lane of a partition key, from 0 to *factor* - 1.
+    """Return the number of the lane of a partition key, from 0 to *factor* - 1.
+
+    *factor* is the parallelization factor.
 
     >>> lane_of("256", 10) == lane_of("256", 10)
     True
@@ -271,7 +275,7 @@ def _settle(
 ) -> tuple[State, tuple[Decision, ...]]:
     """Advance the lanes of *shard*, move its checkpoint, and open its children if it is finished.
 
-    The invocations are the last decisions, behind the checkpoint.
+    The invocations are the last decisions, after the checkpoint.
     """
     advanced = tuple([lanes.proceed(lane, n, turn) for n, lane in enumerate(shard.lanes)])
     checkpoint, order, resolved = _passed(shard, turn.resolved)

@@ -1,7 +1,7 @@
-"""What the core can decide.
+"""The decisions of the core.
 
-`Open`, `Invoke`, `Discard` and `Checkpoint` ask the driver to do something.  The others say what
-has happened; a driver may show them, and need not do anything else.
+`Open`, `Invoke`, `Discard` and `Checkpoint` ask the driver to do something.  All other decisions
+say what has happened; a driver may show them, and need not do anything else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ RETRIES_EXHAUSTED, AGE_EXCEEDED = "RetryAttemptsExhausted", "RecordAgeExceeded"
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Start to read a shard: after *sequence_number*, or else from *position*."""
+    """Start to read a shard: after *sequence_number* if it is given, otherwise from *position*."""
 
     shard_id: str
     position: str
@@ -30,7 +30,7 @@ class Invoke:
     shard_id: str
     lane: int
     request: int
-    """The number of the request id.  A retry of an unchanged batch has the same number."""
+    """The number of the request id; it stays the same if an unchanged batch is retried."""
     attempt: int
     """The number of this invocation of the batch, counted from 1; throttles do not count."""
     records: tuple[Record, ...]
@@ -47,11 +47,12 @@ class Discard:
     condition: str
     """`RETRIES_EXHAUSTED` or `AGE_EXCEEDED`."""
     invoke_count: int
-    """The approximateInvokeCount: at least 1, also if nothing was invoked."""
+    """The approximateInvokeCount of the message; it is 1 if the function was not invoked."""
     responded: bool
     """Whether the message has a `responseContext`."""
     function_error: str | None
-    """``Unhandled`` if the last invocation raised; part of the `responseContext`."""
+    """``Unhandled`` if the function raised an exception in the last invocation; it is part of the
+    `responseContext`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The same batch is due again at the time *at*; *attempt* has failed, or was throttled."""
+    """The same batch is due again at the time *at*: attempt number *attempt* had no success."""
 
     shard_id: str
     lane: int

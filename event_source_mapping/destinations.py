@@ -12,11 +12,15 @@ from .messages import CONTENT_TYPE, message, message_on_s3, object_key
 from .settings import Destination
 
 Deliver = Callable[[Discard, float], None]
-"""Sends the message about a discarded batch, at a time in seconds."""
+"""A function that sends the message about a discarded batch; it gets the decision, and the time in
+seconds since 1970."""
 
 
 def deliver_to(destination: Destination, names: Identity, client: Any) -> Deliver:
-    """Return a function that sends messages to *destination* with *client*, for its service."""
+    """Return a function that sends messages to *destination*.
+
+    *client* is boto3's client for the service of the destination, S3 or SQS.
+    """
     if destination.service == "s3":
         return lambda discard, at: client.put_object(
             Bucket=destination.name,

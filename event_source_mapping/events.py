@@ -1,6 +1,6 @@
-"""The events of the core: what happened since the last step.
+"""The events of the core, with which a driver reports what has happened.
 
-A driver reports them.  The event that the function receives is another thing: see `lambda_event`.
+They are not the events that the function receives, which `lambda_event` makes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .records import Record, ShardInfo
 
 @dataclass(frozen=True, slots=True)
 class ShardsListed:
-    """The stream has these shards; those that are known already do not change."""
+    """The stream has the shards *shards*, of which some may be known already."""
 
     shards: tuple[ShardInfo, ...]
 
@@ -45,7 +45,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The invocation failed: the function raised, timed out or returned no JSON."""
+    """The invocation failed: the function raised an exception, timed out, or returned no JSON."""
 
     shard_id: str
     lane: int
@@ -54,7 +54,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """The batch did not reach the function: a throttle, a missing permission, a service error."""
+    """The batch did not reach the function, because of a throttle, a permission or an AWS error."""
 
     shard_id: str
     lane: int
@@ -63,7 +63,7 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class TimePassed:
-    """The time of `wakes_at` has come."""
+    """It is now the time that `core.wakes_at` returned, or later."""
 
 
 Ended = Answered | Failed | Throttled

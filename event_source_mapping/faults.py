@@ -84,9 +84,10 @@ _NAME = re.compile(
 
 
 def planned(names: Sequence[str]) -> Iterator[Kind | None]:
-    """Yield the fault of each invocation, or None: the faults in their order, then none.
+    """Yield for each invocation the kind of its fault: first the faults that *names* describe, and
+    then always None.
 
-    Raises `MappingError` for a name that is not known.
+    Raises `MappingError` if a name is not known.
     """
     plans = []
     for name in names:
@@ -104,7 +105,10 @@ def planned(names: Sequence[str]) -> Iterator[Kind | None]:
 
 
 def recurring(every: int) -> Iterator[Kind | None]:
-    """Yield a fault for one invocation in *every*; the kinds take turns."""
+    """Yield a fault for one in *every* invocations, and None for the others.
+
+    Each fault is of the next kind, and after the last kind comes the first kind again.
+    """
     while True:
         for kind in KINDS.values():
             yield from repeat(None, every - 1)
@@ -112,7 +116,7 @@ def recurring(every: int) -> Iterator[Kind | None]:
 
 
 def faulty(function: Function, faults: Iterator[Kind | None]) -> Function:
-    """Return *function* with the next of *faults* in each invocation."""
+    """Return a function that invokes *function*, with the next of *faults* in each invocation."""
     lock = Lock()
 
     def invoke(event: dict[str, Any], request_id: str) -> Result:

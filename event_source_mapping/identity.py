@@ -10,7 +10,7 @@ ACCOUNT, REGION = "123456789012", "us-east-1"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The names that appear in events, in messages to the destination, and in its keys."""
+    """The names in the function's events, in messages to the destination, and in keys on S3."""
 
     stream_arn: str
     function_arn: str
@@ -19,7 +19,7 @@ class Identity:
 
     @property
     def mapping_id(self) -> str:
-        """The UUID of the mapping; the same for the same stream and function."""
+        """Return the UUID of the mapping; it depends only on the stream and the function."""
         return str(uuid5(NAMESPACE_URL, f"{self.stream_arn} {self.function_arn}"))
 
     @property
@@ -32,12 +32,12 @@ class Identity:
 
     @property
     def role_arn(self) -> str:
-        """The ARN of the function's execution role, which has the name of the function."""
+        """Return the ARN of the function's execution role, which has the name of the function."""
         account = self.stream_arn.split(":")[4]
         return f"arn:aws:iam::{account}:role/{self.function_name}"
 
     def request_id(self, number: int) -> str:
-        """Return request id *number* of the mapping."""
+        """Return the mapping's request id with the number *number*."""
         return str(uuid5(UUID(self.mapping_id), str(number)))
 
 

@@ -23,10 +23,10 @@ TRANSIENT = (
 
 
 class KinesisSource:
-    """A stream on an endpoint.  It is a class because it holds a client."""
+    """A Kinesis stream, read with boto3.  It is a class because it holds a client."""
 
     def __init__(self, client: KinesisClient, stream: str) -> None:
-        """Raises `CreateError` if there is no such stream, as AWS does."""
+        """Look up the stream *stream*.  Raises `CreateError` if it does not exist, as AWS does."""
         self._client = client
         self._stream = stream
         try:

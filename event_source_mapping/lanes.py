@@ -1,14 +1,14 @@
 """The state machine of one lane, which delivers its records in order, one batch at a time.
 
-A shard has one lane, or as many as the parallelization factor.  A lane is in one of these states:
+A shard has as many lanes as the parallelization factor.  A lane is in one of these states:
 
     empty      no record is waiting
     gathering  records are in `queue`, and the batching window is open
     due        `batches` is not empty, and the first batch is invoked at its `not_before`
     invoking   the function has the first batch
 
-`batches` is a stack.  It has more than one entry only after a split: the left half is first, and
-the right half waits behind it.  `queue` waits behind all batches.
+`batches` is a stack.  It has more than one entry only after a split: the left half is delivered
+first, and then the right half.  The records in `queue` follow after all batches.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ HOUR = 3600.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records that are delivered together, and how often this was tried without success."""
+    """Records that are delivered together, and the number of attempts that had no success."""
 
     records: tuple[Record, ...]
     request: int
     attempts: int = 0
-    """Failed attempts; each spends a retry, except the first."""
+    """The number of failed attempts; each of them except the first has spent a retry."""
     throttles: int = 0
-    """Attempts that did not reach the function; they spend no retry."""
+    """The number of attempts that did not reach the function; they spend no retries."""
     not_before: float = -inf
 
     @property
     def too_large(self) -> bool:
-        """Whether the function can never receive the batch, which then has one record."""
+        """Return whether the batch, which then has one record, is too large for any invocation."""
         return len(self.records) == 1 and self.records[0].event_bytes > PAYLOAD_BYTES
 
 
@@ -70,14 +70,14 @@ class Lane:
     queue: tuple[Record, ...] = ()
     queue_bytes: int = 0
     opened_at: float | None = None
-    """When the batching window was opened; None if it is not open."""
+    """The time at which the batching window was opened; None if it is not open."""
     batches: tuple[Batch, ...] = ()
     invoking: bool = False
 
 
 @dataclass(slots=True)
 class Turn:
-    """One step of one shard: its input, and the decisions and resolved records so far."""
+    """A step of one shard: its input, and the decisions and resolved records up to now."""
 
     settings: Settings
     shard_id: str
@@ -104,7 +104,10 @@ def arrive(lane: Lane, records: tuple[Record, ...]) -> Lane:
 
 
 def proceed(lane: Lane, number: int, turn: Turn) -> Lane:
-    """Advance *lane* until it waits for records, for a time or for the function."""
+    """Advance *lane* until it waits for records, a time or the function.
+
+    *number* is the number of the lane.
+    """
     while not lane.invoking:
         if not lane.batches:
             if lane.queue and lane.opened_at is None:
@@ -142,7 +145,10 @@ def wakes_at(lane: Lane, settings: Settings) -> float:
 def respond(
     lane: Lane, number: int, turn: Turn, *, done: int, function_error: str | None = None
 ) -> Lane:
-    """Return *lane* after an invocation that processed the first *done* records of its batch."""
+    """Return *lane* after an invocation that processed the first *done* records of its batch.
+
+    *number* is the number of the lane, and *function_error* is the error of a failed invocation.
+    """
     batch, rest = lane.batches[0], lane.batches[1:]
     head, tail = batch.records[:done], batch.records[done:]
     turn.resolved += head
@@ -170,7 +176,7 @@ def throttle(lane: Lane, number: int, turn: Turn) -> Lane:
 
 
 def expires_at(record: Record, settings: Settings) -> float:
-    """Return the time from which *record* is not delivered any more."""
+    """Return the time after which *record* is no longer delivered, in seconds since 1970."""
     kept = record.arrived_at + settings.retention_period_hours * HOUR
     if settings.maximum_record_age_in_seconds == UNLIMITED:
         return kept
@@ -178,7 +184,7 @@ def expires_at(record: Record, settings: Settings) -> float:
 
 
 def pause(tries: int) -> float:
-    """Return the seconds between attempt number *tries*, counted from 1, and the next one.
+    """Return the seconds between attempt number *tries*, counted from 1, and the next attempt.
 
     >>> [pause(tries) for tries in (1, 2, 3, 20)]
     [0.2, 0.4, 0.8, 60.0]
@@ -214,8 +220,8 @@ def _closes_at(lane: Lane, settings: Settings) -> float:
 def _form(lane: Lane, turn: Turn) -> Lane:
     """Return *lane* with a batch from the start of its queue.
 
-    A batch has at most `batch_size` records and `PAYLOAD_BYTES` as an event.  A record that is
-    larger than this is alone.
+    A batch has at most `batch_size` records, and at most `PAYLOAD_BYTES` bytes as an event.  A
+    record that is larger than this is a batch of its own.
     """
     if lane.queue_bytes <= PAYLOAD_BYTES and len(lane.queue) <= turn.settings.batch_size:
         return Lane(batches=(Batch(lane.queue, next(turn.requests)),))
@@ -233,7 +239,7 @@ def _form(lane: Lane, turn: Turn) -> Lane:
 
 
 def _expire(lane: Lane, number: int, turn: Turn) -> Lane:
-    """Return *lane* without the records at the start of its batch whose time is over."""
+    """Return *lane* without the records at the start of its batch that have reached their limit."""
     batch, others = lane.batches[0], lane.batches[1:]
     old = tuple(takewhile(lambda r: turn.now >= expires_at(r, turn.settings), batch.records))
     rest = batch.records[len(old) :]
@@ -266,7 +272,7 @@ def _age_ends_first(settings: Settings) -> bool:
 
 
 def _spend(lane: Lane, number: int, turn: Turn, *, cause: str, function_error: str | None) -> Lane:
-    """Return *lane* after a failed attempt that spends a retry, or that was the last one."""
+    """Return *lane* after a failed attempt: its batch has spent a retry, or is discarded."""
     batch = replace(lane.batches[0], attempts=lane.batches[0].attempts + 1)
     retries = turn.settings.maximum_retry_attempts
     if retries == UNLIMITED or batch.attempts <= retries:

@@ -1,4 +1,4 @@
-"""A Kinesis stream in memory, whose records and shards depend on its calls only."""
+"""A Kinesis stream in memory: the same calls always give the same records and shards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEP = 2**40  # between two sequence numbers
 
 @dataclass(slots=True)
 class Shard:
-    """A shard of a `MemoryStream`: the hash keys from *low* to *high* - 1."""
+    """A shard of a `MemoryStream`, for the hash keys from *low* to *high* - 1."""
 
     info: ShardInfo
     low: int
@@ -29,9 +29,9 @@ class Shard:
 
 
 class MemoryStream:
-    """A stream; it is a class because it holds records.
+    """A Kinesis stream in memory.  It is a class because it holds records.
 
-    A partition key belongs to the shard whose hash keys contain its MD5, as in Kinesis.
+    As in Kinesis, the MD5 of a partition key decides to which shard its records belong.
     """
 
     def __init__(self, shards: int = 1) -> None:
@@ -46,7 +46,7 @@ class MemoryStream:
             self._add(low, high, ())
 
     def put(self, data: bytes, partition_key: str) -> tuple[str, Record]:
-        """Append a record at the time `now`; return its shard and the record."""
+        """Append a record at the time `now`; return the id of its shard, and the record."""
         shard = self._shards[self.shard_of(partition_key)]
         self._count += 1
         number = str(FIRST_NUMBER + STEP * self._count)
@@ -64,7 +64,7 @@ class MemoryStream:
         )
 
     def split(self, shard_id: str) -> tuple[str, str]:
-        """Close a shard and split its hash keys in halves; return the two new shards."""
+        """Close a shard and split its hash keys in halves; return the ids of the two new shards."""
         shard = self._close(shard_id)
         middle = (shard.low + shard.high) // 2
         return (
@@ -73,7 +73,7 @@ class MemoryStream:
         )
 
     def merge(self, shard_id: str, adjacent: str) -> str:
-        """Close two shards with adjacent hash keys and return the shard that has both."""
+        """Close two shards with adjacent hash keys; return the id of the shard that has both."""
         pair = (self._shards[shard_id], self._shards[adjacent])
         low, high = sorted(pair, key=lambda shard: shard.low)
         if low.high != high.low or low.closed or high.closed:

@@ -15,7 +15,10 @@ CONTENT_TYPE = "application/octet-stream"
 
 
 def message(discard: Discard, names: Identity, at: float) -> dict[str, Any]:
-    """Return the message for *discard* at the time *at*, as a queue receives it."""
+    """Return the message about *discard*, as a queue receives it.
+
+    *at* is the time of the message, in seconds since 1970.
+    """
     first, last = discard.records[0], discard.records[-1]
     made: dict[str, Any] = {
         "requestContext": {
@@ -47,13 +50,19 @@ def message(discard: Discard, names: Identity, at: float) -> dict[str, Any]:
 
 
 def message_on_s3(discard: Discard, names: Identity, at: float) -> dict[str, Any]:
-    """Return the message for *discard* with the records in `payload`: the event as JSON text."""
+    """Return the message about *discard*, as S3 receives it.
+
+    It has the event of the discarded records as JSON text in `payload`.
+    """
     event = event_of(discard.records, discard.shard_id, names)
     return message(discard, names, at) | {"payload": json.dumps(event)}
 
 
 def object_key(discard: Discard, names: Identity, at: float) -> str:
-    """Return the key of the object on S3 for *discard*; its UUID depends on the batch."""
+    """Return the key of the S3 object with the message about *discard*.
+
+    The key has the time *at*, in seconds since 1970, and a UUID that depends on the batch.
+    """
     moment = datetime.fromtimestamp(at, UTC)
     first = discard.records[0].sequence_number
     identifier = uuid5(UUID(names.mapping_id), f"{discard.request} {first}")
@@ -64,7 +73,7 @@ def object_key(discard: Discard, names: Identity, at: float) -> str:
 
 
 def timestamp(at: float) -> str:
-    """Return seconds since 1970 as text in UTC, with milliseconds.
+    """Return *at*, in seconds since 1970, as text in UTC with milliseconds.
 
     >>> timestamp(1654161514.132)
     '2022-06-02T09:18:34.132Z'

@@ -1,4 +1,4 @@
-"""Turns the result of an invocation into an event of the core, and into words."""
+"""Turns the result of an invocation into an event of the core and a text for people."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ NO_PROGRESS = "the response reports the first record of the batch"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an invocation ended."""
+    """The end of an invocation, as an event of the core and as texts."""
 
     event: Ended
     word: str
     """``succeeded``, ``partly succeeded``, ``failed`` or ``throttled``."""
     error: str | None
-    """Why it failed or was throttled."""
+    """Why the invocation failed or was throttled; None if it succeeded."""
 
 
 def outcome_of(call: Invoke, result: Result, settings: Settings) -> Outcome:
-    """Return the outcome of the invocation *call*."""
+    """Return the outcome of the invocation *call*, which had the result *result*."""
     where = call.shard_id, call.lane, call.request
     if isinstance(result, NotInvoked):
         return Outcome(Throttled(*where), THROTTLED, result.reason)

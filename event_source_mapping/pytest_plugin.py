@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 60
 
 
 class KinesisMapping:
-    """Creates mappings in a test; it is a class because it knows those that exist already."""
+    """Creates mappings in a test.  It is a class because it keeps a list of these mappings."""
 
     def __init__(self) -> None:
         self._mapped: list[tuple[MemoryStream, str]] = []
@@ -47,11 +47,11 @@ class KinesisMapping:
     ) -> VirtualMapping:
         """Map *handler* to a new stream in memory, or to *stream*.
 
-        The settings come from the function with the logical id *function* in *template*, whose
-        parameters have their defaults or the values in *parameters*.  *settings* replace them; they
-        are AWS's names in snake case.  *faults* are described in `event_source_mapping.faults`.
-        *timeout* is the function's timeout in seconds; *duration* is how long each invocation takes
-        on the virtual clock.
+        The settings come from the function with the logical id *function* in *template*.  The
+        template's parameters have their defaults or the values in *parameters*.  *settings* are
+        AWS's settings with names in snake case, and replace those of the template.
+        `event_source_mapping.faults` describes *faults*.  *timeout* is the function's timeout in
+        seconds.  *duration* is the time in seconds that each invocation takes on the virtual clock.
 
         Raises `MappingError` for settings that AWS refuses or that are not simulated.
         """
@@ -75,7 +75,7 @@ class KinesisMapping:
         )
 
     def _create(self, stream: MemoryStream, function: str) -> None:
-        """Raise `CreateError` if the function is mapped to *stream* already, as AWS does."""
+        """Raise `CreateError`, as AWS does, if *function* is already mapped to *stream*."""
         if any(other is stream and name == function for other, name in self._mapped):
             raise CreateError(
                 "ResourceConflictException",

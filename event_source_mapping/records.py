@@ -23,14 +23,14 @@ class Record:
 
     @property
     def event_bytes(self) -> int:
-        """The size of the record in an event, where its data is base64 text."""
+        """Return the size in bytes of the record in an event, in which its data is base64 text."""
         encoded = 4 * ((len(self.data) + 2) // 3)
         return encoded + len(self.partition_key.encode()) + ENVELOPE_BYTES_ASSUMED
 
 
 @dataclass(frozen=True, slots=True)
 class ShardInfo:
-    """A shard of a stream, and the shards that were split or merged into it."""
+    """A shard of a stream, and its parents: the shards that were split or merged into it."""
 
     shard_id: str
     parents: tuple[str, ...] = ()

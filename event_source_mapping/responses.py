@@ -1,4 +1,4 @@
-"""Reads how far a batch was processed from the function's response."""
+"""Finds out from the function's response how many records of a batch were processed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from .records import Record
 
 
 def processed(records: Sequence[Record], response: Any) -> int | None:
-    """Return the number of *records* at the start that the function has processed.
+    """Return how many of *records*, counted from the first, the function has processed.
 
-    *response* is the function's response as decoded from JSON, under `ReportBatchItemFailures`.
-    The lowest reported sequence number counts.  Returns None if the response fails the whole batch:
-    it is no object, or a failure in it does not name a record of the batch.
+    *response* is the function's response, decoded from JSON, of a mapping that has
+    `ReportBatchItemFailures`.  All records before the lowest reported sequence number are
+    processed.  Returns None if the whole batch failed: the response is not an object, or one of its
+    failures does not name a record of the batch.
 
     >>> records = [Record(number, "key", b"", 0.0) for number in ("7", "8", "9")]
     >>> processed(records, {"batchItemFailures": [{"itemIdentifier": "8"}]})

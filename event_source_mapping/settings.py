@@ -20,7 +20,7 @@ NOT_SIMULATED = {
     "starting_position_timestamp": "The starting position AT_TIMESTAMP is not simulated",
 }
 WITHOUT_EFFECT = ("metrics_config", "kms_key_arn", "tags")
-"""Settings that do not change which records a function receives, and when."""
+"""Settings that change neither the records that a function receives nor their times."""
 
 LIMITS = {
     "batch_size": (1, 10_000),
@@ -40,12 +40,12 @@ class Destination:
 
     @property
     def service(self) -> str:
-        """``s3`` or ``sqs``."""
+        """Return the service of the destination: ``s3`` or ``sqs``."""
         return self.arn.split(":")[2]
 
     @property
     def name(self) -> str:
-        """The name of the bucket or of the queue."""
+        """Return the name of the bucket or of the queue."""
         return self.arn.rpartition(":")[2]
 
 
@@ -64,7 +64,7 @@ class Settings:
     starting_position: str = TRIM_HORIZON
     destination: Destination | None = None
     retention_period_hours: int = DAY_HOURS
-    """A setting of the stream: a record older than this is gone, and reaches no destination."""
+    """A setting of the stream: a record that is older has left the stream, and is lost."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
@@ -86,7 +86,7 @@ class Settings:
 
     @property
     def reports_failures(self) -> bool:
-        """Whether the function's response is read."""
+        """Return whether the function reports failed records in its response."""
         return PARTIAL_RESPONSES in self.function_response_types
 
 
@@ -116,13 +116,16 @@ def settings_from(keywords: Mapping[str, Any]) -> Settings:
 
 
 def destination_from(config: Mapping[str, Any] | None) -> Destination | None:
-    """Return the destination in a DestinationConfig; None if it has none."""
+    """Return the destination in *config*, a DestinationConfig of AWS; None if it has none."""
     arn = ((config or {}).get("OnFailure") or {}).get("Destination")
     return None if arn is None else destination(arn)
 
 
 def destination(arn: str) -> Destination:
-    """Return the destination with *arn*.  Raises `MappingError` if it cannot be one here."""
+    """Return the destination with the ARN *arn*.
+
+    Raises `MappingError` if *arn* is not that of a bucket or a standard queue.
+    """
     parts = arn.split(":") if isinstance(arn, str) else []
     if len(parts) != 6 or parts[0] != "arn" or not parts[5]:
         raise MappingError("The destination must be the ARN of a bucket (S3) or a queue (SQS).")

@@ -1,4 +1,4 @@
-"""What a driver reads records from."""
+"""The interface of streams from which a driver reads records."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Read:
 
 
 Reader = Callable[[], Read]
-"""Reads the next records of one shard, at most `READ_LIMIT`."""
+"""A function that reads the next records of one shard, at most `READ_LIMIT`."""
 
 
 class Source(Protocol):
-    """A stream."""
+    """A stream from which a driver reads records."""
 
     def shards(self) -> tuple[ShardInfo, ...]:
         """Return the shards whose records are still in the stream."""
 
     def open(self, shard_id: str, position: str, sequence_number: str | None) -> Reader:
-        """Return a reader for a shard: see the decision `Open`."""
+        """Return a reader for a shard; the arguments are those of the decision `Open`."""

@@ -13,18 +13,19 @@ NOTHING_PROCESSED = "No records processed"
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard, its lanes, and the records that were read but not passed by its checkpoint."""
+    """A shard, its lanes, and the records after its checkpoint that were already read."""
 
     info: ShardInfo
     position: str
-    """Where it is read from without a checkpoint."""
+    """The position from which the shard is read if it has no checkpoint."""
     lanes: tuple[Lane, ...]
     opened: bool = False
     ended: bool = False
     order: tuple[str, ...] = ()
-    """The sequence numbers behind the checkpoint, in the order of the shard."""
+    """The sequence numbers of the records after the checkpoint, in the order of the shard."""
     resolved: frozenset[str] = frozenset()
-    """Those of `order` that are resolved; another lane still has one before them."""
+    """The sequence numbers in `order` whose records are resolved.  The checkpoint has not passed
+    them, because another lane has an earlier record that is not resolved."""
     checkpoint: str | None = None
 
     @property

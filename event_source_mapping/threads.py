@@ -1,9 +1,9 @@
 """Runs a mapping in real time: threads read the shards and invoke the function.
 
 The thread that calls `run` owns the state of the mapping.  Each read of a shard and each invocation
-has a thread of its own, so a slow function or shard holds up no other; what comes out is handed to
-the owner through a queue.  One more thread sends the messages to the destination, and reports a
-checkpoint after the messages that precede it.
+has a thread of its own, so a slow function or shard does not delay others.  These threads pass
+their results to the owner through a queue.  One more thread sends the messages to the destination,
+and reports each checkpoint after the messages that precede it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ REFUSED = "the destination refused the message, so the records are LOST"
 
 Show = Callable[[Moment], object]
 OnCheckpoint = Callable[[str, str], object]
-"""Takes a shard and the sequence number up to which all its records are resolved."""
+"""A function that is called with the id of a shard and its checkpoint: the sequence number up to
+which all its records are resolved."""
 
 
 def run(
@@ -59,11 +60,11 @@ def run(
     """Deliver the records of *source* until *finished* returns True and none of them is left.
 
     *stop* ends the run after the invocations that have begun.  *deliver* sends messages to the
-    destination; AWS drops a message that the destination refuses, and so does this.  *idle* is the
-    time in seconds between two reads of a shard without new records.  *show* is called with
-    everything that happens, from several threads.
+    destination; like AWS, `run` drops a message that the destination refuses.  *idle* is the time
+    in seconds between two reads of a shard without new records.  *show* is called with everything
+    that happens, from several threads.
 
-    Raises `MappingError` if the stream is deleted; other errors of the source are passed on.
+    Raises `MappingError` if the stream is deleted.  Other errors of *source* are raised unchanged.
     """
     with (
         ThreadPoolExecutor(MOST_THREADS, "mapping") as workers,
@@ -124,7 +125,7 @@ class _Running:
                 self.step(TimePassed())
 
     def start_reads(self) -> float:
-        """Start the reads that are due, and return when the next one is due."""
+        """Start the reads that are due, and return the time at which the next read is due."""
         now, following = time.time(), inf
         for shard_id, at in list(self.read_at.items()):
             if not core.wants_records(self.settings, self.state, shard_id):
@@ -137,7 +138,7 @@ class _Running:
         return following
 
     def take(self, next_read: float) -> None:
-        """Handle what a thread has done; wait for it until something else is due."""
+        """Handle the next result of a thread; wait for a result until something else is due."""
         due = min(core.wakes_at(self.settings, self.state), next_read)
         try:
             handle = self.inbox.get(timeout=min(max(0.0, due - time.time()), LONGEST_WAIT))

@@ -34,7 +34,7 @@ RECORDS_WIDTH = 22
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """How the last invocation with *records* failed."""
+    """A text that says how the last invocation with *records* failed."""
 
     shard_id: str
     records: tuple[Record, ...]
@@ -51,7 +51,7 @@ class Moment:
 
 @dataclass(slots=True)
 class Narrator:
-    """Turns moments into lines.  It is a class because it holds the numbers of the records."""
+    """Writes moments as lines of text.  It is a class because it holds the records' numbers."""
 
     started_at: float
     has_destination: bool = True
@@ -60,11 +60,11 @@ class Narrator:
     depths: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def head(self) -> str:
-        """Return the names of the columns."""
+        """Return the line with the names of the columns."""
         return _columns(*HEAD)
 
     def line(self, moment: Moment) -> str:
-        """Return the line for *moment*."""
+        """Return the line of text for *moment*."""
         what = moment.what
         records = _records(what)
         shard = what.shard_id.removeprefix("shardId-").lstrip("0") or "0"
@@ -156,7 +156,7 @@ Lambda counts the records before it as processed, and delivers this one and all 
 What giving up means: Lambda goes on with the next records of the shard.  It sends a message about
 the batch to the on-failure destination; without a destination, the records are lost.""",
 }
-"""Decision -> a paragraph about it, for readers who meet it for the first time."""
+"""Decision -> a paragraph that explains the decision, for readers who do not know it yet."""
 
 _CAUSES = {
     "failed": "",
@@ -166,7 +166,11 @@ _CAUSES = {
 
 
 def timeline(moments: Iterable[Moment], started_at: float, *, has_destination: bool = True) -> str:
-    """Return *moments* as text; times are seconds after *started_at*."""
+    """Return *moments* as text, one line for each.
+
+    The times in the text are seconds after *started_at*.  *has_destination* says whether messages
+    about discarded batches are sent to a destination.
+    """
     narrator = Narrator(started_at, has_destination)
     told = list(moments)
     kinds = {type(moment.what) for moment in told}
@@ -175,7 +179,7 @@ def timeline(moments: Iterable[Moment], started_at: float, *, has_destination: b
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Return *numbers* in order, with ranges.
+    """Return *numbers*, which are in order, as text with ranges.
 
     >>> ranges([1, 2, 3, 7, 9, 10])
     '1-3 7 9-10'

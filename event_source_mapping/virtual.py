@@ -1,4 +1,4 @@
-"""Runs a mapping on a clock that does not wait: `run` moves it to the next time that matters."""
+"""Runs a mapping on a virtual clock: `run` moves it to the next time at which something is due."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Invocation:
     at: float
     """Seconds after the start of the clock."""
     error: str | None
-    """Why it failed or was throttled."""
+    """Why the invocation failed or was throttled; None if it succeeded."""
     records: tuple[Record, ...]
 
     @property
     def data(self) -> list[bytes]:
-        """The data of the records."""
+        """Return the data of the records in the event."""
         return [record.data for record in self.records]
 
 
@@ -80,23 +80,23 @@ class VirtualMapping:
 
     @property
     def now(self) -> float:
-        """Seconds after the start of the clock."""
+        """Return the time in seconds after the start of the clock."""
         return round(self.stream.now - BEGINNING, 6)
 
     @property
     def last_processing_result(self) -> str:
-        """AWS's word for how the last batch went: ``OK``, or what the problem was."""
+        """Return AWS's text about the last batch: ``OK``, or the problem."""
         return self._state.last_processing_result
 
     @property
     def checkpoints(self) -> dict[str, str]:
-        """Shard -> the sequence number up to which all records are resolved."""
+        """Return shard id -> the sequence number up to which all records are resolved."""
         shards = self._state.shards.items()
         return {name: shard.checkpoint for name, shard in shards if shard.checkpoint is not None}
 
     @property
     def waiting(self) -> list[Record]:
-        """The records that are neither processed nor given up, by shard."""
+        """Return the records that are neither processed nor given up, ordered by shard."""
         return [
             record
             for shard in self._state.shards.values()
@@ -106,7 +106,7 @@ class VirtualMapping:
 
     @property
     def blocked(self) -> list[str]:
-        """The shards in which a batch has failed and is still being retried."""
+        """Return the ids of the shards in which a failed batch is still being retried."""
         return [
             name
             for name, shard in self._state.shards.items()
@@ -120,14 +120,14 @@ class VirtualMapping:
         return self.stream.put(raw, partition_key)[1]
 
     def wait(self, seconds: float) -> None:
-        """Move the clock, and deliver nothing meanwhile, as if Lambda had not polled."""
+        """Move the clock by *seconds* and deliver nothing, as if Lambda did not poll the stream."""
         self.stream.now += seconds
 
     def run(self, seconds: float | None = None) -> None:
         """Deliver records until nothing is left to do, or until *seconds* have passed.
 
-        Nothing is left to do when every record is processed, at the destination or lost.  This
-        point is always reached: a record is lost at the latest when it leaves the stream.
+        Nothing is left to do when every record was processed, sent to the destination or lost.
+        This always happens at some time, because a record is lost when it leaves the stream.
         """
         end = inf if seconds is None else self.stream.now + seconds
         while True:
@@ -145,20 +145,20 @@ class VirtualMapping:
             self.stream.now = end
 
     def timeline(self) -> str:
-        """Return what has happened so far as text, a line for each step."""
+        """Return what has happened up to now as text, with a line for each step."""
         return timeline(
             self.moments, BEGINNING, has_destination=self.settings.destination is not None
         )
 
     def _read(self) -> None:
-        """Read all open shards as far as the core wants records, and shards that open meanwhile."""
+        """Read records of all open shards, until the core wants no more records."""
         if len(self.stream.shards()) > len(self._state.shards):
             self._step(ShardsListed(self.stream.shards()))
         while any([self._read_once(shard_id) for shard_id in list(self._readers)]):
             pass
 
     def _read_once(self, shard_id: str) -> bool:
-        """Read a shard once; return whether there was anything new."""
+        """Read a shard once; return whether there were records, or the shard ended."""
         if not core.wants_records(self.settings, self._state, shard_id):
             return False
         found = self._readers[shard_id]()

@@ -5,13 +5,14 @@ Rule 2: Lambda delivers again all records from the lowest sequence number that a
         So a consumer reports at most one number, that of the *checkpoint*: the first record with
         a ride event to retry.  A record is never reported because it is rejected: Lambda would
         deliver it again and again, and the shard would be blocked.
-Rule 3: rejections are kept (stored by `rejects`) before anything is published.  Only rejections
-        before the first ride event that was not read or not scored in time are kept.  If a
-        rejection cannot be kept, no event from its record on is published.  Otherwise those
+Rule 3: rejections are kept (stored by `rejects`) before anything is published.  If a ride event was
+        not read or not scored in time, no rejections of later records are kept.  If a rejection
+        cannot be kept, no event of its record or of a later record is published.  Otherwise those
         events would be published again with every retry, until the rejection can be kept.
-Rule 4: a rejection at or after the final checkpoint will be delivered again, so its fate is to be
-        retried.  It may have been kept already, and may be kept again.  So whoever counts kept
-        rejections must count each model and event id once.
+Rule 4: Lambda delivers the record of the checkpoint and all later records again, so the rejected
+        events in these records are to be retried.  Some of their rejections are already kept, and
+        may be kept again.  So whoever counts kept rejections must count each model and event id
+        once.
 Rule 5: the fate of a ride event does not depend on how the records were divided into batches.
 Rule 6: every stage uses at most its share of the invocation's time, and leaves the rest to the
         stages that follow.  If one stage used all the time, no event of the batch would be
@@ -94,13 +95,16 @@ class BatchReport[T]:
 
 
 def work_time(time_left: TimeLeft) -> TimeLeft:
-    """Return a `TimeLeft` for the work: *time_left* less the time to answer Lambda."""
+    """Return a function like *time_left*, but without the time that the answer to Lambda needs."""
     answer_seconds = min(ANSWER_SECONDS, time_left() / 10)
     return lambda: time_left() - answer_seconds
 
 
 def share(part: float, time_left: TimeLeft) -> TimeLeft:
-    """Return a `TimeLeft` for a stage that may use *part* (0 to 1) of the time left now."""
+    """Return a function that returns the seconds left to one stage.
+
+    The stage may use the share *part*, from 0 to 1, of the time that *time_left* returns now.
+    """
     rest = (1 - part) * time_left()
     return lambda: time_left() - rest
 
@@ -108,7 +112,8 @@ def share(part: float, time_left: TimeLeft) -> TimeLeft:
 def keep_rejections[T](items: Sequence[Item[T]], keep: Keep, time_left: TimeLeft) -> list[Item[T]]:
     """Keep the rejections before the first record with an item to retry; return the new items.
 
-    If a rejection cannot be kept, all items from its record on are to be retried.
+    If *keep* cannot keep a rejection, all items of its record and of later records are to be
+    retried.
     """
     unsettled = checkpoint(items)
     rejected = [
@@ -125,7 +130,8 @@ def keep_rejections[T](items: Sequence[Item[T]], keep: Keep, time_left: TimeLeft
 def settle[T](items: Sequence[Item[T]]) -> list[Item[T]]:
     """Return the items with their final fates.
 
-    Rejections at or after the checkpoint are to be retried: Lambda will deliver them again.
+    A rejected item at or after the checkpoint is to be retried, because Lambda will deliver its
+    record again.
     """
     first = checkpoint(items)
     return [
@@ -149,7 +155,10 @@ def rejection[T](item: Item[T]) -> Rejection:
 
 
 def retry_reasons[T](items: Sequence[Item[T]], refusals: Mapping[str, int]) -> dict[str, int]:
-    """Return the counts of all reasons: *refusals*, by error code, and the reasons in *items*."""
+    """Return how often each reason for a retry occurred.
+
+    The reasons are the error codes in *refusals*, with their counts, and those of *items*.
+    """
     reasons = Counter(item.retry_reason for item in items if item.retry_reason)
     return {**refusals, **reasons}
 

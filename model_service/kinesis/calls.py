@@ -20,9 +20,10 @@ class CallAll(Protocol):
 
 
 def call_in_threads[T](calls: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
-    """Make the calls in threads, at most `IN_FLIGHT` at the same time: a `CallAll` function.
+    """Make *calls* in threads, at most `IN_FLIGHT` at the same time, for at most *seconds*.
 
-    Raises an exception that a call raises.
+    This is a `CallAll` function: the result of a late call is None.  If a call raises an exception,
+    this function raises it.
     """
     threads = ThreadPoolExecutor(IN_FLIGHT)
     futures = [threads.submit(call) for call in calls]

@@ -53,23 +53,23 @@ class Record(Struct, frozen=True):
 
     @property
     def stream(self) -> str:
-        """The name of the stream; empty where the ARN is not a stream's."""
+        """Return the name of the stream; empty if *stream_arn* is not the ARN of a stream."""
         found = STREAM_ARN.search(self.stream_arn)
         return found[1] if found else ""
 
     @property
     def is_fanned_out(self) -> bool:
-        """Whether the record came to a consumer with enhanced fan-out."""
+        """Return whether a consumer with enhanced fan-out received the record."""
         return _is_consumer(self.stream_arn)
 
     @property
     def shard(self) -> str:
-        """The id of the shard that the record was read from."""
+        """Return the id of the shard from which the record was read."""
         return self.event_id.partition(":")[0]
 
 
 class BatchRange(Struct, frozen=True):
-    """The part of a stream that a batch was read from; all texts are empty for an empty batch."""
+    """The part of a stream from which a batch was read; all texts are empty for an empty batch."""
 
     stream: str = ""
     shard: str = ""
@@ -78,7 +78,7 @@ class BatchRange(Struct, frozen=True):
 
 
 def batch_range(batch: Sequence[Record]) -> BatchRange:
-    """Return the part of the stream that *batch* was read from; a batch has one shard."""
+    """Return the part of the stream from which *batch* was read; a batch is from one shard."""
     if not batch:
         return BatchRange()
     first, last = batch[0], batch[-1]
@@ -88,12 +88,12 @@ def batch_range(batch: Sequence[Record]) -> BatchRange:
 def read(event: dict[str, Any]) -> list[Record]:
     """Return the records in the event of an invocation, in order.
 
-    With enhanced fan-out, Lambda itself takes KPL aggregates apart, and gives all user records of
-    one aggregate the same event id and sequence number.  So the event ids of such records carry a
-    digest of their data.  A position in the batch would not do, because a retried batch may begin
-    elsewhere.
+    With enhanced fan-out, Lambda itself splits KPL aggregates, and gives all user records of an
+    aggregate the same event id and sequence number.  So a digest of its data is added to the event
+    id of such a record.  The position in the batch could not be added instead, because a retried
+    batch may begin with another record.
 
-    Raises `EventError` where the invocation is no batch of Kinesis records.
+    Raises `EventError` if *event* is not a batch of Kinesis records.
     """
     try:
         batch = msgspec.convert(event, _Batch)
@@ -118,12 +118,11 @@ def is_replay(event: Mapping[str, Any]) -> bool:
 
 
 def completed(event: Any, now: datetime) -> Any:
-    """*event* with an identity for each record that lacks one, for test runs.
+    """Return a copy of *event* in which every record has an identity, for test runs.
 
-    The least that a record needs is then ``{"kinesis": {"data": "…"}}``.  Its event id is
-    ``test-run:<position>``, its sequence number the position, its stream ``test-run``, and *now*
-    is its arrival.  *event* itself stays unchanged; where it is no batch of records, it is returned
-    as it is.
+    In a test run, a record may consist of ``{"kinesis": {"data": "…"}}`` alone.  It gets the event
+    id ``test-run:<position>``, its position as its sequence number, the stream ``test-run``, and
+    *now* as its time of arrival.  If *event* is not a batch of records, it is returned unchanged.
     """
     try:
         return {
@@ -162,7 +161,7 @@ def _event_id(envelope: _Envelope) -> str:
 
 
 def short_digest(data: bytes) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of *data*.
+    """Return the first 16 hexadecimal digits of the SHA-256 of *data*.
 
     >>> short_digest(b"")
     'e3b0c44298fc1c14'

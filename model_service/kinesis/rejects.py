@@ -50,8 +50,8 @@ class RejectsKey:
     >>> str(RejectsKey("a_model", "ride_events", "shardId-000000000000", "4961", "4963"))
     'a_model/ride_events/shardId-000000000000/4961-4963'
 
-    With enhanced fan-out several records have one sequence number, and may come in several batches.
-    Then a digest of the event ids tells the objects apart.
+    With enhanced fan-out, records with the same sequence number may come in several batches.  The
+    key then ends with a digest of the event ids, so that each batch has an object of its own.
     """
 
     model: str
@@ -70,7 +70,7 @@ class RejectsKey:
 
     @classmethod
     def parse(cls, key: str) -> RejectsKey | None:
-        """Read *key*, which may begin with a prefix; None if it does not have this layout."""
+        """Return the parts of *key*, which may begin with a prefix; None for any other key."""
         parts = re.search(r"([^/]+)/([^/]*)/([^/]*)/(\d+)-(\d+)(?:-([0-9a-f]{16}))?$", key)
         return cls(*parts.groups(default="")) if parts else None
 
@@ -110,7 +110,7 @@ class S3Rejects:
     now: Callable[[], datetime] = utc_now
 
     def __call__(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
-        """Keep *rejections*, in one or more objects for each shard; stop when no time is left."""
+        """Store *rejections* in one or more objects for each shard; stop when no time is left."""
         parts = list(_parts(rejections))
         writes = [partial(self._put, [rejections[n] for n in part]) for part in parts]
         kept = self.call_all(writes, time_left())  # None is a late write: nobody knows

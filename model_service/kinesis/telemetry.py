@@ -47,7 +47,8 @@ def log_line(
 ) -> str:
     """Return the log line for *report*, without a line end.
 
-    *predictions* are the published values, in the unit of the model's target.
+    *predictions* are the published values, in the unit of the model's target.  *version* is the
+    version of the model.
     """
     received = len(report.published) + len(report.rejected) + len(report.to_retry)
     metrics = {

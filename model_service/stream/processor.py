@@ -40,9 +40,9 @@ def process(
 ) -> BatchReport[Prediction]:
     """Score a batch, publish the predictions, and return a report, within *time_left*.
 
-    *event* is the event of a Lambda invocation.  *now* returns the time in UTC, and *timer* a
-    number that grows by one each second.  Raises `EventError` if it is not a batch of
-    Kinesis records, and `ModelError` if the model is at fault.
+    *event* is the event of a Lambda invocation.  *publish* publishes predictions, and *keep* stores
+    rejections.  *now* returns the time in UTC, and *timer* a time in seconds.  Raises `EventError`
+    if *event* is not a batch of Kinesis records, and `ModelError` if the model is at fault.
     """
     batch = records.read(event)
     work_left = accounting.work_time(time_left)
@@ -95,9 +95,9 @@ def response(report: BatchReport[Prediction], *, with_predictions: bool) -> dict
 
 
 def _read(batch: Sequence[Record], time_left: TimeLeft) -> tuple[list[Item[RideEvent]], int]:
-    """The ride events of the records that there is time to read; at least of the first record.
+    """Return the ride events of at least the first record, and of as many others as time allows.
 
-    Also returns how many of them have an unknown field that looks like their pick-up time.
+    Also returns how many of these rides have an unknown field that looks like their pick-up time.
     """
     items: list[Item[RideEvent]] = []
     ignored_times = 0
@@ -144,7 +144,7 @@ def _score(
 def _publish(
     items: Sequence[Item[Prediction]], publish: Publish, time_left: TimeLeft
 ) -> tuple[list[Item[Prediction]], PublishResult]:
-    """Publish the predictions; return the items, and the publisher's result.
+    """Publish the predictions of *items*; return the items, and the publisher's result.
 
     An item that was not published is to be retried.
     """
