@@ -38,6 +38,13 @@ class Metric(NamedTuple):
     values: Sequence[float]
 
 
+class Breakdown(NamedTuple):
+    """One metric of a line that CloudWatch also records under one more set of dimensions."""
+
+    metric: str
+    dimensions: Mapping[str, str]
+
+
 def count(number: int) -> Metric:
     return Metric("Count", [number])
 
@@ -73,12 +80,14 @@ def line(
     destination: Destination,
     metrics: Mapping[str, Metric],
     fields: Mapping[str, Any],
+    breakdown: Breakdown | None = None,
 ) -> str:
     """Return a log line for the time *at*, without a line end.
 
     *metrics* maps the name of a metric to its values; a metric without values is left out.
     CloudWatch records every metric under each of *dimension_sets*; the dimension ``service`` is
     added to each set.  *fields* can be searched in the log, but are not metrics.
+    *breakdown* costs one more metric, where a dimension set would cost one for each of *metrics*.
     """
     first, *others = dimension_sets
     provider = AmazonCloudWatchEMFProvider(
@@ -98,7 +107,17 @@ def line(
         provider.add_dimensions(service=destination.service, **dimensions)
     for name, content in fields.items():
         provider.add_metadata(name, content)
-    return msgspec.json.encode(provider.serialize_metric_set()).decode()
+    found: dict[str, Any] = {**provider.serialize_metric_set()}
+    if breakdown and breakdown.metric in found:
+        found |= breakdown.dimensions
+        found["_aws"]["CloudWatchMetrics"].append(
+            {
+                "Namespace": destination.namespace,
+                "Dimensions": [["service", *breakdown.dimensions]],
+                "Metrics": [{"Name": breakdown.metric, "Unit": metrics[breakdown.metric].unit}],
+            }
+        )
+    return msgspec.json.encode(found).decode()
 
 
 def _rounded(value: float) -> float:

@@ -3,7 +3,8 @@
 Counts, times and statistics of the predictions are metrics with two sets of dimensions: (service,
 model) and (service, model, version).  The metrics of a replay have another set, (service, model,
 delivery): its rides are old, and some are still invalid, which says nothing about the service now.
-So a replay cannot set off the alarms, which look at (service, model).  The other fields are not
+So a replay cannot set off the alarms, which look at (service, model).  ``prediction_mean`` is also
+recorded by the version of the function, for the alarm of a canary.  The other fields are not
 metrics: a metric for each reason or shard would be expensive, because their number has no limit.
 The line contains no payload and no value from a ride event.
 """
@@ -16,7 +17,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from .. import emf
-from ..emf import MAX_VALUES, Destination, Metric
+from ..emf import MAX_VALUES, Breakdown, Destination, Metric
 from ..errors import RideRejected
 from .accounting import BatchReport
 from .rejects import Rejection
@@ -77,6 +78,7 @@ def log_line(
         *(of_replay if invocation.replay else of_stream),
         destination=destination,
         metrics=metrics,
+        breakdown=_by_function_version(model_name, invocation),
         fields={
             "version": version,
             "delivery": delivery,
@@ -91,6 +93,14 @@ def log_line(
             "retry_reasons": emf.most_frequent(report.retry_reasons),
         },
     )
+
+
+def _by_function_version(model_name: str, invocation: Invocation) -> Breakdown | None:
+    """Return the breakdown with which an alarm compares a new version of the function to all."""
+    if invocation.replay or not invocation.function_version:
+        return None
+    dimensions = {"model": model_name, "function_version": invocation.function_version}
+    return Breakdown("prediction_mean", dimensions)
 
 
 def _sample(ordered: Sequence[float]) -> Sequence[float]:

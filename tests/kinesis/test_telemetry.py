@@ -62,8 +62,10 @@ def test_a_line_counts_every_fate() -> None:
 def test_metrics_have_both_sets_of_dimensions() -> None:
     line = logged(report(payload(1)))
 
-    [directive] = line["_aws"]["CloudWatchMetrics"]
-    assert directive["Namespace"] == "RidePredictions"
+    [directive, by_version] = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == by_version["Namespace"] == "RidePredictions"
+    assert by_version["Metrics"] == [{"Name": "prediction_mean", "Unit": "None"}]
+    assert by_version["Dimensions"] == [["service", "model", "function_version"]]
     assert [sorted(names) for names in directive["Dimensions"]] == [
         ["model", "service"],
         ["model", "service", "version"],

@@ -20,7 +20,7 @@ from model_service.batch import schedule
 from model_service.emf import Destination
 from model_service.kinesis import telemetry
 from model_service.kinesis.telemetry import Invocation
-from model_service.scoring import Target
+from model_service.scoring import Answers, Target
 from model_service.settings import ScheduleSettings, Settings
 from operate.deployed_stack import OUTPUTS, SCORER
 
@@ -31,6 +31,7 @@ from ..support.factories import (
     MemoryPublisher,
     MemoryRejects,
     batch_line,
+    by_distance,
     kinesis_event,
     payload,
 )
@@ -68,6 +69,7 @@ DIMENSIONS_OF_AWS = {
     ("AWS/Kinesis", "PutRecords.FailedRecords"): "StreamName",
     ("AWS/Kinesis", "PutRecords.ThrottledRecords"): "StreamName",
     ("AWS/Kinesis", "PutRecords.TotalRecords"): "StreamName",
+    ("AWS/Kinesis", "ReadProvisionedThroughputExceeded"): "StreamName",
     ("AWS/Kinesis", "WriteProvisionedThroughputExceeded"): "StreamName",
     ("AWS/Firehose", "DeliveryToS3.DataFreshness"): "DeliveryStreamName",
     ("AWS/Firehose", "ExecuteProcessing.Success"): "DeliveryStreamName",
@@ -302,6 +304,10 @@ def test_logs_have_a_retention_period(stack: Stack) -> None:
         assert group["KmsKeyId"] == "<Key.Arn>"
 
 
+GATES = ("Errors", "Rejects", "ToRetry", "Latency", "CanaryMean")
+"""The alarms that refuse a new version or roll it back."""
+
+
 def test_a_new_version_takes_over_gradually_and_alarms_roll_it_back(stack: Stack) -> None:
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
     groups = stack.of_type("AWS::CodeDeploy::DeploymentGroup")
@@ -310,7 +316,7 @@ def test_a_new_version_takes_over_gradually_and_alarms_roll_it_back(stack: Stack
         named = {alarm["Name"].strip("<>") for alarm in group["AlarmConfiguration"]["Alarms"]}
 
         assert group["DeploymentConfigName"] == "CodeDeployDefault.LambdaCanary10Percent10Minutes"
-        assert named == {f"{model}{name}" for name in ("Errors", "Rejects", "ToRetry", "Latency")}
+        assert named == {f"{model}{name}" for name in GATES}
         assert named < alarms.keys()
         assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
 
@@ -541,6 +547,9 @@ def test_alarms_and_dashboards_name_metrics_that_exist_by_their_dimensions(stack
         elif model:
             assert dimensions["model"] == NAMES[model], where
             of_the_line = dimensions | {"model": line()["model"]}
+            if version := dimensions.get("function_version"):
+                assert re.fullmatch(rf"<{model}ScorerVersion\w+\.Version>", version), where
+                of_the_line["function_version"] = line()["function_version"]
             assert cloudwatch.values(written, namespace, metric, of_the_line), where
         else:
             assert cloudwatch.values(written, namespace, metric, dimensions), where
@@ -611,6 +620,7 @@ ALARMS = {
     "Latency": {"latency_ms"},
     "Rejects": {"received", "rejected"},
     "MeanPrediction": {"prediction_mean"},
+    "CanaryMean": {"prediction_mean"},
     "Invoked": {"Invocations"},
     "Unseen": {"received"},
     "ReplaysUnseen": {"received"},
@@ -626,9 +636,12 @@ COMPOSITES = {
 }
 OF_STREAMS = {
     "Throttled": ("WriteProvisionedThroughputExceeded", "Stream"),
+    "ReadThrottled": ("ReadProvisionedThroughputExceeded", "Stream"),
     "ArchiveLate": ("DeliveryToS3.DataFreshness", "Archive"),
     "ArchiveFails": ("ExecuteProcessing.Success", "Archive"),
 }
+OF_RIDES = {"RidesArrive", "ProducersSilent"}
+"""The alarms of the rides on the stream, whatever the model."""
 OF_RUNS = {
     "BatchMissing": {"batch_runs"},
     "BatchLate": {"batch_delay_seconds"},
@@ -641,14 +654,20 @@ def test_every_alarm_monitors_the_metric_of_its_name(stack: Stack) -> None:
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
     expected = {f"{model}{name}" for model in MODELS for name in ALARMS}
     expected |= {f"{which}{name}" for which in ("RideEvents", "Predictions") for name in OF_STREAMS}
-    assert alarms.keys() == expected | OF_RUNS.keys() | {"RidesArrive"}
-    assert alarms["RidesArrive"]["MetricName"] == "IncomingRecords"
-    assert alarms["RidesArrive"]["Dimensions"][0]["Value"] == "<RideEventsStream>"
+    assert alarms.keys() == expected | OF_RUNS.keys() | OF_RIDES
+    for name in OF_RIDES:
+        assert alarms[name]["MetricName"] == "IncomingRecords"
+        assert alarms[name]["Dimensions"][0]["Value"] == "<RideEventsStream>"
 
     for model in MODELS:
         for name, metrics in ALARMS.items():
             found = {metric["MetricName"] for metric in alarm_metrics(alarms[f"{model}{name}"])}
             assert found == metrics
+        compared = [
+            {dimension["Name"] for dimension in metric["Dimensions"]}
+            for metric in alarm_metrics(alarms[f"{model}CanaryMean"])
+        ]
+        assert compared == [{"service", "model"}, {"service", "model", "function_version"}]
     for name, metrics in OF_RUNS.items():
         assert {metric["MetricName"] for metric in alarm_metrics(alarms[name])} == metrics
     for which in ("RideEvents", "Predictions"):
@@ -673,7 +692,8 @@ def test_every_alarm_notifies_and_is_documented(stack: Stack) -> None:
         assert anchor in headings, name
         assert name.lower().endswith(anchor) or name in PARTS
     for name, alarm in alarms.items():
-        silent = name == "BatchMissing" or name.endswith("Unseen")  # silence is what they are about
+        # Silence is what they are about.
+        silent = name in ("BatchMissing", "ProducersSilent") or name.endswith("Unseen")
         assert alarm["TreatMissingData"] == ("breaching" if silent else "notBreaching"), name
 
 
@@ -712,12 +732,110 @@ def test_alarm_thresholds_follow_the_parameters(stack: Stack) -> None:
         if name.endswith("ArchiveFails"):
             assert alarm["Statistic"] == "Average"
             assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 0.8)
-        elif name != "BatchMissing" and not name.endswith("Unseen"):
+        elif name not in ("BatchMissing", "ProducersSilent") and not name.endswith("Unseen"):
             assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
         names = {entry["Id"] for entry in alarm.get("Metrics", []) if "MetricStat" in entry}
         for entry in alarm.get("Metrics", []):
             used = set(re.findall(r"\b[a-z]+\b", entry.get("Expression", "")))
             assert used <= names, "an expression of metrics that the alarm has"
+
+
+def test_silent_producers_are_noticed_after_the_minutes_of_a_parameter(stack: Stack) -> None:
+    silent = stack.of_type("AWS::CloudWatch::Alarm")["ProducersSilent"]
+
+    assert (silent["Statistic"], silent["ComparisonOperator"]) == ("Sum", "LessThanThreshold")
+    assert (silent["Period"], int(silent["EvaluationPeriods"]), silent["Threshold"]) == (60, 60, 1)
+
+
+@pytest.mark.slow
+def test_what_counts_as_silence_is_a_parameter() -> None:
+    night = stacks.stack(SilentMinutes="480").of_type("AWS::CloudWatch::Alarm")
+    never = stacks.stack(SilentMinutes="0").of_type("AWS::CloudWatch::Alarm")
+
+    assert night["ProducersSilent"]["EvaluationPeriods"] == "480"
+    assert "ProducersSilent" not in never
+
+
+def canary_minute(factor: float) -> list[dict[str, Any]]:
+    """The lines of a minute in which one batch of ten goes to a version that answers differently.
+
+    Version 7 answers *factor* times what version 6 answers.
+    """
+
+    def answered(version: str, factor: float) -> dict[str, Any]:
+        model = FakeModel(ask=lambda rides: Answers(factor * by_distance(rides).values))
+        report = stream.process(
+            kinesis_event(payload(1), payload(2, trip_distance=1.5)),
+            model=model,
+            target=Target(),
+            publish=MemoryPublisher(),
+            keep=MemoryRejects(),
+            time_left=lambda: 60.0,
+        )
+        found: dict[str, Any] = json.loads(
+            batch_line(report, Invocation("a-request", version), METRICS)
+        )
+        return found
+
+    return [answered("6", 1.0) for _ in range(9)] + [answered("7", factor)]
+
+
+@pytest.mark.parametrize(
+    ("factor", "stopped"), [(0.5, True), (2.0, True), (1.0, False), (0.8, False), (1.25, False)]
+)
+def test_a_version_that_answers_half_or_double_does_not_pass_the_canary(
+    factor: float, stopped: bool
+) -> None:
+    alarm = stacks.stack().of_type("AWS::CloudWatch::Alarm")["DurationCanaryMean"]
+    lines = canary_minute(factor)
+
+    averages: dict[str, float] = {}
+    for entry in (entry for entry in alarm["Metrics"] if "MetricStat" in entry):
+        assert (entry["MetricStat"]["Stat"], entry["MetricStat"]["Period"]) == ("Average", 60)
+        metric = entry["MetricStat"]["Metric"]
+        dimensions = {d["Name"]: d["Value"] for d in metric["Dimensions"]}
+        if "function_version" in dimensions:
+            dimensions["function_version"] = "7"
+        values = cloudwatch.values(lines, metric["Namespace"], metric["MetricName"], dimensions)
+        averages[entry["Id"]] = sum(values) / len(values)
+    [expression] = [entry["Expression"] for entry in alarm["Metrics"] if "Expression" in entry]
+
+    assert cloudwatch.condition(expression, averages) == stopped
+    assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (5, 3)
+
+
+def test_the_canary_alarm_knows_its_version_before_traffic_moves() -> None:
+    """The alias waits for its deployment group, that for its alarms, and they for the version."""
+    template = stacks.transformed(stacks.PARAMETERS)["Resources"]
+    for model in MODELS:
+        alias = template[f"{model}ScorerAliaslive"]
+        group = template[f"{model}ScorerDeploymentGroup"]
+        [version] = [
+            name
+            for name, resource in template.items()
+            if resource["Type"] == "AWS::Lambda::Version" and name.startswith(model)
+        ]
+        shift = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+        assert shift["DeploymentGroupName"] == {"Ref": f"{model}ScorerDeploymentGroup"}
+        assert {"Name": {"Ref": f"{model}CanaryMean"}} in (
+            group["Properties"]["AlarmConfiguration"]["Alarms"]
+        )
+        newest = json.dumps(template[f"{model}CanaryMean"]["Properties"]["Metrics"])
+        assert json.dumps({"Fn::GetAtt": [version, "Version"]}) in newest
+
+
+@pytest.mark.slow
+def test_an_emergency_deployment_needs_neither_codedeploy_nor_silent_alarms() -> None:
+    """CloudFormation moves the alias itself, from whatever version it points to."""
+    emergency = stacks.stack(Deployment="Emergency")
+
+    kinds = {resource["Type"] for resource in emergency.resources.values()}
+    assert not [kind for kind in kinds if kind.startswith("AWS::CodeDeploy::")]
+    for model in MODELS:
+        alias = emergency.resources[f"{model}ScorerAliaslive"]
+        assert "UpdatePolicy" not in alias
+        mapping = emergency.resources[f"{model}ScorerRides"]["Properties"]
+        assert mapping["FunctionName"] == f"<{model}ScorerAliaslive>"
 
 
 def test_alarms_may_publish_and_the_topic_has_subscribers(stack: Stack) -> None:
@@ -759,7 +877,7 @@ def test_a_dashboard_follows_the_data_flow_from_top_to_bottom(stack: Stack) -> N
         shown = set(re.findall(r'alarm:([\w-]+)"', body))
         assert shown <= names
         assert {name for name in names if f"-{model}" in name} <= shown
-        assert len(re.findall(r'"<\w+(?:Throttled|ArchiveLate|ArchiveFails)\.Arn>"', body)) == 6
+        assert len(re.findall(r'"<\w+(?:Throttled|ArchiveLate|ArchiveFails)\.Arn>"', body)) == 8
 
 
 # --- other parameters -----------------------------------------------------------------------

@@ -5,6 +5,7 @@ Source: Amazon CloudWatch User Guide, "Specification: Embedded metric format".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,3 +23,25 @@ def values(
                 value = line[metric]
                 found += value if isinstance(value, list) else [value]
     return found
+
+
+def condition(expression: str, metrics: Mapping[str, float]) -> bool:
+    """Evaluate ``IF(condition, 1, 0)`` for one data point of each of *metrics*.
+
+    The condition is made of comparisons of products, and ``OR``.
+    """
+    found = re.fullmatch(r"IF\((.*), 1, 0\)", expression)
+    assert found, expression
+
+    def product(text: str) -> float:
+        total = 1.0
+        for factor in text.split("*"):
+            name = factor.strip()
+            total *= metrics[name] if name in metrics else float(name)
+        return total
+
+    def compared(text: str) -> bool:
+        left, sign, right = re.split(r"([<>])", text)
+        return product(left) > product(right) if sign == ">" else product(left) < product(right)
+
+    return any(compared(part) for part in found[1].split(" OR "))
