@@ -1,10 +1,10 @@
 """Measures the time of each part of a quote: ``python -m benchmarks.quote``.
 
 Each part of the web service's work for one ride runs in a loop in one process.  It is measured with
-a thousand different rides, and with one ride repeatedly, for which the needed nodes of the trees
-are in the processor cache.  In a real request each part takes longer, because other code uses the
-cache in between.  The result is the fastest of several rounds.  Writes build/bench/results.json,
-and prints a table to standard output.
+a thousand different rides, and with the same ride repeatedly.  For the same ride, the needed nodes
+of the trees are already in the processor's cache.  In a real request, each part takes longer,
+because other code uses the cache between two quotes.  The result is the fastest of several rounds.
+Writes build/bench/results.json, and prints a table to standard output.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Part = Callable[[QuoteRequest], Any]
 
 
 def parts(models: Models) -> dict[str, Part]:
-    """Return the parts of a quote by title; *models* needs a cost model."""
+    """Return the parts of a quote: title -> function of a ride; *models* needs a cost model."""
     alone = Models(models.duration)
     assert models.cost is not None
     duration, cost = models.duration.model, models.cost.model
@@ -50,7 +50,7 @@ def parts(models: Models) -> dict[str, Part]:
 
 
 def microseconds(part: Part, rides: Sequence[QuoteRequest]) -> float:
-    """Return the microseconds that *part* takes for one ride."""
+    """Return the microseconds that *part* takes for one ride, measured with all *rides*."""
 
     def round_() -> float:
         began = time.perf_counter()

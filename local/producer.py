@@ -47,7 +47,10 @@ Put = Callable[[Sequence[Message]], list[str | None]]
 def ride_event(
     ride_id: int | str, pickup: int, dropoff: int, distance: float, pickup_datetime: str
 ) -> dict[str, Any]:
-    """Return a ride event in the service's input format."""
+    """Return a ride event in the service's input format.
+
+    *pickup* and *dropoff* are TLC zone ids, *distance* is in miles, and *pickup_datetime* is in the
+    format of RFC 3339."""
     return {
         "ride": {
             "PULocationID": pickup,

@@ -22,7 +22,7 @@ DIGITS = 4  # significant digits of measurements; counts are exact
 
 
 class Destination(NamedTuple):
-    """Where metrics go: the namespace, and the value of the dimension ``service``."""
+    """The destination of metrics: a namespace, and the value of the dimension ``service``."""
 
     namespace: str = NAMESPACE
     service: str = SERVICE

@@ -1,8 +1,9 @@
 """Runs the embedded AWS: Kinesis and S3 in a separate process, on a free port of 127.0.0.1.
 
 `embedded` starts moto's server and stops it at the end of the block.  The server also ends when its
-standard input closes, which happens however the parent process ends.  The command ``python -m
-local.aws.server`` prints the server's address, and runs until it is interrupted.
+standard input closes.  So it ends with its parent process, even if that process is killed.  The
+command ``python -m local.aws.server`` prints the server's address, and runs until it is
+interrupted.
 """
 
 from __future__ import annotations

@@ -116,7 +116,10 @@ def _score(
 
 
 def exit_code(results: Sequence[InputResult]) -> int:
-    """Return the exit code for the results of all inputs; see the docstring of this module."""
+    """Return the exit code for the results of all inputs.
+
+    It is 1 if an input failed, 3 if more rows are rejected than scored, and otherwise 0.
+    """
     if any(isinstance(one, FailedInput) for one in results):
         return FAILED
     completed = [one for one in results if isinstance(one, CompletedInput)]

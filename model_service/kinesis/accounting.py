@@ -95,7 +95,10 @@ class BatchReport[T]:
 
 
 def work_time(time_left: TimeLeft) -> TimeLeft:
-    """Return a function like *time_left*, but without the time that the answer to Lambda needs."""
+    """Return a function that returns the seconds left for the work.
+
+    They are the seconds that *time_left* returns, minus those that the answer to Lambda needs.
+    """
     answer_seconds = min(ANSWER_SECONDS, time_left() / 10)
     return lambda: time_left() - answer_seconds
 
@@ -157,7 +160,8 @@ def rejection[T](item: Item[T]) -> Rejection:
 def retry_reasons[T](items: Sequence[Item[T]], refusals: Mapping[str, int]) -> dict[str, int]:
     """Return how often each reason for a retry occurred.
 
-    The reasons are the error codes in *refusals*, with their counts, and those of *items*.
+    *refusals* maps the error codes of refused entries to their counts.  The other reasons are in
+    *items*.
     """
     reasons = Counter(item.retry_reason for item in items if item.retry_reason)
     return {**refusals, **reasons}

@@ -38,7 +38,7 @@ class MonthError(ServiceError):
 def download(
     server: Server, url: str, file: Path, current: DownloadRecord | None, progress: Progress
 ) -> DownloadStatus:
-    """Download *url* to *file* unless *file* is up to date; return which of the two was the case.
+    """Download *url* to *file*, and return ``downloaded``; ``unchanged`` if *file* is up to date.
 
     *current* is the record of *file*; with None, *file* is replaced if it exists.  Raises
     `MonthError` or `NotFoundError` if this month cannot be downloaded, and `TransferError` or

@@ -1,9 +1,9 @@
 """Downloads one file over HTTP; resumes an interrupted download, and skips an unchanged file.
 
-Received bytes are written to a part file, and the URL and ETag of the download to its record (see
-`download_records`).  A download is resumed only if the server confirms by ETag and ``If-Range``
-that the file is unchanged; otherwise it starts again.  Failed requests are retried after increasing
-pauses, or after the time in the server's ``Retry-After``.
+Received bytes are written to a part file.  The URL and the ETag of the download are written to a
+record (see `download_records`).  A download is resumed only if the server confirms by ETag and
+``If-Range`` that the file is unchanged; otherwise it starts again.  A failed request is retried
+after a pause.  The pauses increase, unless the server's ``Retry-After`` gives their length.
 """
 
 from __future__ import annotations

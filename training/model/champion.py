@@ -142,7 +142,7 @@ def fit_trees(parameters: Parameters, rides: Rides, seed: int) -> Trees:
 
 
 def fewer_trees(parameters: Parameters) -> Parameters:
-    """Return the parameters of a model with fewer trees, by the factor `FOLD_SPEEDUP`.
+    """Return *parameters* with fewer trees and a higher learning rate by the factor `FOLD_SPEEDUP`.
 
     >>> fewer_trees({"max_iter": 240, "learning_rate": 0.055})
     {'max_iter': 120, 'learning_rate': 0.11}
@@ -175,12 +175,15 @@ def predict_trees(model: Trees, columns: RideColumns) -> Floats:
 
 
 def predict(champion: FittedChampion, columns: RideColumns) -> Floats:
-    """Return the champion's values, shape (n,), in minutes or dollars."""
+    """Return the champion's predicted values for the rides, shape (n,), in minutes or dollars."""
     return predict_trees(champion.value, columns)
 
 
 def predict_with_intervals(champion: FittedChampion, columns: RideColumns) -> tuple[Floats, Floats]:
-    """Return the champion's values, shape (n,), and its intervals (low, high), shape (n, 2)."""
+    """Return the predicted values for the rides, shape (n,), and the intervals, shape (n, 2).
+
+    The columns of the intervals are the low end and the high end.
+    """
     value, spread = (predict_trees(trees, columns) for trees in (champion.value, champion.spread))
     return value, conformal.intervals(value, spread, champion.reach, champion.limits)
 

@@ -70,8 +70,9 @@ class Release:
 
 
 def release(version: ModelVersion, experiment_id: str, target: Target, bucket: str) -> Release:
-    """Copy *version* to *bucket*, or within its own bucket if *bucket* is empty.
+    """Copy the model *version* to *bucket*, and return what a deployment needs to use the copy.
 
+    If *bucket* is empty, the model is copied within its own bucket.
     Raises `ReleaseError` if the model cannot be copied, and `ModelError` if it is not the model
     that was registered.
     """
