@@ -103,8 +103,9 @@ def _read(batch: Sequence[Record], time_left: TimeLeft) -> tuple[list[Item[RideE
     ignored_times = 0
     for position, record in enumerate(batch):
         if position and time_left() <= 0:
-            items.append(Item(position, record, record.event_id, None, UNREAD))
-            continue
+            rest = enumerate(batch[position:], position)
+            items += [Item(n, unread, unread.event_id, None, UNREAD) for n, unread in rest]
+            break
         for result in read(record.data, record.event_id, record.arrived_at):
             items.append(Item(position, record, result.event_id, result.event))
             ignored_times += result.ignores_time
