@@ -2,8 +2,9 @@
 
 The objects have the format in which Lambda itself stores a failed batch on S3: metadata, and the
 original records in ``payload``.  So the same code can read both kinds of objects.  In addition,
-``reasons`` maps each event id to its reason.  The key of an object depends only on the model and
-its records, so keeping the same records again replaces the object.
+``reasons`` maps each event id to its reason.  The key of an object depends only on the model and on
+the ride events in it, so keeping the same ride events again replaces the object, and nothing else
+does: a late write of an earlier version, which rejects fewer rides, cannot remove a rejection.
 """
 
 from __future__ import annotations
@@ -50,8 +51,10 @@ class RejectsKey:
     >>> str(RejectsKey("a_model", "ride_events", "shardId-000000000000", "4961", "4963"))
     'a_model/ride_events/shardId-000000000000/4961-4963'
 
-    With enhanced fan-out, records with the same sequence number may come in several batches.  The
-    key then ends with a digest of the event ids, so that each batch has an object of its own.
+    Two objects may begin and end with the same records: another version of the model may reject
+    fewer rides between them, or other rides of one aggregate; and with enhanced fan-out, several
+    records have the same sequence number.  So the key ends with a digest of the event ids, unless
+    the object has a single rejection, of a record as a whole.
     """
 
     model: str
@@ -62,7 +65,7 @@ class RejectsKey:
     last: str
     """Sequence number of the last record in the object."""
     digest: str = ""
-    """16 hexadecimal digits; only with enhanced fan-out."""
+    """16 hexadecimal digits, or empty."""
 
     def __str__(self) -> str:
         numbers = f"{self.first}-{self.last}" + (self.digest and f"-{self.digest}")
@@ -142,9 +145,9 @@ class S3Rejects:
     def _key(self, rejections: Sequence[Rejection]) -> RejectsKey:
         first, last = rejections[0].record, rejections[-1].record
         numbers = first.sequence_number, last.sequence_number
-        digest = ""
-        if first.is_fanned_out:
-            digest = short_digest("\n".join(one.event_id for one in rejections).encode())
+        event_ids = [one.event_id for one in rejections]
+        is_whole_record = event_ids == [first.event_id] and not first.is_fanned_out
+        digest = "" if is_whole_record else short_digest("\n".join(event_ids).encode())
         return RejectsKey(self.model_name, first.stream, first.shard, *numbers, digest)
 
 

@@ -78,7 +78,8 @@ def test_an_object_is_what_lambda_itself_writes_with_reasons() -> None:
     assert (body["version"], body["requestContext"]["condition"]) == ("1.0", "RidesRejected")
     assert datetime.fromisoformat(body["timestamp"]).tzinfo is UTC
     numbers = [r.record.sequence_number for r in (first, last)]
-    assert key == f"bucket/rejects/a_model/ride_events/{SHARD}/{numbers[0]}-{numbers[1]}"
+    digest = records.short_digest(f"{first.event_id}\n{last.event_id}".encode())
+    assert key == f"bucket/rejects/a_model/ride_events/{SHARD}/{numbers[0]}-{numbers[1]}-{digest}"
     assert json.loads(body["payload"]) == {"Records": [first.record.raw, last.record.raw]}
     assert body["reasons"] == {r.event_id: "data is not base64" for r in (first, last)}
     assert body["KinesisBatchInfo"] == {
@@ -233,6 +234,34 @@ def test_a_key_is_parsed_as_it_was_written(key: RejectsKey, prefix: str) -> None
 @pytest.mark.parametrize("key", ["", "notes.txt", "a_model/ride_events/1-2", "a/b/c/1"])
 def test_a_key_with_another_layout_is_not_parsed(key: str) -> None:
     assert RejectsKey.parse(key) is None
+
+
+def test_the_key_of_a_single_rejected_record_is_its_sequence_number() -> None:
+    bucket = FakeBucket()
+    only = rejection(1)
+
+    keeper(bucket)([only], plenty)
+
+    number = only.record.sequence_number
+    assert [*bucket.objects] == [f"bucket/rejects/a_model/ride_events/{SHARD}/{number}-{number}"]
+
+
+some_rejections = st.lists(
+    st.tuples(st.integers(1, 4), st.sampled_from(["", "#0", "#1"])), min_size=1, unique=True
+).map(sorted)
+
+
+@given(some_rejections, some_rejections)
+def test_an_object_is_replaced_by_the_same_ride_events_and_by_no_others(
+    first: list[tuple[int, str]], second: list[tuple[int, str]]
+) -> None:
+    """A late write of a version that rejects fewer rides must not remove a rejection."""
+    bucket = FakeBucket()
+
+    for chosen in (first, second):
+        keeper(bucket)([rejection(n, user_record=user) for n, user in chosen], plenty)
+
+    assert len(bucket.objects) == (1 if first == second else 2)
 
 
 def test_rejections_of_one_aggregate_of_enhanced_fan_out_are_separate_objects() -> None:

@@ -19,6 +19,7 @@ import pytest
 from local.aws.server import Embedded
 from model_service.errors import EventError, ModelError, SettingsError
 from model_service.kinesis import records
+from model_service.kinesis.records import short_digest
 from operate import invoke
 
 from ..support import cloudwatch, models
@@ -385,7 +386,9 @@ def test_a_stream_that_is_not_there_gets_the_batch_delivered_again(
         "batchItemFailures": [{"itemIdentifier": sequence_number(event, 1)}],
         "predictions": [],
     }
-    assert outside.kept() == [kept_as(event, 0, last=2)]
+    event_ids = [event["Records"][n]["eventID"] for n in (0, 2)]
+    digest = short_digest("\n".join(event_ids).encode())
+    assert outside.kept() == [f"{kept_as(event, 0, last=2)}-{digest}"]
 
 
 def test_no_time_left_is_a_batch_to_deliver_again(handler: Handler, outside: Outside) -> None:
@@ -477,7 +480,10 @@ def minutes_unless_unlucky(rides: Any) -> list[float]:
 
 
 def kept_as(event: dict[str, Any], position: int, last: int | None = None) -> str:
-    """Return the key of the object with the rejected records from *position* to *last*."""
+    """Return the key of the object with the rejected record at *position*.
+
+    If *last* is given, return how the key begins that has rejections from *position* to *last*.
+    """
     first = sequence_number(event, position)
     return f"{KEPT_UNDER}/{first}-{first if last is None else sequence_number(event, last)}"
 
