@@ -17,6 +17,8 @@ MODEL ?=
 COST_MODEL ?=
 EVENT ?= events/one-ride.json
 PORT ?= 9696
+FIRST_SEED ?= 1
+SEEDS ?= 10000
 PIPENV_VERSION := 2026.10.3
 PY := .venv/bin/python
 SAM := tools/sam/.venv/bin/sam
@@ -49,7 +51,7 @@ lock = env -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL -u PIP_FIND_LINKS PIP_CONFIG_
 	$(call pipenv,$(1))
 
 .PHONY: help docker install demo model web mlflow-ui bench bench-web bench-image bench-batch \
-	bench-spark smoke stack image build push event invoke test test-slow test-all faults image-test lint \
+	bench-spark smoke stack image build push event invoke test test-slow test-all faults simulate image-test lint \
 	check template sbom audit format schemas events pictures lock clean
 
 help:  ## list the targets
@@ -167,6 +169,9 @@ test-slow: .venv/dev-installed .venv/spark-installed tools/sam/.venv/installed t
 
 faults: .venv/dev-installed  ## run the stream scorer under injected faults and audit it (build/faults/report.json)
 	$(PY) -m pytest -m slow tests/faults
+
+simulate: .venv/dev-installed  ## simulate SEEDS new runs of the stream scorer, from FIRST_SEED on
+	$(PY) -m simulation --from "$(FIRST_SEED)" --count "$(SEEDS)"
 
 test-all: test test-slow  ## run all tests except those of the images
 

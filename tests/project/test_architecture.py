@@ -15,6 +15,7 @@ TOP_LEVEL = (
     "operate",
     "local",
     "event_source_mapping",
+    "simulation",
     "tools",
     "benchmarks",
     "tests",
@@ -264,6 +265,19 @@ def test_the_core_of_the_mapping_imports_itself_and_pure_modules_only() -> None:
         "math",
         "typing",
     }
+
+
+def test_the_simulator_imports_the_service_and_the_mapping() -> None:
+    found = {root for path in python_files(ROOT / "simulation") for root in roots(path)}
+
+    assert found & {*TOP_LEVEL} == {"event_source_mapping", "model_service", "simulation"}
+
+
+def test_nothing_but_tests_imports_the_simulator() -> None:
+    others = [ROOT / top for top in TOP_LEVEL if top not in ("simulation", "tests")]
+    found = {root for top in others for path in python_files(top) for root in roots(path)}
+
+    assert "simulation" not in found
 
 
 def test_rooms_of_local_import_each_other_in_one_direction() -> None:
