@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import aws_kinesis_agg.aggregator
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ from model_service.datasets import schema
 from model_service.datasets.formats import json_lines, reader
 from model_service.datasets.formats.json_lines import LineKind
 from model_service.datasets.schema import Parsed
-from model_service.errors import RideRejected
+from model_service.errors import FileError, RideRejected
 
 from ..support.factories import payload, ride_event
 
@@ -219,16 +221,130 @@ def test_tlc_name_of_the_pick_up_time_is_an_alias(name: str, is_event: bool) -> 
 
     aliased = line(**{name: "2021-03-01T08:15:00.000"})
     own = line(**{name: "2021-03-01T08:15:00", "pickup_datetime": "2021-03-01T09:15:00"})
-    number, early = line(**{name: 1614586500000}), line(**{name: "0001-01-01T00:00:00"})
+    number, null = line(**{name: 1614586500000}), line(**{name: None})
+    seconds, early = line(**{name: 1614586500}), line(**{name: "0001-01-01T00:00:00"})
 
-    good, bad = parsed([aliased, own, number, early])
+    good, bad = parsed([aliased, own, number, null, seconds, early])
 
-    assert schema.columns(good).hour.tolist() == [8, 9]
+    np.testing.assert_array_equal(schema.columns(good).hour, [8, 9, 8, np.nan])
     path = f"$.ride.{name}" if is_event else f"$.{name}"
     assert bad["reason"].to_pylist() == [
-        f"Expected `datetime`, got `int` - at `{path}`",
+        f"Expected text, or milliseconds since 1970 - at `{path}`",
         f"Expected a year from 2 to 9998 - at `{path}`",
     ]
+
+
+TRIPS = {
+    "VendorID": [2, 2, 1, 1],
+    "lpep_pickup_datetime": [
+        "2021-03-14 02:30",
+        "2021-11-07 01:30:00.25",
+        "2008-12-31 23:02",
+        None,
+    ],
+    "lpep_dropoff_datetime": ["2021-03-14 03:10", "2021-11-07 01:40", None, "2021-01-01"],
+    "PULocationID": [130, 43, 166, 41],
+    "DOLocationID": [205, 151, 239, 42],
+    "trip_distance": [3.66, 1.01, 0.0, 1.12],
+    "total_amount": [16.86, 6.8, -6.8, float("nan")],
+    "tip_amount": [2.81, 0.0, 0.0, 1.0],
+}
+"""A TLC month: times that occur twice or not at all, a voided ride, and missing values."""
+
+
+@pytest.mark.parametrize("written", ["epoch", "iso"])
+@pytest.mark.filterwarnings("ignore:'epoch' date format is deprecated")
+def test_month_as_pandas_writes_it_has_the_rows_of_its_parquet_file(
+    written: Any, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame(TRIPS)
+    for name in ("lpep_pickup_datetime", "lpep_dropoff_datetime"):
+        frame[name] = pd.to_datetime(frame[name], format="ISO8601")
+    frame.to_json(tmp_path / "json", orient="records", lines=True, date_format=written)
+    frame.to_parquet(tmp_path / "parquet")
+
+    from_json, from_parquet = (
+        one.parse()
+        for name in ("json", "parquet")
+        for one in reader.chunks(tmp_path / name, name=name)
+    )
+
+    assert from_json.rides.equals(from_parquet.rides)
+    assert from_json.rides["ride_duration_actual"].to_pylist() == [
+        40,
+        pytest.approx(9.99583),
+        None,
+        None,
+    ]
+    assert not len(from_json.rejected)
+
+
+def test_lines_without_the_same_fields_have_the_hashes_of_files_with_their_columns() -> None:
+    few = b'{"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}'
+    more = few[:-1] + b', "total_amount": 9}'
+    named = few[:-1] + b', "ride_id": 7}'
+
+    together, _ = parsed([few, more, named, few])
+
+    ids = together["ride_id"].to_pylist()
+    assert ids[::3] == parsed([few])[0]["ride_id"].to_pylist() * 2
+    assert ids[1:2] == parsed([more])[0]["ride_id"].to_pylist() != ids[:1]
+    assert ids[2] == "7"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pickup_datetime", "1614586500000"),  # it may be a local time or an instant
+        ("lpep_pickup_datetime", "1614586500"),
+        ("tpep_pickup_datetime", "1614586500000000"),
+        ("lpep_pickup_datetime", "1614586500000.5"),
+    ],
+)
+def test_file_whose_times_are_ambiguous_numbers_is_refused_in_one_sentence(
+    name: str, value: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "rides"
+    ride = {"PULocationID": 130, "DOLocationID": 205, "trip_distance": 3.66}
+    number = json.dumps(ride)[:-1] + f', "{name}": {value}}}\n'
+    path.write_text(2 * number + json.dumps(ride) + "\nnonsense\n")
+
+    with pytest.raises(FileError) as found:
+        list(reader.chunks(path, name="a file"))
+
+    assert str(found.value) == (
+        f"a file has numbers as {name}, and it is not known which time they mean: write times as"
+        ' text, in pandas with to_json(date_format="iso")'
+    )
+
+
+def test_one_ambiguous_number_is_one_rejection(tmp_path: Path) -> None:
+    path = tmp_path / "rides"
+    lines = [
+        json.dumps(ride_event()["ride"] | {"pickup_datetime": time}).encode()
+        for time in (1614586500000, "2021-03-01T08:15:00")
+    ]
+    path.write_bytes(b"\n".join(lines))
+
+    [chunk] = reader.chunks(path, name="a file")
+
+    good, bad = chunk.parse()
+    assert (len(good), bad["reason"].to_pylist()) == (
+        1,
+        ["Expected `datetime`, got `int` - at `$.pickup_datetime`"],
+    )
+
+
+def test_malformed_values_beside_the_ride_are_unknown() -> None:
+    fields = {"lpep_pickup_datetime": "2021-03-01T08:15:00", "lpep_dropoff_datetime": "soon"}
+    ride = ride_event()["ride"] | fields | {"total_amount": "9", "tip_amount": 1}
+
+    good, bad = parsed([json.dumps(ride).encode()])
+
+    assert (
+        good["ride_duration_actual"].to_pylist() == good["ride_cost_actual"].to_pylist() == [None]
+    )
+    assert not len(bad)
 
 
 def test_archive_line_has_the_time_that_the_stream_used() -> None:

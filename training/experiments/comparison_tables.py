@@ -59,6 +59,7 @@ def _intervals(
     rows = [
         [
             line.pair,
+            f"{line.whole.bias:+.2f}",
             *_coverage_and_width(line.whole.coverage, line.whole.width),
             *_coverage_and_width(one.coverage, one.width),
             "; ".join(_outside(line)) or "none",
@@ -68,6 +69,7 @@ def _intervals(
     pooled = [
         _mean((value, line.whole.rides) for value, line in each)
         for each in (
+            [(line.whole.bias, line) for line in champions],
             [(line.whole.coverage, line) for line in champions],
             [(line.whole.width, line) for line in champions],
             [(one.coverage, line) for line, one in both],
@@ -75,11 +77,12 @@ def _intervals(
         )
     ]
     return _table(
-        f"80 % intervals of the champion of {target}: coverage and mean width in {UNITS[target]}, "
-        "beside intervals of constant width",
-        ["train → test", "coverage", "width", "constant width: coverage", "width",
+        f"Bias of the champion of {target} in {UNITS[target]}, and its 80 % intervals: coverage and "
+        f"mean width in {UNITS[target]}, beside intervals of constant width",
+        ["train → test", "bias", "coverage", "width", "constant width: coverage", "width",
          f"groups of {MIN_RIDES:,} rides or more outside {COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}"],
-        [*rows, ["all", *_coverage_and_width(*pooled[:2]), *_coverage_and_width(*pooled[2:]), ""]],
+        [*rows, ["all", f"{pooled[0]:+.2f}", *_coverage_and_width(*pooled[1:3]),
+                 *_coverage_and_width(*pooled[3:]), ""]],
     )  # fmt: skip
 
 

@@ -2,32 +2,34 @@
 
 Ride events and lines of the archive are read by the functions that the stream uses, so that batch
 and stream accept the same rides.  A bare ride is the object in the field ``ride`` of a ride event;
-it may also have a ``ride_id``.  In ride events and bare rides, the field of the pick-up time may
-have one of the TLC's names.  In lines of the archive, it may not, because the stream ignores a time
-under these names.
+it may also have a ``ride_id``.  Ride events and bare rides may have the TLC's fields (see
+`trip_fields`).  In lines of the archive, these fields are ignored, because the stream ignores them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import UNSET, Raw, Struct, UnsetType
+from numpy.typing import NDArray
 
 from ... import rides
 from ...errors import RideRejected
 from ...rides import Ride
 from ..arrow import arrow, texts
 from ..schema import RIDES, Parsed, rejections
-from ..timestamps import event_time, moments
-from .columns import NAMES
-from .rows import pickup_instants, with_hashes
+from ..timestamps import Times, moments
+from . import trip_fields
+from .rows import AMOUNTS, actual_values, hashed_columns, pickup_instants, with_hashes
+from .trip_fields import NO_FIELDS, TripFields
 
 
 class LineKind(Enum):
@@ -61,11 +63,11 @@ class _Decoded(NamedTuple):
     data: bytes
     ride: Ride | RideRejected
     ride_id: int | str | UnsetType = UNSET
+    fields: TripFields = NO_FIELDS
 
 
 _keys = msgspec.json.Decoder(_Keys)
 _archive_line = msgspec.json.Decoder(_ArchiveLine)
-_fields = msgspec.json.Decoder(dict[str, Raw])
 
 
 def kind_of_file(first_lines: Sequence[bytes]) -> LineKind | None:
@@ -113,38 +115,16 @@ def _decode(row: int, data: bytes, kind: LineKind) -> Iterator[_Decoded]:
         match kind:
             case LineKind.EVENTS:
                 event = rides.decode(data)
-                ride = _with_aliased_time(event.ride, data, "ride")
-                yield _Decoded(row, None, data, ride, event.ride_id)
+                ride, fields = trip_fields.read(event.ride, data, ["ride"])
+                yield _Decoded(row, None, data, ride, event.ride_id, fields)
             case LineKind.BARE:
                 bare = rides.decode_bare(data)
-                yield _Decoded(row, None, data, _with_aliased_time(bare, data), bare.ride_id)
+                ride, fields = trip_fields.read(bare, data, [])
+                yield _Decoded(row, None, data, ride, bare.ride_id, fields)
             case LineKind.ARCHIVE:
                 yield from _archived_rides(row, data)
     except RideRejected as exc:
         yield _Decoded(row, None, data, exc.detached())
-
-
-def _with_aliased_time(ride: Ride, data: bytes, *path: str) -> Ride:
-    """Return *ride* with the pick-up time that is in *data* under one of the TLC's names.
-
-    *ride* is the object at *path* in the JSON *data*.  Raises `RideRejected` if the time is not
-    valid.
-    """
-    if ride.pickup_datetime is not UNSET or b"pickup_datetime" not in data.lower():
-        return ride
-    fields: dict[str, Raw] = _fields.decode(data)
-    for name in path:
-        fields = _fields.decode(fields[name])
-    given = {name.lower(): name for name in fields}
-    alias = next((given[one] for one in NAMES["pickup_datetime"] if one in given), None)
-    if alias is None:
-        return ride
-    try:
-        moment = event_time(bytes(fields[alias]))
-    except RideRejected as exc:
-        where = ".".join(["$", *path, alias])
-        raise RideRejected(str(exc).replace("$.ride.pickup_datetime", where)) from None
-    return rides.with_time(ride, moment)
 
 
 def _archived_rides(row: int, data: bytes) -> Iterator[_Decoded]:
@@ -164,26 +144,51 @@ def _archived_rides(row: int, data: bytes) -> Iterator[_Decoded]:
 def _rides(decoded: Sequence[_Decoded]) -> pa.RecordBatch:
     valid = [one for one in decoded if isinstance(one.ride, Ride)]
     found = [one.ride for one in decoded if isinstance(one.ride, Ride)]
-    pickup = moments(
-        [None if ride.pickup_datetime is UNSET else ride.pickup_datetime for ride in found],
-        np.array([ride.pickup_datetime is not UNSET for ride in found], dtype=bool),
+    pickup = _times(
+        [None if ride.pickup_datetime is UNSET else ride.pickup_datetime for ride in found]
     )
+    dropoff = _times([one.fields.dropoff for one in valid])
     numbers = {
         "PULocationID": np.array([ride.pickup for ride in found], dtype=np.int64),
         "DOLocationID": np.array([ride.dropoff for ride in found], dtype=np.int64),
         "trip_distance": np.array([ride.distance for ride in found], dtype=np.float64),
     }
-    ids = [None if one.ride_id is UNSET else str(one.ride_id) for one in valid]
+    amounts = {
+        name: np.array([one.fields.amounts.get(name, np.nan) for one in valid], dtype=np.float64)
+        for name in AMOUNTS
+    }
     columns = {
         "row": arrow(np.array([one.row for one in valid], dtype=np.int64)),
-        "ride_id": with_hashes(texts(ids, pa.string()), numbers, pickup, {}),
+        "ride_id": _ids(valid, numbers, pickup, {"dropoff_datetime": dropoff.micros} | amounts),
         "event_id": texts([one.event_id for one in valid], pa.string()),
         **{name: arrow(column) for name, column in numbers.items()},
         "pickup_datetime": pickup_instants(pickup),
-        "ride_duration_actual": pa.nulls(len(valid), pa.float64()),
-        "ride_cost_actual": pa.nulls(len(valid), pa.float64()),
+        **actual_values(pickup, dropoff, amounts),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in RIDES.names], schema=RIDES)
+
+
+def _times(found: list[datetime | None]) -> Times:
+    return moments(found, np.array([moment is not None for moment in found], dtype=bool))
+
+
+def _ids(
+    rides: Sequence[_Decoded],
+    numbers: Mapping[str, NDArray[Any]],
+    pickup: Times,
+    hashed: Mapping[str, NDArray[Any]],
+) -> pa.Array:
+    """Return the ids of *rides*, which are hashes of their fields for rides without one.
+
+    A hash covers only those of the columns *hashed* that the line has, as in files with columns.
+    """
+    ids = texts([None if one.ride_id is UNSET else str(one.ride_id) for one in rides], pa.string())
+    always = hashed_columns(numbers, pickup)
+    for names in {one.fields.names for one in rides}:
+        some = np.array([one.fields.names == names for one in rides], dtype=bool)
+        columns = [column[some] for column in (*always, *(hashed[name] for name in names))]
+        ids = pc.replace_with_mask(ids, arrow(some), with_hashes(ids.filter(arrow(some)), columns))
+    return ids
 
 
 def _rejected(decoded: Sequence[_Decoded]) -> pa.RecordBatch:

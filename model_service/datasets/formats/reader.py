@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...errors import FileError
-from . import delimited, json_lines, rows, text
+from . import delimited, json_lines, rows, text, trip_fields
 from .chunk import BLOCK, CHUNK_ROWS, Chunk
 from .columns import find_columns
 from .json_lines import LineKind
@@ -52,6 +52,8 @@ def _chunks(path: Path, name: str, size: int) -> Iterator[Chunk]:
         return iter(())
     if not delimited.is_header(beginning.lines[0]):
         if kind := json_lines.kind_of_file(beginning.lines):
+            if kind is LineKind.BARE:
+                trip_fields.check_times(beginning.lines, name=name)
             return _json(path, beginning, kind, name, size)
         if beginning.lines[0].lstrip().startswith((b"{", b"[")):
             raise FileError(f"{name} does not hold rides: its first line is not a JSON object")

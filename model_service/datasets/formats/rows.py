@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ from ..timestamps import Times, times, written
 from .columns import REQUIRED, ColumnNames, is_text
 
 NUMBER = r"^ *[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,2})? *$"
+AMOUNTS = ("VendorID", "total_amount", "tip_amount")
 ZONES = ("PULocationID", "DOLocationID")
 MAX_INTEGER = float(rides.MAX_INTEGER)
 
@@ -58,6 +60,8 @@ def parse(batch: pa.RecordBatch, columns: ColumnNames, row: NDArray[np.int64]) -
     cells = {ours: _decoded(column) for ours, column in raw.items()}
     numbers = {name: _numbers(cells[name], size) for name in REQUIRED}
     pickup = times(cells.get("pickup_datetime"), size)
+    dropoff = times(cells["dropoff_datetime"], size) if "dropoff_datetime" in cells else None
+    amounts = {name: _numbers(cells[name], size) for name in AMOUNTS if name in cells}
     ids, valid = _ids(cells.get("ride_id"), size)
     for zone in ZONES:
         valid &= (numbers[zone] >= MIN_ZONE) & (numbers[zone] <= MAX_ZONE)
@@ -65,14 +69,16 @@ def parse(batch: pa.RecordBatch, columns: ColumnNames, row: NDArray[np.int64]) -
     valid &= (numbers["trip_distance"] >= 0) & (numbers["trip_distance"] < MAX_MILES)
     valid &= pickup.valid
     invalid = np.flatnonzero(~valid)
+    more = [] if dropoff is None else [dropoff.micros]
+    hashed = [*hashed_columns(numbers, pickup), *more, *amounts.values()]
     found = {
         "row": arrow(row),
-        "ride_id": with_hashes(ids, numbers, pickup, cells),
+        "ride_id": with_hashes(ids, hashed),
         "event_id": pa.nulls(size, pa.string()),
         **{zone: arrow(np.where(valid, numbers[zone], 0).astype(np.int64)) for zone in ZONES},
         "trip_distance": arrow(numbers["trip_distance"]),
         "pickup_datetime": pickup_instants(pickup),
-        **_actual_values(cells, pickup, size),
+        **actual_values(pickup, dropoff, amounts),
     }
     whole = pa.RecordBatch.from_arrays([found[name] for name in RIDES.names], schema=RIDES)
     accepted = whole.filter(arrow(valid)) if len(invalid) else whole
@@ -138,28 +144,20 @@ def _ids(column: pa.Array | None, size: int) -> tuple[pa.Array, NDArray[np.bool_
     return arrow(integers, ~np.isnan(numbers)).cast(pa.string()), valid
 
 
-def with_hashes(
-    ids: pa.Array,
-    numbers: dict[str, NDArray[Any]],
-    pickup: Times,
-    cells: dict[str, pa.Array],
-) -> pa.Array:
-    """Return *ids*, with each null replaced by a hash of the ride's columns.
+def with_hashes(ids: pa.Array, columns: Sequence[NDArray[Any]]) -> pa.Array:
+    """Return *ids*; replace each null by a hash of the ride's values in *columns*."""
+    return pc.coalesce(ids, ride_ids.hashes(columns)) if ids.null_count else ids
 
-    The columns are those in *numbers* (name -> values), *pickup*, and *cells* (name -> column).
+
+def hashed_columns(numbers: Mapping[str, NDArray[Any]], pickup: Times) -> list[NDArray[Any]]:
+    """Return the columns that are hashed for the id of a ride without one.
+
+    If a file also has drop-off times, vendors, total amounts or tips, they follow in this order.
     """
-    if not ids.null_count:
-        return ids
-    hashed = [
+    return [
         *(column.astype(np.float64) for column in numbers.values()),
         np.where(pickup.known, pickup.micros, np.iinfo(np.int64).min),
     ]
-    if "dropoff_datetime" in cells:
-        hashed.append(times(cells["dropoff_datetime"], len(ids)).micros)
-    for name in ("VendorID", "total_amount", "tip_amount"):
-        if name in cells:
-            hashed.append(_numbers(cells[name], len(ids)))
-    return pc.coalesce(ids, ride_ids.hashes(hashed))
 
 
 def pickup_instants(pickup: Times) -> pa.Array:
@@ -175,20 +173,21 @@ def pickup_instants(pickup: Times) -> pa.Array:
     return arrow(micros, is_known).cast(RIDES.field("pickup_datetime").type)
 
 
-def _actual_values(cells: dict[str, pa.Array], pickup: Times, size: int) -> dict[str, pa.Array]:
+def actual_values(
+    pickup: Times, dropoff: Times | None, amounts: Mapping[str, NDArray[np.float64]]
+) -> dict[str, pa.Array]:
     """Return the actual durations in minutes, and the actual costs in dollars without the tip.
 
     As in training, a duration is the difference of the local times if the times have no offset from
     UTC.
     """
-    minutes = cost = pa.nulls(size, pa.float64())
-    if "dropoff_datetime" in cells:
-        dropoff = times(cells["dropoff_datetime"], size)
+    minutes = cost = pa.nulls(len(pickup.micros), pa.float64())
+    if dropoff is not None:
         is_known = pickup.known & pickup.valid & dropoff.known & dropoff.valid
         is_known &= pickup.naive == dropoff.naive
         minutes = arrow((dropoff.micros - pickup.micros) / (60 * local_time.SECOND), is_known)
-    if "total_amount" in cells and "tip_amount" in cells:
-        dollars = _numbers(cells["total_amount"], size) - _numbers(cells["tip_amount"], size)
+    if "total_amount" in amounts and "tip_amount" in amounts:
+        dollars = amounts["total_amount"] - amounts["tip_amount"]
         cost = arrow(dollars, np.isfinite(dollars))
     return {"ride_duration_actual": minutes, "ride_cost_actual": cost}
 
