@@ -25,7 +25,8 @@ from .rows import AMOUNTS
 
 HASHED = ("dropoff_datetime", *AMOUNTS)
 """The fields that are hashed for the id of a ride without one, in this order (see `rows`)."""
-READ = ("pickup_datetime", *HASHED)
+ALIASES = {name.lower(): ours for ours in ("pickup_datetime", *HASHED) for name in NAMES[ours]}
+"""Name of a field in lower case -> our name of it."""
 TLC_TIME = ("lpep_", "tpep_")
 """The beginnings of the TLC's names of times, of green and yellow taxis."""
 MARKS = (b"dropoff_datetime", b"_amount", b"vendorid")
@@ -89,16 +90,15 @@ def check_times(lines: Sequence[bytes], *, name: str) -> None:
 
 
 def _fields(data: bytes, path: Sequence[str]) -> _Fields:
-    """Return the fields `READ` of the object at *path* of *data*."""
+    """Return the fields in `ALIASES` of the object at *path* of *data*."""
     values: dict[str, Raw] = _object.decode(data)
     for name in path:
         values = _object.decode(values[name])
-    given = {name.lower(): name for name in values}
-    fields = {}
-    for ours in READ:
-        found = next((given[one.lower()] for one in NAMES[ours] if one.lower() in given), None)
-        if found is not None:
-            fields[ours] = found, bytes(values[found])
+    fields: dict[str, tuple[str, bytes]] = {}
+    for name, value in values.items():
+        ours = ALIASES.get(name.lower(), "")
+        if ours and (ours not in fields or name.lower() == ours.lower()):  # ours goes first
+            fields[ours] = name, bytes(value)
     return fields
 
 
