@@ -77,8 +77,8 @@ def _intervals(
         )
     ]
     return _table(
-        f"Bias of the champion of {target} in {UNITS[target]}, and its 80 % intervals: coverage and "
-        f"mean width in {UNITS[target]}, beside intervals of constant width",
+        f"Bias of the champion of {target} in {UNITS[target]}, and its 80 % intervals: coverage "
+        f"and mean width in {UNITS[target]}, beside intervals of constant width",
         ["train → test", "bias", "coverage", "width", "constant width: coverage", "width",
          f"groups of {MIN_RIDES:,} rides or more outside {COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}"],
         [*rows, ["all", f"{pooled[0]:+.2f}", *_coverage_and_width(*pooled[1:3]),
