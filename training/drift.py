@@ -6,7 +6,7 @@ the sum over all bins of (live - trained) * log(live / trained).  Below 0.1 a di
 steady; above 0.25 it has drifted.  If there are few rides, the index is large by chance alone, so
 its expected value without any change is subtracted first.
 
-If the true values are known, the model's errors are also compared with those on its test month.
+If enough true values are known, the model's errors are also compared with those on its test month.
 """
 
 from __future__ import annotations
@@ -18,20 +18,25 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from model_service import storage
+from model_service import storage, truth
+from model_service.datasets.arrow import numpy
 from model_service.datasets.formats.reader import chunks
 from model_service.datasets.schema import columns
 from model_service.errors import ModelError
 from model_service.features import RideColumns
+from model_service.scoring import Answers
 
-from .data.dataset import UNITS, DataError, Rides, Target, concatenate_columns
+from .data.dataset import UNITS, DataError, Rides, Target, concatenate, take
 from .metrics import COVERAGE, MAX_BIAS, Evaluation, whole
 
 Floats = NDArray[np.float64]
 
 FILE = "extra_files/baseline.json"
+FILES = "files"
+"""The name in place of a month for rides that were not read from a month's file."""
 MISSING = "missing"
 RARE = 0.01
 """Values with a smaller share of the training rides are counted together in one bin."""
@@ -43,6 +48,9 @@ MIN_HOURLY_RIDES = 20
 MAX_ERROR_GROWTH = 0.15
 """RMSE and MAE may grow by this share of their values on the test month.  The errors of an
 unchanged model vary by 11 % between months (see the backtest in docs/models.md)."""
+MIN_FINISHED_RIDES = 1_000
+"""Errors of fewer rides are not judged.  By chance alone, the coverage of a thousand intervals
+varies by 2.5 percentage points (two standard deviations), which is half of what is accepted."""
 QUANTILES = (0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999)
 
 Level = Literal["steady", "moved", "drifted"]
@@ -72,6 +80,7 @@ class MonthErrors(msgspec.Struct, frozen=True):
     """A model's errors on a month that it was not trained on, in minutes or dollars."""
 
     month: str
+    """A month, or `FILES`."""
     rides: int
     rmse: float
     mae: float
@@ -164,23 +173,37 @@ def read_baseline(location: str) -> Baseline:
         raise ModelError(f"{FILE} of the model is not in the format of training: {exc}") from exc
 
 
-def read_rides(paths: Sequence[Path]) -> tuple[RideColumns, int]:
+def read_rides(paths: Sequence[Path], target: Target) -> tuple[Rides, int]:
     """Return the valid rides of all files in order, and the number of rejected ones.
 
-    The files are in a format that batch scoring reads, such as ride events or the archive.  Raises
-    `FileError` if a file cannot be read, and `DataError` if no file has a valid ride.
+    The files are in a format that batch scoring reads, such as ride events or the archive.  The
+    true value of a ride is NaN if its file does not have it, or if it is outside the limits of
+    training.  Raises `FileError` if a file cannot be read, and `DataError` if no file has a valid
+    ride.
     """
-    parts: list[RideColumns] = []
+    parts: list[Rides] = []
     rejected = 0
     for path in paths:
         for chunk in chunks(path, name=str(path)):
             parsed = chunk.parse()
             rejected += len(parsed.rejected)
             if len(parsed.rides):
-                parts.append(columns(parsed.rides))
+                found = columns(parsed.rides)
+                parts.append(Rides(found, _true_values(parsed.rides, target), found.picked_up))
     if not parts:
         raise DataError("The files hold no valid ride events.")
-    return concatenate_columns(parts), rejected
+    return concatenate(parts), rejected
+
+
+def finished(evaluation: Evaluation) -> Evaluation:
+    """Return the part of *evaluation* with the rides whose true value is known."""
+    known, answers = ~np.isnan(evaluation.rides.target), evaluation.answers
+    intervals = None if answers.intervals is None else answers.intervals[known]
+    return Evaluation(
+        evaluation.month[known],
+        take(evaluation.rides, known),
+        Answers(answers.values[known], intervals),
+    )
 
 
 def compare(trained: Baseline, rides: RideColumns, predicted: Floats) -> list[Shift]:
@@ -213,8 +236,11 @@ def slipped(trained: Baseline, now: MonthErrors) -> list[str]:
     """Return a sentence for each measure of the errors *now* that is outside its limit.
 
     RMSE and MAE are compared with those on the test month, if *trained* has them.  The limits of
-    the bias and the coverage are those of a promotion.
+    the bias and the coverage are those of a promotion.  If *now* is the errors of fewer than
+    `MIN_FINISHED_RIDES` rides, nothing is judged.
     """
+    if now.rides < MIN_FINISHED_RIDES:
+        return []
     reasons = []
     if trained.test is not None:
         for name, before, error in (
@@ -237,6 +263,15 @@ def slipped(trained: Baseline, now: MonthErrors) -> list[str]:
             f"{COVERAGE[0]:.0%} to {COVERAGE[1]:.0%} are accepted."
         )
     return reasons
+
+
+def _true_values(rides: pa.RecordBatch, target: Target) -> Floats:
+    duration, cost = (numpy(rides[f"ride_{name}_actual"]) for name in ("duration", "cost"))
+    within = truth.DURATION.valid(duration)
+    if target == "duration":
+        return np.where(within, duration, np.nan)
+    within |= np.isnan(duration)  # a file may have amounts, and no drop-off times
+    return np.where(within & truth.COST.valid(cost), cost, np.nan)
 
 
 def _categories(rides: RideColumns) -> Mapping[str, Floats]:

@@ -17,7 +17,7 @@ from tests.core.test_payloads import aggregated
 from tests.support.factories import payload
 from tests.training.test_metrics import rides
 from training import drift
-from training.data.dataset import DataError, Rides
+from training.data.dataset import DataError, Rides, Target
 from training.drift import Baseline, MonthErrors
 
 
@@ -155,10 +155,10 @@ def archived(data: bytes) -> bytes:
 def test_a_ride_without_a_time_has_that_of_its_arrival(tmp_path: Path) -> None:
     (tmp_path / "archive").write_bytes(archived(payload()))
 
-    rides, rejected = drift.read_rides([tmp_path / "archive"])
+    rides, rejected = drift.read_rides([tmp_path / "archive"], "duration")
 
-    assert (rides.pickup.tolist(), rejected) == ([130], 0)
-    assert rides.picked_up.tolist() == [datetime(2026, 11, 25, 8)]  # in New York
+    assert (rides.columns.pickup.tolist(), rejected) == ([130], 0)
+    assert rides.columns.picked_up.tolist() == [datetime(2026, 11, 25, 8)]  # in New York
 
 
 def test_archive_lines_are_read_as_the_service_reads_records(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_archive_lines_are_read_as_the_service_reads_records(tmp_path: Path) -> 
     lines = [payload(1), gzip.compress(payload(2)), aggregated(payload(3), payload(4))]
     (tmp_path / "archive").write_bytes(b"\n".join(map(archived, lines)))
 
-    rides, rejected = drift.read_rides([tmp_path / "archive"])
+    rides, rejected = drift.read_rides([tmp_path / "archive"], "duration")
 
     assert (len(rides), rejected) == (4, 0)
 
@@ -175,9 +175,37 @@ def test_files_may_be_gzipped_and_rejected_lines_are_counted(tmp_path: Path) -> 
     (tmp_path / "a.gz").write_bytes(gzip.compress(archived(payload()) + b"\nnonsense\n\n"))
     (tmp_path / "b.json").write_bytes(payload())
 
-    rides, rejected = drift.read_rides([tmp_path / "a.gz", tmp_path / "b.json"])
+    rides, rejected = drift.read_rides([tmp_path / "a.gz", tmp_path / "b.json"], "duration")
 
-    assert (rides.pickup.tolist(), rejected) == ([130, 130], 1)
+    assert (rides.columns.pickup.tolist(), rejected) == ([130, 130], 1)
+
+
+@pytest.mark.parametrize(("target", "known"), [("duration", [10.0, 25.0]), ("cost", [12.0, 15.0])])
+def test_rides_have_the_true_values_of_their_file(
+    target: Target, known: list[float], tmp_path: Path
+) -> None:
+    path = tmp_path / "rides.csv"
+    path.write_text(
+        "PULocationID,DOLocationID,trip_distance,lpep_pickup_datetime,lpep_dropoff_datetime,"
+        "total_amount,tip_amount\n"
+        "130,205,3.6,2021-03-01 08:15:00,2021-03-01 08:25:00,14,2\n"
+        "130,205,3.6,2021-03-01 08:15:00,2021-03-01 08:40:00,1,0\n"  # too cheap to be true
+        "130,205,3.6,2021-03-01 08:15:00,2021-03-02 08:15:00,9,1\n"  # too long to be true
+        "130,205,3.6,2021-03-01 08:15:00,,15,0\n"
+    )
+
+    rides, rejected = drift.read_rides([path], target)
+
+    assert (len(rides), rejected) == (4, 0)
+    assert rides.target[~np.isnan(rides.target)].tolist() == known
+
+
+def test_few_finished_rides_are_not_judged(trained: Baseline) -> None:
+    known = msgspec.structs.replace(trained, test=TESTED)
+    few = MonthErrors(drift.FILES, 999, rmse=8.0, mae=5.0, bias=-3.0, coverage=0.4)
+
+    assert drift.slipped(known, few) == []
+    assert len(drift.slipped(known, msgspec.structs.replace(few, rides=1000))) == 4
 
 
 def test_files_without_valid_rides_are_refused(tmp_path: Path) -> None:
@@ -185,6 +213,6 @@ def test_files_without_valid_rides_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.gz").write_bytes(gzip.compress(payload())[:-9])
 
     with pytest.raises(DataError, match="no valid ride events"):
-        drift.read_rides([tmp_path / "a"])
+        drift.read_rides([tmp_path / "a"], "duration")
     with pytest.raises(FileError, match="damaged or ends too early"):
-        drift.read_rides([tmp_path / "b.gz"])
+        drift.read_rides([tmp_path / "b.gz"], "duration")

@@ -470,6 +470,55 @@ def test_drift_of_events_sets_the_exit_code(
     assert "1 ride events were rejected." in err
 
 
+@pytest.mark.parametrize("written", ["parquet", "json"])
+def test_drift_of_events_with_true_values_judges_the_errors(
+    written: str,
+    models: dict[str, TrainingResult],
+    place: Path,
+    tmp_path: Path,
+    capsys: Capture,
+) -> None:
+    rides = pl.read_parquet(place / "rides" / "green_tripdata_2021-03.parquet")
+    path = tmp_path / "rides"
+    if written == "json":
+        rides.write_ndjson(path)
+    else:
+        rides.write_parquet(path)
+    location = models["good"].model_location
+
+    codes = [
+        command.main(["drift", "--model", location, *source])
+        for source in (["--data", str(place / "rides")], ["--events", str(path)])
+    ]
+
+    month, events = _both(capsys.readouterr().out)
+    assert codes == [0, 0]
+    assert events["errors"]["month"] == "files"
+    assert events["errors"]["rides"] == month["errors"]["rides"] > 2_000
+    for name in ("rmse", "mae", "bias", "coverage"):
+        assert events["errors"][name] == pytest.approx(month["errors"][name])
+
+
+def test_drift_of_events_whose_error_has_grown_sets_the_exit_code(
+    models: dict[str, TrainingResult], place: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    longer = pl.col("lpep_dropoff_datetime") + pl.duration(minutes=4)
+    rides = pl.read_parquet(place / "rides" / "green_tripdata_2021-03.parquet")
+    rides.with_columns(longer.alias("lpep_dropoff_datetime")).write_csv(tmp_path / "rides")
+    location = models["good"].model_location
+
+    code = command.main(["drift", "--model", location, "--events", str(tmp_path / "rides")])
+
+    assert code == 1
+    assert "The bias is -" in capsys.readouterr().err
+
+
+def _both(out: str) -> list[dict[str, Any]]:
+    """Return the two JSON documents in *out*."""
+    first, end = json.JSONDecoder().raw_decode(out)
+    return [first, json.loads(out[end:])]
+
+
 @pytest.fixture
 def made(models: dict[str, TrainingResult], place: Path, tmp_path: Path) -> Path:
     """Return the folder with the card of the good model, downloaded from its run."""

@@ -40,19 +40,19 @@ def run_drift(options: argparse.Namespace, console: Console) -> int:
     """
     trained = drift.read_baseline(options.model)
     loaded = loader.load(options.model)
-    errors: MonthErrors | None = None
     if options.events:
-        rides, rejected = drift.read_rides(options.events)
+        month = drift.FILES
+        rides, rejected = drift.read_rides(options.events, trained.target)
         if rejected:
             say(console, f"{rejected:,} ride events were rejected.")
-        predicted = loaded.predict(rides).values
     else:
         month = options.month or dataset.newest_month(options.data, options.kind)
-        finished = dataset.read(options.data, month, trained.target, options.kind)
-        evaluation = metrics.evaluate_month(loaded.predict, month, finished)
-        rides, predicted = finished.columns, evaluation.answers.values
-        errors = drift.month_errors(month, evaluation)
-    shifts = drift.compare(trained, rides, predicted)
+        rides = dataset.read(options.data, month, trained.target, options.kind)
+    evaluation = metrics.evaluate_month(loaded.predict, month, rides)
+    predicted = evaluation.answers.values
+    finished = drift.finished(evaluation)
+    errors = drift.month_errors(month, finished) if len(finished.rides) else None
+    shifts = drift.compare(trained, rides.columns, predicted)
     slipped = [] if errors is None else drift.slipped(trained, errors)
     low, high = trained.plausible.mean
     result = {
@@ -72,7 +72,9 @@ def run_drift(options: argparse.Namespace, console: Console) -> int:
         f"{len(predicted):,} rides; the mean prediction is {predicted.mean():.1f} {trained.unit}. "
         f"Hourly means of the training data were {low:.1f} to {high:.1f} {trained.unit}.",
     )
-    if errors is not None:
+    if errors is None:
+        say(console, "No ride has its true value, so the model's errors are not known.")
+    else:
         _print_errors(errors, trained, console)
     for reason in slipped:
         say(console, f"* {reason}")
@@ -155,6 +157,12 @@ def _print_errors(errors: MonthErrors, trained: Baseline, console: Console) -> N
                 name, f"{found.rmse:.2f}", f"{found.mae:.2f}", f"{found.bias:+.2f}", coverage
             )
     console.print(table)
+    if errors.rides < drift.MIN_FINISHED_RIDES:
+        say(
+            console,
+            f"Only {errors.rides:,} rides have their true value: errors are judged from "
+            f"{drift.MIN_FINISHED_RIDES:,} rides on.",
+        )
     if trained.test is None:
         say(
             console,
