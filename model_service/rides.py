@@ -20,8 +20,9 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from .errors import MalformedJson, RideRejected
+from .format_names import fault_of_format
 from .local_time import FIRST_YEAR, LAST_YEAR, has_room
-from .payloads import fault_of_format, payloads
+from .payloads import payloads
 
 MIN_ZONE, MAX_ZONE = 1, 265  # TLC taxi zones
 MAX_MILES = 1000  # exclusive

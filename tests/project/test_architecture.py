@@ -73,6 +73,7 @@ FREE_OF_IO = {
     "errors",
     "settings",
     "rides",
+    "format_names",
     "features",
     "scoring",
     "payloads",
