@@ -16,6 +16,7 @@ FORMATS = {
     b"\x04\x22\x4d\x18": "compressed with LZ4",  # lz4_Frame_format.md
     b"BZh": "compressed with bzip2",
     b"\xfd7zXZ\x00": "compressed with xz",
+    b"PK\x03\x04": "a ZIP archive",  # PKWARE APPNOTE.TXT, 4.3.7
     KPL_MAGIC: "an aggregate of the KPL",
     b"\xff\xfe\x00\x00": "UTF-32 text",  # before UTF-16, whose mark it begins with
     b"\x00\x00\xfe\xff": "UTF-32 text",
@@ -26,7 +27,8 @@ FORMATS = {
 
 WHITE_SPACE = b" \t\r\n"  # RFC 8259, 2
 ASCII_TEXT = re.compile(rb"[\t\r\n -~]*")
-BASE64 = re.compile(rb"[A-Za-z0-9+/\r\n]{16,}={0,2}")
+BASE64 = re.compile(rb"[A-Za-z0-9+/_\r\n-]{16,}={0,2}")  # or base64url, RFC 4648, 5
+URL_SAFE = bytes.maketrans(b"-_", b"+/")
 JSON_IN_UTF_16 = re.compile(rb"\{\0[^\0]\0|\0\{\0[^\0]")
 JSON_IN_UTF_32 = re.compile(rb"\{\0\0\0[^\0]\0\0\0|\0\0\0\{\0\0\0[^\0]")
 
@@ -41,11 +43,16 @@ def fault_of_format(data: bytes) -> str:
     """
     if not data.strip(WHITE_SPACE):
         return "data is empty"
-    name = _format(data)
+    name = format_name(data)
     return f"data is {name}, not JSON in UTF-8" if name else ""
 
 
-def _format(data: bytes) -> str:
+def format_name(data: bytes) -> str:
+    """Return the format of *data*, which is not empty and not JSON; "" if it is not known.
+
+    >>> format_name(b"PK\\3\\4")
+    'a ZIP archive'
+    """
     for magic, name in FORMATS.items():
         if data.startswith(magic):
             return name
@@ -57,6 +64,8 @@ def _format(data: bytes) -> str:
         return "compressed with zlib"
     if _is_snappy(data):
         return "compressed with snappy"
+    if _is_brotli(data):
+        return "probably compressed with brotli"
     return "base64 text" if _is_base64(data) else ""
 
 
@@ -86,13 +95,33 @@ def _is_snappy(data: bytes) -> bool:
         return False
 
 
+def _is_brotli(data: bytes) -> bool:
+    """Return whether *data* has the form in which brotli compresses a few kilobytes of JSON.
+
+    A brotli stream has no signature.  It begins with the size of its window, and with the size of
+    its first block (RFC 7932, 9.1 and 9.2).  A payload is one block, whose size fits into 16 bits.
+    It is the last block, or it is not compressed.
+    """
+    if len(data) < 4 or data[0] & 1 == 0 or data[0] & 0xE0:
+        return False
+    is_last = data[0] & 0x10
+    size = 1 + int.from_bytes(data[1:3], "little")
+    if not is_last:
+        return data[2] & 0x80 != 0 and data[3] == ord("{")
+    return len(data) - 8 <= size <= 50 * len(data)
+
+
 def _is_base64(data: bytes) -> bool:
-    """Return whether *data* is base64 text of a JSON object, a gzip or an aggregate of the KPL."""
+    """Return whether *data* is base64 text of a JSON object, a gzip or an aggregate of the KPL.
+
+    The padding may be absent.
+    """
     data = data.strip(WHITE_SPACE)
     if not BASE64.fullmatch(data):
         return False
+    digits = data.translate(URL_SAFE, b"\r\n=")
     try:
-        decoded = a2b_base64(data)
+        decoded = a2b_base64(digits + b"=" * (-len(digits) % 4))
     except ValueError:
         return False
     return decoded.lstrip(WHITE_SPACE).startswith((b"{", GZIP_MAGIC, KPL_MAGIC))

@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from .. import rides
 from ..errors import RideRejected
+from ..format_names import WHITE_SPACE
 from ..local_time import new_york
 from ..payloads import GZIP_MAGIC, KPL_MAGIC
 from ..rides import Ride
@@ -27,7 +28,9 @@ def events(text: bytes) -> list[tuple[str, bytes]]:
     """The events of a file and where they stand: one a line, or one in the whole file."""
     if text.startswith((GZIP_MAGIC, KPL_MAGIC)):
         return [("the event", text)]
-    lines = [(f"line {n}", line.strip()) for n, line in enumerate(text.splitlines(), start=1)]
+    lines = [
+        (f"line {n}", line.strip(WHITE_SPACE)) for n, line in enumerate(text.splitlines(), start=1)
+    ]
     lines = [(where, line) for where, line in lines if line]
     one_a_line = any(line.startswith(b"{") and line.endswith(b"}") for _, line in lines)
     if not one_a_line and len(lines) > 1:

@@ -4,7 +4,7 @@ import gzip
 import json
 import time
 import zlib
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -18,7 +18,7 @@ from model_service import rides
 from model_service.errors import MalformedJson, RideRejected
 from model_service.rides import decode
 
-from ..support.factories import payload, ride_event
+from ..support.factories import BROTLI, STORED_BROTLI, payload, ride_event
 
 ZONES = st.integers(1, 265)
 MILES = st.floats(0, 1000, exclude_max=True)
@@ -188,6 +188,11 @@ FORMATS = {
     "base64": (b64encode(RIDE), "data is base64 text"),
     "lines of base64": (b64encode(RIDE)[:76] + b"\n" + b64encode(RIDE)[76:], "data is base64 text"),
     "base64 of a gzip": (b64encode(gzip.compress(RIDE)), "data is base64 text"),
+    "base64 without padding": (b64encode(RIDE + b" ").rstrip(b"="), "data is base64 text"),
+    "base64url": (urlsafe_b64encode(RIDE + b"~~~~"), "data is base64 text"),
+    "ZIP": (b"PK\x03\x04\x14\x00\x00\x00", "data is a ZIP archive"),
+    "brotli": (BROTLI, "data is probably compressed with brotli"),
+    "brotli, stored": (STORED_BROTLI, "data is probably compressed with brotli"),
 }
 
 

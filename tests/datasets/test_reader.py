@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from model_service.datasets.formats.text import MAX_LINE
 from model_service.errors import FileError
 
 from ..support.batch_factories import ROW, TLC_ROW, table, write
-from ..support.factories import payload
+from ..support.factories import BROTLI, payload
 
 
 def read(path: Path, rows: int = 3) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -41,6 +43,7 @@ def zipped(path: Path) -> Path:
     return path
 
 
+EVENT = payload(1).decode()
 ROWS = [ROW | {"ride_id": str(n), "trip_distance": n / 10} for n in range(10)]
 
 
@@ -203,6 +206,11 @@ def compressed(data: bytes, codec: str) -> bytes:
         (gzip.compress(gzip.compress(b"x")), "is compressed twice"),
         (b"PK\x03\x04\x00", "is a ZIP archive or an Excel workbook"),
         (b"\xfd7zXZ\x00", "is compressed with xz"),
+        (f"{EVENT}\n{EVENT}".encode("utf-16-le"), "is UTF-16 text, and not CSV or lines of JSON"),
+        (f"{EVENT}\n{EVENT}".encode("utf-16-be"), "is UTF-16 text, and not CSV or lines of JSON"),
+        (b64encode(EVENT.encode()).rstrip(b"="), "is base64 text, and not CSV or lines of JSON"),
+        (zlib.compress(EVENT.encode()), "is compressed with zlib, and not CSV or lines of JSON"),
+        (BROTLI, "is probably compressed with brotli, and not CSV or lines of JSON"),
         (b"ARROW1\x00\x00", "is an Arrow or Feather file"),
     ],
 )
@@ -313,6 +321,11 @@ def json_list(path: Path) -> Path:
     return path
 
 
+def pretty_json(path: Path) -> Path:
+    path.write_text(json.dumps(json.loads(EVENT), indent=2))
+    return path
+
+
 def damaged_page(path: Path) -> Path:
     data = bytearray(write(path, *ROWS).read_bytes())
     data[4:400] = bytes(396)
@@ -335,7 +348,12 @@ def damaged_page(path: Path) -> Path:
             "a file does not hold rides: there is no column PULocationID among DOLocationID,"
             " trip_distance",
         ),
-        (json_list, "a file does not hold rides: its first line is not a JSON object"),
+        (
+            json_list,
+            "a file is a JSON array: write one ride on each line, in pandas with"
+            ' to_json(orient="records", lines=True, date_format="iso")',
+        ),
+        (pretty_json, "a file does not hold rides: none of its first lines is a JSON object"),
         (long_line, f"a file has a line of more than {MAX_LINE} bytes"),
         (not_there, "cannot read a file: No such file or directory"),
     ],

@@ -4,6 +4,7 @@ import gzip
 import json
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from model_service.stream import check
 from tools import sample_events
 
-from ..support.factories import payload, ride_event
+from ..support.factories import BROTLI, STORED_BROTLI, payload, ride_event
 
 RIDE = "Jamaica (130) to Saint Albans (205), 3.66 miles, picked up"
 READ = f"{RIDE} when the event arrives"
@@ -143,6 +144,24 @@ def test_a_file_in_another_encoding_is_one_rejected_event(
     assert check.main(["check", str(tmp_path / "rides.jsonl")]) == 1
     [reason, _] = capsys.readouterr().out.splitlines()
     assert reason == f"the event: rejected: data is {encoding[:6].upper()} text, not JSON in UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b64encode(payload() + b" ").rstrip(b"="), "base64 text"),
+        (b"PK\x03\x04\n\n\0", "a ZIP archive"),
+        (BROTLI, "probably compressed with brotli"),
+        (STORED_BROTLI, "probably compressed with brotli"),
+    ],
+)
+def test_a_format_that_is_not_json_is_named(
+    data: bytes, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "record").write_bytes(data)
+
+    assert check.main(["check", str(tmp_path / "record")]) == 1
+    assert f": rejected: data is {name}, not JSON in UTF-8\n" in capsys.readouterr().out
 
 
 def test_an_aggregate_that_ends_in_white_space_is_read(

@@ -23,6 +23,12 @@ from model_service.stream.predictions import Prediction
 STREAM_ARN = "arn:aws:kinesis:eu-west-1:000000000000:stream/ride_events"
 SHARD = "shardId-000000000000"
 ARRIVED = 1654161514.132  # 2022-06-02T09:18:34.132Z
+BROTLI = bytes.fromhex(
+    "1b4c000004fef396eadfcb170e532e5f9128b229d980434e0fce6960cd0fee65a56d79bc724488abe66242137aacfdff"
+    "8f24549a9bc809abdeff07"
+)
+STORED_BROTLI = b'\x0b\x02\x80{"a":\x03'
+"""Made by brotli 1.2 of an event without a distance, and of the beginning of one."""
 
 
 def ride_event(ride_id: int | str = 256, **changes: Any) -> dict[str, Any]:

@@ -55,8 +55,6 @@ def _chunks(path: Path, name: str, size: int) -> Iterator[Chunk]:
             if kind is LineKind.BARE:
                 trip_fields.check_times(beginning.lines, name=name)
             return _json(path, beginning, kind, name, size)
-        if beginning.lines[0].lstrip().startswith((b"{", b"[")):
-            raise FileError(f"{name} does not hold rides: its first line is not a JSON object")
         text.check_format(beginning.lines, name=name)
     return delimited.chunks(path, beginning, name=name, size=size)
 

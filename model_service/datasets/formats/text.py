@@ -17,6 +17,7 @@ from typing import IO, NamedTuple, cast
 import pyarrow as pa
 
 from ...errors import FileError
+from ...format_names import format_name
 from ...payloads import GZIP_MAGIC
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1
@@ -92,11 +93,21 @@ def check_format(lines: Sequence[bytes], *, name: str) -> None:
 
     Call this for a file that is neither CSV nor JSON lines.  *name* is its name in error messages.
     """
+    first = lines[0].strip(b"\r\n")
     for magic, known in OTHER_FORMATS.items():
-        if lines[0].lstrip().startswith(magic):
+        if first.lstrip().startswith(magic):
             raise FileError(f"{name} is {known}")
-    if b"\0" in lines[0]:
+    if known := format_name(first):
+        raise FileError(f"{name} is {known}, and not CSV or lines of JSON in UTF-8: convert it")
+    if b"\0" in first:
         raise FileError(f"{name} is a binary file, or text in UTF-16: convert it to UTF-8")
+    if first.startswith(b"["):
+        raise FileError(
+            f"{name} is a JSON array: write one ride on each line, in pandas with"
+            ' to_json(orient="records", lines=True, date_format="iso")'
+        )
+    if first.startswith(b"{"):
+        raise FileError(f"{name} does not hold rides: none of its first lines is a JSON object")
 
 
 def _decompressed(raw: IO[bytes], magic: bytes) -> IO[bytes]:
