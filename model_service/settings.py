@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from math import isfinite
 from typing import Any, Self
 
@@ -18,7 +19,11 @@ from .errors import SettingsError
 NO_REJECTS = "none"
 MAX_PORT = 65535
 LABEL = "(?!-)[a-zA-Z0-9-]{1,63}(?<!-)"  # RFC 1123, 2.1
-HOST = rf"{LABEL}(?:\.{LABEL})*\.?"
+NAME = rf"{LABEL}(?:\.{LABEL})*\.?"
+HOST = rf"({NAME}|\[[0-9a-fA-F:.]+\])"  # a name, an IPv4 address, or an IPv6 address in brackets
+PRINTABLE = r"[^\0-\x1f\x7f]"  # also spaces and letters of all languages
+MAX_KEY = 1024  # bytes of a key on S3
+MAX_PREFIX = 500  # characters; the names that the service adds have up to 500 more
 BUCKET = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 
 Parser = Callable[[str], Any]
@@ -62,19 +67,31 @@ def _matching(pattern: str, rule: str) -> Parser:
     return parse
 
 
-def _url(text: str) -> str:
-    """Parse a URL that botocore accepts as an endpoint (`botocore.utils.is_valid_endpoint_url`)."""
-    url = re.fullmatch(rf"https?://({HOST}|\[[0-9a-fA-F:.]+\])(:[0-9]+)?([/?#]\S*)?", text)
-    if not url or (url[2] and int(url[2][1:]) > MAX_PORT):
+def url(text: str) -> str:
+    """Return *text*, a URL that botocore accepts as an endpoint.
+
+    Source: `botocore.utils.is_valid_endpoint_url`.  Raises `ValueError` if it is malformed.
+    """
+    found = re.fullmatch(rf"https?://{HOST}(?::([0-9]{{1,5}}))?([/?#]\S*)?", text)
+    if not found or not _is_host(found[1]) or int(found[2] or 0) > MAX_PORT:
         raise ValueError("must be a URL such as http://localhost:4566")
     return text
 
 
 def _address(text: str) -> str:
-    address = re.fullmatch(r"\S+:([0-9]{1,5})", text)
-    if not address or int(address[1]) > MAX_PORT:
+    found = re.fullmatch(f"{HOST}:([0-9]{{1,5}})", text)
+    if not found or not _is_host(found[1]) or int(found[2]) > MAX_PORT:
         raise ValueError("must be host:port")
     return text
+
+
+def _is_host(text: str) -> bool:
+    """Return whether *text*, which matches `HOST`, is a name or a valid IP address."""
+    is_name = text[0] != "[" and not re.fullmatch(r"[0-9.]+", text)
+    try:
+        return is_name or bool(ip_address(text.strip("[]")))
+    except ValueError:
+        return False
 
 
 def _on_s3(pattern: str, rule: str) -> Parser:
@@ -104,9 +121,12 @@ def _bucket(text: str) -> str:
     return text
 
 
-_text = _matching(".*", "a line of text")
-_location = _on_s3("(?!s3:)[^\0]+|s3://[^/]+(/.*)?", "s3://bucket/prefix, or a path")
-_prefix = _on_s3("s3://[^/]+/.+", "s3://…")
+_text = _matching(f"{PRINTABLE}*", "a line of text")
+_location = _on_s3(
+    rf"(?!s3:){PRINTABLE}{{1,{MAX_KEY}}}|s3://[^/]+(/{PRINTABLE}{{0,{MAX_KEY}}})?",
+    "s3://bucket/prefix, or a path",
+)
+_prefix = _on_s3(rf"s3://[^/]+/{PRINTABLE}{{1,{MAX_PREFIX}}}", "s3://…")
 # A stream (Kinesis API Reference, CreateStream), or a part of an S3 key and a dimension of metrics.
 _name = _matching(
     "(?![.]+$)[a-zA-Z0-9_.-]{1,128}", "1 to 128 letters, digits, underscores, dots or hyphens"
@@ -119,6 +139,17 @@ _namespace = _matching(
 _dimension = _matching("[^:\\s][ -~]{0,1023}", "ASCII characters, and not begin with a colon")
 _digest = _matching("[0-9a-fA-F]{64}", "64 hexadecimal digits")
 _level = _matching("DEBUG|INFO|WARNING|ERROR|CRITICAL", "a level such as INFO")
+
+
+_region = _matching(rf"(?![0-9]+$){LABEL}", "a region such as us-east-1")
+AWS_SETTINGS: Mapping[str, Parser] = {
+    "AWS_REGION": _region,
+    "AWS_DEFAULT_REGION": _region,
+    "AWS_ENDPOINT_URL": url,
+    "AWS_ENDPOINT_URL_KINESIS": url,
+    "AWS_ENDPOINT_URL_S3": url,
+}
+"""Variables that the AWS SDK reads itself; they are checked, so that the error names them."""
 
 
 def _setting(parse: Parser, default: Any = "") -> Any:
@@ -135,7 +166,8 @@ class _Settings:
         """Return the settings in *environ*: name of a variable -> text.
 
         Raises `SettingsError`, with the names of all faulty variables, if a variable is missing or
-        malformed, or if two variables contradict each other.
+        malformed, or if two variables contradict each other.  The variables of `AWS_SETTINGS`
+        are checked, too.
         """
         found: dict[str, Any] = {}
         faults: Faults = {}
@@ -144,6 +176,12 @@ class _Settings:
             if text := environ.get(name, "").strip():
                 try:
                     found[one.name] = one.metadata["parse"](text)
+                except ValueError as exc:
+                    faults[name] = str(exc)
+        for name, parse in AWS_SETTINGS.items():
+            if text := environ.get(name, ""):
+                try:
+                    parse(text)
                 except ValueError as exc:
                     faults[name] = str(exc)
         settings = cls(**found)
@@ -176,18 +214,24 @@ class Settings(_Settings):
     allow_pickled_models: bool = _setting(_flag, False)
     model_name: str = _setting(_name, "ride_duration_prediction_model")
     prediction_field: str = _setting(
-        _matching(r"(?!ride_id$|interval$)[A-Za-z_]\w*", "a name other than ride_id and interval"),
+        _matching(
+            "(?!(?:ride_id|interval)$)[A-Za-z_][A-Za-z0-9_]{0,127}",
+            "a name other than ride_id and interval",
+        ),
         "ride_duration",
     )
     prediction_min: float = _setting(_number, 0.0)
     prediction_max: float = _setting(_number, 1440.0)
     predictions_stream_name: str = _setting(_name, "ride_predictions")
     rejects_location: str = _setting(
-        _on_s3(f"s3://[^/]+(/.*)?|{NO_REJECTS}", "s3://bucket/prefix, or none")
+        _on_s3(
+            rf"s3://[^/]+(/{PRINTABLE}{{0,{MAX_PREFIX}}})?|{NO_REJECTS}",
+            f"s3://bucket/prefix with a prefix of at most {MAX_PREFIX} characters, or none",
+        )
     )
     test_run: bool = _setting(_flag, False)
     return_predictions: bool = _setting(_flag, True)
-    kinesis_endpoint_url: str = _setting(_url)
+    kinesis_endpoint_url: str = _setting(url)
     powertools_metrics_namespace: str = _setting(_namespace, "RidePredictions")
     powertools_service_name: str = _setting(_dimension, "ride-predictions")
     log_level: str = _setting(_level, "INFO")

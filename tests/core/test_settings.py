@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from model_service.errors import SettingsError
-from model_service.settings import ScheduleSettings, Settings, WebSettings
+from model_service.settings import BatchSettings, ScheduleSettings, Settings, WebSettings
 
 GOOD = {"MODEL_LOCATION": "build/model", "TEST_RUN": "True"}
 
@@ -14,6 +14,8 @@ NAMESPACE_RULE = (
     "POWERTOOLS_METRICS_NAMESPACE must be at most 255 ASCII characters,"
     " and not begin with AWS/ or a colon"
 )
+LOCATION_RULE = "must be s3://bucket/prefix, or a path"
+REJECTS_RULE = "must be s3://bucket/prefix with a prefix of at most 500 characters, or none"
 FIELD_RULE = "PREDICTION_FIELD must be a name other than ride_id and interval"
 
 
@@ -75,7 +77,13 @@ def test_the_newer_way_to_name_a_model_wins() -> None:
         ("MODEL_LOCATION", "s3://", "MODEL_LOCATION must be s3://bucket/prefix, or a path"),
         ("PREDICTION_MAX", "0", "PREDICTION_MIN must be less than PREDICTION_MAX"),
         ("MODEL_SHA256", "abc", "MODEL_SHA256 must be 64 hexadecimal digits"),
-        ("REJECTS_LOCATION", "bucket", "REJECTS_LOCATION must be s3://bucket/prefix, or none"),
+        ("MODEL_LOCATION", "build/\x1b[2J", "MODEL_LOCATION must be s3://bucket/prefix, or a path"),
+        ("MODEL_LOCATION", "s3://models/a\nb", f"MODEL_LOCATION {LOCATION_RULE}"),
+        ("MODEL_LOCATION", "s3://models/" + 1025 * "a", f"MODEL_LOCATION {LOCATION_RULE}"),
+        ("PREDICTION_FIELD", "a" * 129, FIELD_RULE),
+        ("REJECTS_LOCATION", "bucket", f"REJECTS_LOCATION {REJECTS_RULE}"),
+        ("REJECTS_LOCATION", "s3://rejects/\x1b[2J", f"REJECTS_LOCATION {REJECTS_RULE}"),
+        ("REJECTS_LOCATION", "s3://rejects/" + 501 * "a", f"REJECTS_LOCATION {REJECTS_RULE}"),
         (
             "KINESIS_ENDPOINT_URL",
             "here",
@@ -85,6 +93,8 @@ def test_the_newer_way_to_name_a_model_wins() -> None:
         ("KINESIS_ENDPOINT_URL", "http://", f"KINESIS_ENDPOINT_URL {URL_RULE}"),
         ("KINESIS_ENDPOINT_URL", "http://a_b:80", f"KINESIS_ENDPOINT_URL {URL_RULE}"),
         ("KINESIS_ENDPOINT_URL", "http://a:65536", f"KINESIS_ENDPOINT_URL {URL_RULE}"),
+        ("KINESIS_ENDPOINT_URL", "http://1.2.3:80", f"KINESIS_ENDPOINT_URL {URL_RULE}"),
+        ("KINESIS_ENDPOINT_URL", "http://[:::]:80", f"KINESIS_ENDPOINT_URL {URL_RULE}"),
         ("PREDICTIONS_STREAM_NAME", "two words", f"PREDICTIONS_STREAM_NAME {NAME_RULE}"),
         ("PREDICTIONS_STREAM_NAME", "x" * 129, f"PREDICTIONS_STREAM_NAME {NAME_RULE}"),
         ("MODEL_NAME", "a/b", f"MODEL_NAME {NAME_RULE}"),
@@ -148,6 +158,50 @@ def test_outside_a_test_run_somebody_has_to_say_where_rejects_go(rejects: dict[s
 )
 def test_a_valid_name_is_accepted(variable: str, text: str) -> None:
     assert getattr(Settings.from_env({**GOOD, variable: text}), variable.lower()) == text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *["!!:80", ":80", "a b:80", "-a:80", "localhost:", "localhost:port", "a:80:81", "a:65536"],
+        *["256.1.1.1:80", "1.2.3:80", "::1:80", "[::1:80", "[:::]:80"],
+        *["unix:/run/web", "http://localhost:80"],
+    ],
+)
+def test_address_that_is_not_host_and_port_is_named(address: str) -> None:
+    with pytest.raises(SettingsError, match=r"^BIND must be host:port$"):
+        WebSettings.from_env({"MODEL_LOCATION": "m", "BIND": address})
+
+
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0:9696", "[::]:80", "localhost:0", "my-host.example.org:65535"]
+)
+def test_address_of_host_and_port_is_accepted(address: str) -> None:
+    assert WebSettings.from_env({"MODEL_LOCATION": "m", "BIND": address}).bind == address
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "rule"),
+    [
+        ("AWS_REGION", "a b", "must be a region such as us-east-1"),
+        ("AWS_DEFAULT_REGION", "eu_west_1", "must be a region such as us-east-1"),
+        ("AWS_ENDPOINT_URL", "http://a b", URL_RULE),
+        ("AWS_ENDPOINT_URL_KINESIS", "localhost:4566", URL_RULE),
+        ("AWS_ENDPOINT_URL_S3", "http://a:65536", URL_RULE),
+    ],
+)
+@pytest.mark.parametrize("kind", [Settings, WebSettings, BatchSettings, ScheduleSettings])
+def test_every_entry_point_checks_the_variables_of_the_aws_sdk(
+    kind: type[Settings], variable: str, text: str, rule: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"{variable} {rule}"):
+        kind.from_env({variable: text})
+
+
+def test_variables_of_the_aws_sdk_are_accepted() -> None:
+    Settings.from_env(
+        {**GOOD, "AWS_REGION": "us-gov-west-1", "AWS_ENDPOINT_URL": "http://localhost:4566"}
+    )
 
 
 def test_every_entry_point_names_a_malformed_bucket_or_port() -> None:
