@@ -80,7 +80,7 @@ def at(location: str) -> Folder:
     if ":/" in location:
         raise ModelError(
             f"{location} is not a location of files: give s3://bucket/prefix or a path."
-            f" This command prints them: {_release_command(location)}"
+            f" {_remedy(location)}"
         )
     return LocalFolder(Path(location), ModelError)
 
@@ -97,14 +97,25 @@ def s3_folder(location: str, error: type[ServiceError], config: Config | None = 
         return S3Folder(_client(config), bucket, f"{prefix.strip('/')}/".lstrip("/"), error)
 
 
+def _remedy(location: str) -> str:
+    """Return a sentence with the command that makes a location of files from an MLflow URI."""
+    if re.fullmatch("models:/+m-[0-9a-f]{32}", location):
+        command = f"mlflow artifacts download --artifact-uri {location} --dst-path build/model"
+        return f"This command copies the model to build/model: {command}"
+    return f"This command prints them: {_release_command(location)}"
+
+
 def _release_command(location: str) -> str:
     """Return the command that releases the model at the MLflow URI *location* for a deployment."""
     training = "python -m training"
     if run := re.match("runs:/+([^/]+)", location):
         return f"{training} promote --run {quote(run[1])} && {training} release"
-    if model := re.match("models:/+([^/@]+)(?:@(.+))?", location):
-        target = "cost" if "cost" in model[1] else "duration"
-        return f"{training} release --target {target} --alias {quote(model[2] or 'champion')}"
+    if model := re.match("models:/+([^/@]+)(?:/([0-9]+)|@(.+))?", location):
+        name, version, alias = model.groups()
+        target = "cost" if "cost" in name else "duration"
+        named = "" if name == f"ride-{target}" else f" --name {quote(name)}"
+        which = f"--version {version}" if version else f"--alias {quote(alias or 'champion')}"
+        return f"{training} release --target {target}{named} {which}"
     return f"{training} release --bucket BUCKET"
 
 
@@ -255,7 +266,7 @@ def _s3_errors(action: str, error: type[ServiceError]) -> Iterator[None]:
     try:
         with disk_errors(action, error):
             yield
-    except (BotoCoreError, ClientError, Boto3Error) as exc:
+    except (BotoCoreError, ClientError, Boto3Error, ValueError) as exc:  # ValueError: an endpoint
         reason = " ".join(str(exc).split())  # some have several lines
         raise error(f"cannot {action}: {reason}") from exc
 

@@ -198,8 +198,13 @@ def test_missing_credentials_are_a_model_error(monkeypatch: pytest.MonkeyPatch) 
     [
         ("models:/ride-duration@champion", "release --target duration --alias champion"),
         ("models:/ride-cost@next", "release --target cost --alias next"),
-        ("models:/ride_duration@two words", "release --target duration --alias 'two words'"),
-        ("models:/ride_duration/3", "release --target duration --alias champion"),
+        ("models:/ride-cost/3", "release --target cost --version 3"),
+        ("models:/ride-duration", "release --target duration --alias champion"),
+        (
+            "models:/my model@two words",
+            "release --target duration --name 'my model' --alias 'two words'",
+        ),
+        ("models:/rides/12", "release --target duration --name rides --version 12"),
         (
             "runs:/e1efc53e9bd149078b0c12aeaa6365df/model",
             "promote --run e1efc53e9bd149078b0c12aeaa6365df && python -m training release",
@@ -216,6 +221,16 @@ def test_alias_is_refused_with_the_command_that_prints_a_location(alias: str, co
 
     assert str(refusal.value).startswith(f"{alias} is not a location of files: give s3://")
     assert str(refusal.value).endswith(f": python -m training {command}")
+
+
+def test_id_of_a_model_is_refused_with_the_command_that_copies_the_model() -> None:
+    with pytest.raises(ModelError) as refusal:
+        model.load(f"models:/m-{32 * '7'}")
+
+    command = (
+        f"mlflow artifacts download --artifact-uri models:/m-{32 * '7'} --dst-path build/model"
+    )
+    assert str(refusal.value).endswith(f"This command copies the model to build/model: {command}")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from training import drift, pipeline
 from training.data import simulation
 from training.pipeline import TrainingResult
 from training.plan import TrainingPlan
-from training.registry import release
+from training.registry import model_registry, release
 from training.registry.model_registry import ModelVersion
 from training.registry.release import ReleaseError
 from training.reports import model_card
@@ -235,6 +235,22 @@ def test_an_unknown_alias_is_refused(run: Run, models: dict[str, TrainingResult]
     assert "No version of ride-duration has the alias heir: promote one." in err
 
 
+def test_a_version_is_released_by_its_number(run: Run, promote: Run) -> None:
+    promote("poor")
+
+    released = [run("release", *which)[1] for which in ([], ["--version", "1"])]
+    unknown = run("release", "--version", "99")
+    other = run("release", "--name", "other-rides", "--version", "1")
+    two = run("release", "--version", "1", "--target", "duration", "cost")
+
+    assert released[0] == released[1]
+    assert released[0]["models"][0]["version"] == "1"
+    assert [code for code, _, _ in (unknown, other, two)] == [2, 2, 2]
+    assert "version 99" in unknown[2].lower() or "version=99" in unknown[2].lower()
+    assert "other-rides" in other[2]
+    assert "name one --target" in two[2]
+
+
 def test_an_interrupted_copy_is_completed(aws: Embedded, models: dict[str, TrainingResult]) -> None:
     location, s3 = models["good"].model_location, boto3.client("s3")
     graph = s3.get_object(Bucket="models", Key=key(location, "model.onnx"))["Body"].read()
@@ -286,7 +302,7 @@ def test_two_models_of_one_run_are_released_under_their_model_ids(
         )
         location = support.upload(aws.s3(), path, "models", f"7/models/{model_id}/artifacts")
         registered = ModelVersion(
-            "ride-duration", model_id, support.RUN_ID, location, sha256="", after="", rolled_back=""
+            "ride-duration", "1", support.RUN_ID, model_id, location, "", after="", rolled_back=""
         )
         released.append(release.release(registered, "7", "duration", "production"))
 
@@ -296,6 +312,26 @@ def test_two_models_of_one_run_are_released_under_their_model_ids(
         served = loader.load(settings.model_path, sha256=settings.model_sha256)
         assert served.version == settings.run_id == one.environment["RUN_ID"]
         assert one.parameters["DurationModel"] == f"7/{served.version}/artifacts/model"
+
+
+def test_a_run_with_several_models_is_released_by_the_id_of_the_model(
+    run: Run, promote: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote("poor")
+    monkeypatch.setattr(model_registry, "models_of", lambda client, run_id: ["m-1", "m-2"])
+
+    code, found, err = run("release", "--bucket", "production")
+
+    [released], of = found["models"], found["models"][0]["environment"]
+    assert code == 0
+    assert of["RUN_ID"].startswith("m-")
+    copied = f"s3://production/{of['MLFLOW_EXPERIMENT_ID']}/{of['RUN_ID']}/artifacts/model"
+    assert released["model_location"] == copied
+    assert released["shared_version"] == released["run_id"] == loader.load(copied).version
+    assert loader.load(copied, run_id=of["RUN_ID"]).version == of["RUN_ID"]
+    said = "has 2 models. With MODEL_LOCATION, the predictions of each have the version {RUN} "
+    assert said.replace("{RUN} ", released["run_id"]) in err
+    assert f"set RUN_ID={of['RUN_ID']}" in err
 
 
 class RecordingS3:

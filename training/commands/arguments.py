@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from model_service.datasets.months import months
+from model_service.settings import url
 
 from ..registry.paired_bootstrap import BOUND, CONFIDENCE
 
@@ -163,7 +164,12 @@ def _add_promote(promote: Parser) -> None:
 
 
 def _add_release(release: Parser) -> None:
-    release.add_argument("--alias", default="champion")
+    which = release.add_mutually_exclusive_group()
+    which.add_argument("--alias", default="champion", help="(%(default)s)")
+    which.add_argument(
+        "--version", type=whole(1, 10**9), metavar="NUMBER", help="a version instead of an alias"
+    )
+    release.add_argument("--name", help="the registered model (ride-duration or ride-cost)")
     release.add_argument("--target", nargs="+", choices=TARGETS, default=["duration"])
     release.add_argument("--bucket", default="", help="(the bucket that holds the model)")
     release.add_argument("--format", choices=["json", "overrides"], default="json")
@@ -218,9 +224,10 @@ _OWN_OPTIONS: Mapping[str, Callable[[Parser], None]] = {
 
 
 def _url(text: str) -> str:
-    if not text.startswith(("https://", "http://")):
-        raise argparse.ArgumentTypeError("must be an address that begins with https:// or http://")
-    return text.rstrip("/")
+    try:
+        return url(text).rstrip("/")
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
 
 
 def _share(text: str) -> float:

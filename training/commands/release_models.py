@@ -83,8 +83,10 @@ def run_rollback(options: argparse.Namespace, console: Console) -> int:
 
 
 def run_release(options: argparse.Namespace, console: Console) -> int:
-    """Copy the models that an alias names, and print the parameters of a deployment."""
-    releases = [_release(target, options) for target in dict.fromkeys(options.target)]
+    """Copy models that an alias or a number names, and print the parameters of a deployment."""
+    if len(set(options.target)) > 1 and (options.version or options.name):
+        raise release.ReleaseError("A --version or --name is of one model: name one --target.")
+    releases = [_release(target, options, console) for target in dict.fromkeys(options.target)]
     parameters = {name: value for one in releases for name, value in one.parameters.items()}
     if len({one.parameters["ModelBucket"] for one in releases}) > 1:
         raise release.ReleaseError("The models are in different buckets: name a --bucket for both.")
@@ -108,11 +110,22 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
 }
 
 
-def _release(target: Target, options: argparse.Namespace) -> Release:
-    with model_registry.opened(options.tracking_uri, target) as registry:
-        version = registry.get(options.alias)
+def _release(target: Target, options: argparse.Namespace, console: Console) -> Release:
+    with model_registry.opened(options.tracking_uri, target, options.name) as registry:
+        number = options.version
+        version = registry.version(str(number)) if number else registry.get(options.alias)
         experiment: str = registry.client.get_run(version.run_id).info.experiment_id
-    return release.release(version, experiment, target, options.bucket)
+        siblings = model_registry.models_of(registry.client, version.run_id)
+    own_id = version.model_id if len(siblings) > 1 else ""
+    released = release.release(version, experiment, target, options.bucket, own_id)
+    if released.shared_version:
+        say(
+            console,
+            f"The run {version.run_id} has {len(siblings)} models. With MODEL_LOCATION, the "
+            f"predictions of each have the version {released.shared_version}: set RUN_ID={own_id}, "
+            'or log each model with metadata={"version": "model_id"}.',
+        )
+    return released
 
 
 def _register(registry: ModelRegistry, run: str, kind: Kind) -> ModelVersion:

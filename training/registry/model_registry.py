@@ -49,6 +49,8 @@ class ModelVersion:
     model: str
     number: str
     run_id: str
+    model_id: str
+    """MLflow's id of the model; empty if the version was not made of a logged model."""
     location: str
     """The location in the form of MODEL_LOCATION."""
     sha256: str
@@ -90,6 +92,7 @@ class ModelRegistry:
             model=self.model,
             number=str(found.version),
             run_id=found.run_id,
+            model_id=found.model_id or "",
             location=tracking.location(uri),
             sha256=found.tags.get(SHA256, ""),
             after=found.tags.get(AFTER, ""),
@@ -174,10 +177,13 @@ class ModelRegistry:
 
 
 @contextmanager
-def opened(tracking_uri: str, target: Target) -> Iterator[ModelRegistry]:
-    """Open the registry of models of *target*; MLflow's errors are raised as `TrackingError`."""
+def opened(tracking_uri: str, target: Target, name: str | None = None) -> Iterator[ModelRegistry]:
+    """Open the registry of models of *target*; MLflow's errors are raised as `TrackingError`.
+
+    *name* is the name of the registered model, by default ``ride-duration`` or ``ride-cost``.
+    """
     with tracking.client(tracking_uri) as client:
-        yield ModelRegistry(client, f"ride-{target}")
+        yield ModelRegistry(client, name or f"ride-{target}")
 
 
 def newest_run(client: Any, experiment: str, target: Target) -> str:
@@ -202,11 +208,17 @@ def newest_run(client: Any, experiment: str, target: Target) -> str:
 
 
 def model_of(client: Any, run_id: str) -> str:
-    """Return the id of the model that a run logged.
+    """Return the id of the first model that a run logged.
 
     Raises `RegistryError` if the run did not log a model.
     """
-    outputs = client.get_run(run_id).outputs
-    if not (outputs and outputs.model_outputs):
+    found = models_of(client, run_id)
+    if not found:
         raise RegistryError(f"The run {run_id} logged no model.")
-    return str(outputs.model_outputs[0].model_id)
+    return found[0]
+
+
+def models_of(client: Any, run_id: str) -> list[str]:
+    """Return the ids of all models that a run logged."""
+    outputs = client.get_run(run_id).outputs
+    return [str(one.model_id) for one in outputs.model_outputs] if outputs else []

@@ -4,8 +4,8 @@ An alias can be moved, but a deployment must not change because of that.  So the
 once, by this module, and the result identifies one model permanently.
 
 The copy goes to ``s3://<bucket>/<experiment>/<run>/artifacts/model``, the path that MODEL_BUCKET,
-MLFLOW_EXPERIMENT_ID and RUN_ID name.  If the version of the model's predictions is its model id,
-because its run has several models, the model id takes the place of the run.
+MLFLOW_EXPERIMENT_ID and RUN_ID name.  If the run has several models, the model id takes the place
+of the run, so that the predictions of these models have different versions.
 
 The invariant: a file of a copy is written once and never changed, and ``MLmodel`` is written last.
 S3 writes a file as a whole or not at all.  With ``If-None-Match``, S3 refuses to overwrite a file,
@@ -67,12 +67,22 @@ class Release:
     """The parameters of `template.yaml` for this model."""
     environment: dict[str, str]
     """The environment variables that identify the copy by its run id."""
+    shared_version: str = ""
+    """The version of its predictions with MODEL_LOCATION, if other models of its run have the same
+    version; else empty."""
 
 
-def release(version: ModelVersion, experiment_id: str, target: Target, bucket: str) -> Release:
+def release(
+    version: ModelVersion,
+    experiment_id: str,
+    target: Target,
+    bucket: str,
+    own_id: str = "",
+) -> Release:
     """Copy the model *version* to *bucket*, and return what a deployment needs to use the copy.
 
-    If *bucket* is empty, the model is copied within its own bucket.
+    If *bucket* is empty, the model is copied within its own bucket.  *own_id* is the model id if
+    the run has several models, and else empty.
     Raises `ReleaseError` if the model cannot be copied, and `ModelError` if it is not the model
     that was registered.
     """
@@ -83,7 +93,8 @@ def release(version: ModelVersion, experiment_id: str, target: Target, bucket: s
             f"Lambda functions cannot read the model at {version.location}: name a --bucket."
         )
     served = loader.load(version.location, sha256=version.sha256, field=loader.FIELDS[target])
-    copied = f"{experiment_id}/{served.version}/artifacts/model"
+    run_id = own_id or served.version
+    copied = f"{experiment_id}/{run_id}/artifacts/model"
     copy(version.location, bucket, copied)
     loader.load(f"s3://{bucket}/{copied}", sha256=served.sha256)
     location = version.location if bucket == own else f"s3://{bucket}/{copied}"
@@ -103,9 +114,10 @@ def release(version: ModelVersion, experiment_id: str, target: Target, bucket: s
         environment={
             "MODEL_BUCKET": bucket,
             "MLFLOW_EXPERIMENT_ID": experiment_id,
-            "RUN_ID": served.version,
+            "RUN_ID": run_id,
             "MODEL_SHA256": served.sha256,
         },
+        shared_version="" if run_id == served.version else served.version,
     )
 
 
