@@ -31,8 +31,9 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from local.aws import event_source
-from local.aws.kinesis_reader import Record
+from event_source_mapping.identity import identity
+from event_source_mapping.lambda_event import event_of
+from event_source_mapping.records import Record
 
 from .results import RESULTS, save
 from .tutorial.features import places, row
@@ -40,7 +41,6 @@ from .tutorial.features import places, row
 ZONES = str(Path(__file__).parents[1] / "model_service/zones.csv")
 RIDES = 1000
 ROUNDS = 5
-STREAM = "arn:aws:kinesis:eu-west-1:000000000000:stream/ride_events"
 
 ENVIRONMENT = {
     "REJECTS_LOCATION": "none",
@@ -63,12 +63,12 @@ STARTS = {
 def batch(number: int) -> dict[str, Any]:
     """Return an event with *number* rides, which are the same in every run."""
     random = np.random.default_rng(0)
-    arrived_at = datetime(2021, 3, 1, 13, 15, tzinfo=UTC)
+    arrived_at = datetime(2021, 3, 1, 13, 15, tzinfo=UTC).timestamp()
     records = [
         Record(str(n), str(n), json.dumps(_ride_event(n, random)).encode(), arrived_at)
         for n in range(number)
     ]
-    return event_source.event(records, "shardId-000000000000", STREAM)
+    return event_of(records, "shardId-000000000000", identity("ride_events", "ride-predictions"))
 
 
 def _ride_event(ride_id: int, random: np.random.Generator) -> dict[str, Any]:

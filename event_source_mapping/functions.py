@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from urllib.parse import urlsplit
 
 from .errors import MappingError
 from .identity import Identity
+
+logger = logging.getLogger(__name__)
 
 RESPONSE_BYTES = 6_291_556  # the maximum response of an invocation
 INVOCATIONS = "/2015-03-31/functions/function/invocations"
@@ -83,6 +86,7 @@ def in_process(handler: Handler, names: Identity, timeout: float) -> Function:
         try:
             response = json.dumps(handler(event, context))
         except Exception as exc:  # any exception of a function is a failed invocation
+            logger.warning("the function failed", exc_info=True)
             return Raised(f"{type(exc).__name__}: {exc}")
         if time.monotonic() > context.deadline:
             return Raised(timed_out(timeout))
@@ -120,6 +124,17 @@ def over_http(address: str, timeout: float) -> Function:
             finally:
                 connection.close()
         return _result_of(status, content)
+
+    return invoke
+
+
+def one_at_a_time(function: Function) -> Function:
+    """Return *function* without overlapping invocations, as if there were only one sandbox."""
+    lock = threading.Lock()
+
+    def invoke(event: dict[str, Any], request_id: str) -> Result:
+        with lock:
+            return function(event, request_id)
 
     return invoke
 

@@ -49,12 +49,11 @@ def load(path: Path | str) -> dict[str, Any]:
     """Return the template in a file of YAML or JSON, with short forms (``!Ref``) written out."""
     import yaml
 
-    class Loader(yaml.SafeLoader):
-        """Reads the tags of CloudFormation.  It is a class because PyYAML needs one."""
-
-    Loader.add_multi_constructor("!", _tagged)
+    base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C is ten times as fast
+    loader: Any = type("CloudFormationLoader", (base,), {})
+    loader.add_multi_constructor("!", _tagged)
     try:
-        found = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
+        found = yaml.load(Path(path).read_text(encoding="utf-8"), loader)
     except OSError as exc:
         raise MappingError(f"The template {path} cannot be read: {exc.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError):

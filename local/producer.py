@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from itertools import batched, cycle
 from typing import TYPE_CHECKING, Any
 
-from .aws.event_source import pause
 from .aws.kinesis_reader import event_id
 from .formatting import many
 
@@ -28,6 +27,7 @@ MOST_RECORDS = 500  # per PutRecords call; an AWS limit
 MOST_BYTES = 5 * 1024 * 1024  # per PutRecords call; all implementations accept this
 CALLS_PER_SECOND = 20
 ATTEMPTS = 10
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds before a record is sent again
 BOMB_BYTES = 16 * 1024 * 1024
 
 
@@ -130,6 +130,15 @@ def put_to(kinesis: KinesisClient, stream: str) -> Put:
         ]
 
     return put
+
+
+def pause(attempt: int) -> float:
+    """Return the seconds to wait before attempt number *attempt*, counted from 0.
+
+    >>> [pause(attempt) for attempt in range(4)]
+    [0.0, 0.05, 0.1, 0.2]
+    """
+    return min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE) if attempt else 0.0
 
 
 def _accepted(chunk: Sequence[Message], put: Put) -> dict[str, Message]:

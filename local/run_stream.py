@@ -1,12 +1,12 @@
-"""Streams rides through a function: a producer, a poller, and a reader of the results.
+"""Streams rides through a function: a producer, an event source mapping, a reader of the results.
 
-The producer and the poller run in separate threads.  The calling thread reads the output stream and
-the rejects bucket.  An error in any of the three ends the run.
+The producer and the mapping run in separate threads.  The calling thread reads the output stream
+and the rejects bucket.  An error in any of the three ends the run.  The mapping has the settings of
+the scorer in `template.yaml`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,11 +16,19 @@ from datetime import datetime
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from event_source_mapping import threads
+from event_source_mapping.destinations import deliver_to
+from event_source_mapping.faults import Kind, faulty
+from event_source_mapping.functions import Handler, in_process, one_at_a_time
+from event_source_mapping.identity import Identity
+from event_source_mapping.kinesis import KinesisSource
+
 from . import producer
-from .aws.event_source import Handler, Shard, poll
 from .aws.kinesis_reader import Reader, Record, event_id, readers
+from .aws.lambda_api import ARN
 from .aws.server import Embedded
 from .producer import Message
+from .template import scorer_settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -28,15 +36,10 @@ if TYPE_CHECKING:
 RIDE_EVENTS, PREDICTIONS = "ride_events", "ride_predictions"
 SHARDS = 2
 MODELS, REJECTS = "ride-models", "ride-rejects"
-BATCH_SIZE = 1000
 PER_SECOND = 1000.0
 PATIENCE_SECONDS = 60  # the run ends after this time without a prediction or a rejection
 READ_SECONDS = 0.2  # between two reads of the results
 POLL_SECONDS = 0.02  # between two reads of the ride events
-
-
-class _Stopped(Exception):
-    """Ends `poll`, which otherwise retries a failing batch forever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +101,16 @@ def run(
     on_progress: Callable[[StreamProgress], None],
     per_second: float = PER_SECOND,
     patience: float = PATIENCE_SECONDS,
+    faults: Iterator[Kind | None] | None = None,
 ) -> StreamProgress:
     """Send *messages* and deliver them to *handler* until all of them are processed.
 
-    Sends *per_second* messages a second, and calls *on_progress* when there are new results.  The
-    run also ends after *patience* seconds without a new result.
+    The run also ends after *patience* seconds without a result.  *faults* are the faults of the
+    invocations, one after the other.
     """
     progress, stop = StreamProgress(), Event()
-    with ThreadPoolExecutor(2) as threads:
-        sending = threads.submit(
+    with ThreadPoolExecutor(2) as workers:
+        sending = workers.submit(
             producer.send,
             messages,
             producer.put_to(aws.kinesis(), RIDE_EVENTS),
@@ -114,9 +118,11 @@ def run(
             sent=progress.sent.update,
             stopped=stop.is_set,
         )
-        polling = threads.submit(deliver, aws, handler, stop=stop, finished=sending.done)
+        delivering = workers.submit(
+            deliver, aws, handler, stop=stop, finished=sending.done, faults=faults
+        )
         try:
-            _read_results(aws, progress, (sending, polling), on_progress, patience)
+            _read_results(aws, progress, (sending, delivering), on_progress, patience)
         finally:
             stop.set()
     return progress
@@ -129,24 +135,29 @@ def deliver(
     stop: Event,
     finished: Callable[[], bool] = lambda: False,
     idle: float = POLL_SECONDS,
+    faults: Iterator[Kind | None] | None = None,
+    **settings: Any,
 ) -> None:
     """Deliver ride events to *handler* until *finished* returns True and all are processed.
 
-    Setting *stop* ends the delivery at once.  *idle* is the pause in seconds if no events wait.
+    Setting *stop* ends the delivery at once.  *settings* replace those of the template.  There is
+    one instance of the function, so invocations do not overlap.
     """
-    kinesis = aws.kinesis()
-    described = kinesis.describe_stream_summary(StreamName=RIDE_EVENTS)
-    arn = described["StreamDescriptionSummary"]["StreamARN"]
-    shards = [Shard(reader.shard_id, reader) for reader in readers(kinesis, RIDE_EVENTS)]
-
-    def finished_or_stopped() -> bool:
-        if stop.is_set():
-            raise _Stopped
-        return finished()
-
-    with contextlib.suppress(_Stopped):
-        poll(shards, handler, stream_arn=arn, batch_size=BATCH_SIZE, finished=finished_or_stopped,
-             idle=idle)  # fmt: skip
+    mapping, timeout = scorer_settings(REJECTS, **settings)
+    source = KinesisSource(aws.kinesis(), RIDE_EVENTS)
+    names = Identity(source.arn, ARN)
+    function = one_at_a_time(in_process(handler, names, timeout))
+    target = mapping.destination
+    threads.run(
+        function if faults is None else faulty(function, faults),
+        source,
+        mapping,
+        names,
+        deliver=None if target is None else deliver_to(target, names, aws.s3()),
+        finished=finished,
+        stop=stop,
+        idle=idle,
+    )
 
 
 def arrivals(aws: Embedded) -> dict[str, datetime]:
@@ -170,7 +181,8 @@ def rejections(s3: S3Client, seen: set[str]) -> dict[str, str]:
     for key in keys:
         if key not in seen:
             body = s3.get_object(Bucket=REJECTS, Key=key)["Body"].read()
-            reasons |= json.loads(body)["reasons"]
+            # A batch that the mapping gave up on has no reasons.
+            reasons |= json.loads(body).get("reasons", {})
             seen.add(key)
     return reasons
 

@@ -23,11 +23,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from event_source_mapping.functions import Handler
 from model_service.errors import ServiceError
 from model_service.settings import Settings
 
-from .aws.event_source import FUNCTION, Handler
-from .aws.lambda_api import LocalFunction, serve_api
+from .aws.lambda_api import FUNCTION, LocalFunction, serve_api
 from .aws.server import Embedded, embedded
 from .run_stream import PREDICTIONS, REJECTS, RIDE_EVENTS, SHARDS, deliver, wait_for_streams
 

@@ -17,13 +17,17 @@ from typing import Any
 
 import msgspec
 
-from local.aws import event_source
-from local.aws.kinesis_reader import Record
+from event_source_mapping.identity import Identity
+from event_source_mapping.lambda_event import event_of
+from event_source_mapping.records import Record
 from model_service.payloads import KPL_DATA, KPL_MAGIC, KPL_RECORDS
 from model_service.rides import Ride, RideEvent
 from tools.schemas import write_or_check
 
-STREAM_ARN = "arn:aws:kinesis:eu-west-1:123456789012:stream/ride_events"
+NAMES = Identity(
+    "arn:aws:kinesis:eu-west-1:123456789012:stream/ride_events",
+    "arn:aws:lambda:eu-west-1:123456789012:function:ride-predictions",
+)
 SHARD = "shardId-000000000000"
 FIRST_NUMBER = 49657340123456789012345678901234567890123456789012345678
 BEGINS = datetime(2026, 11, 20, 13, 15, 0, tzinfo=UTC)  # a Friday morning in New York
@@ -113,11 +117,15 @@ def _event(payloads: Sequence[bytes]) -> dict[str, Any]:
             sequence_number=str(FIRST_NUMBER + 1_000_003 * number),
             partition_key=str(256 + number),
             data=data,
-            arrived_at=BEGINS + timedelta(seconds=number // RIDES_A_SECOND, milliseconds=132),
+            arrived_at=_arrival(number).timestamp(),
         )
         for number, data in enumerate(payloads)
     ]
-    return event_source.event(records, SHARD, STREAM_ARN)
+    return event_of(records, SHARD, NAMES)
+
+
+def _arrival(number: int) -> datetime:
+    return BEGINS + timedelta(seconds=number // RIDES_A_SECOND, milliseconds=132)
 
 
 def _lines(event: dict[str, Any]) -> str:

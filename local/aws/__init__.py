@@ -1,4 +1,4 @@
-"""Substitutes for AWS on one machine: Kinesis and S3, an event source mapping, and Lambda.
+"""Substitutes for AWS on one machine: Kinesis and S3, and Lambda.
 
-This package imports `model_service` and no other part of `local`.
+This package imports no other part of `local`.
 """

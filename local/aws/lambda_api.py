@@ -21,11 +21,13 @@ from typing import Any
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from event_source_mapping.functions import Context, Handler
 from model_service.errors import ServiceError
 
-from .event_source import FUNCTION, TIMEOUT_SECONDS, Context, Handler
 from .server import HOST
 
+FUNCTION = "ride-predictions"
+TIMEOUT_SECONDS = 60.0
 ARN = f"arn:aws:lambda:us-east-1:123456789012:function:{FUNCTION}"
 API = "/2015-03-31/functions/"
 LOG_BYTES = 4096  # Lambda returns only the end of the log
@@ -125,7 +127,7 @@ def _invoke(function: LocalFunction, request: Request) -> Response:
 
 
 def _context() -> Context:
-    return Context(time.monotonic() + TIMEOUT_SECONDS, str(uuid.uuid4()), ARN)
+    return Context(time.monotonic() + TIMEOUT_SECONDS, str(uuid.uuid4()), ARN, FUNCTION)
 
 
 def _error(status: int, kind: str, message: str) -> Response:

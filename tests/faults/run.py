@@ -17,8 +17,13 @@ from typing import IO, Any
 
 from aws_kinesis_agg.aggregator import RecordAggregator
 
-from local.aws import event_source
-from local.aws.kinesis_reader import Reader, Record, readers
+from event_source_mapping.identity import identity
+from event_source_mapping.kinesis import KinesisSource
+from event_source_mapping.lambda_event import event_of
+from event_source_mapping.records import Record
+from event_source_mapping.responses import processed
+from event_source_mapping.settings import TRIM_HORIZON
+from event_source_mapping.sources import Reader
 from local.aws.server import Embedded, embedded, environment
 
 from ..support.factories import payload
@@ -187,9 +192,10 @@ def deliver(aws: Embedded, worker: Worker, *, most: int, sizes: random.Random) -
 
     A batch that is delivered again may have another size, as after a bisection.
     """
-    kinesis = aws.kinesis()
-    summary = kinesis.describe_stream_summary(StreamName=INPUT)["StreamDescriptionSummary"]
-    waiting = {reader.shard_id: list(rest(reader)) for reader in readers(kinesis, INPUT)}
+    source = KinesisSource(aws.kinesis(), INPUT)
+    names = identity(INPUT, "ride-predictions")
+    shards = [info.shard_id for info in source.shards()]
+    waiting = {shard: list(rest(source.open(shard, TRIM_HORIZON, None))) for shard in shards}
     limit = time.monotonic() + LIMIT_SECONDS
     while any(waiting.values()):
         if time.monotonic() > limit:
@@ -197,14 +203,14 @@ def deliver(aws: Embedded, worker: Worker, *, most: int, sizes: random.Random) -
         shard = sizes.choice([shard for shard, records in waiting.items() if records])
         batch = waiting[shard][: sizes.randint(1, most)]
         try:
-            response = worker(event_source.event(batch, shard, summary["StreamARN"]))
+            response = worker(event_of(batch, shard, names))
         except Died:
             continue
-        del waiting[shard][: event_source.processed(batch, response)]
+        del waiting[shard][: processed(batch, response) or 0]
 
 
 def rest(reader: Reader) -> Iterator[Record]:
-    while records := reader():
+    while records := reader().records:
         yield from records
 
 

@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from event_source_mapping.identity import identity
+from event_source_mapping.lambda_event import event_of
+from event_source_mapping.records import Record
 from local import producer
-from local.aws.event_source import event
-from local.aws.kinesis_reader import Record
 from local.producer import BROKEN, Message, chunks, messages, ride_event, send
 from model_service import rides
 from model_service.errors import RideRejected
 from model_service.kinesis import records
 from model_service.rides import RideEvent
 
-ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/ride_events"
-
 
 def read(data: bytes) -> RideEvent | RideRejected:
     """Return the ride event, or the rejection, that the service reads from a record with *data*."""
-    batch = event([Record("1", "key", data, datetime.now(UTC))], "shardId-000000000000", ARN)
-    [record] = records.read(batch)
+    names = identity("ride_events", "ride-predictions")
+    sent = [Record("1", "key", data, datetime.now(UTC).timestamp())]
+    [record] = records.read(event_of(sent, "shardId-000000000000", names))
     [result] = rides.read(record.data, record.event_id, None)
     return result.event
 

@@ -17,9 +17,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local import stack
-from local.aws.event_source import FUNCTION
 from local.aws.kinesis_reader import readers
-from local.aws.lambda_api import LocalFunction, serve_api
+from local.aws.lambda_api import FUNCTION, LocalFunction, serve_api
 from local.aws.server import KEY, REGION
 from local.run_stream import PREDICTIONS
 from operate import replay, smoke

@@ -16,7 +16,6 @@ from typing import Any
 import boto3
 import pytest
 
-from local.aws.event_source import Shard, poll
 from local.aws.kinesis_reader import event_id, readers
 from local.aws.server import Embedded
 from operate import replay
@@ -26,6 +25,7 @@ from tests.support.golden import GoldenModel
 from tools import sample_events
 
 from ..support import embedded_aws
+from ..support.delivery import deliver
 from ..support.factories import payload
 from ..support.operate_fakes import FakeLambda
 
@@ -87,17 +87,6 @@ def put(kinesis: Any, *payloads: bytes) -> list[str]:
         Records=[{"Data": data, "PartitionKey": str(n)} for n, data in enumerate(payloads)],
     )
     return [event_id(each["ShardId"], each["SequenceNumber"]) for each in reply["Records"]]
-
-
-def deliver(kinesis: Any, handler: Any) -> None:
-    summary = kinesis.describe_stream_summary(StreamName="ride_events")
-    poll(
-        [Shard(reader.shard_id, reader) for reader in readers(kinesis, "ride_events")],
-        handler,
-        stream_arn=summary["StreamDescriptionSummary"]["StreamARN"],
-        batch_size=100,
-        finished=lambda: True,
-    )
 
 
 def arrivals(kinesis: Any) -> dict[str, datetime]:

@@ -16,8 +16,6 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from local.aws.event_source import Shard, poll
-from local.aws.kinesis_reader import readers
 from local.aws.server import REGION, Embedded
 from model_service import rides
 from model_service.errors import RideRejected
@@ -26,6 +24,7 @@ from operate.command import CommandError
 from operate.deployed_stack import DeployedStack
 from tests.support.golden import GoldenModel
 
+from ..support.delivery import deliver
 from ..support.factories import payload
 
 PARTS = ["--input", "ride_events", "--output-stream", "ride_predictions"]
@@ -86,23 +85,13 @@ def handler(
 def running(handler: Callable[..., Any]) -> Iterator[None]:
     """Deliver the input stream to *handler* while the block runs."""
     kinesis, stop = boto3.client("kinesis"), Event()
-    summary = kinesis.describe_stream_summary(StreamName="ride_events")
-    shards = [Shard(reader.shard_id, reader) for reader in readers(kinesis, "ride_events")]
-    with ThreadPoolExecutor(1) as threads:
-        polling = threads.submit(
-            poll,
-            shards,
-            handler,
-            stream_arn=summary["StreamDescriptionSummary"]["StreamARN"],
-            batch_size=100,
-            finished=stop.is_set,
-            idle=0.2,
-        )
+    with ThreadPoolExecutor(1) as workers:
+        delivering = workers.submit(deliver, kinesis, handler, finished=stop.is_set, idle=0.2)
         try:
             yield
         finally:
             stop.set()
-            polling.result()
+            delivering.result()
 
 
 def put(stream: str, *payloads: bytes) -> None:

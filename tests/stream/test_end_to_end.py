@@ -1,4 +1,4 @@
-"""A ride from one stream to the other: Kinesis, the poller and the real handler.
+"""A ride from one stream to the other: Kinesis, the event source mapping and the real handler.
 
 Against two implementations of Kinesis that know nothing of each other.
 """
@@ -14,11 +14,10 @@ from typing import Any
 import boto3
 import pytest
 
-from local.aws.event_source import Shard, poll
 from local.aws.kinesis_reader import readers
 from local.aws.server import Embedded
 
-from ..support import golden, kinesis_local
+from ..support import delivery, golden, kinesis_local
 from ..support.factories import payload
 from ..support.golden import GoldenModel
 
@@ -107,14 +106,7 @@ def put(kinesis: Any, payloads: list[bytes]) -> None:
 
 def deliver(kinesis: Any, handler: Callable[..., Any]) -> None:
     """Everything that lies on the input stream."""
-    summary = kinesis.describe_stream_summary(StreamName="ride_events")
-    poll(
-        [Shard(reader.shard_id, reader) for reader in readers(kinesis, "ride_events")],
-        handler,
-        stream_arn=summary["StreamDescriptionSummary"]["StreamARN"],
-        batch_size=BATCH,
-        finished=lambda: True,
-    )
+    delivery.deliver(kinesis, handler, batch_size=BATCH)
 
 
 def published(kinesis: Any) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aws_kinesis_agg.deaggregator import deaggregate_records
 
-from local.aws.event_source import PAYLOAD_BYTES
+from event_source_mapping.records import PAYLOAD_BYTES
 from model_service.kinesis.accounting import BatchReport
 from model_service.scoring import Target
 from model_service.settings import Settings
