@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
@@ -134,31 +134,37 @@ class StreamTail:
         return [record["Data"] for record in response["Records"]]
 
 
-def rejection_reason(s3: S3Client, stack: DeployedStack, event_id: str) -> str:
-    """Return why the record *event_id* was rejected, or an empty text if it is not in the rejects.
+def rejection_reasons(
+    s3: S3Client, stack: DeployedStack, event_ids: Collection[str]
+) -> dict[str, str]:
+    """Return the reasons for rejections by event id, for those of *event_ids* in the rejects.
 
     Raises `CommandError` if the rejects cannot be read.
     """
     bucket, prefix = storage.split(stack.rejects)
     root = f"{prefix.strip('/')}/".lstrip("/")
+    found: dict[str, str] = {}
     try:
         models = s3.list_objects_v2(Bucket=bucket, Prefix=root, Delimiter="/")
         for model in models.get("CommonPrefixes", []):
             stream = f"{model['Prefix']}{stack.input_stream}/"
-            if reason := _rejection_reason(s3, bucket, stream, event_id):
-                return reason
+            for shard in {event_id.partition(":")[0] for event_id in event_ids}:
+                found |= _reasons_of_shard(s3, bucket, f"{stream}{shard}/", event_ids)
     except (ClientError, BotoCoreError) as exc:
         raise CommandError(f"{stack.rejects} cannot be read: {exc}") from None
-    return ""
+    return found
 
 
-def _rejection_reason(s3: S3Client, bucket: str, prefix: str, event_id: str) -> str:
-    shard, _, number = event_id.partition(":")
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}{shard}/")
+def _reasons_of_shard(
+    s3: S3Client, bucket: str, prefix: str, event_ids: Collection[str]
+) -> dict[str, str]:
+    numbers = [int(event_id.partition(":")[2]) for event_id in event_ids]
+    found: dict[str, str] = {}
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     for entry in (entry for page in pages for entry in page.get("Contents", [])):
         key = RejectsKey.parse(entry["Key"])
-        if key and int(key.first) <= int(number) <= int(key.last):
+        if key and any(int(key.first) <= number <= int(key.last) for number in numbers):
             body = s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
-            if event_id in (reasons := json.loads(body)["reasons"]):
-                return str(reasons[event_id])
-    return ""
+            reasons: dict[str, str] = json.loads(body)["reasons"]
+            found |= {event_id: reasons[event_id] for event_id in reasons.keys() & set(event_ids)}
+    return found

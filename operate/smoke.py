@@ -1,7 +1,8 @@
 """Smoke test of a running stack: ``python -m operate.smoke --stack NAME``.
 
 The command sends ten rides and a broken record to the input stream.  The stack works if every model
-publishes ten predictions on the output stream, and the broken record is found in the rejects.  A
+publishes ten predictions on the output stream, and the broken record is found in the rejects.  It
+does not work if a ride is found there, too, and the command then ends at once with the reasons.  A
 stack that CloudFormation does not know, such as a local one, is given by its streams and rejects
 location: ``--input``, ``--output-stream`` and ``--rejects``.
 
@@ -16,7 +17,8 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -81,29 +83,40 @@ def smoke(
 
     began = time.monotonic()
     scored: Scored = {}
-    reason = ""
-    while not (complete := bool(reason) and len(complete_models(rides, scored)) >= stack.models):
+    reasons: dict[str, str] = {}
+    while not (
+        complete := broken in reasons and len(complete_models(rides, scored)) >= stack.models
+    ):
         for prediction in tail.predictions():
             if prediction.source.event_id in rides:
                 version = (prediction.model, prediction.version)
                 scored.setdefault(version, set()).add(prediction.source.event_id)
-        reason = reason or deployed_stack.rejection_reason(s3, stack, broken)
+        reasons |= deployed_stack.rejection_reasons(s3, stack, {*rides, broken} - reasons.keys())
+        if reasons.keys() & set(rides):
+            complete = False
+            break
         if time.monotonic() - began > patience:
             break
         wait(POLL_SECONDS)
 
-    for line in summary(stack, rides, scored, reason, patience):
+    seconds = min(patience, time.monotonic() - began)
+    for line in summary(stack, rides, scored, reasons, seconds):
         say(line)
     return complete
 
 
 def summary(
-    stack: DeployedStack, rides: Sequence[str], scored: Scored, reason: str, patience: float
+    stack: DeployedStack,
+    rides: Sequence[str],
+    scored: Scored,
+    reasons: Mapping[str, str],
+    seconds: float,
 ) -> list[str]:
     """Return the lines that a smoke test prints at its end.
 
-    *rides* are the event ids of the rides, *reason* is the reason for the rejection of the broken
-    record (empty if it was not found), and *patience* is the time limit in seconds.
+    *rides* are the event ids of the rides.  *reasons* has the reason for each rejected record, by
+    event id; those that are not of *rides* are of the broken record.  *seconds* is the time that
+    the test waited for the results.
     """
     lines = [
         f"{model}, version {version}, published predictions for {len(found)} of {RIDES} rides"
@@ -111,14 +124,17 @@ def summary(
         for (model, version), found in scored.items()
     ]
     models = len(complete_models(rides, scored))
-    if missing := len(set(rides).difference(*scored.values())):
-        lines.append(f"no prediction arrived for {missing} rides within {patience:g} s")
-    elif models < stack.models:
-        lines.append(f"{models} of {stack.models} models scored all rides within {patience:g} s")
-    if reason:
-        lines.append(f"the broken record was rejected to {stack.rejects}: {reason}")
+    rejected = Counter(reasons[ride] for ride in rides if ride in reasons)
+    for reason, count in rejected.most_common():
+        lines.append(f"{count} of {RIDES} rides were rejected to {stack.rejects}: {reason}")
+    if missing := len(set(rides).difference(reasons, *scored.values())):
+        lines.append(f"no prediction arrived for {missing} rides within {seconds:.0f} s")
+    elif models < stack.models and not rejected:
+        lines.append(f"{models} of {stack.models} models scored all rides within {seconds:.0f} s")
+    if broken := [reason for event_id, reason in reasons.items() if event_id not in rides]:
+        lines.append(f"the broken record was rejected to {stack.rejects}: {broken[0]}")
     else:
-        lines.append(f"the broken record did not reach {stack.rejects} within {patience:g} s")
+        lines.append(f"the broken record did not reach {stack.rejects} within {seconds:.0f} s")
     return lines
 
 

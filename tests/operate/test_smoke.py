@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -130,19 +132,44 @@ def test_two_runs_at_once_do_not_disturb_each_other(
         assert [each.result() for each in both] == [0, 0]
 
 
-def test_a_function_that_rejects_every_ride_fails(handler: Callable[..., Any], capsys: Any) -> None:
+def test_a_function_that_rejects_every_ride_fails_at_once_and_says_why(
+    handler: Callable[..., Any], capsys: Any
+) -> None:
+    """The command ends as soon as a ride is in the rejects, long before its patience does."""
+    handled: list[float] = []
+
     def rejecting(event: dict[str, Any], context: Any) -> Any:
         broken = {"data": "AAAA"}
         spoilt = [{**r, "kinesis": r["kinesis"] | broken} for r in event["Records"]]
-        return handler({"Records": spoilt}, context)
+        answer = handler({"Records": spoilt}, context)
+        handled.append(time.monotonic())
+        return answer
 
     with running(rejecting):
-        assert smoke.main([*LOCAL, "--patience", "2"]) == 1
+        assert smoke.main(LOCAL) == 1
+        ended = time.monotonic()
 
     said = capsys.readouterr().out
-    assert "no prediction arrived for 10 rides within 2 s" in said
-    assert "the broken record was rejected to" in said
+    assert re.search(
+        r"\d+ of 10 rides were rejected to s3://rejects/of-a-test: JSON is malformed", said
+    )
     assert said.endswith("The stack does not work.\n")
+    assert ended - handled[0] < 30, "the patience is two minutes"
+
+
+def test_the_reasons_of_rejected_rides_are_counted() -> None:
+    stack = DeployedStack("ride_events", "ride_predictions", "s3://rejects/x")
+    rides = [f"shard:{n}" for n in range(10)]
+    reasons = dict.fromkeys(rides[:7], "too long") | {rides[7]: "no time", "shard:10": "no zone"}
+    scored = {("m", "1"): {rides[8]}}
+
+    assert smoke.summary(stack, rides, scored, reasons, 0.7) == [
+        "m, version 1, published predictions for 1 of 10 rides on ride_predictions",
+        "7 of 10 rides were rejected to s3://rejects/x: too long",
+        "1 of 10 rides were rejected to s3://rejects/x: no time",
+        "no prediction arrived for 1 rides within 1 s",
+        "the broken record was rejected to s3://rejects/x: no zone",
+    ]
 
 
 def test_a_stack_without_a_function_fails(aws: None, capsys: Any) -> None:
