@@ -23,19 +23,19 @@ GRACE_SECONDS = 10.0  # for the emulator to report the timeout of its function
 MEMORY_MB = "1769"
 
 Handler = Callable[[dict[str, Any], Any], Any]
-"""A Lambda handler: it takes an event and a context, and returns its response."""
+"""A Lambda handler: a function that takes an event and a context, and returns a response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """The function returned *response*, as decoded from JSON."""
+    """The function returned *response*, which is decoded from JSON."""
 
     response: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The invocation failed; *error* says why, as Lambda does."""
+    """The invocation failed; *error* is the reason, in Lambda's words."""
 
     error: str
 
@@ -57,7 +57,7 @@ class Context:
     """The part of Lambda's context that has the deadline and identifies the function."""
 
     deadline: float
-    """On the clock of `time.monotonic`."""
+    """The deadline of the invocation, on the clock of `time.monotonic`."""
     aws_request_id: str
     invoked_function_arn: str
     function_name: str
@@ -71,8 +71,9 @@ class Context:
 def in_process(handler: Handler, names: Identity, timeout: float) -> Function:
     """Return a function that calls *handler* in this process.
 
-    As in Lambda, an exception, a response that is no JSON, and a response after *timeout* seconds
-    are failures.  The handler cannot be stopped at its timeout; it runs to its end.
+    As in Lambda, an invocation fails if the handler raises an exception, returns a response that is
+    not JSON, or takes longer than *timeout* seconds.  Unlike in Lambda, the handler is not stopped
+    after this time, but runs to its end.
     """
 
     def invoke(event: dict[str, Any], request_id: str) -> Result:

@@ -100,7 +100,7 @@ class _Reader:
         return found
 
     def source(self, event: str | None) -> Mapping[str, Any]:
-        """Return the properties of the function's only Kinesis mapping, or of *event*."""
+        """Return the properties of the mapping named *event*; with None, of the only mapping."""
         found = dict(self._sources())
         if event is not None:
             found = {name: properties for name, properties in found.items() if name == event}
@@ -121,7 +121,7 @@ class _Reader:
         )
 
     def settings(self, properties: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        """Yield the settings in *properties*, by keyword."""
+        """Yield pairs of a keyword of `Settings` and its value in *properties*."""
         source = properties.get("Stream", properties.get("EventSourceArn"))
         if self._is_consumer(source):
             raise MappingError("Enhanced fan-out is not simulated: map the stream itself.")
@@ -228,7 +228,7 @@ class _Reader:
 
 
 def snake(name: str) -> str:
-    """Return a property's name in snake case.
+    """Return the name of a template's property in snake case.
 
     >>> snake("MaximumRetryAttempts"), snake("KMSKeyArn")
     ('maximum_retry_attempts', 'kms_key_arn')

@@ -152,7 +152,7 @@ class _Running:
             self.settling.popleft().result()
 
     def arrived(self, shard_id: str, started_at: float, found: Read) -> None:
-        """Handle the result of a read."""
+        """Handle the result *found* of a read that was started at the time *started_at*."""
         self.read_at[shard_id] = time.time() + (self.idle if found.caught_up else 0.0)
         if found.caught_up and started_at >= self.finished_at:
             self.read_out.add(shard_id)
@@ -164,7 +164,7 @@ class _Running:
             self.step(ShardEnded(shard_id))
 
     def ended(self, call: Invoke, result: Result) -> None:
-        """Handle the end of an invocation."""
+        """Handle the end of the invocation *call*, which had the result *result*."""
         outcome = outcome_of(call, result, self.settings)
         if outcome.word == FAILED:
             self.show(Moment(time.time(), Note(call.shard_id, call.records, str(outcome.error))))

@@ -117,7 +117,7 @@ def chunks(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
 
 
 def put_to(kinesis: KinesisClient, stream: str) -> Put:
-    """Return a `Put` that writes to *stream*."""
+    """Return a function that writes messages to *stream*, as a `Put`."""
 
     def put(messages: Sequence[Message]) -> list[str | None]:
         response = kinesis.put_records(

@@ -36,7 +36,7 @@ PAUSE_SECONDS = 0.05  # maximum before the first retry; it doubles for each retr
 MAX_PAUSE_SECONDS = 2.0  # ... up to this value
 
 NO_ANSWER = "NoAnswer"
-"""The error code of entries that Kinesis did not answer: the call failed or took too long, or the
+"""The error code of entries without a reply from Kinesis: the call failed or took too long, or the
 reply does not have Kinesis's format."""
 NO_TIME = "no time left to publish"
 
@@ -65,12 +65,12 @@ class Entry(NamedTuple):
 
 
 class PublishResult(NamedTuple):
-    """The result of publishing a sequence of entries."""
+    """The result of publishing entries: the refused entries, the reasons, and the retries."""
 
     refused: frozenset[int] = frozenset()
     """The positions of the entries that were refused, or may have been refused."""
     retries: int = 0
-    """How many entries were sent again; an entry counts each time it is sent again."""
+    """The number of entries that were sent again; an entry counts each time it is sent again."""
     refusals: Mapping[str, int] = MappingProxyType({})
     """How often entries were refused, by error code; an entry counts each time it is refused."""
 
@@ -114,7 +114,7 @@ def connect(stream: str, *, endpoint_url: str = "") -> KinesisPublisher:
 
 @dataclass(frozen=True, slots=True)
 class KinesisPublisher:
-    """A `Publish` function for one stream; a class, because it holds an AWS client."""
+    """Publishes to one stream: a `Publish` function.  It is a class because it holds a client."""
 
     client: KinesisClient
     stream: str
@@ -123,7 +123,7 @@ class KinesisPublisher:
     uniform: Callable[[float, float], float] = SystemRandom().uniform
 
     def __call__(self, entries: Sequence[Entry], time_left: TimeLeft) -> PublishResult:
-        """Publish *entries*; stop when no *time_left* remains."""
+        """Publish *entries*, and stop when *time_left* returns 0 or less."""
         waiting, final = set(range(len(entries))), set[int]()
         pause, retries = PAUSE_SECONDS, 0
         seen: list[_Refusal] = []
@@ -162,7 +162,7 @@ class KinesisPublisher:
         return refused
 
     def _put(self, entries: Sequence[Entry]) -> list[_Refusal | None]:
-        """Send *entries* in one call; return a refusal, or None if accepted, for each entry."""
+        """Send *entries* in one call; return for each entry its refusal, or None if accepted."""
         try:
             reply = self.client.put_records(
                 StreamName=self.stream,

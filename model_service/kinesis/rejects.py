@@ -103,7 +103,7 @@ def connect(location: str, *, model_name: str) -> S3Rejects:
 
 @dataclass(frozen=True, slots=True)
 class S3Rejects:
-    """A `Keep` function that stores on S3; a class, because it holds an AWS client."""
+    """Stores rejections on S3: a `Keep` function.  It is a class because it holds an AWS client."""
 
     client: S3Client
     location: str

@@ -72,7 +72,7 @@ def fetch(
     """Download *url* to the file *part* and return the record of the download.
 
     *unless* is the record of an earlier download.  If the server's file has not changed since then,
-    nothing is downloaded, and None is returned.  Raises
+    nothing is downloaded, and None is returned.  *progress* is called while bytes arrive.  Raises
     `TransferError` or `NotFoundError` if the download fails, and `OSError` if *part* cannot be
     written.
     """

@@ -104,7 +104,7 @@ class ModelRegistry:
 
         *run_id* and *model_id* are MLflow's ids, and *sha256* is the SHA-256 of the model's files.
 
-        Raises `RegistryError` if the files of the model have changed since it was registered.
+        Raises `RegistryError` if the files of the model have changed since its registration.
         """
         with self._locked():
             if not self.client.search_registered_models(f"name = '{self.model}'"):

@@ -55,7 +55,7 @@ class ReleaseError(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One released model."""
+    """A released model: its version, location and SHA-256, and the settings for a deployment."""
 
     model: str
     version: str

@@ -102,7 +102,7 @@ def attach(
 
 @dataclass(frozen=True, slots=True)
 class SearchRun:
-    """An open run that has a nested run for each trial.
+    """An open MLflow run of a parameter search, with a nested run for each trial.
 
     This is a class because it holds the MLflow module.
     """
