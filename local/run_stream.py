@@ -105,8 +105,9 @@ def run(
 ) -> StreamProgress:
     """Send *messages* and deliver them to *handler* until all of them are processed.
 
-    The run also ends after *patience* seconds without a result.  *faults* are the faults of the
-    invocations, one after the other.
+    Sends *per_second* messages a second, and calls *on_progress* when there are new results.  The
+    run also ends after *patience* seconds without a new result.  *faults* has the fault of each
+    invocation, or None.
     """
     progress, stop = StreamProgress(), Event()
     with ThreadPoolExecutor(2) as workers:
@@ -140,8 +141,9 @@ def deliver(
 ) -> None:
     """Deliver ride events to *handler* until *finished* returns True and all are processed.
 
-    Setting *stop* ends the delivery at once.  *settings* replace those of the template.  There is
-    one instance of the function, so invocations do not overlap.
+    Setting *stop* ends the delivery at once.  *idle* is the time in seconds between two reads
+    without new records.  *settings* replace those of the template.  There is one instance of the
+    function, so invocations do not overlap.
     """
     mapping, timeout = scorer_settings(REJECTS, **settings)
     source = KinesisSource(aws.kinesis(), RIDE_EVENTS)

@@ -33,7 +33,10 @@ def scorer_settings(rejects_bucket: str, **given: Any) -> tuple[Settings, int]:
 
 
 def unrolled_template(parameters: Mapping[str, str]) -> dict[str, Any]:
-    """Return the template without loops; its parameters have their defaults or *parameters*."""
+    """Return the project's template with its loops unrolled.
+
+    The parameters of the template have the values in *parameters*, or their defaults.
+    """
     source = load(TEMPLATE)
     defaults = {name: spec.get("Default") for name, spec in source["Parameters"].items()}
     found: dict[str, Any] = unrolled(source, {**defaults, **parameters})
@@ -41,7 +44,10 @@ def unrolled_template(parameters: Mapping[str, str]) -> dict[str, Any]:
 
 
 def unrolled(node: Any, parameters: dict[str, Any], names: dict[str, str] | None = None) -> Any:
-    """Return *node* with its loops replaced by their results, and *names* by their values."""
+    """Return *node*, a part of a template, with its loops unrolled.
+
+    *names* are the loop variables around *node*, which are replaced by their values.
+    """
     names = names or {}
     if isinstance(node, list):
         return [unrolled(item, parameters, names) for item in node]
@@ -73,7 +79,10 @@ def _named(text: str, names: dict[str, str]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the unrolled template as JSON and return the exit code."""
+    """Print the unrolled template as JSON and return the exit code.
+
+    *arguments* are parameters of the template, such as ``Models=Duration``.
+    """
     pairs = [argument.partition("=") for argument in arguments]
     if not all(name and equals for name, equals, _ in pairs):
         print("local.template: give parameters as NAME=VALUE", file=sys.stderr)

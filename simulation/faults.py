@@ -58,7 +58,7 @@ Note = Callable[[str, str], None]
 
 
 class Outage(NamedTuple):
-    """A time in which a part is unavailable; in seconds since 1970."""
+    """A time in which a part of the world is unavailable; both ends are in seconds since 1970."""
 
     part: str
     begins: float
@@ -95,11 +95,11 @@ class Faults:
 
     @property
     def details(self) -> Random:
-        """Random numbers for the details of faults."""
+        """Return the generator of random numbers for the details of faults."""
         return self._random["details"]
 
     def occurs(self, kind: str) -> bool:
-        """Return whether the next fault occurs, which is of *kind*, and count it."""
+        """Count the next fault, which is of *kind*; return False if its number is skipped."""
         number, self.number = self.number, self.number + 1
         if number in self.options.skipped_faults:
             return False
@@ -109,7 +109,10 @@ class Faults:
         return True
 
     def happens(self, part: str, rate: float, kind: str) -> bool:
-        """Return whether a fault of *kind* occurs now, at *rate*."""
+        """Return whether a fault of *kind* occurs now in *part*.
+
+        *rate*, from 0 to 1, is its probability.
+        """
         if not rate or self.clock.now >= self.ends:
             return False
         return self._random[part].random() < rate and self.occurs(kind)

@@ -27,7 +27,7 @@ CHECK_SECONDS = 0.0001
 MAX_STEP = 60  # a kill comes at one of this many steps, unless the function returns before
 
 FAILED = object()
-"""The outcome of an invocation that raised, timed out or was killed."""
+"""The response of an invocation that raised an exception, timed out or was killed."""
 
 
 class Killed(BaseException):
@@ -35,7 +35,7 @@ class Killed(BaseException):
 
 
 class Broken(Exception):
-    """What a model raises while it is at fault."""
+    """The exception that a model raises while it is at fault."""
 
 
 class Outcome(NamedTuple):
@@ -118,7 +118,7 @@ class Invocation:
         return models.StubModel(number, options.ride_seconds, options.intervals, self.score)
 
     def step(self) -> None:
-        """Count a step; the function may be killed here."""
+        """Count a step of the function, which may be killed at this step."""
         self.reading = False
         self._count()
 
@@ -133,10 +133,10 @@ class Invocation:
             raise Killed("timed out")
 
     def time_left(self) -> float:
-        """Return what Lambda's context tells: whole milliseconds, in seconds.
+        """Return the seconds that are left, in whole milliseconds as in Lambda's context.
 
-        The function asks once for each record that it reads, so this is where the time of reading
-        passes.
+        The function calls this once for each record that it reads, so the time for reading a record
+        passes here.
         """
         self.clock.advance(self.options.read_seconds if self.reading else CHECK_SECONDS)
         self.in_time()
@@ -144,7 +144,7 @@ class Invocation:
         return int(1000 * (self.deadline - self.clock.now)) / 1000
 
     def score(self, seconds: float) -> None:
-        """Let the time pass in which the model scores; raise if it is at fault."""
+        """Let the *seconds* pass in which the model scores; raise `Broken` if it is at fault."""
         self.clock.advance(seconds)
         self.in_time()
         self.step()
@@ -157,7 +157,7 @@ class Invocation:
         self.step()
 
     def call_all[T](self, calls: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
-        """Make the calls side by side in virtual time; see `model_service.kinesis.calls`."""
+        """Make *calls* at the same virtual time, as `model_service.kinesis.calls.CallAll` says."""
         begun = self.clock.now
         limit = begun + max(0.0, seconds)
         free = [begun] * IN_FLIGHT

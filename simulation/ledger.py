@@ -1,15 +1,16 @@
-"""Holds what was sent and what came out, and checks every step of a run.
+"""Records the input and the output of a run, and checks every step of the run.
 
 **Safety**, checked at every step:
 
-1. What is published was sent, and is in the batch that the function has at that moment.
-2. A prediction event has the bytes that it would have in a calm run: its own record's identity,
-   arrival time and value, and the version that scored.
-3. What is kept was sent, with the bytes of its record and its own reason.
-4. No prediction is published behind a ride event of the same batch that has to be rejected and is
-   not kept.
+1. A published prediction is for a ride event that was sent, and that is in the function's batch.
+2. A prediction event has the bytes that it would have in a run without faults: the identity, the
+   arrival time and the value of its own ride event, and the version of the model.
+3. A kept rejection is for a ride event that was sent, and has the bytes of its own record and its
+   own reason.
+4. If a ride event has to be rejected and is not kept yet, no later prediction of its batch is
+   published.
 5. The function's report gives each ride event of the batch one fate, in the order of the records.
-   What the report calls published or rejected is on the stream or on S3.
+   If the report says that a ride event was published or rejected, it is on the stream or on S3.
 6. The checkpoint passes a record only if each of its ride events is published or kept, or if the
    record is at the destination.
 
@@ -129,7 +130,7 @@ class Ledger:
         return Batch(found, version, by_id)
 
     def publish(self, batch: Batch, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Add entries that the output stream has accepted."""
+        """Note and check *entries*, which the output stream has accepted from *batch*."""
         unkept = self._first_unkept(batch)
         for entry in entries:
             data, key = entry["Data"], entry["PartitionKey"]
@@ -159,7 +160,7 @@ class Ledger:
             self.seen.add(event_id)
 
     def keep(self, batch: Batch, key: str, body: bytes) -> None:
-        """Add an object that S3 has accepted."""
+        """Note and check an object that S3 has accepted from *batch*."""
         content = json.loads(body)
         reasons: dict[str, str] = content["reasons"]
         raws = json.loads(content["payload"])["Records"]
@@ -239,12 +240,12 @@ class Ledger:
         return expanded
 
     def discard(self, records: Sequence[Record]) -> None:
-        """Add records that are at the destination."""
+        """Note that *records* were sent to the on-failure destination."""
         for record in records:
             self.records[record.sequence_number].at_destination = True
 
     def checkpoint(self, shard_id: str, sequence_number: str) -> None:
-        """Move the checkpoint of a shard behind the record with *sequence_number*."""
+        """Move the checkpoint of a shard past the record with *sequence_number*."""
         waiting = self.shards[shard_id]
         while True:
             if not waiting:
@@ -262,12 +263,12 @@ class Ledger:
 
     @property
     def waiting(self) -> int:
-        """The number of records that no checkpoint has passed."""
+        """Return the number of records that no checkpoint has passed."""
         return sum(map(len, self.shards.values()))
 
     @property
     def duplicates(self) -> int:
-        """The number of prediction events that were on the stream already."""
+        """Return the number of published prediction events that were already on the stream."""
         return sum(self.published.values()) - len(self.published)
 
     def _is_resolved(self, event_id: str) -> bool:

@@ -22,7 +22,7 @@ from model_service.scoring import Answers, Model
 
 VERSIONS = 4
 POISON_MILES = 13.0
-"""The distance at which version 0 of the stub raises; each version adds an eighth of a mile."""
+"""The miles at which version 0 of the stub raises; each later version adds an eighth of a mile."""
 FAR_MILES = 900.0
 """At this distance and beyond, the value is outside the target's range."""
 
@@ -46,12 +46,12 @@ ride (float[N, 1] PULocationID, float[N, 1] DOLocationID, float[N, 1] trip_dista
 
 
 def minutes(pickup: int, dropoff: int, miles: float, minute_of_day: int, version: int) -> float:
-    """Return the value that version number *version* gives to a ride."""
+    """Return the prediction of version number *version* for a ride, in minutes."""
     return 4 * miles + pickup / 8 + dropoff / 1024 + minute_of_day / 4 + version / 2048
 
 
 def poison_miles(version: int) -> float:
-    """Return the distance at which version number *version* of the stub raises."""
+    """Return the distance in miles at which version number *version* of the stub raises."""
     return POISON_MILES + version / 8
 
 
@@ -94,7 +94,7 @@ class StubModel:
 
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
-    """A loaded ONNX model in virtual time."""
+    """A real ONNX model, whose calls take virtual time."""
 
     number: int
     seconds: float

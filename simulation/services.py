@@ -1,7 +1,7 @@
-"""In-memory Kinesis and S3: what the function writes to, with every failure that they can have.
+"""Kinesis and S3 in memory, to which the function writes, with every failure that they can have.
 
-Both take the place of an AWS client, after its own retries.  A write that applies late is applied
-by the run, at its time.
+Both take the place of an AWS client that has already made its own retries.  If a write takes effect
+late, the run applies it at that time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_RECORDS, MAX_BYTES, MAX_KEY = 500, 10 * 1024 * 1024, 256  # limits of PutRec
 THROTTLED = "ProvisionedThroughputExceededException"
 
 Later = Callable[[float, Callable[[], None]], None]
-"""A function that calls another one at a time, in seconds since 1970."""
+"""A function that takes a time, in seconds since 1970, and a function to call at that time."""
 
 
 def client_error(code: str, status: int, operation: str) -> ClientError:

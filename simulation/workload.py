@@ -1,8 +1,8 @@
-"""Makes the records of a run, and says what has to become of each ride event in them.
+"""Makes the records of a run, with the expected result of each ride event in them.
 
-This module imports nothing of the service that it would have to check: `Ride.prediction` states the
-prediction event by itself.  Only the reasons of broken payloads come from the service, which reads
-each of them alone when this module is imported.
+So that the expected results do not depend on the code under test, this module computes the
+prediction events itself (`Ride.prediction`).  Only the reasons of broken payloads come from the
+service, which reads each such payload alone when this module is imported.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ BROKEN: tuple[bytes, ...] = (
 
 
 class Broken(NamedTuple):
-    """What has to become of a ride event that no model can score: it is kept for *reason*."""
+    """The expected result of a broken ride event: it is rejected and kept for *reason*."""
 
     reason: str
 
@@ -87,7 +87,7 @@ class Broken(NamedTuple):
 
 @dataclass(slots=True)
 class Ride:
-    """What has to become of a good ride event."""
+    """A valid ride event, from which its expected prediction or rejection follows."""
 
     ride_id: int | str
     pickup: int
@@ -96,7 +96,7 @@ class Ride:
     local: datetime | None
     """The pick-up time in New York; None if it is the record's time of arrival."""
     poison: bool
-    """Whether the models of this run raise at poison."""
+    """Whether the models of this run raise an exception for poison rides."""
     interval: bool
 
     def rejection(self, version: int) -> str:
@@ -139,7 +139,7 @@ Truth = Broken | Ride
 
 
 class Sent(NamedTuple):
-    """The data of one record, and the ride events in it."""
+    """The data of one record, and the expected results of the ride events in it."""
 
     key: str
     data: bytes
@@ -150,7 +150,7 @@ class Sent(NamedTuple):
 
 @cache
 def broken() -> tuple[tuple[bytes, Broken], ...]:
-    """Return the broken payloads, and what has to become of them."""
+    """Return pairs of a broken payload and its expected result."""
     return tuple((data, Broken(_reason(data))) for data in BROKEN)
 
 
