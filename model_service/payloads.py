@@ -14,7 +14,7 @@ import zlib
 from binascii import a2b_base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import NamedTuple
 
 from .errors import RideRejected
@@ -33,6 +33,10 @@ MAX_MEMBERS = 1000
 
 MAX_USER_RECORDS = 20_000
 """Maximum number of user records in a Kinesis record; 1 MiB has room for fewer ride events."""
+
+MAX_FIELDS = 8 * MAX_USER_RECORDS
+"""Maximum number of protobuf fields in a KPL aggregate: a user record has three or four, and each
+partition key is another one.  Two bytes can be a field, and each field takes a microsecond."""
 
 GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, 2.3.1
 GZIP_PADDING = re.compile(rb"[\0\r\n]*")  # gzip(1) ignores zeros; scripts append line ends
@@ -158,9 +162,10 @@ def _disaggregated(data: bytes) -> list[bytes]:
     if hashlib.md5(message, usedforsecurity=False).digest() != digest:
         raise RideRejected("KPL record does not match its checksum")
     try:
-        bodies = (body for number, body in _fields(message) if number == KPL_RECORDS)
+        read = count(1)
+        bodies = (body for number, body in _fields(message, read) if number == KPL_RECORDS)
         users = [
-            dict(_fields(body))[KPL_DATA]  # if a field is repeated, protobuf uses the last
+            dict(_fields(body, read))[KPL_DATA]  # if a field is repeated, protobuf uses the last
             for body in islice(bodies, MAX_USER_RECORDS)
         ]
         too_many = next(bodies, None) is not None
@@ -173,13 +178,17 @@ def _disaggregated(data: bytes) -> list[bytes]:
     return users
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+def _fields(message: bytes, read: Iterator[int]) -> Iterator[tuple[int, bytes]]:
     """Yield the number and the bytes of each length-delimited field of a protobuf message.
 
-    Other fields are skipped.  Raises `IndexError` if the message is cut off or is not protobuf.
+    Other fields are skipped.  *read* counts the fields of the whole aggregate.  Raises
+    `IndexError` if the message is cut off or is not protobuf, and `RideRejected` if the aggregate
+    has more than `MAX_FIELDS` fields.
     """
     at = 0
     while at < len(message):
+        if next(read) > MAX_FIELDS:
+            raise RideRejected(f"KPL record holds more than {MAX_FIELDS} fields")
         tag, at = varint(message, at)
         number, wire_type = tag >> 3, tag & 7
         if wire_type == VARINT:

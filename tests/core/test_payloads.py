@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import time
 import tracemalloc
 import zlib
 from base64 import b64encode
@@ -223,6 +224,30 @@ def test_an_aggregate_of_too_many_user_records_is_rejected_as_one() -> None:
 
     assert len(read(kpl(tiny * payloads.MAX_USER_RECORDS))) == 20_000
     assert "more than 20000 user records" in reason(kpl(tiny * (payloads.MAX_USER_RECORDS + 1)))
+
+
+@pytest.mark.parametrize("field", ["0a00", "0800", "1a00"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_aggregate_of_millions_of_empty_fields_is_rejected_early(
+    field: str, wrapped: bool
+) -> None:
+    """Two bytes are a field, so a record of 6 MB could have three million."""
+    message = bytes.fromhex(field) * 2_000_000
+    if wrapped:
+        message = b"\x1a" + bytes.fromhex("80 92 f4 01") + message  # a record of 4,000,000 bytes
+    record = kpl(message)
+    started = time.process_time()
+
+    assert "KPL record" in reason(record)
+
+    assert time.process_time() - started < 0.5
+
+
+def test_an_aggregate_of_as_many_user_records_as_allowed_has_room_for_their_keys() -> None:
+    user = bytes.fromhex("1a06 0800 1000 1a00")  # the positions of both keys, and no data
+    keys = bytes.fromhex("0a00 1200")
+
+    assert len(read(kpl((keys + user) * payloads.MAX_USER_RECORDS))) == 20_000
 
 
 def test_a_gzip_of_several_members_is_read_as_one() -> None:
