@@ -27,6 +27,8 @@ HTML = b"<html><body>Sign in to the guest network</body></html>"
 SLOW_SECONDS = 0.7
 LATE_SECONDS = 3.5  # longer than an invocation of the fault suite
 CALM_CALLS = 20  # without a fault, for each round of faults
+AWAY = "away before"
+AWAY_CALLS = 8  # one after the other: an outage of S3, in which all calls fail
 PARTLY_REFUSED = {"entries throttled": THROTTLED, "entries failed": "InternalFailure"}
 KILLED = ("killed before", "killed after")
 
@@ -56,6 +58,7 @@ PUT_RECORDS_FAULTS = (
     *KILLED,
 )
 PUT_OBJECT_FAULTS = (
+    AWAY,
     "403 before",
     "503 before",
     "500 after",
@@ -82,7 +85,10 @@ class Answer(NamedTuple):
 
 @dataclass(slots=True)
 class Faults:
-    """Deals faults in rounds, each in a seeded order: every fault once, and *calm* times none."""
+    """Deals faults in rounds, each in a seeded order: every fault once, and *calm* times none.
+
+    `AWAY` is dealt `AWAY_CALLS` times in a row.
+    """
 
     kinds: Sequence[str]
     calm: int
@@ -94,8 +100,11 @@ class Faults:
     def __call__(self) -> str:
         with self._lock:
             if not self._round:
-                self._round = [*self.kinds, *[NONE] * self.calm]
-                self.random.shuffle(self._round)
+                once = [*self.kinds, *[NONE] * self.calm]
+                self.random.shuffle(once)
+                self._round = [
+                    kind for kind in once for _ in range(AWAY_CALLS if kind == AWAY else 1)
+                ]
             kind = self._round.pop()
             self.dealt[kind] += 1
             return kind
@@ -150,7 +159,7 @@ def running(target: str, *, seed: int, stream: str, kill: Callable[[], None]) ->
             answer = Answer(200, b"") if applied is None else self.call(applied)
             if fault in KILLED:
                 kill()
-            if fault.startswith("reset") or fault in KILLED:
+            if fault.startswith("reset") or fault == AWAY or fault in KILLED:
                 self.reset()
             else:
                 self.send(changed(fault, answer, body))
