@@ -191,14 +191,15 @@ template: tools/sam/.venv/installed  ## lint template.yaml
 	tools/sam/.venv/bin/cfn-lint --include-checks I --regions us-east-1 -- template.yaml
 	$(SAM) validate --lint --region us-east-1
 
-sbom: docker .venv/dev-installed  ## list the packages of the images and of their base systems in build/sbom/
+sbom: docker .venv/dev-installed  ## list the packages of the images and of their base systems in build/sbom/ (CycloneDX)
 	@mkdir -p build/sbom
 	$(SBOM) --categories "packages" --output-file build/sbom/onnx.json
 	$(SBOM) --categories "packages pyfunc" --output-file build/sbom/lambda.json
 	$(SBOM) --categories "packages batch" --output-file build/sbom/batch.json
 	$(SBOM) --categories "packages web" --output-file build/sbom/web.json
 	@for image in $(IMAGES); do docker run --rm --interactive --network none --entrypoint sh \
-	ride-predictions:$$image <tools/system_packages.sh | sort >build/sbom/$$image-system.txt; done
+	ride-predictions:$$image <tools/system_packages.sh \
+	| $(PY) -m tools.system_bom ride-predictions:$$image $(VERSION) >build/sbom/$$image-system.json; done
 
 audit: .venv/dev-installed  ## list known vulnerabilities of the Python packages in the images
 	@mkdir -p build

@@ -1,12 +1,12 @@
 # Pushes the images that SAM built to the ECR repository REPOSITORY, and writes their digests into
-# the built template. The image of the stream's functions gets the tag RELEASE, and the image of
-# batches the tag RELEASE-batch.
+# the built template. The image of the scorers gets the tag RELEASE, the image of the archive the tag
+# RELEASE-onnx, and the image of batches the tag RELEASE-batch.
 #
 # SAM pushes images itself, but does not put their addresses into the loops of the template
 # (Fn::ForEach). So this script writes the digests there. All functions of a target have one image.
 set -euo pipefail
 tools="${0%/*}"
-built=(archivefunction:lambda batchfunction:batch)
+scorers=(durationscorer:lambda costscorer:lambda)  # at least one of them, with the same image
 
 [ -n "${REPOSITORY:-}" ] && [ -n "${RELEASE:-}" ] || {
   echo "REPOSITORY and RELEASE are not set: run make push REPOSITORY=... RELEASE=..." >&2
@@ -18,6 +18,11 @@ command -v aws >/dev/null || {
     "see https://docs.aws.amazon.com/cli." >&2
   exit 2
 }
+scorer="${scorers[0]}"
+for image in "${scorers[@]}"; do
+  if docker image inspect "$image" >/dev/null 2>&1; then scorer="$image"; break; fi
+done
+built=("$scorer" archivefunction:onnx batchfunction:batch)
 for image in "${built[@]}"; do
   stand_in="$("$BASH" "$tools/base_is_stand_in.sh" "$image")" || {
     echo "There is no image $image to push: run make build first." >&2
@@ -36,8 +41,16 @@ for image in "${built[@]}"; do
   tag="${tag%-lambda}"
   docker tag "$image" "$REPOSITORY:$tag"
   docker push "$REPOSITORY:$tag"
-  digest="$(aws ecr describe-images --repository-name "${REPOSITORY#*/}" \
-    --image-ids "imageTag=$tag" --query 'imageDetails[0].imageDigest' --output text)"
+  read -r digest kind < <(aws ecr describe-images --repository-name "${REPOSITORY#*/}" \
+    --image-ids "imageTag=$tag" --output text \
+    --query 'imageDetails[0].[imageDigest, imageManifestMediaType]')
+  case "$kind" in
+    *.index.*|*.list.*)  # Lambda Developer Guide, "Create a Lambda function using a container image"
+      echo "$image is an image index, as buildx makes for attestations, and Lambda refuses it:" \
+        "build it again with --provenance=false and --sbom=false." >&2
+      exit 1
+      ;;
+  esac
   sed -i.local -E "s|^( +ImageUri: )[a-z0-9]+:$target$|\1$REPOSITORY@$digest|" \
     .aws-sam/build/template.yaml
 done

@@ -256,7 +256,7 @@ def test_the_archive_function_converts_records_to_lines() -> None:
     }
     record = {"recordId": "1", "data": "cmlkZQ==", "kinesisRecordMetadata": metadata}
 
-    with container(LAMBDA, {}, handler="archive_function.lambda_handler") as port:
+    with container(ONNX, {}, handler="archive_function.lambda_handler") as port:
         answer = invoke(port, {"records": [record]})
 
     assert [each["result"] for each in answer["records"]] == ["Ok"]

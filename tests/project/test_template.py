@@ -1026,7 +1026,7 @@ def test_every_function_runs_the_image_that_make_builds() -> None:
     functions = text.count("Type: AWS::Serverless::Function")
     images = re.findall(r"ImageUri: ride-predictions:(\w+)", text)
     assert len(images) == functions
-    assert sorted(set(images)) == ["batch", "lambda"]
+    assert sorted(set(images)) == ["batch", "lambda", "onnx"]
     for image in set(images):
         assert f"-t ride-predictions:{image} " in makefile
 

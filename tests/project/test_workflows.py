@@ -78,7 +78,8 @@ def test_every_make_target_that_a_workflow_runs_exists(path: Path) -> None:
     named = re.findall(r"^\s*make ((?:[\w./-]+ ?)+)", all_scripts(path), re.MULTILINE)
 
     assert named
-    assert {target for line in named for target in line.split() if target != "STACK"} <= targets
+    words = {word for line in named for word in line.split()}
+    assert {word for word in words if not word.isupper()} <= targets  # the others are variables
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=every_workflow)
@@ -162,8 +163,10 @@ def test_bills_of_materials_are_uploaded_from_the_directory_of_make_sbom() -> No
 
     assert uploaded["path"] == "build/sbom/*.json"
     assert uploaded["if-no-files-found"] == "error"
-    for name in ("onnx", "lambda"):
+    [images] = re.findall(r"^IMAGES := (.*)$", MAKEFILE, re.MULTILINE)
+    for name in images.split():
         assert f"build/sbom/{name}.json" in MAKEFILE
+    assert ">build/sbom/$$image-system.json" in MAKEFILE
 
 
 # --- a deployment ---------------------------------------------------------------------------------
@@ -202,13 +205,16 @@ def test_production_deploys_the_image_that_staging_tested() -> None:
 # Fakes of the commands that `make push` runs; each call adds a line to a log.
 DOCKER = """#!/bin/sh
 echo "docker $*" >>calls
+case "$*" in *durationscorer*) [ -z "$WITHOUT_DURATION" ] || exit 1 ;; esac
 if [ "$1 $2" = "image inspect" ]; then echo "$LABEL"; fi
 """
 AWS = r"""#!/bin/sh
 echo "aws $*" >>calls
+kind="${KIND:-application/vnd.oci.image.manifest.v1+json}"
 case "$*" in
-  *-batch\ *) echo "sha256:$(printf %064d 2)" ;;
-  *describe-images*) echo "sha256:$(printf %064d 1)" ;;
+  *-batch\ *) printf 'sha256:%064d\t%s\n' 2 "$kind" ;;
+  *-onnx\ *) printf 'sha256:%064d\t%s\n' 3 "$kind" ;;
+  *describe-images*) printf 'sha256:%064d\t%s\n' 1 "$kind" ;;
 esac
 """
 BUILT = """\
@@ -219,7 +225,7 @@ Mappings:
 Resources:
   A:
     Properties:
-      ImageUri: archivefunction:lambda
+      ImageUri: archivefunction:onnx
   B:
     Properties:
       ImageUri:
@@ -245,8 +251,10 @@ def push(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         (tmp_path / "bin" / name).write_text(script)
         (tmp_path / "bin" / name).chmod(0o755)
 
-    def pushed(*arguments: str, stand_in: str = "") -> subprocess.CompletedProcess[str]:
-        environ = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "LABEL": stand_in}
+    def pushed(
+        *arguments: str, stand_in: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        environ = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "LABEL": stand_in, **variables}
         return subprocess.run(
             ["make", "push", *arguments],
             cwd=tmp_path,
@@ -272,13 +280,16 @@ def test_push_writes_digests_into_the_template(
     template = yaml.safe_load((tmp_path / ".aws-sam/build/template.yaml").read_text())
     image = f"{REPOSITORY}@sha256:{1:064d}"
     assert template["Mappings"]["Images"]["Duration"]["ImageUri"] == image
-    assert template["Resources"]["A"]["Properties"]["ImageUri"] == image
+    of_the_archive = f"{REPOSITORY}@sha256:{3:064d}"
+    assert template["Resources"]["A"]["Properties"]["ImageUri"] == of_the_archive
     assert "Fn::FindInMap" in template["Resources"]["B"]["Properties"]["ImageUri"]
     of_batches = f"{REPOSITORY}@sha256:{2:064d}"
     assert template["Resources"]["C"]["Properties"]["ImageUri"] == of_batches
     calls = (tmp_path / "calls").read_text()
     assert f"docker push {REPOSITORY}:1669154400\n" in calls
     assert f"docker push {REPOSITORY}:1669154400-batch\n" in calls
+    assert f"docker push {REPOSITORY}:1669154400-onnx\n" in calls
+    assert f"docker tag durationscorer:lambda {REPOSITORY}:1669154400\n" in calls
     assert "--repository-name rides --image-ids imageTag=1669154400" in calls
 
 
@@ -291,6 +302,37 @@ def test_push_refuses_an_image_built_on_a_stand_in(
     assert "was built on a stand-in" in done.stderr
     assert "push" not in (tmp_path / "calls").read_text()
     assert (tmp_path / ".aws-sam/build/template.yaml").read_text() == BUILT
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    ],
+)
+def test_push_refuses_an_image_index(
+    push: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, kind: str
+) -> None:
+    """buildx makes one for attestations, and Lambda refuses it."""
+    done = push(f"REPOSITORY={REPOSITORY}", "RELEASE=1669154400", KIND=kind)
+
+    assert done.returncode != 0
+    assert "durationscorer:lambda is an image index" in done.stderr
+    assert "--provenance=false" in done.stderr
+    assert (tmp_path / ".aws-sam/build/template.yaml").read_text() == BUILT
+
+
+def test_push_takes_the_image_of_the_scorer_that_was_built(
+    push: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = push(f"REPOSITORY={REPOSITORY}", "RELEASE=1669154400", WITHOUT_DURATION="1")
+
+    assert done.returncode == 0, done.stderr
+    assert (
+        f"docker tag costscorer:lambda {REPOSITORY}:1669154400\n"
+        in (tmp_path / "calls").read_text()
+    )
 
 
 @pytest.mark.parametrize("given", [(), (f"REPOSITORY={REPOSITORY}",), ("RELEASE=1",)])
@@ -311,7 +353,7 @@ def test_the_documented_rollback_restores_the_images_of_an_earlier_release(tmp_p
         return f"{REPOSITORY}@sha256:{hashlib.sha256(tag.encode()).hexdigest()}"
 
     [block] = [found for found in blocks_of(PAGE) if "get-template" in found]
-    running = f"ImageUri: {image('2')}\nImageUri: {image('2-batch')}\nImageUri: {image('2')}\n"
+    running = "".join(f"ImageUri: {image(tag)}\n" for tag in ("2", "2-batch", "2-onnx", "2"))
     (tmp_path / "running.yaml").write_text(running)
     (tmp_path / "aws").write_text(
         "#!/bin/bash\n"
@@ -329,7 +371,7 @@ def test_the_documented_rollback_restores_the_images_of_an_earlier_release(tmp_p
     )
 
     mended = (tmp_path / ".aws-sam/build/template.yaml").read_text()
-    back = f"ImageUri: {image('1')}\nImageUri: {image('1-batch')}\nImageUri: {image('1')}\n"
+    back = "".join(f"ImageUri: {image(tag)}\n" for tag in ("1", "1-batch", "1-onnx", "1"))
     assert mended == back
 
 
@@ -351,17 +393,52 @@ def test_models_are_copied_with_the_parameters_of_the_deployment(name: str) -> N
         assert text[at].index("file://models.yaml") < text[at].index('"${given[@]}"')
 
 
-def test_two_deployments_never_overlap() -> None:
-    assert yaml.safe_load(DEPLOY.read_text())["concurrency"] == {
-        "group": "deploy",
+def test_an_urgent_rollback_waits_for_no_other_run() -> None:
+    """Other runs wait for each other, and for approvals; an urgent one has a group of its own."""
+    workflow = yaml.safe_load(DEPLOY.read_text())
+
+    assert workflow["concurrency"] == {
+        "group": "deploy${{ inputs.urgent && '-urgent' || '' }}",
         "cancel-in-progress": False,
     }
+    given = workflow[True]["workflow_dispatch"]["inputs"]["urgent"]  # YAML reads `on` as true
+    assert (given["type"], given["default"]) == ("boolean", False)
+
+
+def test_an_urgent_rollback_deploys_the_running_images_to_production_at_once() -> None:
+    staging, production = (jobs(DEPLOY)[name] for name in ENVIRONMENTS)
+    steps = {step.get("name", step.get("uses", "")): step for step in production["steps"]}
+    [down] = [step for name, step in steps.items() if "download-artifact" in name]
+
+    assert staging["if"] == "${{ !inputs.urgent }}"
+    assert "needs.staging.result == 'success'" in production["if"]
+    assert "inputs.urgent" in production["if"]
+    assert down["if"] == "${{ !inputs.urgent }}"
+    assert steps["Take the template of the running stack"]["if"] == "${{ inputs.urgent }}"
+    assert "get-template" in steps["Take the template of the running stack"]["run"]
+    assert "inputs.urgent && 'Deployment=Emergency'" in production["env"]["PARAMETERS"]
 
 
 def test_the_documented_steps_match_the_workflow() -> None:
     for step in ("make build", "make push", "python -m operate.models"):
         assert step in all_scripts(DEPLOY)
         assert step in in_shell(PAGE)
+
+
+def test_the_script_of_base_images_says_in_one_line_what_it_needs(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/base-images").write_text((ROOT / ".ci/base-images").read_text())
+
+    done = subprocess.run(
+        ["bash", ".ci/base-images"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    [said] = done.stderr.splitlines()
+    assert said.startswith(
+        "This needs root, Docker, and the packages of make install tools/sam/.venv/installed: "
+    )
+    assert done.stdout == ""
 
 
 # --- on a machine without an engine ---------------------------------------------------------------
