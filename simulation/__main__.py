@@ -10,8 +10,8 @@ from os import cpu_count
 from time import monotonic
 
 from . import options, world
+from .bugs import BUGS, planted
 from .options import Options
-from .planted import BUGS, planted
 from .search import search
 from .shrink import shrink
 

@@ -11,13 +11,15 @@ from multiprocessing import Pool
 from signal import SIG_IGN, SIGINT, signal
 from time import monotonic
 
+from rich.console import Console
 from rich.progress import Progress
 
 from . import options, world
+from .bugs import planted
 from .ledger import KINDS
-from .planted import planted
 
 SEEDS_A_TASK = 50
+LOG_SECONDS = 60  # between two lines about the progress, where there is no terminal
 
 
 @dataclass(slots=True)
@@ -113,7 +115,7 @@ def search(
         (range(start, min(start + SEEDS_A_TASK, first + count)), small, bug)
         for start in range(first, first + count, SEEDS_A_TASK)
     )
-    begun = monotonic()
+    begun = said = monotonic()
     # Only this process handles Ctrl+C; leaving the pool ends the others.
     with Pool(workers, signal, (SIGINT, SIG_IGN)) as pool, _progress() as progress:
         bar = progress.add_task("seeds", total=batches or count)
@@ -121,12 +123,15 @@ def search(
             for found in pool.imap_unordered(_task, tasks):
                 total.add(found)
                 rate = total.batches / (monotonic() - begun)
-                progress.update(
-                    bar,
-                    completed=total.batches if batches else total.seeds,
-                    description=f"{total.seeds:,} seeds, {total.batches:,} batches,"
-                    f" {rate:,.0f} a second, {total.violations.total()} violations",
+                so_far = (
+                    f"{total.seeds:,} seeds, {total.batches:,} batches, {rate:,.0f} a second,"
+                    f" {total.violations.total()} violations"
                 )
+                done = total.batches if batches else total.seeds
+                progress.update(bar, completed=done, description=so_far)
+                if not progress.console.is_terminal and monotonic() > said + LOG_SECONDS:
+                    said = monotonic()
+                    progress.console.print(so_far)
                 if batches and total.batches >= batches:
                     break
     return total
@@ -137,6 +142,4 @@ def _task(task: tuple[Sequence[int], bool, str]) -> Summary:
 
 
 def _progress() -> Progress:
-    from rich.console import Console
-
     return Progress(console=Console(stderr=True))

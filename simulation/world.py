@@ -13,15 +13,13 @@ that no checkpoint has passed, or that needs more than `MAX_INVOCATIONS` for eac
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
 from random import Random
-from typing import Any
 
 from event_source_mapping import core
 from event_source_mapping.decisions import (
@@ -31,8 +29,6 @@ from event_source_mapping.decisions import (
     Invoke,
     Open,
     Progressed,
-    Retry,
-    Split,
     Succeeded,
 )
 from event_source_mapping.events import (
@@ -45,19 +41,18 @@ from event_source_mapping.events import (
     Throttled,
     TimePassed,
 )
-from event_source_mapping.records import Record, ShardInfo
 from event_source_mapping.settings import PARTIAL_RESPONSES, Destination, Settings
 
 from . import models, workload
 from .clock import START, Clock
 from .faults import Faults
 from .function import FAILED, MAX_STEP, Invocation
-from .ledger import STUCK, Ledger, Violation, delivered
+from .input_stream import InputStream, short
+from .ledger import STUCK, Ledger, Violation
 from .options import Options
-from .workload import Sent, shard_hash
+from .trace import shown
+from .workload import Sent
 
-STREAM_ARN = "arn:aws:kinesis:eu-west-1:000000000000:stream/ride_events"
-HASHES = 2**128
 MAX_IDLE = 3
 MAX_INVOCATIONS = 50
 POLL_SECONDS = 1.0  # Lambda reads a shard about once a second
@@ -88,22 +83,6 @@ class Result:
     """The number of faults, also of those that were skipped."""
     seconds: float
     """The virtual time that passed."""
-
-
-@dataclass(slots=True)
-class Shard:
-    """A shard of the input stream; mutable, because records are added to it."""
-
-    low: int
-    high: int
-    """The range of its hash keys; *high* is exclusive."""
-    unread: list[Record] = field(default_factory=list)
-    is_open: bool = False
-    """Whether the mapping reads it."""
-    is_closed: bool = False
-    """Whether it was split or merged."""
-    ended: bool = False
-    """Whether the mapping knows that it was read to its end."""
 
 
 def run(options: Options, trace: Trace | None = None) -> Result:
@@ -143,9 +122,7 @@ class World:
         self.pauses = Random(f"{options.seed} pauses")
         self.agenda: list[tuple[float, int, Callable[[], None]]] = []
         self.turns = count()
-        self.numbers = count()
-        self.shard_numbers = count()
-        self.shards: dict[str, Shard] = {}
+        self.stream = InputStream(self.ledger, options.shards)
         self.version = self.batches = self.delivered = 0
         self.wake_at = inf
         self.idle: Counter[tuple[str, int]] = Counter()
@@ -160,9 +137,7 @@ class World:
             destination=Destination("arn:aws:s3:::rejects"),
             retention_period_hours=8760,
         )
-        size = -(-HASHES // options.shards)
-        infos = [self._add_shard(n * size, (n + 1) * size) for n in range(options.shards)]
-        self.state, decisions = core.start(self.settings, infos)
+        self.state, decisions = core.start(self.settings, self.stream.infos)
         self._plan()
         self._carry_out(decisions)
 
@@ -199,70 +174,29 @@ class World:
         for _ in range(options.redeploys):
             self.at(START + random.uniform(0, options.faulty_seconds + 1), self._redeploy)
 
-    # The stream.
-
-    def _add_shard(self, low: int, high: int, parents: tuple[str, ...] = ()) -> ShardInfo:
-        name = f"shardId-{next(self.shard_numbers):012d}"
-        self.shards[name] = Shard(low, high)
-        self.ledger.shards[name] = []
-        return ShardInfo(name, parents)
-
     def _put(self, records: Sequence[Sent]) -> None:
-        arrived = round(self.clock.now, 3)
-        reached: dict[str, Shard] = {}
-        for sent in records:
-            name, shard = self._shard_of(sent.key)
-            number = next(self.numbers)
-            record = Record(f"4963008166608487929058118{number:031d}", sent.key, sent.data, arrived)
-            self.ledger.sent(delivered(number, record, name, sent, _envelope(record, name)))
-            shard.unread.append(record)
-            reached[name] = shard
-        self.note(STREAM, f"{len(records)} records arrive on {', '.join(map(_short, reached))}")
-        for name in reached:
-            self._poll(name)
-
-    def _shard_of(self, key: str) -> tuple[str, Shard]:
-        hashed = shard_hash(key)
-        return next(
-            (name, shard)
-            for name, shard in self.shards.items()
-            if not shard.is_closed and shard.low <= hashed < shard.high
-        )
+        reached = self.stream.put(records, self.clock.now)
+        self.note(STREAM, f"{len(records)} records arrive on {', '.join(map(short, reached))}")
+        for shard_id in reached:
+            self._poll(shard_id)
 
     def _reshard(self) -> None:
-        """Split a shard, or merge two that are neighbours."""
-        live = [(name, shard) for name, shard in self.shards.items() if not shard.is_closed]
-        name, shard = self.random.choice(live)
-        neighbour = next((pair for pair in live if pair[1].low == shard.high), None)
-        if neighbour and self.random.random() < 0.5:
-            other, second = neighbour
-            shard.is_closed = second.is_closed = True
-            infos = [self._add_shard(shard.low, second.high, (name, other))]
-            self.note(STREAM, f"{_short(name)} and {_short(other)} are merged")
-        else:
-            shard.is_closed = True
-            middle = (shard.low + shard.high) // 2
-            infos = [
-                self._add_shard(shard.low, middle, (name,)),
-                self._add_shard(middle, shard.high, (name,)),
-            ]
-            self.note(STREAM, f"{_short(name)} is split")
-        self._feed(ShardsListed(tuple(infos)))
-        for parent in infos[0].parents:
+        change = self.stream.reshard(self.random)
+        self.note(STREAM, change.what)
+        self._feed(ShardsListed(change.new))
+        for parent in change.new[0].parents:
             self._poll(parent)
 
     def _redeploy(self) -> None:
         self.version = (self.version + 1) % models.VERSIONS
         self.note(FUNCTION, f"{models.name(self.version)} is deployed")
 
-    # The mapping.
-
     def _poll(self, name: str) -> None:
         self.at(self.clock.now + self.random.uniform(0, POLL_SECONDS), lambda: self._read(name))
 
     def _read(self, name: str) -> None:
         """Read a shard, if the mapping wants records of it."""
-        shard = self.shards[name]
+        shard = self.stream.shards[name]
         if not shard.is_open or shard.ended:
             return
         if shard.unread and core.wants_records(self.settings, self.state, name):
@@ -279,14 +213,14 @@ class World:
     def _carry_out(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
             if self.trace:
-                self._show(decision)
+                self.note(MAPPING, shown(decision, self.ledger, self.clock.now))
             if isinstance(decision, Invoke):
                 self._invoke(decision)
             elif isinstance(decision, Checkpoint):
                 self.ledger.checkpoint(decision.shard_id, decision.sequence_number)
                 self._poll(decision.shard_id)
             elif isinstance(decision, Open):
-                self.shards[decision.shard_id].is_open = True
+                self.stream.shards[decision.shard_id].is_open = True
                 self._poll(decision.shard_id)
             elif isinstance(decision, Discard):
                 self.ledger.discard(decision.records)
@@ -348,54 +282,3 @@ class World:
         if not self.faults.happens("function", self.options.kills, "the function is killed"):
             return -1
         return self.faults.details.randrange(MAX_STEP)
-
-    def _show(self, decision: Decision) -> None:
-        if isinstance(decision, Open | Checkpoint):
-            what = f"{_short(decision.shard_id)}: {type(decision).__name__.lower()}"
-            if isinstance(decision, Checkpoint):
-                what += f" behind {self.ledger.records[decision.sequence_number].number}"
-        elif isinstance(decision, Invoke | Discard | Succeeded | Retry):
-            what = (
-                f"{_short(decision.shard_id)}: {type(decision).__name__.lower()} request"
-                f" {decision.request} with {self._range(decision.records)}"
-            )
-            if isinstance(decision, Retry):
-                what += f" in {decision.at - self.clock.now:.1f} s"
-        elif isinstance(decision, Progressed):
-            what = f"{_short(decision.shard_id)}: done {self._range(decision.done)}"
-        elif isinstance(decision, Split):
-            what = (
-                f"{_short(decision.shard_id)}: split into {self._range(decision.left)} and"
-                f" {self._range(decision.right)}"
-            )
-        else:
-            what = f"{_short(decision.shard_id)}: {type(decision).__name__.lower()}"
-        self.note(MAPPING, what)
-
-    def _range(self, records: Sequence[Record]) -> str:
-        numbers = [self.ledger.records[record.sequence_number].number for record in records]
-        return f"{len(numbers)} records {numbers[0]}-{numbers[-1]}" if numbers else "no records"
-
-
-def _short(shard_id: str) -> str:
-    return f"shard {int(shard_id.partition('-')[2])}"
-
-
-def _envelope(record: Record, shard_id: str) -> dict[str, Any]:
-    """Return a record as Lambda delivers it."""
-    return {
-        "kinesis": {
-            "kinesisSchemaVersion": "1.0",
-            "partitionKey": record.partition_key,
-            "sequenceNumber": record.sequence_number,
-            "data": b64encode(record.data).decode(),
-            "approximateArrivalTimestamp": record.arrived_at,
-        },
-        "eventSource": "aws:kinesis",
-        "eventVersion": "1.0",
-        "eventID": f"{shard_id}:{record.sequence_number}",
-        "eventName": "aws:kinesis:record",
-        "invokeIdentityArn": "arn:aws:iam::000000000000:role/scorer",
-        "awsRegion": "eu-west-1",
-        "eventSourceARN": STREAM_ARN,
-    }

@@ -11,8 +11,9 @@ import pytest
 
 from simulation import options, workload, world
 from simulation.__main__ import main
+from simulation.bugs import BUGS, planted
 from simulation.options import Options
-from simulation.planted import BUGS, find, planted
+from simulation.planted import find
 from simulation.shrink import shrink
 
 
