@@ -187,8 +187,8 @@ lint: .venv/dev-installed template
 
 check: lint test  ## check format, lint, types, schemas, events and template, and run the tests
 
-template: tools/sam/.venv/installed  ## lint template.yaml
-	tools/sam/.venv/bin/cfn-lint --include-checks I --regions us-east-1 -- template.yaml
+template: tools/sam/.venv/installed  ## lint template.yaml and bootstrap.yaml
+	tools/sam/.venv/bin/cfn-lint --include-checks I --regions us-east-1 -- template.yaml bootstrap.yaml
 	$(SAM) validate --lint --region us-east-1
 
 sbom: docker .venv/dev-installed  ## list the packages of the images and of their base systems in build/sbom/ (CycloneDX)

@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError, WaiterError
 from operate.deployed_stack import DeployedStack, find_stack
 
 from ..mutate_template import laws
-from ..support import stacks
+from ..support import cfn_yaml, stacks
 from ..support.stacks import PARAMETERS, Resource, Stack
 
 pytestmark = [
@@ -423,3 +423,21 @@ def test_only_resources_that_ministack_refuses_are_left_out(aws: Aws, refused: s
 
     with pytest.raises((ClientError, WaiterError)):
         create(aws, name, accepted(refused), **OTHER_STREAMS)
+
+
+def test_the_bootstrap_stack_makes_the_bucket_and_the_repository(aws: Aws) -> None:
+    template = cfn_yaml.read(stacks.ROOT / "bootstrap.yaml")
+    del template["Resources"]["Budget"]  # ministack has no budgets
+    aws("cloudformation").create_stack(
+        StackName="bootstrap",
+        TemplateBody=json.dumps(template),
+        Parameters=[{"ParameterKey": "BudgetEmail", "ParameterValue": "night@example.org"}],
+    )
+    until(aws, "stack_create_complete", "bootstrap")
+
+    [stack] = aws("cloudformation").describe_stacks(StackName="bootstrap")["Stacks"]
+    outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+    aws("s3").head_bucket(Bucket=outputs["ModelsBucket"])
+    [repository] = aws("ecr").describe_repositories()["repositories"]
+    assert repository["repositoryUri"] == outputs["Repository"]
+    assert repository["repositoryName"] == "ride-predictions"

@@ -479,6 +479,24 @@ def test_resources_with_data_are_retained(stack: Stack) -> None:
             assert resource["UpdateReplacePolicy"] == "Retain"
 
 
+STATEFUL = {
+    "AlarmTopic": "AWS::SNS::Topic",  # whose subscriptions somebody confirmed
+    "ArchiveBucket": "AWS::S3::Bucket",
+    "Key": "AWS::KMS::Key",
+    "PredictionsStream": "AWS::Kinesis::Stream",
+    "RejectsBucket": "AWS::S3::Bucket",
+    "RideEventsStream": "AWS::Kinesis::Stream",
+}
+"""Resources with data.  Their logical ids stay: another id would be a resource without the data."""
+
+
+def test_resources_with_data_keep_their_logical_ids(stack: Stack) -> None:
+    kinds = {*STATEFUL.values(), "AWS::DynamoDB::Table"}
+    found = {name: it["Type"] for name, it in stack.resources.items() if it["Type"] in kinds}
+
+    assert found == STATEFUL
+
+
 def test_both_streams_are_archived_by_the_hour(stack: Stack) -> None:
     archives = stack.of_type("AWS::KinesisFirehose::DeliveryStream")
     for archive, name in (("RideEvents", "ride_events"), ("Predictions", "ride_predictions")):
