@@ -133,6 +133,10 @@ class Description(msgspec.Struct, frozen=True):
                 return _identifier(found)
         raise ModelError("MLmodel names neither run nor model: set RUN_ID to the model's version")
 
+    def own_id(self) -> str:
+        """Return the model id; empty if there is none.  Raises `ModelError` if it is malformed."""
+        return _identifier(self.model_id) if self.model_id else ""
+
     def target(self) -> str:
         """Return the target of the model, as its metadata state it; empty if they state none."""
         target = self._metadata("target")

@@ -302,7 +302,7 @@ def test_two_models_of_one_run_are_released_under_their_model_ids(
         )
         location = support.upload(aws.s3(), path, "models", f"7/models/{model_id}/artifacts")
         registered = ModelVersion(
-            "ride-duration", "1", support.RUN_ID, model_id, location, "", after="", rolled_back=""
+            "ride-duration", model_id, support.RUN_ID, location, sha256="", after="", rolled_back=""
         )
         released.append(release.release(registered, "7", "duration", "production"))
 
@@ -312,6 +312,22 @@ def test_two_models_of_one_run_are_released_under_their_model_ids(
         served = loader.load(settings.model_path, sha256=settings.model_sha256)
         assert served.version == settings.run_id == one.environment["RUN_ID"]
         assert one.parameters["DurationModel"] == f"7/{served.version}/artifacts/model"
+
+
+def test_models_of_one_run_are_released_under_their_model_ids_without_metadata_too(
+    aws: Embedded, tmp_path: Path
+) -> None:
+    path = support.write_onnx(tmp_path, support.LINE, model_id="m-3")
+    location = support.upload(aws.s3(), path, "models", "7/models/m-3/artifacts")
+    registered = ModelVersion(
+        "ride-duration", "1", support.RUN_ID, location, sha256="", after="", rolled_back=""
+    )
+
+    released = release.release(registered, "7", "duration", "production", models=2)
+
+    assert released.environment["RUN_ID"] == "m-3"
+    assert released.parameters["DurationModel"] == "7/m-3/artifacts/model"
+    assert released.shared_version == support.RUN_ID
 
 
 def test_a_run_with_several_models_is_released_by_the_id_of_the_model(

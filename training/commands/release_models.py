@@ -115,15 +115,15 @@ def _release(target: Target, options: argparse.Namespace, console: Console) -> R
         number = options.version
         version = registry.version(str(number)) if number else registry.get(options.alias)
         experiment: str = registry.client.get_run(version.run_id).info.experiment_id
-        siblings = model_registry.models_of(registry.client, version.run_id)
-    own_id = version.model_id if len(siblings) > 1 else ""
-    released = release.release(version, experiment, target, options.bucket, own_id)
+        models = len(model_registry.models_of(registry.client, version.run_id))
+    released = release.release(version, experiment, target, options.bucket, models)
     if released.shared_version:
         say(
             console,
-            f"The run {version.run_id} has {len(siblings)} models. With MODEL_LOCATION, the "
-            f"predictions of each have the version {released.shared_version}: set RUN_ID={own_id}, "
-            'or log each model with metadata={"version": "model_id"}.',
+            f"The run {version.run_id} has {models} models. With MODEL_LOCATION, the predictions "
+            f"of each have the version {released.shared_version}: set "
+            f"RUN_ID={released.environment['RUN_ID']}, or log each model with "
+            'metadata={"version": "model_id"}.',
         )
     return released
 

@@ -49,8 +49,6 @@ class ModelVersion:
     model: str
     number: str
     run_id: str
-    model_id: str
-    """MLflow's id of the model; empty if the version was not made of a logged model."""
     location: str
     """The location in the form of MODEL_LOCATION."""
     sha256: str
@@ -92,7 +90,6 @@ class ModelRegistry:
             model=self.model,
             number=str(found.version),
             run_id=found.run_id,
-            model_id=found.model_id or "",
             location=tracking.location(uri),
             sha256=found.tags.get(SHA256, ""),
             after=found.tags.get(AFTER, ""),

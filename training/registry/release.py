@@ -29,7 +29,7 @@ import yaml
 
 from model_service import storage
 from model_service.errors import ServiceError
-from model_service.models import loader
+from model_service.models import description, loader
 
 from ..data.dataset import Target
 from . import tracking
@@ -77,12 +77,12 @@ def release(
     experiment_id: str,
     target: Target,
     bucket: str,
-    own_id: str = "",
+    models: int = 1,
 ) -> Release:
     """Copy the model *version* to *bucket*, and return what a deployment needs to use the copy.
 
-    If *bucket* is empty, the model is copied within its own bucket.  *own_id* is the model id if
-    the run has several models, and else empty.
+    If *bucket* is empty, the model is copied within its own bucket.  *models* is the number of
+    models that the run of this version has.
     Raises `ReleaseError` if the model cannot be copied, and `ModelError` if it is not the model
     that was registered.
     """
@@ -93,7 +93,10 @@ def release(
             f"Lambda functions cannot read the model at {version.location}: name a --bucket."
         )
     served = loader.load(version.location, sha256=version.sha256, field=loader.FIELDS[target])
-    run_id = own_id or served.version
+    run_id = served.version
+    if models > 1:
+        described = description.read(storage.at(version.location).read("MLmodel"))
+        run_id = described.own_id() or run_id
     copied = f"{experiment_id}/{run_id}/artifacts/model"
     copy(version.location, bucket, copied)
     loader.load(f"s3://{bucket}/{copied}", sha256=served.sha256)
