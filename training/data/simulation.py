@@ -37,6 +37,20 @@ PACE = (
 )
 """Minutes per mile by hour of the day, as a multiple of the pace at night."""
 WEEKEND_PACE = 1 + 0.25 * np.exp(-((np.arange(24) - 15) ** 2) / 20)
+LONG, SHARE_OF_LONG = 8.0, 0.08
+"""Miles of a long ride, and the share of the rides that are long.
+
+One in ten of the TLC's green rides of early 2021 was longer than 11.6 miles.
+"""
+FEWER_LONG = 12.0
+"""The number of miles over which the rides of a mile become fewer by the factor e."""
+STREETS, HIGHWAY_PACE = 10.0, 1.3
+"""The miles of a ride on streets; the rest is on highways, with this pace at night."""
+DETOURS, DETOUR_MILES, DETOUR_PACE = 0.05, 12.0, 1.8
+"""The share of the rides that make a detour, its mean length, and its pace at night.
+
+Without them, a model could not tell the distance of a ride from the distance of its zones.
+"""
 OPTIONAL = ("store_and_fwd_flag", "RatecodeID", "passenger_count", "payment_type", "trip_type")
 FAULTS: Sequence[tuple[float, Sequence[pl.Expr]]] = (
     (0.02, [pl.lit(0.0).alias("trip_distance")]),
@@ -56,7 +70,9 @@ class City:
     """The properties of the routes between all pairs of zones; arrays of shape (ZONES, ZONES)."""
 
     share: Floats
-    """The share of all rides that take this route."""
+    """The share of the usual rides that take this route."""
+    long: Floats
+    """The share of the long rides that take this route."""
     miles: Floats
     pace: Floats
     """Minutes per mile at night."""
@@ -82,18 +98,43 @@ def write(directory: Path, months: Sequence[str], rides: int, seed: int) -> None
 
 def _city(rng: np.random.Generator) -> City:
     place = locations()[1:, [AXES.index("across"), AXES.index("along")]].astype(np.float64)
+    known = ~np.isnan(place[:, 0])
     place = np.where(np.isnan(place), OUTSIDE, place)
     apart = np.abs(place[:, None] - place).sum(axis=2)  # streets run along two axes
     popular = rng.lognormal(0, 1.3, ZONES)
     share = popular[:, None] * np.sqrt(popular) * np.exp(-apart / 2)
     slow = rng.lognormal(0, 0.25, ZONES)
     own = rng.lognormal(0, 0.12, (ZONES, ZONES))
+    on_streets = (2 + 2.2 * np.exp(-apart / 4)) * np.sqrt(slow[:, None] * slow) * own
+    streets = np.minimum(1, STREETS / np.maximum(apart, STREETS))
     return City(
         share=share / share.sum(),
+        long=_long_rides(apart, np.where(known, popular, 0)),
         miles=apart + 0.6,
-        pace=(2 + 2.2 * np.exp(-apart / 4)) * np.sqrt(slow[:, None] * slow) * own,
+        pace=streets * on_streets + (1 - streets) * HIGHWAY_PACE,
         toll=np.where(apart > 9, 6.55, 0) * (rng.random((ZONES, ZONES)) < 0.5),
     )
+
+
+def _long_rides(apart: Floats, popular: Floats) -> Floats:
+    """Return the share of the long rides that take each route, in the shape of *apart*.
+
+    Each mile has the same share of the rides of the mile before it, so that there are rides of all
+    lengths up to the longest route.
+    """
+    mile = apart.astype(np.int64)
+    weight = np.where(apart >= LONG, np.sqrt(popular[:, None] * popular), 0)
+    in_mile = np.bincount(mile.ravel(), weight.ravel())
+    share = weight / np.maximum(in_mile[mile], 1) * np.exp(-mile / FEWER_LONG)
+    return share / share.sum()
+
+
+def _with_long_rides(
+    city: City, route: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the routes with a share of them replaced by long ones; the others stay the same."""
+    long = rng.choice(city.long.size, size=len(route), p=city.long.ravel())
+    return np.where(rng.random(len(route)) < SHARE_OF_LONG, long, route)
 
 
 def _month(city: City, month: str, rides: int, seed: int) -> pl.DataFrame:
@@ -106,9 +147,14 @@ def _month(city: City, month: str, rides: int, seed: int) -> pl.DataFrame:
     weekend = (first.weekday() + day) % 7 >= 5
 
     route = rng.choice(city.share.size, size=rides, p=city.share.ravel())
-    miles = np.round(city.miles.ravel()[route] * rng.lognormal(0, 0.12, rides), 2)
-    pace = city.pace.ravel()[route] * np.where(weekend, WEEKEND_PACE[hour], PACE[hour])
-    minutes = 1.5 + miles * pace * rng.lognormal(0, 0.18, rides)
+    more = np.random.default_rng([seed, first.year, first.month, 1])  # leaves the other rides alone
+    route = _with_long_rides(city, route, more)
+    direct = np.round(city.miles.ravel()[route] * rng.lognormal(0, 0.12, rides), 2)
+    detour = np.where(more.random(rides) < DETOURS, more.exponential(DETOUR_MILES, rides), 0)
+    busy = np.where(weekend, WEEKEND_PACE[hour], PACE[hour])
+    moving = direct * city.pace.ravel()[route] * busy + detour * DETOUR_PACE * busy
+    miles = np.round(direct + detour, 2)
+    minutes = 1.5 + moving * rng.lognormal(0, 0.18, rides)
     money = _money(miles, minutes, city.toll.ravel()[route], hour, rng)
 
     clean = pl.DataFrame(
