@@ -10,29 +10,14 @@ import logging
 import os
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 from model_service import models, stream
 from model_service.emf import Destination
-from model_service.kinesis import publisher, records, rejects, telemetry
-from model_service.kinesis.telemetry import Invocation
+from model_service.kinesis import invocation, publisher, records, rejects, telemetry
+from model_service.kinesis.invocation import Context
 from model_service.scoring import Target
 from model_service.settings import NO_REJECTS, Settings
-
-UNBOUNDED_SECONDS = 900.0  # if the caller passes no context: Lambda's own maximum
-
-
-class Context(Protocol):
-    """The part of Lambda's context that the handler uses."""
-
-    @property
-    def aws_request_id(self) -> str: ...
-
-    @property
-    def function_version(self) -> str: ...
-
-    def get_remaining_time_in_millis(self) -> int: ...
-
 
 settings = Settings.from_env(os.environ)
 logging.getLogger().setLevel(settings.log_level)
@@ -69,14 +54,15 @@ def lambda_handler(event: dict[str, Any], context: Context | None) -> dict[str, 
 
     The response names the record from which Lambda has to retry, if there is one.
     """
-
-    def time_left() -> float:
-        return context.get_remaining_time_in_millis() / 1000 if context else UNBOUNDED_SECONDS
-
     if settings.test_run:
         event = records.completed(event, datetime.now(UTC))
     report = stream.process(
-        event, model=model, target=target, publish=publish, keep=keep, time_left=time_left
+        event,
+        model=model,
+        target=target,
+        publish=publish,
+        keep=keep,
+        time_left=invocation.time_left(context),
     )
     print(
         telemetry.log_line(
@@ -84,9 +70,8 @@ def lambda_handler(event: dict[str, Any], context: Context | None) -> dict[str, 
             model_name=target.model_name,
             version=model.version,
             predictions=[prediction.value for prediction in report.published],
-            invocation=Invocation(
-                request_id=context.aws_request_id if context else "",
-                function_version=context.function_version if context else "",
+            invocation=invocation.identify(
+                context,
                 cold_start=next(invocations) == 0,
                 replay=records.is_replay(event),
             ),

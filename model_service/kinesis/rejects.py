@@ -20,11 +20,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import ClientError
 
 from ..scoring import TimeLeft
 from .calls import CallAll, call_in_threads
 from .records import Record, short_digest, timestamp, utc_now
+from .storing import stored
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -122,25 +122,13 @@ class S3Rejects:
         )
 
     def _put(self, rejections: Sequence[Rejection]) -> bool:
-        bucket, _, prefix = self.location.removeprefix("s3://").partition("/")
-        key = "/".join(filter(None, [prefix.strip("/"), str(self._key(rejections))]))
         body = msgspec.json.encode(failure(rejections, now=self.now()))
-        try:
-            reply = self.client.put_object(
-                Bucket=bucket, Key=key, Body=body, ContentType="application/json"
-            )
-            kept = bool(reply["ETag"])
-        except ClientError as exc:  # its message may have the account and the role
-            code = exc.response.get("Error", {}).get("Code")
-            logger.error("rejected records cannot be kept, so they will be retried: %s", code)
-            return False
-        except Exception as exc:  # the SDK may raise anything if the reply is not in S3's format
-            name = type(exc).__name__
-            logger.error("rejected records cannot be kept, so they will be retried: %s", name)
-            return False
-        if not kept:
-            logger.error("S3 returned no ETag, so rejected records will be retried")
-        return kept
+        fault = stored(
+            self.client, self.location, str(self._key(rejections)), body, "application/json"
+        )
+        if fault:
+            logger.error("rejected records cannot be kept, so they will be retried: %s", fault)
+        return not fault
 
     def _key(self, rejections: Sequence[Rejection]) -> RejectsKey:
         first, last = rejections[0].record, rejections[-1].record

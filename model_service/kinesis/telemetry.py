@@ -14,27 +14,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import emf
 from ..emf import MAX_VALUES, Breakdown, Destination, Metric
 from ..errors import RideRejected
 from .accounting import BatchReport
+from .invocation import Invocation
 from .rejects import Rejection
 
 STREAM, REPLAY = "stream", "replay"
 """The values of ``delivery``: how the records of a batch came to the function."""
-
-
-class Invocation(NamedTuple):
-    """The invocation of the function that processed a batch; empty texts if Lambda did not say."""
-
-    request_id: str = ""
-    function_version: str = ""
-    cold_start: bool = False
-    """Whether it was the first invocation of its function instance."""
-    replay: bool = False
-    """Whether an operator sent the records again, and not the stream."""
 
 
 def log_line(

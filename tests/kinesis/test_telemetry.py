@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from model_service import emf
 from model_service.kinesis.accounting import BatchReport
-from model_service.kinesis.telemetry import Invocation
+from model_service.kinesis.invocation import Invocation
 from model_service.scoring import Target
 from model_service.stream import processor
 from model_service.stream.predictions import Prediction

@@ -140,7 +140,7 @@ def test_the_digest_of_a_python_model_covers_all_its_files(tmp_path: Path) -> No
     (path / "artifacts").mkdir()
     (path / "artifacts" / "weights").write_bytes(b"1")
 
-    with pytest.raises(ModelError, match="is not the one asked for"):
+    with pytest.raises(ModelError, match="is not the expected one"):
         loader.load(str(path), allow_pickled=True, sha256=digest)
 
 
@@ -151,7 +151,7 @@ def test_a_model_that_differs_from_its_digest_is_refused(tmp_path: Path, changed
     with (path / changed).open("ab") as file:
         file.write(b"\n")
 
-    with pytest.raises(ModelError, match=r"is not the one asked for: its SHA-256 is [0-9a-f]{64}"):
+    with pytest.raises(ModelError, match=r"is not the expected one: its SHA-256 is [0-9a-f]{64}"):
         loader.load(str(path), sha256=digest)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from model_service import stream
-from model_service.kinesis.telemetry import Invocation
+from model_service.kinesis.invocation import Invocation
 from model_service.scoring import Target
 
 from ..support import logs_insights, stacks

@@ -303,7 +303,7 @@ def test_a_missing_setting_stops_the_start(start: Start) -> None:
 
 
 def test_a_model_that_differs_from_its_digest_stops_the_start(start: Start, line: Path) -> None:
-    with pytest.raises(ModelError, match="is not the one asked for"):
+    with pytest.raises(ModelError, match="is not the expected one"):
         start(MODEL_LOCATION=str(line), MODEL_SHA256="0" * 64, TEST_RUN="True")
 
 

@@ -14,9 +14,9 @@ from model_service.emf import Destination
 from model_service.features import RideColumns
 from model_service.kinesis import telemetry
 from model_service.kinesis.accounting import BatchReport
+from model_service.kinesis.invocation import Invocation
 from model_service.kinesis.publisher import Entry, PublishResult
 from model_service.kinesis.rejects import Rejection
-from model_service.kinesis.telemetry import Invocation
 from model_service.scoring import Answers, Target, TimeLeft
 from model_service.stream.predictions import Prediction
 
