@@ -56,6 +56,7 @@ FROM core AS stream-code
 COPY lambda_function.py archive_function.py /code/
 COPY model_service/kinesis /code/model_service/kinesis/
 COPY model_service/stream /code/model_service/stream/
+COPY model_service/archive /code/model_service/archive/
 RUN sh /images/compiled /code /var/task
 
 # --- ride-predictions:onnx --------------------------------------------------------------------

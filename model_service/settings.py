@@ -255,6 +255,24 @@ class Settings(_Settings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveSettings(_Settings):
+    """Settings of the archive of a stream.
+
+    >>> ArchiveSettings.from_env({"ARCHIVE_LOCATION": "build/archive"})
+    Traceback (most recent call last):
+    model_service.errors.SettingsError: ARCHIVE_LOCATION must be s3://bucket, or with a prefix
+    """
+
+    archive_location: str = _setting(_on_s3("s3://[^/]+(/.*)?", "s3://bucket, or with a prefix"))
+    powertools_metrics_namespace: str = _setting(_namespace, "RidePredictions")
+    powertools_service_name: str = _setting(_dimension, "ride-predictions")
+    log_level: str = _setting(_level, "INFO")
+
+    def contradictions(self) -> Faults:
+        return {} if self.archive_location else {"ARCHIVE_LOCATION": "is not set"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PairSettings(_Settings):
     """Settings of a duration model and an optional cost model that are served together."""
 

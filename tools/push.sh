@@ -6,7 +6,7 @@
 # (Fn::ForEach). So this script writes the digests there. All functions of a target have one image.
 set -euo pipefail
 tools="${0%/*}"
-scorers=(durationscorer:lambda costscorer:lambda)  # at least one of them, with the same image
+built_template=.aws-sam/build/template.yaml
 
 [ -n "${REPOSITORY:-}" ] && [ -n "${RELEASE:-}" ] || {
   echo "REPOSITORY and RELEASE are not set: run make push REPOSITORY=... RELEASE=..." >&2
@@ -18,11 +18,16 @@ command -v aws >/dev/null || {
     "see https://docs.aws.amazon.com/cli." >&2
   exit 2
 }
-scorer="${scorers[0]}"
-for image in "${scorers[@]}"; do
-  if docker image inspect "$image" >/dev/null 2>&1; then scorer="$image"; break; fi
+# SAM names an image after the first of its functions, which depends on the parameters.
+built=()
+template="$(cat "$built_template" 2>/dev/null || true)"
+for target in lambda onnx batch; do
+  [[ "$template" =~ ImageUri:\ ([a-z0-9]+:$target) ]] || {
+    echo "There is no image for the target $target to push: run make build first." >&2
+    exit 2
+  }
+  built+=("${BASH_REMATCH[1]}")
 done
-built=("$scorer" archivefunction:onnx batchfunction:batch)
 for image in "${built[@]}"; do
   stand_in="$("$BASH" "$tools/base_is_stand_in.sh" "$image")" || {
     echo "There is no image $image to push: run make build first." >&2
@@ -52,5 +57,5 @@ for image in "${built[@]}"; do
       ;;
   esac
   sed -i.local -E "s|^( +ImageUri: )[a-z0-9]+:$target$|\1$REPOSITORY@$digest|" \
-    .aws-sam/build/template.yaml
+    "$built_template"
 done

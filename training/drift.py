@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from model_service import storage, truth
+from model_service import archive_format, storage, truth
 from model_service.datasets.arrow import numpy
 from model_service.datasets.formats.reader import chunks
 from model_service.datasets.schema import columns
@@ -183,8 +183,9 @@ def read_rides(paths: Sequence[Path], target: Target) -> tuple[Rides, int]:
     """
     parts: list[Rides] = []
     rejected = 0
+    covered = archive_format.covered(map(str, paths))
     for path in paths:
-        for chunk in chunks(path, name=str(path)):
+        for chunk in chunks(path, name=str(path), skip_through=covered.get(str(path), -1)):
             parsed = chunk.parse()
             rejected += len(parsed.rejected)
             if len(parsed.rides):

@@ -124,7 +124,8 @@ def _score_file(job: Job, source: Input) -> CompletedInput:
         files.local_copy(source) as path,
         writer.writing(job.output.scratch, source.name) as output,
     ):
-        for chunk in _scored_in_order(job, source, reader.chunks(path, name=source.location)):
+        chunks = reader.chunks(path, name=source.location, skip_through=source.skip_through)
+        for chunk in _scored_in_order(job, source, chunks):
             for month, batch in chunk.rides:
                 output.write(month, batch)
                 rides[month] += len(batch)

@@ -76,7 +76,8 @@ def made_from(models: Models, source: Input) -> list[str]:
         f" {served.target.maximum:g}"
         for served in models
     ]
-    return [f"layout {FORMAT_VERSION}", f"{source.size} bytes, {source.stamp}", *targets]
+    skipped = [f"after {source.skip_through}"] if source.skip_through >= 0 else []
+    return [f"layout {FORMAT_VERSION}", f"{source.size} bytes, {source.stamp}", *skipped, *targets]
 
 
 def encode(completed: CompletedInput) -> bytes:

@@ -13,12 +13,12 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from .. import storage
+from .. import archive_format, storage
 from ..errors import FileError, OutputError
 from ..storage import SCHEME, Folder, LocalFolder, disk_errors
 
@@ -35,6 +35,8 @@ class Input:
     """The size in bytes."""
     stamp: str
     """The modification time on disk or the ETag on S3; it changes when the content changes."""
+    skip_through: int = -1
+    """In an object of the archive: the last sequence number whose lines another input has."""
 
     @property
     def name(self) -> str:
@@ -76,13 +78,14 @@ class Output:
 def matching(pattern: str) -> list[Input]:
     """Return the files that *pattern* matches (see `storage.find`), sorted by location.
 
+    If objects of the archive overlap, each line of theirs is to be read from one of them only.
     Raises `FileError` if S3 cannot be listed, or if a name is not UTF-8 or has control characters.
     """
     found = sorted(Input(*file) for file in storage.find(pattern))
     for one in found:
         if not one.location.isprintable():  # it could not be logged or written to a report
             raise FileError(f"a file name cannot be printed: {one.location!a}")
-    return found
+    return _without_overlaps(found)
 
 
 def inputs(patterns: Sequence[str]) -> list[Input]:
@@ -96,7 +99,13 @@ def inputs(patterns: Sequence[str]) -> list[Input]:
         if not files:
             raise FileError(f"there is no file {pattern}")
         found |= {file.location: file for file in files}
-    return [found[location] for location in sorted(found)]
+    return _without_overlaps([found[location] for location in sorted(found)])
+
+
+def _without_overlaps(found: Sequence[Input]) -> list[Input]:
+    """Return *found* with the sequence numbers up to which each object is to be skipped."""
+    covered = archive_format.covered(one.location for one in found)
+    return [replace(one, skip_through=covered.get(one.location, -1)) for one in found]
 
 
 def outside(inputs: Sequence[Input], output: str) -> list[Input]:

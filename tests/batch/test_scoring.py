@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import archive_function
 from model_service import rides, scoring
+from model_service.archive_format import Line
 from model_service.batch import scoring as batch_scoring
 from model_service.datasets import schema
 from model_service.datasets.formats import json_lines
@@ -198,7 +198,12 @@ def test_golden_rides_have_the_predictions_of_the_stream(
 
 def golden_line(number: int, data: bytes) -> bytes:
     arrived_at = datetime.fromtimestamp(ARRIVED, UTC)
-    line = archive_function.Line(str(number), arrived_at, "1", b64encode(data).decode())
+    line = Line(
+        event_id=str(number),
+        arrived_at=arrived_at,
+        partition_key="1",
+        data=b64encode(data).decode(),
+    )
     return msgspec.json.encode(line)
 
 

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import archive_function
 from model_service import rides
+from model_service.archive_format import Line
 from model_service.datasets import schema
 from model_service.datasets.formats import json_lines, reader
 from model_service.datasets.formats.json_lines import LineKind
@@ -33,7 +33,9 @@ ARRIVED_AT = datetime(2022, 6, 2, 9, 18, 34, 132000, UTC)
 
 def archived(data: bytes, event_id: str = "shardId-000000000000:1") -> bytes:
     """A line of the archive."""
-    line = archive_function.Line(event_id, ARRIVED_AT, "1", b64encode(data).decode())
+    line = Line(
+        event_id=event_id, arrived_at=ARRIVED_AT, partition_key="1", data=b64encode(data).decode()
+    )
     return json.dumps(
         {
             "event_id": line.event_id,

@@ -30,6 +30,7 @@ IMPORTS: dict[str, set[str]] = {
     "kinesis": {CORE},
     "datasets": {CORE},
     "stream": {CORE, "kinesis"},
+    "archive": {CORE, "kinesis"},
     "web": {CORE, "models"},
     "batch": {CORE, "datasets", "models"},
 }
@@ -70,6 +71,7 @@ TRAINING_IMPORTS: dict[str, set[str]] = {
 """Folder or module of ``training`` → all the others that it imports, which stand above it."""
 
 FREE_OF_IO = {
+    "archive_format",
     "errors",
     "settings",
     "rides",

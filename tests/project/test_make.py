@@ -102,7 +102,7 @@ def test_push_reports_a_missing_aws_command_or_image(make: Make, place: Path) ->
     assert "This needs the AWS command line (version 2)" in make(*PUSH).stderr
 
     program(place / "bin/aws", "exit 1")
-    assert "no image durationscorer:lambda to push: run make build first" in make(*PUSH).stderr
+    assert "no image for the target lambda to push: run make build first" in make(*PUSH).stderr
 
 
 @pytest.mark.parametrize(

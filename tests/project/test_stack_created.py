@@ -55,7 +55,6 @@ REFUSED = {
 FORGOTTEN = {
     "AWS::KMS::Key": {"Tags"},
     "AWS::Kinesis::Stream": {"StreamEncryption", "Tags"},
-    "AWS::KinesisFirehose::DeliveryStream": {"Tags"},
     "AWS::Lambda::EventSourceMapping": {"MetricsConfig"},
     "AWS::Lambda::Function": {"SnapStart", "Tags"},
     "AWS::Logs::LogGroup": {"KmsKeyId", "Tags"},
@@ -80,7 +79,9 @@ UNNAMED = {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::Lambda:
 
 ARNS = {
     "Queue": f"sqs:{REGION}:000000000000:{{}}",
+    "Archive": f"lambda:{REGION}:000000000000:function:{{}}",
     "ArchiveFails": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
+    "ArchiveGivenUp": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
     "ArchiveLate": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
     "Bucket": "s3:::{}",
     "Function": f"lambda:{REGION}:000000000000:function:{{}}",
@@ -230,16 +231,6 @@ def alarm(aws: Aws, name: str) -> Any:
     return aws("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"][0]
 
 
-def archive(aws: Aws, name: str) -> Any:
-    firehose = aws("firehose")
-    found = firehose.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
-    [to] = found["Destinations"]
-    return found | {
-        "KinesisStreamSourceConfiguration": found["Source"]["KinesisStreamSourceDescription"],
-        "ExtendedS3DestinationConfiguration": to["ExtendedS3DestinationDescription"],
-    }
-
-
 def bucket_policy(aws: Aws, bucket: str) -> Any:
     policy = aws("s3").get_bucket_policy(Bucket=bucket)["Policy"]
     return {"Bucket": bucket, "PolicyDocument": json.loads(policy)}
@@ -305,7 +296,6 @@ TELL = {
     "AWS::Kinesis::Stream": ask(
         "kinesis", "describe_stream_summary", "StreamName", "StreamDescriptionSummary"
     ),
-    "AWS::KinesisFirehose::DeliveryStream": archive,
     "AWS::Lambda::EventInvokeConfig": invoke_config,
     "AWS::Lambda::EventSourceMapping": mapping,
     "AWS::Lambda::Function": function,

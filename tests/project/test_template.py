@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -15,18 +16,20 @@ from typing import Any
 
 import pytest
 
-from model_service import stream
+from model_service import archive, stream
+from model_service.archive import telemetry as archive_telemetry
 from model_service.batch import schedule
 from model_service.emf import Destination
 from model_service.kinesis import telemetry
-from model_service.kinesis.telemetry import Invocation
+from model_service.kinesis.invocation import Invocation
 from model_service.scoring import Answers, Target
-from model_service.settings import ScheduleSettings, Settings
+from model_service.settings import ArchiveSettings, ScheduleSettings, Settings
 from operate.deployed_stack import OUTPUTS, SCORER
 
 from .. import mutate_template
 from ..support import cloudwatch, stacks
 from ..support.factories import (
+    INVOCATION,
     FakeModel,
     MemoryPublisher,
     MemoryRejects,
@@ -71,10 +74,10 @@ DIMENSIONS_OF_AWS = {
     ("AWS/Kinesis", "PutRecords.TotalRecords"): "StreamName",
     ("AWS/Kinesis", "ReadProvisionedThroughputExceeded"): "StreamName",
     ("AWS/Kinesis", "WriteProvisionedThroughputExceeded"): "StreamName",
-    ("AWS/Firehose", "DeliveryToS3.DataFreshness"): "DeliveryStreamName",
-    ("AWS/Firehose", "ExecuteProcessing.Success"): "DeliveryStreamName",
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): "QueueName",
 }
+
+ARCHIVES = {"<RideEventsArchive>", "<PredictionsArchive>"}
 
 READ_A_STREAM = {
     "kinesis:DescribeStream",
@@ -116,22 +119,15 @@ def scorer_may(model: str) -> dict[str, set[str]]:
     }
 
 
-def archive_may(stream_id: str, name: str) -> dict[str, set[str]]:
-    objects = {"s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"}
-    call = {"lambda:GetFunctionConfiguration", "lambda:InvokeFunction"}
+def archive_may(stream: str, name: str) -> dict[str, set[str]]:
+    """The actions that the archive's function of *stream*, which is called *name*, is allowed."""
     return {
-        f"<{stream_id}.Arn>": READ_A_STREAM,
-        "<ArchiveBucket.Arn>": {
-            "s3:GetBucketLocation",
-            "s3:ListBucket",
-            "s3:ListBucketMultipartUploads",
-        },
-        f"<ArchiveBucket.Arn>/{name}/*": objects,
-        f"<ArchiveBucket.Arn>/failed/{name}/*": objects,
+        f"<{stream}Stream.Arn>": READ_A_STREAM | {"kinesis:DescribeStreamSummary"},
+        f"<ArchiveBucket.Arn>/{name}/*": {"s3:PutObject"},
+        "<RejectsBucket.Arn>/aws/lambda/*": {"s3:PutObject"},  # the mapping, for what it gives up
+        "<RejectsBucket.Arn>": {"s3:ListBucket"},  # the mapping asks for it too
         "<Key.Arn>": {"kms:Decrypt", "kms:GenerateDataKey"},
-        "<ArchiveFunction.Arn>": call,
-        "<ArchiveFunction.Arn>:$LATEST": call,
-        "<ArchiveLogs.Arn>": {"logs:PutLogEvents"},
+        f"<{stream}ArchiveLogs.Arn>": {"logs:CreateLogStream", "logs:PutLogEvents"},
         LOG_KEY: USE_A_LOG_KEY,
     }
 
@@ -141,12 +137,8 @@ SHIFT = {"lambda:GetAlias", "lambda:GetProvisionedConcurrencyConfig", "lambda:Up
 MAY: dict[str, dict[str, set[str]]] = {
     "DurationScorerRole": scorer_may("Duration"),
     "CostScorerRole": scorer_may("Cost"),
-    "RideEventsArchiveRole": archive_may("RideEventsStream", "ride_events"),
-    "PredictionsArchiveRole": archive_may("PredictionsStream", "ride_predictions"),
-    "ArchiveFunctionRole": {
-        "<ArchiveLogs.Arn>": {"logs:CreateLogStream", "logs:PutLogEvents"},
-        LOG_KEY: USE_A_LOG_KEY,
-    },
+    "RideEventsArchiveRole": archive_may("RideEvents", "ride_events"),
+    "PredictionsArchiveRole": archive_may("Predictions", "ride_predictions"),
     "BatchFunctionRole": {
         "<ArchiveBucket.Arn>": {"s3:ListBucket"},
         "<ArchiveBucket.Arn>/ride_events/*": {"s3:GetObject"},
@@ -196,6 +188,15 @@ def stack() -> Stack:
 
 
 @cache
+def archive_line() -> dict[str, Any]:
+    """The log line of a batch that was archived."""
+    report = archive.process(
+        kinesis_event(payload(1)), store=lambda *_: frozenset(), time_left=lambda: 60.0
+    )
+    found: dict[str, Any] = json.loads(archive_telemetry.log_line(report, INVOCATION, METRICS))
+    return found
+
+
 def run_line() -> dict[str, Any]:
     """The metric line of a scheduled run, decoded."""
     found: dict[str, Any] = json.loads(
@@ -236,7 +237,9 @@ def each(value: Any) -> list[Any]:
 
 def test_every_setting_of_the_mapping_is_explicit(stack: Stack) -> None:
     mappings = stack.of_type("AWS::Lambda::EventSourceMapping")
-    assert sorted(mappings) == ["CostScorerRides", "DurationScorerRides"]
+    assert {name for name in mappings if name.endswith("Rides")} == {
+        f"{model}ScorerRides" for model in MODELS
+    }
 
     for model in MODELS:
         assert mappings[f"{model}ScorerRides"] == {
@@ -367,20 +370,19 @@ def test_whoever_writes_to_an_encrypted_log_group_may_use_its_key(stack: Stack) 
     groups = stack.of_type("AWS::Logs::LogGroup").values()
 
     assert {group["KmsKeyId"] for group in groups} == {"<Key.Arn>"}
-    assert len(writers) == 6
+    assert len(writers) == 5
     assert allowed == dict.fromkeys(writers, USE_A_LOG_KEY)
 
 
 def test_roles_are_assumed_only_by_their_services(stack: Stack) -> None:
     services = {
-        "ArchiveFunctionRole": "lambda.amazonaws.com",
         "BatchFunctionRole": "lambda.amazonaws.com",
         "BatchScheduleRole": "scheduler.amazonaws.com",
         "CostScorerRole": "lambda.amazonaws.com",
         "DurationScorerRole": "lambda.amazonaws.com",
         "DeploymentRole": "codedeploy.amazonaws.com",
-        "PredictionsArchiveRole": "firehose.amazonaws.com",
-        "RideEventsArchiveRole": "firehose.amazonaws.com",
+        "PredictionsArchiveRole": "lambda.amazonaws.com",
+        "RideEventsArchiveRole": "lambda.amazonaws.com",
     }
     for name, role in stack.of_type("AWS::IAM::Role").items():
         assert "ManagedPolicyArns" not in role
@@ -393,14 +395,14 @@ def test_rejects_and_models_are_in_buckets_of_this_account(stack: Stack) -> None
     """Otherwise, the next owner of the name of a deleted bucket could provide the models."""
     checked = 0
     for role, statement in stack.statements():
-        if not role.endswith("ScorerRole") and role != "BatchFunctionRole":
+        if not role.endswith(("ScorerRole", "ArchiveRole")) and role != "BatchFunctionRole":
             continue
         conditions = statement.get("Condition", {}).get("StringEquals", {})
         resources = each(statement["Resource"])
         if any(r.startswith(("<RejectsBucket", "arn:aws:s3:::models")) for r in resources):
             assert conditions["s3:ResourceAccount"] == "000000000000"
             checked += 1
-    assert checked == 2 * len(MODELS) + 2 * (len(MODELS) + 1)
+    assert checked == 2 * len(MODELS) + 2 * (len(MODELS) + 1) + 2 * len(ARCHIVES)
 
 
 def test_models_are_listed_by_prefix(stack: Stack) -> None:
@@ -497,25 +499,59 @@ def test_resources_with_data_keep_their_logical_ids(stack: Stack) -> None:
     assert found == STATEFUL
 
 
-def test_both_streams_are_archived_by_the_hour(stack: Stack) -> None:
-    archives = stack.of_type("AWS::KinesisFirehose::DeliveryStream")
-    for archive, name in (("RideEvents", "ride_events"), ("Predictions", "ride_predictions")):
-        properties = archives[f"{archive}Archive"]
-        source = properties["KinesisStreamSourceConfiguration"]
-        to = properties["ExtendedS3DestinationConfiguration"]
-        [processor] = to["ProcessingConfiguration"]["Processors"]
-        parameters = {p["ParameterName"]: p["ParameterValue"] for p in processor["Parameters"]}
+def test_both_streams_are_archived(stack: Stack) -> None:
+    functions = stack.of_type("AWS::Lambda::Function")
+    for which in ("RideEvents", "Predictions"):
+        function = functions[f"{which}Archive"]
+        environment = stacks.deployed(function["Environment"]["Variables"])
 
-        assert source["KinesisStreamARN"] == f"<{archive}Stream.Arn>"
-        assert to["BucketARN"] == "<ArchiveBucket.Arn>"
-        assert to["Prefix"] == f"{name}/!{{timestamp:yyyy/MM/dd/HH}}/"
-        assert to["ErrorOutputPrefix"].startswith(f"failed/{name}/")
-        assert parameters["LambdaArn"] == "<ArchiveFunction.Arn>"
-        assert parameters["BufferSizeInMBs"] == "0.5"  # test_archive_function says why
-        for role in (source["RoleARN"], to["RoleARN"], parameters["RoleArn"]):
-            assert role == f"<{archive}ArchiveRole.Arn>"
-    command = stack.of_type("AWS::Lambda::Function")["ArchiveFunction"]["ImageConfig"]["Command"]
-    assert command == ["archive_function.lambda_handler"]
+        assert function["ImageConfig"]["Command"] == ["archive_function.lambda_handler"]
+        assert function["Role"] == f"<{which}ArchiveRole.Arn>"
+        settings = ArchiveSettings.from_env(environment)
+        assert settings.archive_location == "s3://archivebucket"
+        assert environment.keys() == {field.name.upper() for field in fields(ArchiveSettings)}
+
+
+def test_the_archive_loses_no_record_and_does_not_divide_a_shard(stack: Stack) -> None:
+    """Readers tell from the names which lines two objects share; so a shard must not be divided."""
+    mappings = stack.of_type("AWS::Lambda::EventSourceMapping")
+    for which in ("RideEvents", "Predictions"):
+        assert mappings[f"{which}ArchiveRecords"] == {
+            "EventSourceArn": f"<{which}Stream.Arn>",
+            "FunctionName": f"<{which}Archive>",
+            "StartingPosition": "TRIM_HORIZON",
+            "Enabled": True,
+            "BatchSize": 10_000,
+            "MaximumBatchingWindowInSeconds": 300,
+            "ParallelizationFactor": 1,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            "BisectBatchOnFunctionError": True,
+            "MaximumRetryAttempts": -1,
+            "MaximumRecordAgeInSeconds": 6 * 60 * 60,
+            "DestinationConfig": {"OnFailure": {"Destination": "<RejectsBucket.Arn>"}},
+            "MetricsConfig": {"Metrics": ["EventCount"]},
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("archive", "archived"),
+    [
+        ("Both", {"RideEvents", "Predictions"}),
+        ("RideEvents", {"RideEvents"}),
+        ("Predictions", {"Predictions"}),
+        ("None", set()),
+    ],
+)
+def test_a_parameter_says_which_streams_are_archived(archive: str, archived: set[str]) -> None:
+    mappings = stacks.stack(Archive=archive, Batch="Off").of_type("AWS::Lambda::EventSourceMapping")
+
+    turned_on = {
+        name.removesuffix("ArchiveRecords")
+        for name, mapping in mappings.items()
+        if name.endswith("ArchiveRecords") and mapping["Enabled"]
+    }
+    assert turned_on == archived
 
 
 # --- what operators see ---------------------------------------------------------------------
@@ -527,9 +563,15 @@ def test_a_stack_has_metrics_of_its_own(stack: Stack) -> None:
     The functions write to the namespace with the stack's name, and nothing else is looked at.
     """
     functions = stack.of_type("AWS::Lambda::Function")
-    for name in ("DurationScorer", "CostScorer", "BatchFunction"):
+    kinds: dict[str, type[Settings | ScheduleSettings | ArchiveSettings]] = {
+        "DurationScorer": Settings,
+        "CostScorer": Settings,
+        "BatchFunction": ScheduleSettings,
+        "RideEventsArchive": ArchiveSettings,
+        "PredictionsArchive": ArchiveSettings,
+    }
+    for name, kind in kinds.items():
         variables = stacks.deployed(functions[name]["Environment"]["Variables"])
-        kind = ScheduleSettings if name == "BatchFunction" else Settings
         settings = kind.from_env(variables)
         assert (
             Destination(settings.powertools_metrics_namespace, settings.powertools_service_name)
@@ -562,6 +604,11 @@ def test_alarms_and_dashboards_name_metrics_that_exist_by_their_dimensions(stack
             [(name, value)] = dimensions.items()
             assert name == DIMENSIONS_OF_AWS[namespace, metric], where
             assert value in watchable(name, model or where), where
+        elif "stream" in dimensions:
+            stream_name = f"<{where.partition('Archive')[0]}Stream>"
+            assert dimensions == {"service": METRICS.service, "stream": stream_name}, where
+            of_the_line = dimensions | {"stream": archive_line()["stream"]}
+            assert cloudwatch.values([archive_line()], namespace, metric, of_the_line), where
         elif model:
             assert dimensions["model"] == NAMES[model], where
             of_the_line = dimensions | {"model": line()["model"]}
@@ -594,11 +641,14 @@ def test_a_replay_sets_off_no_alarm(stack: Stack) -> None:
 def watchable(dimension: str, model: str) -> set[str]:
     """The values that *dimension* may have in an alarm or dashboard of *model*, or of a stream."""
     return {
-        "FunctionName": {f"<{model}Scorer>", "<BatchFunction>"},
+        "FunctionName": {f"<{model}Scorer>", "<BatchFunction>", *ARCHIVES},
         "QueueName": {"<BatchGivenUpQueue.QueueName>"},
-        "EventSourceMappingUUID": {f"<{model}ScorerRides>"},
+        "EventSourceMappingUUID": {
+            f"<{model}ScorerRides>",
+            "<RideEventsArchiveRecords>",
+            "<PredictionsArchiveRecords>",
+        },
         "StreamName": {"<RideEventsStream>", "<PredictionsStream>"},
-        "DeliveryStreamName": {"<RideEventsArchive>", "<PredictionsArchive>"},
     }[dimension]
 
 
@@ -653,11 +703,13 @@ COMPOSITES = {
     "LogsDark": 'ALARM("<{}Invoked>") AND ALARM("<{}Unseen>") AND ALARM("<{}ReplaysUnseen>")',
 }
 OF_STREAMS = {
-    "Throttled": ("WriteProvisionedThroughputExceeded", "Stream"),
-    "ReadThrottled": ("ReadProvisionedThroughputExceeded", "Stream"),
-    "ArchiveLate": ("DeliveryToS3.DataFreshness", "Archive"),
-    "ArchiveFails": ("ExecuteProcessing.Success", "Archive"),
+    "Throttled": {"WriteProvisionedThroughputExceeded": "<{}Stream>"},
+    "ReadThrottled": {"ReadProvisionedThroughputExceeded": "<{}Stream>"},
+    "ArchiveLate": {"IteratorAge": "<{}Archive>"},
+    "ArchiveFails": {"Errors": "<{}Archive>", "archive_to_retry": "<{}Stream>"},
+    "ArchiveGivenUp": {"OnFailureDestinationDeliveredEventCount": "<{}ArchiveRecords>"},
 }
+"""Alarm of a stream -> its metrics, and the resource in the last dimension of each."""
 OF_RIDES = {"RidesArrive", "ProducersSilent"}
 """The alarms of the rides on the stream, whatever the model."""
 OF_RUNS = {
@@ -689,10 +741,14 @@ def test_every_alarm_monitors_the_metric_of_its_name(stack: Stack) -> None:
     for name, metrics in OF_RUNS.items():
         assert {metric["MetricName"] for metric in alarm_metrics(alarms[name])} == metrics
     for which in ("RideEvents", "Predictions"):
-        for name, (metric, watched_thing) in OF_STREAMS.items():
-            alarm = alarms[f"{which}{name}"]
-            assert alarm["MetricName"] == metric
-            assert [d["Value"] for d in alarm["Dimensions"]] == [f"<{which}{watched_thing}>"]
+        for name, expected_metrics in OF_STREAMS.items():
+            found_metrics = {
+                metric["MetricName"]: metric["Dimensions"][-1]["Value"]
+                for metric in alarm_metrics(alarms[f"{which}{name}"])
+            }
+            assert found_metrics == {
+                metric: resource.format(which) for metric, resource in expected_metrics.items()
+            }
 
 
 def test_every_alarm_notifies_and_is_documented(stack: Stack) -> None:
@@ -747,10 +803,7 @@ def test_alarm_thresholds_follow_the_parameters(stack: Stack) -> None:
     assert alarms["DurationRejects"]["Threshold"] == 5
     assert alarms["DurationIteratorAge"]["Threshold"] == 60_000
     for name, alarm in alarms.items():
-        if name.endswith("ArchiveFails"):
-            assert alarm["Statistic"] == "Average"
-            assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 0.8)
-        elif name not in ("BatchMissing", "ProducersSilent") and not name.endswith("Unseen"):
+        if name not in ("BatchMissing", "ProducersSilent") and not name.endswith("Unseen"):
             assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
         names = {entry["Id"] for entry in alarm.get("Metrics", []) if "MetricStat" in entry}
         for entry in alarm.get("Metrics", []):
@@ -895,7 +948,8 @@ def test_a_dashboard_follows_the_data_flow_from_top_to_bottom(stack: Stack) -> N
         shown = set(re.findall(r'alarm:([\w-]+)"', body))
         assert shown <= names
         assert {name for name in names if f"-{model}" in name} <= shown
-        assert len(re.findall(r'"<\w+(?:Throttled|ArchiveLate|ArchiveFails)\.Arn>"', body)) == 8
+        of_streams = re.findall(r'"<(?:RideEvents|Predictions)(\w+)\.Arn>"', body)
+        assert Counter(of_streams) == dict.fromkeys(OF_STREAMS, 2)
 
 
 # --- other parameters -----------------------------------------------------------------------
@@ -905,7 +959,7 @@ def test_a_dashboard_follows_the_data_flow_from_top_to_bottom(stack: Stack) -> N
 def test_one_model_is_the_default_and_a_parameter_adds_another(stack: Stack) -> None:
     one = stacks.stack(Models="Duration")
 
-    assert len(one.of_type("AWS::Lambda::EventSourceMapping")) == 1
+    assert "CostScorerRides" not in one.of_type("AWS::Lambda::EventSourceMapping")
     duration = {name for name in stack.resources if not name.startswith("Cost")}
     assert duration == one.resources.keys()
 
@@ -940,6 +994,9 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({"BatchWindowSeconds": "60"}, "LatencyMilliseconds is not more than BatchWindowSeconds"),
     ({"RejectsPercent": "100"}, "RejectsPercent"),
     ({"DurationModel": "1/duration/"}, "DurationModel"),
+    ({"Archive": "Predictions"}, "batches on a schedule read the archive of rides"),
+    ({"Archive": "None"}, "batches on a schedule read the archive of rides"),
+    ({"Archive": "Rides"}, "Archive"),
 ]
 
 
@@ -972,6 +1029,8 @@ PINNED = {"DurationModelSha256": "0" * 64, "CostModelSha256": "f" * 64}
         {"RecordAgeSeconds": "604800", "StreamRetentionHours": "192"},
         {"BatchWindowSeconds": "300", "LatencyMilliseconds": "600000"},
         {"RejectsPercent": "0"},
+        {"Archive": "RideEvents"},
+        {"Archive": "None", "Batch": "Off"},
     ],
 )
 def test_parameters_that_work_are_accepted(parameters: dict[str, str]) -> None:

@@ -225,7 +225,7 @@ Mappings:
 Resources:
   A:
     Properties:
-      ImageUri: archivefunction:onnx
+      ImageUri: rideeventsarchive:onnx
   B:
     Properties:
       ImageUri:
@@ -287,8 +287,8 @@ def test_push_writes_digests_into_the_template(
     assert template["Resources"]["C"]["Properties"]["ImageUri"] == of_batches
     calls = (tmp_path / "calls").read_text()
     assert f"docker push {REPOSITORY}:1669154400\n" in calls
-    assert f"docker push {REPOSITORY}:1669154400-batch\n" in calls
     assert f"docker push {REPOSITORY}:1669154400-onnx\n" in calls
+    assert f"docker push {REPOSITORY}:1669154400-batch\n" in calls
     assert f"docker tag durationscorer:lambda {REPOSITORY}:1669154400\n" in calls
     assert "--repository-name rides --image-ids imageTag=1669154400" in calls
 
@@ -326,7 +326,10 @@ def test_push_refuses_an_image_index(
 def test_push_takes_the_image_of_the_scorer_that_was_built(
     push: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    done = push(f"REPOSITORY={REPOSITORY}", "RELEASE=1669154400", WITHOUT_DURATION="1")
+    built = tmp_path / ".aws-sam/build/template.yaml"
+    built.write_text(BUILT.replace("durationscorer", "costscorer"))
+
+    done = push(f"REPOSITORY={REPOSITORY}", "RELEASE=1669154400")
 
     assert done.returncode == 0, done.stderr
     assert (

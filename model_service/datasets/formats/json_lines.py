@@ -22,6 +22,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from numpy.typing import NDArray
 
 from ... import rides
+from ...archive_format import Line
 from ...errors import RideRejected
 from ...rides import Ride
 from ..arrow import arrow, texts
@@ -48,13 +49,6 @@ class _Keys(Struct):
     data: Raw | UnsetType = UNSET
 
 
-class _ArchiveLine(Struct):
-    event_id: str
-    arrived_at: datetime
-    data: str
-    partition_key: str = ""
-
-
 class _Decoded(NamedTuple):
     """A ride from a line, or the reason why it was rejected."""
 
@@ -67,7 +61,7 @@ class _Decoded(NamedTuple):
 
 
 _keys = msgspec.json.Decoder(_Keys)
-_archive_line = msgspec.json.Decoder(_ArchiveLine)
+_archive_line = msgspec.json.Decoder(Line)
 
 
 def kind_of_file(first_lines: Sequence[bytes]) -> LineKind | None:
@@ -83,17 +77,20 @@ def kind_of_file(first_lines: Sequence[bytes]) -> LineKind | None:
     return kind if 2 * number > kinds.total() else LineKind.BARE
 
 
-def parse(lines: Sequence[bytes], kind: LineKind, first_row: int) -> Parsed:
+def parse(lines: Sequence[bytes], kind: LineKind, first_row: int, skip_through: int = -1) -> Parsed:
     """Return the rides and the rejected lines in *lines*; empty lines are skipped.
 
     *kind* is the kind of the file, and *first_row* is the row number of the first line.  In a file
     of bare rides, the kind of each line is found out, because it may have lines of several kinds.
+    Lines of the archive with a sequence number up to *skip_through* are skipped, too.
     """
     decoded = [
         one
         for row, line in enumerate(lines, start=first_row)
         if (data := line.strip())
-        for one in _decode(row, data, (_kind(data) or kind) if kind is LineKind.BARE else kind)
+        for one in _decode(
+            row, data, (_kind(data) or kind) if kind is LineKind.BARE else kind, skip_through
+        )
     ]
     return Parsed(_rides(decoded), _rejected(decoded))
 
@@ -109,7 +106,7 @@ def _kind(line: bytes) -> LineKind | None:
     return LineKind.BARE if keys.data is UNSET or keys.event_id is UNSET else LineKind.ARCHIVE
 
 
-def _decode(row: int, data: bytes, kind: LineKind) -> Iterator[_Decoded]:
+def _decode(row: int, data: bytes, kind: LineKind, skip_through: int) -> Iterator[_Decoded]:
     """Yield the ride in a line; several rides if the line is an archived KPL aggregate."""
     try:
         match kind:
@@ -122,17 +119,19 @@ def _decode(row: int, data: bytes, kind: LineKind) -> Iterator[_Decoded]:
                 ride, fields = trip_fields.read(bare, data, [])
                 yield _Decoded(row, None, data, ride, bare.ride_id, fields)
             case LineKind.ARCHIVE:
-                yield from _archived_rides(row, data)
+                yield from _archived_rides(row, data, skip_through)
     except RideRejected as exc:
         yield _Decoded(row, None, data, exc.detached())
 
 
-def _archived_rides(row: int, data: bytes) -> Iterator[_Decoded]:
+def _archived_rides(row: int, data: bytes, skip_through: int) -> Iterator[_Decoded]:
     """Yield the rides in a line of the archive.  Raises `RideRejected` if the line is malformed."""
     try:
-        line: _ArchiveLine = rides.parse(_archive_line, data)
+        line: Line = rides.parse(_archive_line, data)
     except RideRejected as exc:
         raise RideRejected(f"not a line of the archive: {exc}") from None
+    if line.sequence_number <= skip_through:
+        return
     for event_id, event, raw, _ in rides.read(line.data, line.event_id, line.arrived_at):
         original = data if raw is None else raw
         if isinstance(event, RideRejected):

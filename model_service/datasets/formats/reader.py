@@ -7,17 +7,18 @@ compressed.  Only one chunk is in memory at a time, plus what the format require
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...errors import FileError
+from ..schema import Parsed
 from . import delimited, json_lines, rows, text, trip_fields
 from .chunk import BLOCK, CHUNK_ROWS, Chunk
 from .columns import find_columns
@@ -27,22 +28,29 @@ from .text import MAX_LINE, Sample
 PARQUET_MAGIC = b"PAR1"
 
 
-def chunks(path: Path, *, name: str, size: int = CHUNK_ROWS) -> Iterator[Chunk]:
+class _ParseLines(Protocol):
+    def __call__(self, lines: Sequence[bytes], *, first_row: int) -> Parsed: ...
+
+
+def chunks(
+    path: Path, *, name: str, size: int = CHUNK_ROWS, skip_through: int = -1
+) -> Iterator[Chunk]:
     """Yield the rows of the file at *path* in order, up to *size* at a time.
 
-    *name* is the name of the file in error messages.
+    *name* is the name of the file in error messages.  Lines of the archive are left out if their
+    sequence number is *skip_through* or less.
     Raises `FileError` if the file cannot be read or has no rows.
     """
     is_empty = True
     with _file_errors(name):
-        for chunk in _chunks(path, name, size):
+        for chunk in _chunks(path, name, size, skip_through):
             is_empty = False
             yield chunk
     if is_empty:
         raise FileError(f"{name} has no rides")
 
 
-def _chunks(path: Path, name: str, size: int) -> Iterator[Chunk]:
+def _chunks(path: Path, name: str, size: int, skip_through: int) -> Iterator[Chunk]:
     with path.open("rb") as file:
         magic = file.read(4)
     if magic == PARQUET_MAGIC:
@@ -54,7 +62,8 @@ def _chunks(path: Path, name: str, size: int) -> Iterator[Chunk]:
         if kind := json_lines.kind_of_file(beginning.lines):
             if kind is LineKind.BARE:
                 trip_fields.check_times(beginning.lines, name=name)
-            return _json(path, beginning, kind, name, size)
+            parse = partial(json_lines.parse, kind=kind, skip_through=skip_through)
+            return _json(path, beginning, parse, name, size)
         text.check_format(beginning.lines, name=name)
     return delimited.chunks(path, beginning, name=name, size=size)
 
@@ -71,13 +80,15 @@ def _parquet(path: Path, name: str, size: int) -> Iterator[Chunk]:
             yield Chunk(partial(rows.parse, batch, columns, row), len(batch), number / (total + 1))
 
 
-def _json(path: Path, beginning: Sample, kind: LineKind, name: str, size: int) -> Iterator[Chunk]:
+def _json(
+    path: Path, beginning: Sample, parse: _ParseLines, name: str, size: int
+) -> Iterator[Chunk]:
     with text.opened(path) as (lines_of_file, raw):
         lines_of_file.read(beginning.mark)
         number, file_size = 1, path.stat().st_size
         while lines := list(_lines(lines_of_file, name, size)):
-            parse = partial(json_lines.parse, lines, kind, number)
-            yield Chunk(parse, len(lines), raw.tell() / file_size)
+            parse_lines = partial(parse, lines, first_row=number)
+            yield Chunk(parse_lines, len(lines), raw.tell() / file_size)
             number += len(lines)
 
 
