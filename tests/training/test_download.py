@@ -529,9 +529,12 @@ def test_malformed_months_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_malformed_address_is_refused(bring: Run, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("address", ["s3://bucket/prefix", "http://a b", "https://", "http://a:x"])
+def test_a_malformed_address_is_refused(
+    address: str, bring: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        bring("--source", "s3://bucket/prefix")
+        bring("--source", address)
 
     assert "an address that begins with https:// or http://" in capsys.readouterr().err
 

@@ -226,8 +226,10 @@ _OWN_OPTIONS: Mapping[str, Callable[[Parser], None]] = {
 def _url(text: str) -> str:
     try:
         return url(text).rstrip("/")
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from None
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            "must be an address that begins with https:// or http://"
+        ) from None
 
 
 def _share(text: str) -> float:
