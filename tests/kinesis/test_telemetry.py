@@ -262,3 +262,19 @@ def test_every_field_of_the_line_is_documented() -> None:
     documented = {name for cell in names for name in re.findall(r"`(\w+)`", cell)}
 
     assert documented == logged(report(payload(1))).keys() - {"_aws"}
+
+
+def test_the_runbook_quotes_the_lines_as_they_are_written() -> None:
+    page = (Path(__file__).parents[2] / "docs/runbook.md").read_text()
+    quoted = re.findall(r"^\| .* \| `(\"\w+\":.*?)` \|$", page, re.MULTILINE)
+    outside = report(*(payload(n, trip_distance=900.0) for n in range(3)))
+    written = [
+        batch_line(outside),
+        batch_line(replace(outside, retry_reasons={"ResourceNotFoundException": 1})),
+        batch_line(replace(outside, retry_reasons={"ProvisionedThroughputExceededException": 12})),
+        batch_line(replace(report(payload(1)), latencies_ms=(13_880.2,))),
+    ]
+
+    assert len(quoted) == len(written)
+    for fragment, line in zip(quoted, written, strict=True):
+        assert fragment in line
