@@ -113,6 +113,7 @@ mlflow-ui: .venv/run-installed  ## show the runs of make model on http://127.0.0
 
 bench: .venv/run-installed build/model/MLmodel  ## compare the handler with a per-record baseline
 	$(PY) -m benchmarks.handler
+	$(PY) -m benchmarks.reading
 
 bench-web: .venv/run-installed $(MODELS)  ## load-test the web service (Debian packages wrk, hey)
 	$(PY) -m benchmarks.web

@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from msgspec import UNSET
 from numpy.typing import NDArray
 
 from . import local_time
@@ -137,10 +136,10 @@ def columns(rides: Sequence[Ride]) -> RideColumns:
         distance=np.array([ride.distance for ride in rides], dtype=np.float64),
         picked_up=picked_up(
             np.array(
-                [0 if time is UNSET else local_time.instant(time) for time in times],
+                [0 if time is None else local_time.instant(time) for time in times],
                 dtype=np.int64,
             ),
-            known=np.array([time is not UNSET for time in times], dtype=bool),
+            known=np.array([time is not None for time in times], dtype=bool),
         ),
     )
 

@@ -6,18 +6,23 @@ rule, never the value.
 
 A pick-up time without an offset is New York local time (see `local_time`).  Its seconds may be
 absent, because Java's ``toString()`` leaves them out if they are zero.
+
+Clients write the same value in several ways, and each is read as one value.  A number without a
+fraction is an integer, so ``130.0`` is zone 130 (JSON Schema 2020-12, 4.2.3).  ``null`` for an
+optional field means that the field is absent.  Therefore JSON is read into the private types below,
+and the public types have the values that they mean.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, overload
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec import Meta, Raw, Struct, field
 
 from .errors import MalformedJson, RideRejected
 from .format_names import fault_of_format
@@ -28,6 +33,9 @@ MIN_ZONE, MAX_ZONE = 1, 265  # TLC taxi zones
 MAX_MILES = 1000  # exclusive
 MAX_INTEGER = 2**53 - 1  # the largest integer that every JSON reader reads exactly (RFC 8259, 6)
 MAX_ID_LENGTH = 128  # characters
+
+ZONES: Mapping[float, int] = {zone: zone for zone in range(MIN_ZONE, MAX_ZONE + 1)}
+"""Every zone by its number; 130.0 finds 130, because equal numbers have equal hashes."""
 
 Zone = Annotated[int, Meta(ge=MIN_ZONE, le=MAX_ZONE, description="TLC taxi zone")]
 Miles = Annotated[float, Meta(ge=0, lt=MAX_MILES, description="miles")]
@@ -43,13 +51,13 @@ Moment = Annotated[
 ]
 
 
-class Ride(Struct, frozen=True):
+class Ride(Struct, frozen=True, omit_defaults=True):
     """A ride as it is known when it begins."""
 
     pickup: Zone = field(name="PULocationID")
     dropoff: Zone = field(name="DOLocationID")
     distance: Miles = field(name="trip_distance")
-    pickup_datetime: Moment | UnsetType = UNSET
+    pickup_datetime: Moment | None = None
 
 
 class RideEvent(Struct, frozen=True):
@@ -62,7 +70,14 @@ class RideEvent(Struct, frozen=True):
 class BareRide(Ride, frozen=True):
     """A ride as it is known when it begins, with an optional id that the response repeats."""
 
-    ride_id: RideId | UnsetType = UNSET
+    ride_id: RideId | None = None
+
+
+class WrappedRide(Struct, frozen=True):
+    """A ride event whose id may be absent."""
+
+    ride: Ride
+    ride_id: RideId | None = None
 
 
 class RideResult(NamedTuple):
@@ -76,8 +91,32 @@ class RideResult(NamedTuple):
     """Whether the ride has no pick-up time, but an unknown field that looks like one."""
 
 
-_event = msgspec.json.Decoder(RideEvent)
-_bare = msgspec.json.Decoder(BareRide)
+class _Ride(Struct, gc=False):
+    """The JSON of a ride, whose integers may be written with a decimal point."""
+
+    pickup: Zone | float = field(name="PULocationID")
+    dropoff: Zone | float = field(name="DOLocationID")
+    distance: Miles = field(name="trip_distance")
+    pickup_datetime: Moment | None = None
+
+
+class _BareRide(_Ride):
+    ride_id: RideId | float | None = None
+
+
+class _WrappedRide(Struct):
+    ride: _Ride
+    ride_id: RideId | float | None = None
+
+
+class _RideEvent(Struct):
+    ride: _Ride
+    ride_id: RideId | float
+
+
+_event = msgspec.json.Decoder(_RideEvent)
+_bare = msgspec.json.Decoder(_BareRide)
+_wrapped = msgspec.json.Decoder(_WrappedRide)
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _text = msgspec.json.Decoder(str)
 
@@ -105,7 +144,7 @@ def read(data: str, event_id: str, arrived_at: datetime | None) -> Iterator[Ride
             yield RideResult(payload.event_id, exc.detached(), payload.raw)
             continue
         moment = event.ride.pickup_datetime
-        has_no_time = moment is UNSET or moment is arrived_at
+        has_no_time = moment is None or moment is arrived_at
         ignores_time = has_no_time and _ignores_time(event, payload.content)
         yield RideResult(payload.event_id, event, payload.raw, ignores_time)
 
@@ -127,19 +166,69 @@ def decode(data: bytes, arrived_at: datetime | None = None) -> RideEvent:
 
     Raises `RideRejected` if the event is invalid.
     """
-    event: RideEvent = parse(_event, data)
-    ride = with_time(event.ride, arrived_at, path="$.ride")
-    return event if ride is event.ride else RideEvent(ride, event.ride_id)
+    event: _RideEvent = parse(_event, data)
+    return RideEvent(_ride(event.ride, arrived_at, "$.ride"), _id(event.ride_id))
 
 
-def decode_bare(data: bytes | Raw) -> BareRide:
+def decode_bare(data: bytes | Raw, now: datetime | None = None) -> BareRide:
     """Read one bare ride, which is not wrapped in a ride event, from JSON.
 
-    Raises `RideRejected` if the ride is invalid.
+    If it has no pick-up time, the time is set to *now*.  Raises `RideRejected` if the ride is
+    invalid.
     """
-    ride: BareRide = parse(_bare, data)
-    with_time(ride, None)
-    return ride
+    bare: _BareRide = parse(_bare, data)
+    ride = _ride(bare, now, "$")
+    return BareRide(
+        ride.pickup, ride.dropoff, ride.distance, ride.pickup_datetime, _id(bare.ride_id)
+    )
+
+
+def decode_wrapped(data: bytes | Raw, now: datetime | None = None) -> WrappedRide:
+    """Read one ride event, whose id may be absent, from JSON.
+
+    If it has no pick-up time, the time is set to *now*.  Raises `RideRejected` if the event is
+    invalid.
+    """
+    wrapped: _WrappedRide = parse(_wrapped, data)
+    return WrappedRide(_ride(wrapped.ride, now, "$.ride"), _id(wrapped.ride_id))
+
+
+def _ride(json: _Ride, moment: datetime | None, path: str) -> Ride:
+    """Return the ride that *json* means, with *moment* as its pick-up time if it has none.
+
+    *path* is the JSON path of the ride, for messages.  Raises `RideRejected`.
+    """
+    pickup, dropoff = ZONES.get(json.pickup), ZONES.get(json.dropoff)
+    if pickup is None or dropoff is None:
+        pickup = _whole(json.pickup, MIN_ZONE, MAX_ZONE, f"{path}.PULocationID")
+        dropoff = _whole(json.dropoff, MIN_ZONE, MAX_ZONE, f"{path}.DOLocationID")
+    ride = Ride(pickup, dropoff, json.distance, json.pickup_datetime or moment)
+    return ride if json.pickup_datetime is None else with_time(ride, None, path=path)
+
+
+@overload
+def _id(json: int | float | str) -> int | str: ...
+@overload
+def _id(json: int | float | str | None) -> int | str | None: ...
+def _id(json: int | float | str | None) -> int | str | None:
+    """Return the ride id that *json* means.  Raises `RideRejected`."""
+    if type(json) is not float:
+        return json  # type: ignore[return-value]
+    return _whole(json, -MAX_INTEGER, MAX_INTEGER, "$.ride_id")
+
+
+def _whole(number: float, low: int, high: int, path: str) -> int:
+    """Return *number*, of the field at *path*, as an integer from *low* to *high*.
+
+    Raises `RideRejected` where it has a fraction or lies outside.
+    """
+    whole = int(number)
+    if whole == number and low <= whole <= high:
+        return whole
+    if whole != number:
+        raise RideRejected(f"Expected `int`, got `float` - at `{path}`")
+    limit = f">= {low}" if whole < low else f"<= {high}"
+    raise RideRejected(f"Expected `int` {limit} - at `{path}`")
 
 
 def with_time(ride: Ride, moment: datetime | None, *, path: str = "$") -> Ride:
@@ -148,7 +237,7 @@ def with_time(ride: Ride, moment: datetime | None, *, path: str = "$") -> Ride:
     *path* is the JSON path of the ride, for the message.  Raises `RideRejected` if the ride's
     pick-up time cannot be converted to another time zone.
     """
-    if ride.pickup_datetime is UNSET:
+    if ride.pickup_datetime is None:
         if moment is None:
             return ride
         return Ride(ride.pickup, ride.dropoff, ride.distance, moment)
@@ -170,7 +259,7 @@ def parse(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:
         completed = _with_seconds(data, str(exc))
         if completed is not None:
             return parse(decoder, completed)
-        raise RideRejected(str(exc)) from None
+        raise RideRejected(_rule(str(exc))) from None
     except msgspec.DecodeError as exc:
         text = bytes(data)
         if text.startswith(codecs.BOM_UTF8) and not text.startswith(2 * codecs.BOM_UTF8):
@@ -180,6 +269,11 @@ def parse(decoder: msgspec.json.Decoder[Any], data: bytes | Raw) -> Any:
         raise MalformedJson("JSON is not UTF-8") from None
     except RecursionError:  # also in a field that is ignored
         raise MalformedJson("JSON is nested too deeply") from None
+
+
+def _rule(message: str) -> str:
+    """*message* of msgspec with the types of the public structs instead of the private ones."""
+    return message.replace("int | float", "int").replace(" | null`", "`")
 
 
 def _with_seconds(data: bytes | Raw, fault: str) -> bytes | None:

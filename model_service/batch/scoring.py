@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from msgspec import UNSET
 from numpy.typing import NDArray
 
 from .. import scoring
@@ -115,6 +114,6 @@ def _structs(rides: pa.RecordBatch) -> list[Ride]:
     times = rides["pickup_datetime"].cast(pa.int64()).to_pylist()
     fields = (rides[name].to_pylist() for name in ("PULocationID", "DOLocationID", "trip_distance"))
     return [
-        Ride(pickup, dropoff, distance, UNSET if time is None else EPOCH_UTC + time * MICROSECOND)
+        Ride(pickup, dropoff, distance, None if time is None else EPOCH_UTC + time * MICROSECOND)
         for pickup, dropoff, distance, time in zip(*fields, times, strict=True)
     ]

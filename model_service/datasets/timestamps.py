@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from msgspec import UNSET
 from numpy.typing import NDArray
 
 from .. import local_time, rides
@@ -117,14 +116,12 @@ def _since_1970(moment: datetime) -> int:
     return (moment - local_time.EPOCH) // timedelta(microseconds=1)
 
 
-def event_time(written: bytes) -> datetime:
+def event_time(written: bytes) -> datetime | None:
     """Return the time that the JSON value *written* means as the pick-up time of a ride event.
 
-    Raises `RideRejected` if it is not a valid time.
+    ``null`` means None.  Raises `RideRejected` if it is not a valid time.
     """
-    event = rides.decode(EVENT % written)
-    assert event.ride.pickup_datetime is not UNSET
-    return event.ride.pickup_datetime
+    return rides.decode(EVENT % written).ride.pickup_datetime
 
 
 def _read(text: str | None) -> datetime | None:

@@ -10,8 +10,6 @@ import sys
 from base64 import b64encode
 from pathlib import Path
 
-from msgspec import UNSET
-
 from .. import rides
 from ..errors import RideRejected
 from ..format_names import WHITE_SPACE
@@ -46,7 +44,7 @@ def description(ride: Ride) -> str:
     """
     zones = f"{name_of(ride.pickup)} ({ride.pickup}) to {name_of(ride.dropoff)} ({ride.dropoff})"
     moment = NO_TIME
-    if ride.pickup_datetime is not UNSET:
+    if ride.pickup_datetime is not None:
         local = new_york(ride.pickup_datetime)
         moment = f"picked up on {local:%A} {local.replace(tzinfo=None)} {local:%Z}, New York time"
     return f"{zones}, {ride.distance:g} miles, {moment}"

@@ -8,11 +8,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ..models.description import TrainingRides
-from ..rides import BareRide
+from ..rides import BareRide, WrappedRide
 from ..zones import ZoneTable
 from .problems import KINDS, Problem
 from .problems import MEDIA_TYPE as PROBLEM
-from .quotes import MAX_BODY, MAX_RIDES, Quote, WrappedRide
+from .quotes import MAX_BODY, MAX_RIDES, Quote
 
 VERSION = "0.1.0"  # of the API; a new version may add optional fields, but no required ones
 JSON = "application/json"

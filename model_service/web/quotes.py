@@ -32,13 +32,6 @@ Interval = Annotated[
 Version = Annotated[str, Meta(description="the MLflow run that made the model")]
 
 
-class WrappedRide(Struct, frozen=True):
-    """A ride event: an object with a ride and its id."""
-
-    ride: Ride
-    ride_id: RideId | UnsetType = UNSET
-
-
 class Intervals(Struct, frozen=True):
     """The prediction intervals, from each model that predicts one."""
 
@@ -67,7 +60,7 @@ class QuoteRequest(NamedTuple):
     """A decoded ride, and the id that the response repeats."""
 
     ride: Ride
-    ride_id: int | str | UnsetType
+    ride_id: int | str | None
 
 
 QuoteOutcome = Quote | RideRejected | None
@@ -79,7 +72,6 @@ class _Shape(Struct):
 
 
 _shape = msgspec.json.Decoder(_Shape)
-_wrapped = msgspec.json.Decoder(WrappedRide)
 _batch = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_RIDES)])
 
 
@@ -89,10 +81,10 @@ def decode(data: bytes | Raw, now: datetime) -> QuoteRequest:
     Raises `MalformedJson` if *data* is not JSON, and `RideRejected` if it is not a valid ride.
     """
     if rides.parse(_shape, data).ride is UNSET:
-        bare = rides.decode_bare(data)
-        return QuoteRequest(rides.with_time(bare, now), bare.ride_id)
-    wrapped: WrappedRide = rides.parse(_wrapped, data)
-    return QuoteRequest(rides.with_time(wrapped.ride, now, path="$.ride"), wrapped.ride_id)
+        bare = rides.decode_bare(data, now)
+        return QuoteRequest(bare, bare.ride_id)
+    wrapped = rides.decode_wrapped(data, now)
+    return QuoteRequest(wrapped.ride, wrapped.ride_id)
 
 
 def decode_batch(data: bytes, now: datetime) -> list[QuoteRequest | RideRejected]:
@@ -123,7 +115,7 @@ def quote(
 
 def _quote(
     versions: Versions,
-    ride_id: int | str | UnsetType,
+    ride_id: int | str | None,
     duration: ScoreOutcome,
     cost: ScoreOutcome | UnsetType,
 ) -> QuoteOutcome:
@@ -136,7 +128,7 @@ def _quote(
         cost=UNSET if cost is UNSET else cost.value,
         intervals=_intervals(duration, cost),
         versions=versions,
-        ride_id=ride_id,
+        ride_id=UNSET if ride_id is None else ride_id,
     )
 
 

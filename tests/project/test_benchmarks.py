@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import handler, image, memory, quote, results, rivals, web
+from benchmarks import handler, image, memory, quote, reading, results, rivals, web
 from benchmarks.tutorial import features
+from model_service import rides as ride_events
 from model_service.features import columns
 from model_service.models import loader as model
 from model_service.models.served import Models, Served
@@ -89,6 +90,17 @@ def test_a_champion_without_onnx_is_left_to_mlflow(
 
 def test_without_a_model_images_are_not_measured(tmp_path: Path) -> None:
     assert image.fault(tmp_path) == f"there is no model in {tmp_path}: run make model"
+
+
+def test_reading_benchmark_reads_the_same_events_in_both_ways() -> None:
+    plain, with_point = (
+        [event for record in reading.records(with_point=point)
+         for _, event, *_ in ride_events.read(record, "shard:1", reading.NOW)]
+        for point in (False, True)
+    )  # fmt: skip
+
+    assert plain == with_point
+    assert all(isinstance(event, ride_events.RideEvent) for event in plain)
 
 
 RIVALS = {"constant": rivals.constant, "bare": rivals.bare, "tutorial": rivals.tutorial}

@@ -56,7 +56,7 @@ class _Decoded(NamedTuple):
     event_id: str | None
     data: bytes
     ride: Ride | RideRejected
-    ride_id: int | str | UnsetType = UNSET
+    ride_id: int | str | None = None
     fields: TripFields = NO_FIELDS
 
 
@@ -143,9 +143,7 @@ def _archived_rides(row: int, data: bytes, skip_through: int) -> Iterator[_Decod
 def _rides(decoded: Sequence[_Decoded]) -> pa.RecordBatch:
     valid = [one for one in decoded if isinstance(one.ride, Ride)]
     found = [one.ride for one in decoded if isinstance(one.ride, Ride)]
-    pickup = _times(
-        [None if ride.pickup_datetime is UNSET else ride.pickup_datetime for ride in found]
-    )
+    pickup = _times([ride.pickup_datetime for ride in found])
     dropoff = _times([one.fields.dropoff for one in valid])
     numbers = {
         "PULocationID": np.array([ride.pickup for ride in found], dtype=np.int64),
@@ -181,7 +179,7 @@ def _ids(
 
     A hash covers only those of the columns *hashed* that the line has, as in files with columns.
     """
-    ids = texts([None if one.ride_id is UNSET else str(one.ride_id) for one in rides], pa.string())
+    ids = texts([None if one.ride_id is None else str(one.ride_id) for one in rides], pa.string())
     always = hashed_columns(numbers, pickup)
     for names in {one.fields.names for one in rides}:
         some = np.array([one.fields.names == names for one in rides], dtype=bool)

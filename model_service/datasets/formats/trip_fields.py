@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from ... import local_time, rides
 from ...errors import FileError, RideRejected
@@ -49,8 +49,9 @@ class TripFields(NamedTuple):
 
 NO_FIELDS = TripFields()
 
+NULL = b"null"
+
 _object = msgspec.json.Decoder(dict[str, Raw])
-_integer = msgspec.json.Decoder(int)
 _number = msgspec.json.Decoder(float)
 
 _Fields = Mapping[str, tuple[str, bytes]]
@@ -64,7 +65,7 @@ def read(ride: Ride, data: bytes, path: Sequence[str]) -> tuple[Ride, TripFields
     malformed.  The value of another malformed field is unknown, as in files with columns.
     """
     lowered = data.lower()
-    lacks_time = ride.pickup_datetime is UNSET and b"pickup_datetime" in lowered
+    lacks_time = ride.pickup_datetime is None and b"pickup_datetime" in lowered
     if not lacks_time and not any(mark in lowered for mark in MARKS):
         return ride, NO_FIELDS
     fields = _fields(data, path)
@@ -97,7 +98,8 @@ def _fields(data: bytes, path: Sequence[str]) -> _Fields:
     fields: dict[str, tuple[str, bytes]] = {}
     for name, value in values.items():
         ours = ALIASES.get(name.lower(), "")
-        if ours and (ours not in fields or name.lower() == ours.lower()):  # ours goes first
+        is_ours = name.lower() == ours.lower() and bytes(value) != NULL  # ours goes first
+        if ours and (is_ours or fields.get(ours, (name, NULL))[1] == NULL):
             fields[ours] = name, bytes(value)
     return fields
 
@@ -107,7 +109,7 @@ def _time(name: str, value: bytes, path: Sequence[str]) -> datetime | None:
 
     Raises `RideRejected` if *value* is not a time.
     """
-    if value == b"null":
+    if value == NULL:
         return None
     where = ".".join(["$", *path, name])
     if name.lower().startswith(TLC_TIME) and value[:1] in DIGITS:
@@ -122,11 +124,10 @@ def _time(name: str, value: bytes, path: Sequence[str]) -> datetime | None:
 
 
 def _millis(value: bytes) -> int | None:
-    try:
-        millis: int = _integer.decode(value)
-    except msgspec.ValidationError:  # a fraction
+    millis: float = _number.decode(value)
+    if not millis.is_integer():
         return None
-    return millis if FIRST_MILLIS <= millis < END_MILLIS else None
+    return int(millis) if FIRST_MILLIS <= millis < END_MILLIS else None
 
 
 def _dropoff(fields: _Fields, path: Sequence[str]) -> datetime | None:
