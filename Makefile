@@ -25,6 +25,7 @@ SAM := tools/sam/.venv/bin/sam
 DATA := $(if $(TLC_DATA),--data "$(TLC_DATA)")
 MODELS := build/model/MLmodel build/cost-model/MLmodel
 IMAGES := onnx lambda batch web
+TOOLS := sam checkov gunicorn clients
 
 export PARAMETERS REPOSITORY RELEASE
 export SAM_CLI_TELEMETRY := 0
@@ -86,6 +87,12 @@ tools/sam/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) tools/sam/Pipfile
 tools/checkov/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) tools/checkov/Pipfile.lock
 	$(call sync,tools/checkov/Pipfile,checkov)
 
+tools/gunicorn/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) tools/gunicorn/Pipfile.lock
+	$(call sync,tools/gunicorn/Pipfile,gunicorn)
+
+tools/clients/.venv/installed: .pipenv/installed-$(PIPENV_VERSION) tools/clients/Pipfile.lock
+	$(call sync,tools/clients/Pipfile,clients)
+
 node_modules/installed: package-lock.json
 	@npm ci --no-audit --no-fund --loglevel=error && touch $@
 
@@ -117,6 +124,7 @@ bench: .venv/run-installed build/model/MLmodel  ## compare the handler with a pe
 
 bench-web: .venv/run-installed $(MODELS)  ## load-test the web service (Debian packages wrk, hey)
 	$(PY) -m benchmarks.web
+	$(PY) -m benchmarks.workers
 	$(PY) -m benchmarks.memory
 	$(PY) -m benchmarks.quote
 
@@ -165,7 +173,7 @@ invoke: event docker tools/sam/.venv/installed build/model/MLmodel  ## invoke th
 test: .venv/dev-installed  ## run the tests that need Python alone
 	$(PY) -m pytest -m "not slow and not image"
 
-test-slow: .venv/dev-installed .venv/spark-installed tools/sam/.venv/installed tools/checkov/.venv/installed node_modules/installed
+test-slow: .venv/dev-installed .venv/spark-installed $(TOOLS:%=tools/%/.venv/installed) node_modules/installed
 	$(PY) -m pytest -m "slow and not image"
 
 faults: .venv/dev-installed  ## run the stream scorer under injected faults and audit it (build/faults/report.json)
@@ -222,9 +230,8 @@ pictures: .venv/dev-installed $(MODELS)  ## generate the screenshots in docs/ima
 
 lock: .pipenv/installed-$(PIPENV_VERSION)  ## resolve the Pipfiles again
 	$(call lock,Pipfile) lock --categories "packages pyfunc training local web batch spark dev"
-	$(call lock,tools/sam/Pipfile) lock
-	$(call lock,tools/checkov/Pipfile) lock
-	.pipenv/bin/python -m tools.check_lockfiles Pipfile.lock tools/sam/Pipfile.lock tools/checkov/Pipfile.lock
+	for tool in $(TOOLS); do $(call lock,tools/$$tool/Pipfile) lock; done
+	.pipenv/bin/python -m tools.check_lockfiles Pipfile.lock $(TOOLS:%=tools/%/Pipfile.lock)
 	$(call lock,Pipfile) verify
 
 clean:  ## remove build output, but not the environments

@@ -31,13 +31,12 @@ def cpus() -> int:
 
 bind = settings.bind
 workers = settings.web_concurrency or cpus()
-worker_class = "model_service.web.worker.Worker"
-threads = 4  # per worker; scoring is CPU-bound, so more threads would not help
+worker_class = "gevent"
 worker_connections = 2000
 backlog = 2048
 keepalive = 75  # seconds; longer than the 60 that load balancers commonly use
 timeout = 60  # seconds until a worker that hangs is killed
-graceful_timeout = 25  # shorter than the 30 seconds that ECS and Kubernetes wait
+graceful_timeout = 8  # seconds to answer requests after SIGTERM; docker stop waits ten
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190

@@ -1,8 +1,6 @@
 """Flask applications with which the web service is compared, as short as those in tutorials.
 
 * ``constant()`` returns a constant response: the upper limit of Flask and gunicorn.
-* ``past()`` returns a constant response from this project's gunicorn worker, without Flask: the
-  upper limit of the worker.
 * ``bare()`` scores with the same ONNX model, without validation, metrics or logs.
 * ``tutorial()`` scores with the same champion in its scikit-learn flavour, by `mlflow.pyfunc`.
 
@@ -19,8 +17,6 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 from flask import Flask, Response, request
-
-from model_service.web import wire
 
 from .tutorial.features import places, row
 
@@ -63,15 +59,6 @@ def constant() -> Flask:
     def predict() -> Response:
         return Response(ANSWER, mimetype="application/json")
 
-    return app
-
-
-def past() -> Flask:
-    app = constant()
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(ANSWER)))]
-    app.extensions[wire.DOOR] = wire.Door(
-        lambda environ: wire.answer("200 OK", headers, ANSWER), wire.refusal
-    )
     return app
 
 

@@ -26,15 +26,15 @@ a { color: light-dark(#0b57d0, #8ab4f8); }
 
 
 def page(document: Mapping[str, Any]) -> str:
-    """Return *document* (OpenAPI 3.1) as an HTML page that uses the style sheet ``/docs.css``."""
+    """Return *document* (OpenAPI 3.1) as an HTML page with the style sheet ``docs.css``."""
     info = document["info"]
     parts = [
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(info['title'])}</title>",
-        '<link rel="stylesheet" href="/docs.css"></head><body>',
+        '<link rel="stylesheet" href="docs.css"></head><body>',
         f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])}</p>",
-        '<p><a href="/openapi.json">OpenAPI 3.1 document</a></p>',
+        '<p><a href="openapi.json">OpenAPI 3.1 document</a></p>',
         "<main>",
     ]
     for path, item in document["paths"].items():

@@ -69,51 +69,41 @@ class ErrorLog(Struct):
 def instrument(app: WSGIApplication, metrics: Metrics, write: Write) -> WSGIApplication:
     """Return a WSGI application that calls *app* and adds headers, metrics and a log line.
 
-    *app* may set ``route`` (the matched route) and ``rides`` (the number of rides in the request)
-    in the environ.
+    *app* finds ``request_id`` in the environ.  It may set ``route`` (the matched route) and
+    ``rides`` (the number of rides in the request) there.
     """
 
     def instrumented(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        begin_request(environ)
+        arrived = time.perf_counter()
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+        environ["request_id"] = request_id
 
         def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            added = end_request(environ, status[:3], metrics, write)
+            seconds = time.perf_counter() - arrived
+            route, method, code = (
+                environ.get("route", "other"),
+                environ["REQUEST_METHOD"],
+                status[:3],
+            )
+            metrics.requests(route, code).inc()
+            metrics.seconds(route).observe(seconds)
+            line = RequestLog(
+                _now(),
+                method if method in METHODS else "other",
+                route,
+                int(code),
+                round(seconds * 1000, 3),
+                request_id,
+                environ.get("rides", 0),
+            )
+            write(_encoder.encode(line) + b"\n")
+            added = [*SECURITY_HEADERS, ("X-Request-ID", request_id)]
             return start_response(status, [*headers, *added], exc_info)
 
         return app(environ, begin)
 
     return instrumented
-
-
-def begin_request(environ: WSGIEnvironment) -> None:
-    """Store the start time and the request id in *environ*."""
-    environ["arrived"] = time.perf_counter()
-    given = environ.get("HTTP_X_REQUEST_ID", "")
-    environ["request_id"] = given if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
-
-
-def end_request(
-    environ: WSGIEnvironment, status: str, metrics: Metrics, write: Write
-) -> list[tuple[str, str]]:
-    """Count and log the response, and return the headers to add to the response.
-
-    *status* is the three-digit status code.
-    """
-    seconds = time.perf_counter() - environ["arrived"]
-    route, method = environ.get("route", "other"), environ["REQUEST_METHOD"]
-    metrics.requests(route, status).inc()
-    metrics.seconds(route).observe(seconds)
-    line = RequestLog(
-        _now(),
-        method if method in METHODS else "other",
-        route,
-        int(status),
-        round(seconds * 1000, 3),
-        environ["request_id"],
-        environ.get("rides", 0),
-    )
-    write(_encoder.encode(line) + b"\n")
-    return [*SECURITY_HEADERS, ("X-Request-ID", environ["request_id"])]
 
 
 def error_line(exc: Exception, request_id: str) -> bytes:

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from ..models.description import TrainingRides
 from ..rides import BareRide, WrappedRide
 from ..zones import ZoneTable
+from .invocations import Predictions
 from .problems import KINDS, Problem
 from .problems import MEDIA_TYPE as PROBLEM
 from .quotes import MAX_BODY, MAX_RIDES, Quote
@@ -74,23 +75,29 @@ class Ready(Struct):
     cost: Annotated[ServedModel | None, Meta(description="null if no cost model is configured")]
 
 
-TYPES = (BareRide, WrappedRide, Quote, Problem, Alive, Ready, DescribedModels, ZoneTable)
-ANY_ROUTE = ("bad-request", "timeout", "headers-too-large", "error")
-ANY_POST = (*ANY_ROUTE, "malformed", "length-required", "too-large", "not-json", "invalid-ride",
-              "unavailable")  # fmt: skip
+INVOCATION_EXAMPLE = {"dataframe_records": [RIDE_EXAMPLE]}
+PREDICTIONS_EXAMPLE = {"predictions": [21.314529418945312]}
+TYPES = (
+    BareRide,
+    WrappedRide,
+    Quote,
+    Problem,
+    Alive,
+    Ready,
+    DescribedModels,
+    ZoneTable,
+    Predictions,
+)
+ANY_ROUTE = ("bad-request", "error")
+ANY_POST = (*ANY_ROUTE, "malformed", "too-large", "not-json", "invalid-ride", "unavailable")
 
 
-def document() -> dict[str, Any]:
-    """Return the API's description as an OpenAPI 3.1 document."""
-    references, components = msgspec.json.schema_components(
-        TYPES, ref_template="#/components/schemas/{name}"
-    )
-    bare, wrapped, quote, problem, alive, ready, models, zones = references
-    for name in ("BareRide", "Ride"):
-        components[name]["properties"]["pickup_datetime"]["pattern"] = TIMESTAMP
-    ride = {"anyOf": [{"allOf": [bare, {"not": {"required": ["ride"]}}]}, wrapped]}
-    rides = {"type": "array", "items": ride, "maxItems": MAX_RIDES}
-    outcomes = {"type": "array", "items": {"anyOf": [quote, problem]}, "maxItems": MAX_RIDES}
+def document(*, root: str = "") -> dict[str, Any]:
+    """Return the API's description as an OpenAPI 3.1 document; pages for people are not in it.
+
+    *root* is the path below which a proxy serves the service, or empty.
+    """
+    schemas = _schemas()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -99,120 +106,203 @@ def document() -> dict[str, Any]:
             "description": "Predicts how long a taxi ride will take and what it will cost."
             " Durations are in minutes; costs are in US dollars, without the tip. A ride without"
             f" pickup_datetime starts now. The maximum size of a body is {MAX_BODY} bytes.",
+            "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "paths": {
-            "/predict": _post(
-                "Quote one ride",
-                "Send the ride itself, or an object with the ride and a ride_id. The response"
-                " repeats the ride_id.",
-                (ride, RIDE_EXAMPLE),
-                _content("The quote", JSON, quote, QUOTE_EXAMPLE),
-                problem,
-            ),
-            "/predict/batch": _post(
-                "Quote several rides",
-                f"Send a list of at most {MAX_RIDES} rides. The response has one quote or one"
-                " problem for each ride, in the same order.",
-                (rides, [RIDE_EXAMPLE, {"ride": RIDE_EXAMPLE, "ride_id": 256}]),
-                _content(
-                    "Quotes and problems",
-                    JSON,
-                    outcomes,
-                    [QUOTE_EXAMPLE, {**QUOTE_EXAMPLE, "ride_id": 256}],
-                ),
-                problem,
-            ),
-            "/livez": _get(
-                "Check that the process is running", _content("It is running", JSON, alive), problem
-            ),
-            "/readyz": _get(
-                "Check that every model can score a ride",
-                _content("All models can score rides", JSON, ready),
-                problem,
-                "unavailable",
-            ),
-            "/metrics": _get("Metrics for Prometheus", _text("The metrics", "text/plain"), problem),
-            "/openapi.json": _get(
-                "This document",
-                _content("The document, in OpenAPI 3.1", JSON, {"type": "object"}),
-                problem,
-            ),
-            "/docs": _get("This document as a web page", _text("The page", "text/html"), problem),
-            "/docs.css": _get(
-                "Style sheet of that page", _text("The style sheet", "text/css"), problem
-            ),
-            "/models.json": _get(
-                "The models, and the rides on which they were trained",
-                _cacheable(_content("The models", JSON, models)),
-                problem,
-            ),
-            "/zones.json": _get(
-                "Taxi zones, and factors to estimate the distance between two",
-                _cacheable(_content("All zones with a location", JSON, zones)),
-                problem,
-            ),
-            "/": _get("Page for riders", _file("The page", "text/html"), problem, "not-found"),
-            "/page/{name}": {
-                "parameters": [
-                    {
-                        "name": "name",
-                        "in": "path",
-                        "required": True,
-                        "schema": {"type": "string"},
-                        "example": "page.css",
-                    }
-                ],
-                **_get(
-                    "A file of the riders' page", _file("The file", "*/*"), problem, "not-found"
-                ),
-            },
-        },
-        "components": {"schemas": components},
+        "servers": [{"url": root or "/"}],
+        "security": [],
+        "paths": {**_posts(), **_gets()},
+        "components": {"schemas": schemas},
     }
 
 
+def _posts() -> dict[str, Any]:
+    ride, outcome = _reference("RideRequest"), _reference("Outcome")
+    return {
+        "/predict": _post(
+            "predict",
+            "Quote one ride",
+            "Send the ride itself, or an object with the ride and a ride_id. The response"
+            " repeats the ride_id.",
+            (ride, RIDE_EXAMPLE),
+            _content("The quote", JSON, _reference("Quote"), QUOTE_EXAMPLE),
+        ),
+        "/predict/batch": _post(
+            "predictBatch",
+            "Quote several rides",
+            f"Send a list of at most {MAX_RIDES} rides. The response has one quote or one"
+            " problem for each ride, in the same order.",
+            (
+                {"type": "array", "items": ride, "maxItems": MAX_RIDES},
+                [RIDE_EXAMPLE, {"ride": RIDE_EXAMPLE, "ride_id": 256}],
+            ),
+            _content(
+                "Quotes and problems",
+                JSON,
+                {"type": "array", "items": outcome, "maxItems": MAX_RIDES},
+                [QUOTE_EXAMPLE, {**QUOTE_EXAMPLE, "ride_id": 256}],
+            ),
+        ),
+        "/invocations": _post(
+            "invoke",
+            "Predict durations in MLflow's protocol",
+            "Send rows with the columns of a ride in one of MLflow's four formats. The"
+            " predictions are minutes, in the order of the rows. One invalid row refuses the"
+            " request.",
+            (_reference("Invocation"), INVOCATION_EXAMPLE),
+            _content("The predictions", JSON, _reference("Predictions"), PREDICTIONS_EXAMPLE),
+        ),
+    }
+
+
+def _gets() -> dict[str, Any]:
+    alive, ready, zones = map(_reference, ("Alive", "Ready", "ZoneTable"))
+    return {
+        "/ping": _get(
+            "ping",
+            "Check that every model can score a ride, as MLflow's clients do",
+            _text("An empty line", JSON),
+            "unavailable",
+        ),
+        "/version": _get("version", "Version of MLflow's protocol", _text("The version", JSON)),
+        "/livez": _get(
+            "livez", "Check that the process is running", _content("It is running", JSON, alive)
+        ),
+        "/readyz": _get(
+            "readyz",
+            "Check that every model can score a ride",
+            _content("All models can score rides", JSON, ready),
+            "unavailable",
+        ),
+        "/metrics": _get("metrics", "Metrics for Prometheus", _text("The metrics", "text/plain")),
+        "/openapi.json": _get(
+            "openapi",
+            "This document",
+            _content("The document, in OpenAPI 3.1", JSON, {"type": "object"}),
+        ),
+        "/models.json": _get(
+            "models",
+            "The models, and the rides on which they were trained",
+            _cacheable(_content("The models", JSON, _reference("DescribedModels"))),
+        ),
+        "/zones.json": _get(
+            "zones",
+            "Taxi zones, and factors to estimate the distance between two",
+            _cacheable(_content("All zones with a location", JSON, zones)),
+        ),
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    references, components = msgspec.json.schema_components(
+        TYPES, ref_template="#/components/schemas/{name}"
+    )
+    schemas: dict[str, Any] = _portable(components)
+    for name in ("BareRide", "Ride"):
+        schemas[name]["properties"]["pickup_datetime"]["pattern"] = TIMESTAMP
+    # A ride with a field `ride` is a wrapped one.
+    schemas["BareRide"]["not"] = {"required": ["ride"], "properties": {"ride": {}}}
+    bare, wrapped, quote, problem, *_ = references
+    rows = {"type": "array", "items": bare}
+    columns = {
+        "type": "object",
+        "description": "lists of the same length by the name of the column",
+        "additionalProperties": {"type": "array", "items": {}},
+    }
+    return {
+        **schemas,
+        "RideRequest": {"anyOf": [bare, wrapped]},
+        "Outcome": {"anyOf": [quote, problem]},
+        "Split": {
+            "type": "object",
+            "description": "A table as pandas writes it",
+            "required": ["columns", "data"],
+            "properties": {
+                "columns": {"type": "array", "items": {"type": "string"}},
+                "data": {"type": "array", "items": {"type": "array", "items": {}}},
+            },
+        },
+        "Invocation": {
+            "type": "object",
+            "description": "Rows with the columns of a ride, in exactly one of four formats",
+            "properties": {
+                "dataframe_split": _reference("Split"),
+                "dataframe_records": rows,
+                "inputs": columns,
+                "instances": rows,
+            },
+        },
+    }
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _portable(node: Any) -> Any:
+    """Return a JSON Schema of msgspec in the form that most generators of clients understand.
+
+    A list of two numbers has ``items`` instead of ``prefixItems``.  A type that may be null is a
+    list of types instead of ``anyOf``.  Numbers have 64 bits.
+    """
+    if isinstance(node, list):
+        return [_portable(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    node = {name: _portable(child) for name, child in node.items()}
+    if node.get("type") == "number":
+        node["format"] = "double"
+    if node.get("maximum", 0) > 2**31:
+        node["format"] = "int64"
+    if "prefixItems" in node:
+        node["items"] = node.pop("prefixItems")[0]
+    choices = [choice for choice in node.get("anyOf", []) if choice != {"type": "null"}]
+    if len(choices) < len(node.get("anyOf", [])):
+        node.pop("default", None)
+        if len(choices) == 1 and "type" in choices[0]:
+            del node["anyOf"]
+            return {**node, **choices[0], "type": [choices[0]["type"], "null"]}
+    return node
+
+
 def _post(
+    operation_id: str,
     summary: str,
     description: str,
     body: tuple[dict[str, Any], Any],
     success: dict[str, Any],
-    problem: dict[str, Any],
 ) -> dict[str, Any]:
     schema, example = body
     return {
         "post": {
+            "operationId": operation_id,
             "summary": summary,
             "description": description,
             "requestBody": {
                 "required": True,
                 "content": {JSON: {"schema": schema, "example": example}},
             },
-            "responses": _responses(success, problem, (*ANY_POST, "unscorable")),
+            "responses": _responses(success, (*ANY_POST, "unscorable")),
         }
     }
 
 
-def _get(
-    summary: str, success: dict[str, Any], problem: dict[str, Any], *kinds: str
-) -> dict[str, Any]:
-    responses = _responses(success, problem, (*ANY_ROUTE, *kinds))
+def _get(operation_id: str, summary: str, success: dict[str, Any], *kinds: str) -> dict[str, Any]:
+    responses = _responses(success, (*ANY_ROUTE, *kinds))
     if "ETag" in success["headers"]:
         unchanged = {
             "description": "Unchanged since the version in If-None-Match",
             "headers": success["headers"],
         }
         responses = {**responses, "304": unchanged}
-    return {"get": {"summary": summary, "responses": responses}}
+    return {"get": {"operationId": operation_id, "summary": summary, "responses": responses}}
 
 
-def _responses(
-    success: dict[str, Any], problem: dict[str, Any], kinds: tuple[str, ...]
-) -> dict[str, Any]:
+def _responses(success: dict[str, Any], kinds: tuple[str, ...]) -> dict[str, Any]:
     by_status: dict[str, list[str]] = {}
     for kind in kinds:
         by_status.setdefault(str(KINDS[kind].status), []).append(KINDS[kind].title)
     failures = {
-        status: _content("; ".join(titles), PROBLEM, problem)
+        status: _content("; ".join(titles), PROBLEM, _reference("Problem"))
         for status, titles in sorted(by_status.items())
     }
     return {"200": success, **failures}
@@ -231,10 +321,6 @@ def _content(
 
 def _text(description: str, media_type: str) -> dict[str, Any]:
     return _content(description, media_type, {"type": "string"})
-
-
-def _file(description: str, media_type: str) -> dict[str, Any]:
-    return _cacheable(_text(description, media_type))
 
 
 def _cacheable(response: dict[str, Any]) -> dict[str, Any]:

@@ -31,26 +31,20 @@ KINDS: Mapping[str, Kind] = {
     "malformed": Kind(400, "The body is not valid JSON", "Send one JSON document in UTF-8."),
     "not-found": Kind(404, "Not found", "See /docs for the available paths."),
     "method-not-allowed": Kind(405, "Method not allowed", "Use a method that Allow lists."),
-    "timeout": Kind(
-        408, "The request took too long to arrive", "Send the whole request within 10 seconds."
-    ),
-    "length-required": Kind(
-        411, "Content-Length is missing", "Send Content-Length instead of Transfer-Encoding."
-    ),
     "too-large": Kind(413, "The body is too large", "Send fewer rides per request."),
     "not-json": Kind(
         415,
         "The content type or encoding is not supported",
         "Send Content-Type: application/json, without compression.",
     ),
-    "headers-too-large": Kind(
-        431, "The URL or the headers are too large", "Send a shorter URL, or fewer headers."
-    ),
     "invalid-ride": Kind(422, "Invalid ride", "The response names the field and the rule."),
     "unscorable": Kind(422, "No prediction for this ride", "Do not retry: the result is the same."),
     "error": Kind(500, "Internal error", "Report the X-Request-ID of the response."),
     "unavailable": Kind(503, "The models are unavailable", "Try again later."),
 }
+
+HTTP_KINDS = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "not-json"}
+"""Status of an exception that Flask or a route raises -> kind of problem."""
 
 
 class Problem(Struct, frozen=True):
@@ -61,15 +55,21 @@ class Problem(Struct, frozen=True):
     status: Annotated[int, Meta(ge=400, le=599)]
     detail: Annotated[str, Meta(description="the rule that was broken, or what to do")]
     field: Annotated[str, Meta(description="the field that breaks the rule")] | UnsetType = UNSET
+    row: Annotated[int, Meta(ge=0, description="the row, from 0, of /invocations")] | UnsetType = (
+        UNSET
+    )
 
 
-def make_problem(kind: str, detail: str = "") -> Problem:
-    """Return a problem of *kind*, a key of `KINDS`; *detail* defaults to the kind's remedy."""
+def make_problem(kind: str, detail: str = "", *, root: str = "") -> Problem:
+    """Return a problem of *kind*, a key of `KINDS`; *detail* defaults to the kind's remedy.
+
+    *root* is the path below which a proxy serves the service, or empty.
+    """
     status, title, remedy = KINDS[kind]
-    return Problem(f"/docs#{kind}", title, status, detail or remedy)
+    return Problem(f"{root}/docs#{kind}", title, status, detail or remedy)
 
 
-def ride_problem(kind: str, rejected: RideRejected) -> Problem:
+def ride_problem(kind: str, rejected: RideRejected, *, root: str = "") -> Problem:
     """Return a problem of *kind* for a rejected ride, with the field that the message names.
 
     >>> rejected = RideRejected("Expected `int` >= 1 - at `$.PULocationID`")
@@ -79,4 +79,4 @@ def ride_problem(kind: str, rejected: RideRejected) -> Problem:
     detail = str(rejected)
     found = re.search(r"missing required field `(\w+)`|at `\$.*?(\w+)`$", detail)
     field = next(filter(None, found.groups()), UNSET) if found else UNSET
-    return msgspec.structs.replace(make_problem(kind, detail), field=field)
+    return msgspec.structs.replace(make_problem(kind, detail, root=root), field=field)

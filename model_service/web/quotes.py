@@ -3,6 +3,9 @@
 `routes` calls this module with the body of a request.  A client sends either a bare ride (the ride
 itself) or a wrapped one (a ride event: an object with the ride and its id).  Each model is called
 once, for all rides of the request together.  A ride that one of the models rejects gets no quote.
+
+Values in a quote are rounded to hundredths, because more digits would only look exact.  The stream
+publishes them unrounded.
 """
 
 from __future__ import annotations
@@ -20,14 +23,20 @@ from ..features import RideColumns, columns
 from ..models.served import Models, Served
 from ..rides import Ride, RideId
 from ..scoring import Answer, ScoreOutcome, TimeLeft, score
+from . import field_names
 
 MAX_BODY = 1024 * 1024  # bytes in the body of a request
 MAX_RIDES = 1000  # in a batch
+DIGITS = 2  # after the decimal point of minutes and dollars
 
 Minutes = Annotated[float, Meta(ge=0, description="minutes")]
 Dollars = Annotated[float, Meta(ge=0, description="US dollars, without the tip")]
 Interval = Annotated[
     tuple[float, float], Meta(description="low and high end of the range that includes the value")
+]
+Warnings = Annotated[
+    list[str],
+    Meta(description="fields that were ignored although their names resemble an optional field"),
 ]
 Version = Annotated[str, Meta(description="the MLflow run that made the model")]
 
@@ -54,13 +63,15 @@ class Quote(Struct, frozen=True, kw_only=True):
     intervals: Intervals | UnsetType = UNSET
     versions: Versions
     ride_id: RideId | UnsetType = UNSET
+    warnings: Warnings | UnsetType = UNSET
 
 
 class QuoteRequest(NamedTuple):
-    """A decoded ride, and the id that the response repeats."""
+    """A decoded ride, the id that the response repeats, and warnings about names of fields."""
 
     ride: Ride
     ride_id: int | str | None
+    warnings: list[str]
 
 
 QuoteOutcome = Quote | RideRejected | None
@@ -82,9 +93,10 @@ def decode(data: bytes | Raw, now: datetime) -> QuoteRequest:
     """
     if rides.parse(_shape, data).ride is UNSET:
         bare = rides.decode_bare(data, now)
-        return QuoteRequest(bare, bare.ride_id)
+        return QuoteRequest(bare, bare.ride_id, field_names.warnings(data, wrapped=False))
     wrapped = rides.decode_wrapped(data, now)
-    return QuoteRequest(wrapped.ride, wrapped.ride_id)
+    warnings = field_names.warnings(data, wrapped=True)
+    return QuoteRequest(wrapped.ride, wrapped.ride_id, warnings)
 
 
 def decode_batch(data: bytes, now: datetime) -> list[QuoteRequest | RideRejected]:
@@ -108,14 +120,14 @@ def quote(
     cost_version = models.cost.model.version if models.cost else UNSET
     versions = Versions(models.duration.model.version, cost_version)
     return [
-        _quote(versions, one.ride_id, duration, cost)
+        _quote(versions, one, duration, cost)
         for one, duration, cost in zip(asked, durations, costs, strict=True)
     ]
 
 
 def _quote(
     versions: Versions,
-    ride_id: int | str | None,
+    asked: QuoteRequest,
     duration: ScoreOutcome,
     cost: ScoreOutcome | UnsetType,
 ) -> QuoteOutcome:
@@ -124,19 +136,27 @@ def _quote(
     if cost is not UNSET and not isinstance(cost, Answer):
         return cost
     return Quote(
-        duration=duration.value,
-        cost=UNSET if cost is UNSET else cost.value,
+        duration=round(duration.value, DIGITS),
+        cost=UNSET if cost is UNSET else round(cost.value, DIGITS),
         intervals=_intervals(duration, cost),
         versions=versions,
-        ride_id=UNSET if ride_id is None else ride_id,
+        ride_id=UNSET if asked.ride_id is None else asked.ride_id,
+        warnings=asked.warnings or UNSET,
     )
 
 
 def _intervals(duration: Answer, cost: Answer | UnsetType) -> Intervals | UnsetType:
-    of_cost = UNSET if cost is UNSET or cost.interval is None else cost.interval
-    if duration.interval is None and of_cost is UNSET:
+    of_duration, of_cost = _rounded(duration), UNSET if cost is UNSET else _rounded(cost)
+    if of_duration is UNSET and of_cost is UNSET:
         return UNSET
-    return Intervals(UNSET if duration.interval is None else duration.interval, of_cost)
+    return Intervals(of_duration, of_cost)
+
+
+def _rounded(answer: Answer) -> tuple[float, float] | UnsetType:
+    if answer.interval is None:
+        return UNSET
+    low, high = answer.interval
+    return round(low, DIGITS), round(high, DIGITS)
 
 
 def _score(served: Served, asked_rides: RideColumns, time_left: TimeLeft) -> list[ScoreOutcome]:

@@ -160,6 +160,12 @@ def test_web_benchmark_compares_servers_within_a_round() -> None:
     ]
 
 
+def test_web_benchmark_says_whether_the_goals_are_met() -> None:
+    figures = {"two": {"of_tutorial": 8.5, "of_mlflow": 12.0, "p99_ms": 9.0}}
+
+    assert [line.rpartition(" ")[2] for line in web.goals(figures)] == ["met", "MET", "met"]
+
+
 def test_quote_benchmark_times_each_part(golden_model: GoldenModel) -> None:
     served = Served(model.load(golden_model.model_location), Target())
     parts = quote.parts(Models(served, served))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
@@ -14,10 +16,10 @@ from model_service.errors import ModelError, SettingsError
 from model_service.models import loader
 from model_service.models.description import TrainingRides
 from model_service.models.served import Models, Served, load
-from model_service.scoring import Target
+from model_service.scoring import Answers, Target
 from model_service.settings import WebSettings
 from model_service.web import app as web
-from model_service.web import quotes
+from model_service.web import pages, quotes
 from tests.support.golden import GoldenModel
 
 from ..support import golden, models
@@ -40,6 +42,17 @@ class ByDistance:
 
     def predict(self, rides: Any, /) -> Any:
         return by_distance(rides)
+
+
+class Ranged:
+    """Predicts the distance, and half and twice the distance as its interval."""
+
+    version = "ranged"
+    seconds = 0.0
+
+    def predict(self, rides: Any, /) -> Answers:
+        miles = rides.distance
+        return Answers(miles, np.stack([miles / 2, miles * 2], axis=1))
 
 
 def client_of(served: Models, lines: list[bytes] | None = None) -> FlaskClient:
@@ -247,7 +260,7 @@ def test_models_json_names_the_models_and_the_rides_on_which_they_were_trained()
 def test_index_html_preloads_every_script(client: FlaskClient) -> None:
     requested = set(re.findall(r'(?:href|src)="page/(\w+\.js)"', client.get("/").text))
 
-    assert requested == {path.name for path in web.PAGE.glob("*.js")}
+    assert requested == {path.name for path in pages.PAGE.glob("*.js")}
 
 
 def test_only_files_of_the_page_are_served(client: FlaskClient) -> None:
@@ -289,9 +302,95 @@ def test_golden_rides_get_the_same_predictions_as_in_the_stream(
         high = [answers[n]["intervals"][target][1] for n in timed]
         expected = [golden.expected(target)[n] for n in timed]
         ends = [golden.intervals(target)[2 * n : 2 * n + 2] for n in timed]
-        assert values == pytest.approx(expected, abs=golden.TOLERANCE)
-        assert low == pytest.approx([end for end, _ in ends], abs=golden.TOLERANCE)
-        assert high == pytest.approx([end for _, end in ends], abs=golden.TOLERANCE)
+        for found, exact in (
+            (values, expected),
+            (low, [end for end, _ in ends]),
+            (high, [end for _, end in ends]),
+        ):
+            assert found == [round(value, 2) for value in found]
+            assert found == pytest.approx(exact, abs=0.005 + golden.TOLERANCE)
+
+
+def chunked(client: FlaskClient, body: bytes) -> Any:
+    """Send a body without Content-Length, as gunicorn passes a chunked one on."""
+    return client.post(
+        "/predict",
+        input_stream=BytesIO(body),
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+
+
+def test_chunked_body_is_read_up_to_the_limit(client: FlaskClient) -> None:
+    body = json.dumps(RIDE).encode()
+
+    assert chunked(client, body).status_code == 200
+    assert chunked(client, body + b" " * (quotes.MAX_BODY - len(body))).status_code == 200
+    assert chunked(client, body + b" " * (quotes.MAX_BODY - len(body) + 1)).status_code == 413
+
+
+def test_null_and_whole_numbers_with_a_point_are_read(client: FlaskClient) -> None:
+    ride = {"PULocationID": 130.0, "DOLocationID": 205.0, "trip_distance": 3.66}
+    body = {"ride": {**ride, "pickup_datetime": None}, "ride_id": 256.0}
+
+    answer = client.post("/predict", data=json.dumps(body), content_type="application/json")
+
+    assert answer.status_code == 200
+    assert '"ride_id":256}' in answer.text
+    assert "ride_id" not in client.post("/predict", json={**ride, "ride_id": None}).get_json()
+
+
+def test_values_are_rounded_to_hundredths() -> None:
+    served = Served(Ranged(), Target())
+
+    answer = client_of(Models(served, served)).post(
+        "/predict", json={**RIDE, "trip_distance": 3.6666}
+    )
+
+    quote = answer.get_json()
+    assert quote["duration"] == quote["cost"] == 3.67
+    assert quote["intervals"] == {"duration": [1.83, 7.33], "cost": [1.83, 7.33]}
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({**RIDE, "lpep_pickup_datetime": "2021-03-01 08:15:00"}, ["lpep_pickup_datetime"]),
+        ({**RIDE, "PickupDatetime": "2021-03-01 08:15:00"}, ["PickupDatetime"]),
+        ({**RIDE, "pickup_date_time": 1, "rideId": 7}, ["pickup_date_time", "rideId"]),
+        ({"ride": {**RIDE, "pickup_time": 1}, "RideID": 7}, ["pickup_time", "RideID"]),
+        ({"ride": RIDE, "pickup_datetime": 1}, ["pickup_datetime"]),
+        ({"ride": {**RIDE, "ride_id": 7}}, ["ride_id"]),
+        ({**RIDE, "pickup_datetime": None, "tpep_pickup_datetime": 1}, ["tpep_pickup_datetime"]),
+        ({**RIDE, "pickup_datetime": "2021-03-01T08:15", "lpep_pickup_datetime": 1}, []),
+        ({**RIDE, "dropoff_datetime": 1, "driver": "Jane", "fare": 3, "rider": 4}, []),
+        ({**RIDE, "pickup_datetime\n<b>": 1}, []),
+    ],
+)
+def test_ignored_field_with_a_similar_name_is_named_in_a_warning(
+    client: FlaskClient, body: dict[str, Any], named: list[str]
+) -> None:
+    answer = client.post("/predict", json=body)
+
+    warnings = answer.get_json().get("warnings", [])
+    assert answer.status_code == 200
+    assert [warning.split("`")[1] for warning in warnings] == named
+    assert client.post("/predict/batch", json=[body]).get_json() == [answer.get_json()]
+
+
+def test_links_have_the_prefix_that_a_proxy_names(client: FlaskClient) -> None:
+    headers = {"X-Forwarded-Prefix": "/taxi"}
+
+    document = client.get("/openapi.json", headers=headers).get_json()
+    problem = client.post("/predict", json={}, headers=headers).get_json()
+    [invalid] = client.post("/predict/batch", json=[{}], headers=headers).get_json()
+
+    assert document["servers"] == [{"url": "/taxi"}]
+    assert client.get("/openapi.json").get_json()["servers"] == [{"url": "/"}]
+    assert problem["type"] == invalid["type"] == "/taxi/docs#invalid-ride"
+    links = re.findall(r'(?:href|src)="([^"]*)"', client.get("/docs").text + client.get("/").text)
+    assert links
+    assert not [link for link in links if link.startswith("/")]
 
 
 @pytest.mark.parametrize(
