@@ -37,8 +37,12 @@ ride (float[N, 1] trip_distance) => (float[N, 1] value, float[N, 2] interval) {{
 """A model that predicts %s per mile, with an interval of ±25 %."""
 
 
+TRAINING_RIDES = {"source": "tlc", "months": ["2021-01"], "rides": 73_855, "longest_miles": 25.5}
+
+
 def write_ranged(path: Path, a_mile: float) -> Path:
-    return models.write_onnx(path, RANGED % a_mile)
+    metadata = {"training_rides": TRAINING_RIDES}
+    return models.write_onnx(path, RANGED % a_mile, metadata=metadata)
 
 
 @contextmanager

@@ -26,9 +26,9 @@ PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch":
 
 def quoted(visit: Visit) -> None:
     for pickup, dropoff in (
-        ("east harlem s", "park slope"),
+        ("hell's kitchen", "barclays"),
         ("astoria", "jfk"),
-        ("jamaica", "times"),
+        ("grand central", "lga"),
     ):
         visit.ride(pickup, dropoff)
     visit.page.evaluate("document.activeElement.blur()")
@@ -36,8 +36,8 @@ def quoted(visit: Visit) -> None:
 
 def listed(visit: Visit) -> None:
     visit.page.get_by_role("button", name="Manhattan").click()
-    visit.choose("Pick-up", "central harlem")
-    visit.page.locator("#dropoff").fill("har")
+    visit.choose("Pick-up", "columbia")
+    visit.page.locator("#dropoff").fill("wall")
 
 
 def failed(visit: Visit) -> None:

@@ -7,6 +7,10 @@ import { test } from "node:test";
 import { createQuoteClient, fetchQuote, quoteError } from "../../model_service/web/static/quote_client.js";
 import { cell, nearest, neighbor, places } from "../../model_service/web/static/cells.js";
 import { createRecentQuotes } from "../../model_service/web/static/recent_quotes.js";
+import { fragment, parse } from "../../model_service/web/static/address.js";
+import { BOROUGHS, NAMES, NEIGHBORS } from "../../model_service/web/static/land.js";
+import { details, made, origin, tooFar } from "../../model_service/web/static/models.js";
+import { OTHER_NAMES } from "../../model_service/web/static/other_names.js";
 import * as formatting from "../../model_service/web/static/formatting.js";
 import { distinct, matches, straightMiles, suggestedMiles } from "../../model_service/web/static/zones.js";
 
@@ -25,7 +29,19 @@ const ZONES = [
   zone(74, "East Harlem North", "Manhattan"),
   zone(42, "Central Harlem North", "Manhattan"),
 ];
-const names = (found) => found.map(({ name }) => name);
+const names = (found) => found.map(({ zone: { name } }) => name);
+const file = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
+/** All taxi zones, as the page gets them. */
+const CITY = distinct(
+  file("../../model_service/zones.csv")
+    .trim()
+    .split(/\r?\n/)
+    .slice(1)
+    .map((row) => row.split(","))
+    .map(([id, name, borough, latitude, longitude]) => zone(Number(id), name, borough, Number(latitude), Number(longitude))),
+);
+/** What riders type, the zone that the page has to find first, and where the place is. */
+const PLACES = JSON.parse(file("places.json"));
 const ride = (miles) => ({ PULocationID: 130, DOLocationID: 205, trip_distance: miles });
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
@@ -44,9 +60,115 @@ test("search ignores apostrophes, accents and case, and matches the borough", ()
 });
 
 test("zones that share a name are told apart by their ids", () => {
-  const found = names(distinct([zone(57, "Corona"), zone(56, "Corona"), zone(7, "Astoria")]));
+  const found = distinct([zone(57, "Corona"), zone(56, "Corona"), zone(7, "Astoria")]).map(({ name }) => name);
 
   assert.deepEqual(found.sort(), ["Astoria", "Corona (56)", "Corona (57)"]);
+});
+
+test("search finds every place that riders type, in a zone that is there", () => {
+  assert.ok(PLACES.length > 40);
+  for (const [text, id, latitude, longitude] of PLACES) {
+    const [first] = matches(CITY, text);
+    assert.equal(first?.zone.id, id, text);
+    assert.ok(straightMiles(first.zone, { ...first.zone, latitude, longitude }) < 1.5, text);
+  }
+});
+
+test("search finds a zone by each of its names, and each name while it is typed", () => {
+  const known = new Map(CITY.map((one) => [one.id, one]));
+  for (const [id, others] of Object.entries(OTHER_NAMES)) {
+    const own = known.get(Number(id));
+    assert.ok(own, id);
+    assert.equal(new Set(others).size, others.length, id);
+    for (const name of [own.name, ...others]) {
+      for (let end = 2; end <= name.length; end += 1) {
+        const found = matches(CITY, name.slice(0, end)).map(({ zone }) => zone);
+        assert.ok(found.includes(own), `${name.slice(0, end)}: ${own.name}`);
+      }
+    }
+  }
+});
+
+test("search finds abbreviated words, and prefers a zone's own name", () => {
+  assert.equal(names(matches(CITY, "union square"))[0], "Union Sq");
+  assert.equal(names(matches(CITY, "st albans"))[0], "Saint Albans");
+  assert.equal(names(matches(CITY, "times sq theater"))[0], "Times Sq/Theatre District");
+  assert.equal(names(matches(CITY, "lga airport"))[0], "LaGuardia Airport");
+  assert.equal(names(matches(CITY, "williamsburg"))[0], "Williamsburg (North Side)");
+  assert.deepEqual(matches(CITY, "hoboken"), []);
+});
+
+/** Whether a polygon contains a point, by the number of its sides east of the point. */
+function contains(shape, [x, y]) {
+  const crossed = shape.filter(([x1, y1], index) => {
+    const [x2, y2] = shape[(index + 1) % shape.length];
+    return y1 > y !== y2 > y && x < x1 + ((y - y1) / (y2 - y1)) * (x2 - x1);
+  });
+  return crossed.length % 2 === 1;
+}
+
+test("each zone's center is on the land of its borough, and of no other", () => {
+  for (const { name, borough, longitude, latitude } of CITY) {
+    const on = Object.keys(BOROUGHS).filter((one) => BOROUGHS[one].some((shape) => contains(shape, [longitude, latitude])));
+    assert.deepEqual(on, [borough], name);
+  }
+});
+
+test("names of boroughs are on land, and names of waters on water", () => {
+  const land = [...Object.values(BOROUGHS).flat(), ...NEIGHBORS];
+  for (const { text, kind, at } of NAMES) {
+    assert.equal(land.some((shape) => contains(shape, at)), kind === "borough", text);
+  }
+});
+
+test("an address holds a ride, and invalid parts of it are left out", () => {
+  const full = { from: 130, to: 230, miles: 12.5, time: "2021-03-01T08:15" };
+
+  assert.equal(fragment(full), "#from=130&to=230&miles=12.5&time=2021-03-01T08:15");
+  assert.deepEqual(parse(fragment(full)), full);
+  const short = { from: 130, to: null, miles: null, time: "" };
+  assert.equal(fragment(short), "#from=130");
+  assert.deepEqual(parse(fragment(short)), short);
+  assert.equal(fragment({ ...full, from: null, to: null }), "");
+  const nothing = { from: null, to: null, miles: null, time: "" };
+  assert.deepEqual(parse("#from=x&to=-1&miles=1e9&time=noon"), nothing);
+  assert.deepEqual(parse(""), nothing);
+});
+
+const trained = (version, changes = {}) => ({
+  version,
+  training_rides: { source: "tlc", months: ["2021-01"], rides: 73_855, longest_miles: 25.6, ...changes },
+});
+
+test("the origin of a quote names real months or simulated rides", () => {
+  const unknown = { version: "c", training_rides: null };
+  const months = ["2021-01", "2021-03"];
+
+  assert.equal(origin({ duration: trained("d"), cost: trained("c") }), "Made from real taxi rides of January 2021.");
+  assert.equal(
+    origin({ duration: trained("d", { months }), cost: null }),
+    "Made from real taxi rides of 2 months from January 2021 to March 2021.",
+  );
+  assert.match(origin({ duration: trained("d", { source: "simulated" }), cost: null }), /simulated rides, not from real/);
+  assert.match(origin({ duration: trained("d"), cost: unknown }), /cost from rides that the model does not name/);
+  assert.equal(origin({ duration: unknown, cost: null }), "");
+  assert.deepEqual(details({ duration: trained("d"), cost: unknown }), ["Duration: model d, 73,855 rides", "Cost: model c"]);
+});
+
+test("a distance beyond that of the models' rides gets a sentence", () => {
+  const models = { duration: trained("d"), cost: trained("c", { longest_miles: 30 }) };
+
+  assert.equal(tooFar(models, 25.6), "");
+  assert.match(tooFar(models, 25.7), /longer than 25.6 mi/);
+  assert.equal(tooFar({ duration: { version: "d", training_rides: null }, cost: null }, 900), "");
+});
+
+test("a quote of other models is recognized", () => {
+  const both = { duration: trained("d"), cost: trained("c") };
+
+  assert.ok(made(both, { duration: 1, versions: { duration: "d", cost: "c" } }));
+  assert.ok(!made(both, { duration: 1, versions: { duration: "d" } }));
+  assert.ok(made({ ...both, cost: null }, { duration: 1, versions: { duration: "d" } }));
 });
 
 test("straight-line distance is 69 miles per degree of latitude, and symmetric", () => {
@@ -216,11 +338,7 @@ test("recent quotes survive a storage that is full or holds invalid data", () =>
 });
 
 test("arrow keys reach every zone from every other zone", () => {
-  const [, ...rows] = readFileSync(new URL("../../model_service/zones.csv", import.meta.url), "utf8")
-    .trim()
-    .split(/\r?\n/);
-  const columns = rows.map((row) => row.split(",").map(Number));
-  const all = places(columns.map(([id, , , latitude, longitude]) => zone(id, "", "", latitude, longitude)));
+  const all = places(CITY);
   const arrows = [[1, 0], [-1, 0], [0, 1], [0, -1]];
   const next = new Map(all.map((place) => [place, arrows.map((arrow) => neighbor(all, place, arrow))]));
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from local.aws.lambda_container import HOST, free_ports
-from model_service.zones import ROAD_FACTOR
+from model_service.zones import ROAD_FACTOR, taxi_zones
 from tools.road_factor import straight_miles
 
 from ..support import models
@@ -26,6 +27,10 @@ ROOT = Path(__file__).parents[2]
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 NARROW: dict[str, Any] = {"viewport": {"width": 320, "height": 640}}
+PLACES: list[tuple[str, int, float, float]] = json.loads(
+    (Path(__file__).parent / "places.json").read_text()
+)
+"""What riders type, the zone that the page has to choose, and where the place is."""
 JAMAICA, TIMES_SQUARE = 130, 230
 SUGGESTED = round(
     ROAD_FACTOR * float(straight_miles(np.array([JAMAICA]), np.array([TIMES_SQUARE]))[0]), 1
@@ -91,7 +96,11 @@ def test_page_shows_a_quote_with_ranges_and_versions(visit: Visit) -> None:
     expect(visit.page.locator("#duration .range")).to_have_text(
         f"likely {low}\N{EN DASH}{high} min"
     )
-    expect(visit.page.locator(".versions")).to_contain_text(models.RUN_ID[:12])
+    expect(visit.page.get_by_text("Made from real taxi rides of January 2021.")).to_be_visible()
+    details = visit.page.get_by_text(f"Cost: model {models.RUN_ID}, 73,855 rides")
+    expect(details).to_be_hidden()
+    visit.page.get_by_text("Model details").click()
+    expect(details).to_be_visible()
     expect(visit.page.get_by_role("status").last).to_contain_text(f"likely between {low} min")
 
 
@@ -112,7 +121,10 @@ def test_quote_changes_with_the_inputs(visit: Visit) -> None:
 def test_pickup_time_is_sent_in_new_york_time_and_omitted_for_now(visit: Visit) -> None:
     visit.ride()
     sent = []
-    visit.page.on("request", lambda request: sent.append(json.loads(request.post_data or "{}")))
+    visit.page.on(
+        "request",
+        lambda request: request.post_data and sent.append(json.loads(request.post_data)),
+    )
 
     visit.page.get_by_role("radio", name="Later").check()
     visit.page.get_by_label("Date and time").fill("2021-03-01T08:15")
@@ -144,12 +156,223 @@ def test_keyboard_alone_gets_a_quote(visit: Visit) -> None:
     assert visit.page.locator("#dropoff").input_value() == "Times Sq/Theatre District"
 
 
+@pytest.mark.parametrize("end", ["Pick-up", "Drop-off"])
+def test_every_place_that_a_rider_types_is_found(visit: Visit, end: str) -> None:
+    known = {zone.id: zone.name for zone in taxi_zones()}
+    field = visit.page.get_by_role("combobox", name=end)
+
+    for text, zone, *_ in PLACES:
+        field.fill(text)
+        field.press("Enter")
+        assert field.input_value().startswith(known[zone]), text
+
+
+def test_option_shows_the_name_that_the_rider_typed(visit: Visit) -> None:
+    visit.page.locator("#pickup").fill("grand central")
+
+    option = visit.page.get_by_role("option", name="Midtown East Grand Central · Manhattan")
+    expect(option).to_be_visible()
+
+
+@pytest.mark.parametrize("leave", ["Enter", "Tab"])
+def test_text_that_matches_no_zone_stays_with_a_sentence(visit: Visit, leave: str) -> None:
+    visit.ride()
+    field = visit.page.locator("#dropoff")
+    visit.requests.clear()
+
+    field.fill("hoboken")
+    field.press(leave)
+
+    assert field.input_value() == "hoboken"
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_have_accessible_description(re.compile("know this place"))
+    expect(visit.page.get_by_role("alert")).to_contain_text("know this place")
+    expect(visit.page.locator(".figures")).to_be_hidden()
+    visit.page.wait_for_timeout(500)
+    assert quote_requests(visit) == 0
+    assert "to=" not in visit.page.url
+
+    visit.choose("Drop-off", "jfk")
+    visit.expect_state("answered")
+    expect(field).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_both_unmatched_texts_stay_and_one_can_be_emptied(visit: Visit) -> None:
+    for end, text in (("Pick-up", "hoboken"), ("Drop-off", "yonkers")):
+        visit.choose(end, text)
+    fields = visit.page.locator("#pickup"), visit.page.locator("#dropoff")
+    assert [field.input_value() for field in fields] == ["hoboken", "yonkers"]
+
+    for field in fields:
+        expect(field).to_have_attribute("aria-invalid", "true")
+        field.fill("")
+        field.press("Tab")
+
+    expect(visit.page.locator("#quote")).to_have_attribute("data-state", "empty")
+
+
+def test_address_holds_the_quote_and_another_visitor_gets_the_same(
+    visit: Visit, browser: Browser, address: str
+) -> None:
+    visit.ride()
+    visit.page.get_by_label("Distance").fill("9.5")
+    visit.page.get_by_role("radio", name="Later").check()
+    visit.page.get_by_label("Date and time").fill("2021-03-01T08:15")
+    visit.expect_state("answered")
+    shared = visit.page.url
+    assert shared == (f"{address}#from={JAMAICA}&to={TIMES_SQUARE}&miles=9.5&time=2021-03-01T08:15")
+
+    other = open_page(browser, shared)
+
+    expect(other.page.locator("#duration .value")).to_have_text(re.compile("^28|29"))
+    assert other.page.locator("#pickup").input_value() == "Jamaica"
+    assert other.page.locator("#dropoff").input_value() == "Times Sq/Theatre District"
+    assert other.page.get_by_label("Distance").input_value() == "9.5"
+    assert other.page.get_by_label("Date and time").input_value() == "2021-03-01T08:15"
+    other.page.evaluate("location.hash = '#from=132&to=138'")
+    expect(other.page.locator("#pickup")).to_have_value("JFK Airport")
+    expect(other.page.get_by_role("radio", name="Now")).to_be_checked()
+    assert other.errors == []
+    other.page.context.close()
+
+
+def test_address_without_a_choice_is_plain_and_an_invalid_one_is_ignored(
+    browser: Browser, address: str
+) -> None:
+    visit = open_page(browser, f"{address}#from=999&to=x&miles=-1&time=noon")
+
+    expect(visit.page.get_by_text("Choose a pick-up and a drop-off.")).to_be_visible()
+    assert visit.page.url == address
+    assert visit.errors == []
+    visit.page.context.close()
+
+
+def test_distance_beyond_that_of_the_training_rides_gets_a_sentence(visit: Visit) -> None:
+    visit.ride()
+    note = visit.page.locator(".note")
+    expect(note).to_be_hidden()
+
+    visit.page.get_by_label("Distance").fill("26")
+
+    expect(note).to_contain_text("longer than 25.5 mi")
+    expect(visit.page.get_by_role("status").last).to_contain_text("longer than 25.5 mi")
+    visit.page.get_by_label("Distance").fill("25")
+    expect(note).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    "context",
+    [{"viewport": {"width": 1280, "height": 900}}, PHONE, NARROW,
+     {"viewport": {"width": 960, "height": 900}}, {"viewport": {"width": 600, "height": 900}}],
+    ids=["1280", "390", "320", "960", "600"],
+)  # fmt: skip
+def test_time_input_has_room_for_am_and_pm(
+    browser: Browser, address: str, context: dict[str, Any]
+) -> None:
+    visit = open_page(browser, address, **context)
+    visit.page.get_by_role("radio", name="Later").check()
+
+    given, needed = visit.page.locator("#time").evaluate(
+        """input => {
+            const given = input.getBoundingClientRect().width;
+            input.style.width = "max-content";
+            return [given, input.getBoundingClientRect().width];
+        }"""
+    )
+
+    assert given >= needed > 150
+    visit.page.context.close()
+
+
+COLLISIONS = """() => {
+    const focused = document.activeElement;
+    const radio = focused.matches("[type=radio]") && focused.nextElementSibling;
+    const outlined = [radio, focused, focused.closest(".unit")].find(
+        (one) => one && getComputedStyle(one).outlineStyle !== "none");
+    const name = focused.id || focused.textContent.trim() || focused.value;
+    if (!outlined) return [`no ring: ${name}`];
+    const style = getComputedStyle(outlined);
+    const grown = (by) => {
+        const { left, top, right, bottom } = outlined.getBoundingClientRect();
+        return { left: left - by, top: top - by, right: right + by, bottom: bottom + by };
+    };
+    const inner = grown(parseFloat(style.outlineOffset));
+    const outer = grown(parseFloat(style.outlineOffset) + parseFloat(style.outlineWidth));
+    const touches = (box) => box.left < outer.right && outer.left < box.right
+        && box.top + 2 < outer.bottom && outer.top < box.bottom - 2;
+    const within = (box) => box.left >= inner.left && box.right <= inner.right
+        && box.top >= inner.top && box.bottom <= inner.bottom;
+    const found = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const { parentElement, data } = walker.currentNode;
+        if (outlined.contains(parentElement) || !data.trim()) continue;
+        if (!parentElement.checkVisibility()) continue;
+        if (parentElement.closest(".visually-hidden, svg, #tip")) continue;
+        const range = document.createRange();
+        range.selectNodeContents(walker.currentNode);
+        for (const box of range.getClientRects())
+            if (touches(box) && !within(box)) found.push(`${name}: ${data.trim()}`);
+    }
+    return found;
+}"""
+"""Returns the texts that the focus ring of the focused element touches.
+
+Two pixels above and below the letters of a line are empty.
+"""
+
+
+@pytest.mark.parametrize(
+    "context", [{"viewport": {"width": 1280, "height": 900}}, PHONE, NARROW], ids=str
+)
+def test_no_focus_ring_touches_a_label(
+    browser: Browser, address: str, context: dict[str, Any]
+) -> None:
+    visit = open_page(browser, address, reduced_motion="reduce", **context)
+    visit.ride()
+    visit.page.get_by_label("Distance").fill("30")
+    visit.page.get_by_role("radio", name="Later").check()
+    visit.expect_state("answered")
+    visit.page.get_by_text("Model details").click()
+    visit.page.locator("#pickup").focus()
+    found, seen = list[str](), set[str]()
+
+    while not visit.page.evaluate("document.activeElement === document.body"):
+        found += visit.page.evaluate(COLLISIONS)
+        seen.add(visit.page.evaluate("document.activeElement.id"))
+        visit.page.keyboard.press("Tab")
+
+    assert {"pickup", "dropoff", "swap", "miles", "suggested", "time", "map", "clear"} <= seen
+    assert set(found) == set()
+    visit.page.context.close()
+
+
+def test_map_names_boroughs_and_waters_without_overlap(browser: Browser, address: str) -> None:
+    for context, least in (({"viewport": {"width": 1280, "height": 900}}, 10), (PHONE, 5)):
+        visit = open_page(browser, address, reduced_motion="reduce", **context)
+        visit.ride()
+
+        names = visit.page.locator("#map .place-names text[visibility=visible]").all()
+        boxes = [name.bounding_box() for name in names]
+
+        assert len(names) >= least
+        for first, second in combinations(filter(None, boxes), 2):
+            apart = (
+                first["x"] + first["width"] <= second["x"]
+                or second["x"] + second["width"] <= first["x"]
+                or first["y"] + first["height"] <= second["y"]
+                or second["y"] + second["height"] <= first["y"]
+            )
+            assert apart
+        visit.page.context.close()
+
+
 def test_escape_restores_the_choice_and_then_clears_it(visit: Visit) -> None:
     visit.choose("Pick-up", "jamaica")
     field = visit.page.locator("#pickup")
 
     field.fill("hoboken")
-    expect(visit.page.get_by_text("No matching zone")).to_be_visible()
+    expect(visit.page.locator(".none")).to_contain_text("know this place")
     field.press("Escape")
     assert field.input_value() == "Jamaica"
     expect(field).to_have_attribute("aria-expanded", "false")
@@ -292,20 +515,24 @@ def test_error_is_explained_and_disappears_after_a_success(
     expect(visit.page.get_by_label("Distance")).not_to_have_attribute("aria-invalid", "true")
 
 
+def quote_requests(visit: Visit) -> int:
+    return sum(url.endswith("/predict") for url in visit.requests)
+
+
 def test_negative_distance_is_not_sent(visit: Visit) -> None:
     visit.ride()
-    before = len(visit.requests)
+    before = quote_requests(visit)
 
     visit.page.get_by_label("Distance").fill("-3")
 
     expect(visit.page.get_by_role("alert")).to_contain_text("from 0 to less than 1,000")
     visit.page.wait_for_timeout(600)
-    assert len(visit.requests) == before
+    assert quote_requests(visit) == before
 
 
 def test_empty_distance_asks_for_one(visit: Visit) -> None:
     visit.ride()
-    before = len(visit.requests)
+    before = quote_requests(visit)
 
     visit.page.get_by_label("Distance").fill("")
 
@@ -313,7 +540,7 @@ def test_empty_distance_asks_for_one(visit: Visit) -> None:
     expect(visit.page.locator("#miles-hint")).to_have_text("Enter the distance.")
     visit.page.get_by_label("Distance").fill("9.99")
     expect(visit.page.locator("#duration .value")).to_have_text("30 min")
-    assert len(visit.requests) == before + 1
+    assert quote_requests(visit) == before + 1
 
 
 def test_longest_valid_distance_is_sent(visit: Visit) -> None:
@@ -374,7 +601,7 @@ def test_page_shows_no_cost_without_a_cost_model(
         assert visit.number("duration") == round(3 * SUGGESTED)
         expect(visit.page.locator("#cost")).to_be_hidden()
         expect(visit.page.locator("#recent li")).not_to_contain_text("$")
-        assert "cost" not in visit.page.locator(".versions").inner_text()
+        assert "Cost" not in visit.page.locator(".origin").inner_text()
     visit.page.context.close()
 
 

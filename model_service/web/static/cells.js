@@ -7,54 +7,44 @@
 
 export const UNITS = 20; // units of the plane per mile
 const MILES_PER_DEGREE = 69.1;
-const CORNERS = 24; // number of corners of a cell without close neighbors
-const REACH = [0.35, 1.5]; // miles; the minimum and maximum radius of a cell
+const CENTER = [-74, 40.73]; // degrees east and north
+const REACH = 20 * UNITS; // half of the side of a cell without neighbors; larger than any borough
 
 /**
- * Projects the centroids of the zones; a city is small enough for a flat projection.
+ * Projects a location to the plane; a city is small enough for a flat projection.
+ * @param {Point} location degrees east and north
+ * @returns {Point}
+ */
+export function project([longitude, latitude]) {
+  const scale = MILES_PER_DEGREE * UNITS;
+  const narrower = Math.cos((CENTER[1] * Math.PI) / 180);
+  return [(longitude - CENTER[0]) * scale * narrower, (CENTER[1] - latitude) * scale];
+}
+
+/**
+ * Projects the centroids of the zones.
  * @param {Zone[]} zones
  * @returns {Place[]}
  */
 export function places(zones) {
-  const meanLatitude = zones.reduce((sum, zone) => sum + zone.latitude, 0) / zones.length;
-  const longitudeScale = Math.cos((meanLatitude * Math.PI) / 180);
-  const scale = MILES_PER_DEGREE * UNITS;
-  return zones.map((zone) => ({
-    zone,
-    x: (zone.longitude + 74) * scale * longitudeScale,
-    y: (meanLatitude - zone.latitude) * scale,
-  }));
+  return zones.map((zone) => {
+    const [x, y] = project([zone.longitude, zone.latitude]);
+    return { zone, x, y };
+  });
 }
 
 /**
- * Returns the corners of the cell of *place*: the area within a radius of *place* that is closer to
- * *place* than to any other place.
+ * Returns the corners of the cell of *place*: the area of a large square around *place* that is
+ * closer to *place* than to any other place.
  * @param {Place} place
  * @param {Place[]} all
  * @returns {Point[]}
  */
 export function cell(place, all) {
-  const others = all
-    .filter((other) => other !== place)
-    .map((other) => ({ other, far: Math.hypot(other.x - place.x, other.y - place.y) }))
-    .sort((one, another) => one.far - another.far);
-  const reach = reachOf(others.slice(0, 4).map(({ far }) => far));
+  const { x, y } = place;
   /** @type {Point[]} */
-  let corners = Array.from({ length: CORNERS }, (_, turn) => [
-    place.x + reach * Math.cos((2 * Math.PI * turn) / CORNERS),
-    place.y + reach * Math.sin((2 * Math.PI * turn) / CORNERS),
-  ]);
-  for (const { other, far } of others) {
-    if (far > 2 * reach) break;
-    corners = clip(corners, place, other);
-  }
-  return corners;
-}
-
-/** @param {number[]} distances to the nearest neighbors */
-function reachOf(distances) {
-  const mean = distances.reduce((sum, far) => sum + far, 0) / distances.length || Infinity;
-  return Math.min(Math.max(0.72 * mean, REACH[0] * UNITS), REACH[1] * UNITS);
+  const square = [[x - REACH, y - REACH], [x + REACH, y - REACH], [x + REACH, y + REACH], [x - REACH, y + REACH]];
+  return all.reduce((corners, other) => (other === place ? corners : clip(corners, place, other)), square);
 }
 
 /**

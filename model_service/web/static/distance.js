@@ -18,7 +18,7 @@ export function createDistance(factor, onChange) {
     if (suggestion === null) return "Filled in once you choose both zones.";
     if (input.value === "") return "Enter the distance.";
     if (Number(input.value) !== suggestion) return "The distance you entered.";
-    return `Estimate: straight-line distance × ${factor}.`;
+    return `Estimate: straight-line distance ×\u00a0${factor}.`;
   }
 
   function updateHint() {
@@ -50,6 +50,8 @@ export function createDistance(factor, onChange) {
       suggestion = value;
       set(value);
     },
+    /** Returns the distance if the rider entered another one than the estimate; otherwise null. */
+    entered: () => (input.value === "" || Number(input.value) === suggestion ? null : Number(input.value)),
     /** Returns the distance in miles; null if the input is empty. */
     value: () => (input.value === "" ? null : Number(input.value)),
     /** Returns the error message for the input; empty if the input is valid. */

@@ -54,6 +54,15 @@ function likely(interval, format) {
 }
 
 /**
+ * Formats a month like "January 2021".
+ * @param {string} text such as "2021-01"
+ */
+export function month(text) {
+  const format = new Intl.DateTimeFormat("en-US", { timeZone: "UTC", month: "long", year: "numeric" });
+  return format.format(new Date(`${text}-01T00:00Z`));
+}
+
+/**
  * Returns a moment as New York's local time, in the format of a datetime-local input.
  * @param {Date} moment
  */

@@ -1,7 +1,7 @@
 /** The map: a list box of zones at their locations, for pointers and arrow keys. */
 
-import { WHOLE, addBoroughs, drawCells } from "./boroughs.js";
-import { box, nearest, neighbor, places as project } from "./cells.js";
+import { WHOLE, addBoroughs, boroughsOf, corners, drawCells, drawNames } from "./boroughs.js";
+import { box, nearest, neighbor, places as placesOf } from "./cells.js";
 import { createRoute } from "./route.js";
 
 /** @typedef {import("./zones.js").Zone} Zone */
@@ -25,16 +25,18 @@ const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], Arro
  * @param {(borough: string) => void} given.onZoom after a tap among zones that are close together
  */
 export function createMap({ svg, tip, boroughs, zones, onChoice, onZoom }) {
-  const places = project(zones);
+  const places = placesOf(zones);
   const placeOf = new Map(places.map((place) => [place.zone, place]));
-  const { paths, outlines } = drawCells(svg, places);
+  const paths = drawCells(svg, places);
+  const zoneOf = new Map([...paths].map(([zone, path]) => [/** @type {EventTarget} */ (path), zone]));
+  const showNames = drawNames(svg);
   const drawRoute = createRoute(svg);
   /** @type {(Place | null)[]} */
   let ends = [null, null];
   /** @type {Place | null} */
   let active = null;
   /** @type {Box} */
-  let view = box([...outlines.values()].flat(), 4);
+  let view = box(boroughsOf(zones).flatMap(corners), 4);
   let shownPart = WHOLE;
   let motion = 0;
 
@@ -43,6 +45,7 @@ export function createMap({ svg, tip, boroughs, zones, onChoice, onZoom }) {
   function drawView() {
     svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.width} ${view.height}`);
     drawRoute(ends[0], ends[1], view, pixel());
+    showNames(pixel());
     highlight(active);
   }
 
@@ -52,9 +55,8 @@ export function createMap({ svg, tip, boroughs, zones, onChoice, onZoom }) {
    */
   function zoom(part) {
     shownPart = part;
-    const shown = places.filter(({ zone }) => part === WHOLE || zone.borough === part);
-    const margin = part === WHOLE ? 4 : shown.length > 1 ? 12 : 60; // Newark's zone is alone
-    const target = box(shown.flatMap(({ zone }) => outlines.get(zone) ?? []), margin);
+    const shown = boroughsOf(zones).filter((borough) => part === WHOLE || borough === part);
+    const target = box(shown.flatMap(corners), part === WHOLE ? 4 : 12);
     for (const button of boroughs.children) {
       button.setAttribute("aria-pressed", String(button.textContent === part));
     }
@@ -99,8 +101,13 @@ export function createMap({ svg, tip, boroughs, zones, onChoice, onZoom }) {
     tip.style.top = `${Math.max(at.y - sheet.y - tip.offsetHeight - 16, 0)}px`;
   }
 
-  /** @param {PointerEvent | MouseEvent} event */
+  /**
+   * Returns the zone at a pointer, or the zone that is nearest to it on the water.
+   * @param {PointerEvent | MouseEvent} event
+   */
   function under(event) {
+    const zone = event.target && zoneOf.get(event.target);
+    if (zone) return placeOf.get(zone) ?? null;
     const matrix = svg.getScreenCTM();
     if (!matrix) return null;
     const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(matrix.inverse());

@@ -1,9 +1,11 @@
 /** The entry point of the page: connects the inputs and the map to the card with the quote. */
 
+import { parse, showInAddress } from "./address.js";
 import { createCombobox } from "./combobox.js";
 import { createDistance } from "./distance.js";
 import { byId, radios } from "./dom.js";
 import { createMap } from "./map.js";
+import { details, fetchModels, made, origin, tooFar } from "./models.js";
 import { createPickupTime } from "./pickup_time.js";
 import { createQuoteCard } from "./quote_card.js";
 import { createQuoteClient, fetchQuote } from "./quote_client.js";
@@ -21,8 +23,12 @@ const announce = (text) => {
   byId("announcements").textContent = text;
 };
 
-/** @param {import("./zones.js").ZoneTable} table */
-function start(table) {
+/**
+ * @param {import("./zones.js").ZoneTable} table
+ * @param {import("./models.js").Models} models
+ */
+function start(table, models) {
+  const zoneById = new Map(table.zones.map((zone) => [zone.id, zone]));
   /** @type {Record<End, Zone | null>} */
   const ends = { pickup: null, dropoff: null };
   /** @type {End} */
@@ -35,8 +41,8 @@ function start(table) {
   const time = createPickupTime(update);
   const boxes = { pickup: boxOf("pickup"), dropoff: boxOf("dropoff") };
   const client = createQuoteClient(fetchQuote, (result, ride) => {
-    card.show(result);
-    if ("error" in result) return;
+    if ("error" in result) return card.showError(result.error);
+    showQuote(result.quote, ride.trip_distance);
     quotedAt = Date.now();
     recent.add({
       pickup: ride.PULocationID,
@@ -66,6 +72,19 @@ function start(table) {
     },
     onZoom: (borough) => announce(`Showing ${borough}. Tap the zone again.`),
   });
+
+  /**
+   * @param {import("./quote_client.js").Quote} quote
+   * @param {number} miles
+   */
+  function showQuote(quote, miles) {
+    if (!made(models, quote)) {
+      const unknown = { version: quote.versions.duration, training_rides: null };
+      const { cost } = quote.versions;
+      models = { duration: unknown, cost: cost === undefined ? null : { version: cost, training_rides: null } };
+    }
+    card.showQuote(quote, { warning: tooFar(models, miles), origin: origin(models), details: details(models) });
+  }
 
   /** @param {End} end */
   function boxOf(end) {
@@ -106,8 +125,14 @@ function start(table) {
   function update() {
     const [miles, { pickup, dropoff }] = [distance.value(), ends];
     client.request(null);
-    if (distance.error()) return card.showInputError("miles", distance.error());
-    if (time.error()) return card.showInputError("time", time.error());
+    showInAddress({
+      from: pickup?.id ?? null,
+      to: dropoff?.id ?? null,
+      miles: distance.error() ? null : distance.entered(),
+      time: time.local(),
+    });
+    const errors = inputErrors();
+    if (errors.size > 0) return card.showInputErrors(errors);
     if (!pickup || !dropoff) return card.showPrompt("Choose a pick-up and a drop-off.");
     if (miles === null) return card.showPrompt("Enter the distance.");
     card.showLoading();
@@ -119,6 +144,22 @@ function start(table) {
     });
   }
 
+  function inputErrors() {
+    const inputs = { pickup: boxes.pickup, dropoff: boxes.dropoff, miles: distance, time };
+    return new Map(Object.entries(inputs).flatMap(([id, input]) => (input.error() ? [[id, input.error()]] : [])));
+  }
+
+  /** Shows the ride that the address names. */
+  function showAddressed() {
+    const { from, to, miles, time: when } = parse(location.hash);
+    /** @param {number | null} id */
+    const named = (id) => (id === null ? null : (zoneById.get(id) ?? null));
+    time.set(when);
+    setEnds({ pickup: named(from), dropoff: named(to) });
+    if (miles !== null) distance.set(miles);
+    update();
+  }
+
   for (const radio of radios("end")) {
     radio.addEventListener("change", () => activate(radio.value === "pickup" ? "pickup" : "dropoff"));
   }
@@ -126,16 +167,18 @@ function start(table) {
   byId("retry").addEventListener("click", () => client.retry());
   byId("ride").addEventListener("submit", (event) => event.preventDefault());
   addEventListener("online", () => client.retry());
+  addEventListener("hashchange", showAddressed);
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && !time.value() && Date.now() - quotedAt > STALE) client.retry();
   });
+  if (location.hash) showAddressed();
 }
 
-/** Loads the table of zones; retries until the service responds. */
+/** Loads the table of zones and the description of the models; retries until the service responds. */
 async function load() {
   for (;;) {
     try {
-      return await zoneTable();
+      return await Promise.all([zoneTable(), fetchModels()]);
     } catch {
       byId("loading").textContent = "We can’t reach the service. Trying again…";
       await new Promise((resolve) => setTimeout(resolve, 3000));
@@ -143,5 +186,5 @@ async function load() {
   }
 }
 
-start(await load());
+start(...(await load()));
 byId("loading").remove();

@@ -25,6 +25,8 @@ export function createPickupTime(onChange) {
 
   return {
     set,
+    /** Returns the time in the format of the input; empty means the current time. */
+    local: () => (moment.hidden ? "" : time.value),
     /** Returns the time in the format of the API; undefined means the current time. */
     value: () => (moment.hidden ? undefined : `${time.value}:00`.slice(0, 19)),
     /** Returns the error message for the input; empty if the input is valid. */

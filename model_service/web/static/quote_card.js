@@ -1,9 +1,12 @@
 /** The card that shows the quote, which is both figures with their ranges, or an error. */
 
+import { make } from "./dom.js";
 import { dollars, dollarsBetween, minutes, minutesBetween, spoken } from "./formatting.js";
 
-/** @typedef {import("./quote_client.js").QuoteResult} QuoteResult */
+/** @typedef {import("./quote_client.js").Quote} Quote */
+/** @typedef {import("./quote_client.js").QuoteError} QuoteError */
 /** @typedef {import("./quote_client.js").Interval} Interval */
+/** @typedef {{warning: string, origin: string, details: string[]}} QuoteNotes */
 /** @typedef {"empty" | "loading" | "answered" | "error"} State */
 
 /** Maps each field that a problem of the service may name to the id of its input. */
@@ -22,7 +25,8 @@ export function createQuoteCard(card, announce) {
   const alert = /** @type {HTMLElement} */ (card.querySelector("[role=alert]"));
   const prompt = /** @type {HTMLElement} */ (card.querySelector(".prompt"));
   const retry = /** @type {HTMLElement} */ (card.querySelector("#retry"));
-  const versions = /** @type {HTMLElement} */ (card.querySelector(".versions"));
+  const note = /** @type {HTMLElement} */ (card.querySelector(".note"));
+  const origin = /** @type {HTMLElement} */ (card.querySelector(".origin"));
 
   /** @param {State} state */
   function enter(state) {
@@ -46,16 +50,22 @@ export function createQuoteCard(card, announce) {
       if (card.dataset.state !== "loading" && card.dataset.state !== "answered") figures(card, undefined);
       if (retry.hidden) enter("loading");
     },
-    /** @param {QuoteResult} result */
-    show(result) {
-      if ("quote" in result) {
-        enter("answered");
-        figures(card, result.quote);
-        versions.textContent = versionsOf(result.quote.versions);
-        announce(spoken(result.quote));
-        return;
-      }
-      const { text, field, retry: retries } = result.error;
+    /**
+     * @param {Quote} quote
+     * @param {QuoteNotes} notes
+     */
+    showQuote(quote, notes) {
+      enter("answered");
+      figures(card, quote);
+      note.textContent = notes.warning;
+      note.hidden = notes.warning === "";
+      const [sentence, list] = [origin.querySelector("p"), origin.querySelector("ul")];
+      if (sentence) sentence.textContent = notes.origin;
+      list?.replaceChildren(...notes.details.map((line) => make("li", line)));
+      announce(`${spoken(quote)} ${notes.warning}`.trim());
+    },
+    /** @param {QuoteError} error */
+    showError({ text, field, retry: retries }) {
       for (const id of INPUTS.values()) markInput(id, id === INPUTS.get(field ?? "") ? text : "");
       const message = retries ? `${text} Trying again…` : text;
       if (alert.textContent !== message) alert.textContent = message; // screen readers announce each assignment
@@ -63,14 +73,13 @@ export function createQuoteCard(card, announce) {
       enter("error");
     },
     /**
-     * Shows that an input is not valid.
-     * @param {string} id
-     * @param {string} text
+     * Shows which inputs are not valid.
+     * @param {Map<string, string>} errors id of an input -> text of its error
      */
-    showInputError(id, text) {
+    showInputErrors(errors) {
       enter("error");
-      for (const other of INPUTS.values()) markInput(other, other === id ? text : "");
-      alert.textContent = text;
+      for (const id of INPUTS.values()) markInput(id, errors.get(id) ?? "");
+      alert.textContent = [...new Set(errors.values())].join(" ");
       retry.hidden = true;
     },
   };
@@ -92,7 +101,7 @@ function markInput(id, text) {
 
 /**
  * @param {HTMLElement} card
- * @param {import("./quote_client.js").Quote | undefined} quote
+ * @param {Quote | undefined} quote
  */
 function figures(card, quote) {
   const { duration, cost, intervals = {} } = quote ?? {};
@@ -132,10 +141,4 @@ function smallUnits(text) {
     small.textContent = part;
     return small;
   });
-}
-
-/** @param {{duration: string, cost?: string}} versions */
-function versionsOf({ duration, cost }) {
-  const costVersion = cost === undefined ? "" : `, cost ${cost.slice(0, 12)}`;
-  return `Models: duration ${duration.slice(0, 12)}${costVersion}`;
 }

@@ -1,5 +1,7 @@
 /** Loads the taxi zones, searches them by name, and estimates the distance between two zones. */
 
+import { OTHER_NAMES } from "./other_names.js";
+
 /** @typedef {{id: number, name: string, borough: string, latitude: number, longitude: number}} Zone */
 /** @typedef {{road_factor: number, miles_within: number, zones: Zone[]}} ZoneTable */
 
@@ -30,31 +32,77 @@ export function distinct(zones) {
     .sort((one, other) => one.name.localeCompare(other.name, "en"));
 }
 
+/** @typedef {{zone: Zone, otherName: string}} Match a zone, and the other name that the text matches */
+
+/** Words that riders and the names of zones write in two ways. */
+const SPELLINGS = [["sq", "square"], ["saint", "st"], ["mount", "mt"], ["theatre", "theater"], ["street", "st"], ["avenue", "ave"]];
+/** @type {Map<string, string[]>} the results of `spellings`, which are the same for each search */
+const spelled = new Map();
+
 /**
  * Returns the zones that match *text*, the best match first; all zones if *text* is empty.
  * @param {Zone[]} zones
  * @param {string} text
+ * @returns {Match[]}
  */
 export function matches(zones, text) {
-  const query = normalize(text);
+  const query = normalize(text).replace(/^the /, "");
   return zones
-    .map((zone) => ({ zone, rank: rank(zone, query) }))
+    .map((zone) => ({ zone, ...bestName(zone, query) }))
     .filter(({ rank }) => rank < Infinity)
-    .sort((one, other) => one.rank - other.rank)
-    .map(({ zone }) => zone);
+    .sort((one, other) => one.rank - other.rank);
 }
 
 /**
+ * Returns how well a zone matches, and the other name that matches better than its own name.
  * @param {Zone} zone
  * @param {string} query normalized
  */
-function rank(zone, query) {
-  const name = normalize(zone.name);
-  if (name.startsWith(query)) return 0;
+function bestName(zone, query) {
+  const [where] = spellings(`${zone.name} ${zone.borough}`);
+  let best = { rank: rank(zone.name, where, query), otherName: "" };
+  for (const otherName of OTHER_NAMES[zone.id] ?? []) {
+    const found = rank(otherName, where, query);
+    const behind = found === 0 ? 0 : found + 0.5; // a part of another name ranks behind own names
+    if (behind < best.rank) best = { rank: behind, otherName };
+  }
+  return best;
+}
+
+/**
+ * Returns the rank of a match: 0 for the whole name, up to 4, and Infinity if nothing matches.
+ * @param {string} name
+ * @param {string} where the zone's own name and borough, normalized
+ * @param {string} query normalized
+ */
+function rank(name, where, query) {
   const words = query.split(" ");
-  if (prefixes(words, name)) return 1;
-  if (prefixes(words, `${name} ${normalize(zone.borough)}`)) return 2;
-  return query.length > 2 && name.includes(query) ? 3 : Infinity;
+  const ranks = spellings(name).map((spelling) => {
+    if (spelling === query) return 0;
+    if (spelling.startsWith(query)) return 1;
+    if (prefixes(words, spelling)) return 2;
+    if (prefixes(words, `${spelling} ${where}`)) return 3;
+    return query.length > 2 && spelling.includes(query) ? 4 : Infinity;
+  });
+  return Math.min(...ranks);
+}
+
+/**
+ * Returns a name, the name without "the", and the name with each of its words in other spellings,
+ * all normalized.
+ * @param {string} name
+ */
+function spellings(name) {
+  const known = spelled.get(name);
+  if (known) return known;
+  const own = normalize(name);
+  const words = own.split(" ");
+  const respelled = [...SPELLINGS, ...SPELLINGS.map(([one, other]) => [other, one])]
+    .filter(([one]) => words.includes(one))
+    .map(([one, other]) => words.map((word) => (word === one ? other : word)).join(" "));
+  const all = [own, own.replace(/^the /, ""), ...respelled];
+  spelled.set(name, all);
+  return all;
 }
 
 /**
@@ -73,7 +121,7 @@ function prefixes(words, text) {
 function normalize(text) {
   return text
     .normalize("NFD")
-    .replace(/[\u0300-\u036f'’]/g, "")
+    .replace(/[\u0300-\u036f'’.]/g, "")
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, " ")
     .trim();
