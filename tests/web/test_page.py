@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 
 from local.aws.lambda_container import HOST, free_ports
 from model_service.zones import ROAD_FACTOR, taxi_zones
@@ -120,11 +120,13 @@ def test_quote_changes_with_the_inputs(visit: Visit) -> None:
 
 def test_pickup_time_is_sent_in_new_york_time_and_omitted_for_now(visit: Visit) -> None:
     visit.ride()
-    sent = []
-    visit.page.on(
-        "request",
-        lambda request: request.post_data and sent.append(json.loads(request.post_data)),
-    )
+    sent = list[dict[str, Any]]()
+
+    def record(request: Request) -> None:
+        if request.post_data:
+            sent.append(json.loads(request.post_data))
+
+    visit.page.on("request", record)
 
     visit.page.get_by_role("radio", name="Later").check()
     visit.page.get_by_label("Date and time").fill("2021-03-01T08:15")
