@@ -8,6 +8,7 @@ SHELL := /bin/bash
 
 RIDES ?= 5000
 TLC_DATA ?=
+FAULTS ?=
 STACK ?=
 PARAMETERS ?=
 SAM_BUILD ?=
@@ -100,8 +101,8 @@ install: .venv/dev-installed  ## create .venv with all packages
 
 # --- for users ------------------------------------------------------------------------------
 
-demo: .venv/run-installed  ## train, stream RIDES rides (TLC_DATA=dir for real ones), report
-	$(PY) -m local.demo --rides "$(RIDES)" $(DATA)
+demo: .venv/run-installed  ## train, stream RIDES rides (TLC_DATA=dir for real ones; FAULTS=1 makes invocations fail)
+	$(PY) -m local.demo --rides "$(RIDES)" $(DATA) $(if $(FAULTS),--faults)
 
 model: .venv/run-installed  ## train a small model of each target into build/
 	$(PY) -m training train --rides 10000 $(DATA) --target duration --output build/model

@@ -65,8 +65,7 @@ def _returns_text(function: Function, event: dict[str, Any], request_id: str) ->
     return Returned("done")
 
 
-Kind = Callable[[Function, dict[str, Any], str], Result]
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, Callable[[Function, dict[str, Any], str], Result]] = {
     "fails": _fails,
     "fails after its work": _fails_after_its_work,
     "times out": _times_out,
@@ -83,13 +82,13 @@ _NAME = re.compile(
 )
 
 
-def planned(names: Sequence[str]) -> Iterator[Kind | None]:
+def planned(names: Sequence[str]) -> Iterator[str | None]:
     """Yield for each invocation the kind of its fault: first the faults that *names* describe, and
     then always None.
 
     Raises `MappingError` if a name is not known.
     """
-    plans = []
+    plans: list[Iterator[str]] = []
     for name in names:
         found = _NAME.fullmatch(name.replace("handler is always", "handler always is"))
         if found is None:
@@ -98,30 +97,40 @@ def planned(names: Sequence[str]) -> Iterator[Kind | None]:
                 f" KIND', with a KIND of {', '.join(KINDS)} and TIMES of {', '.join(TIMES)}."
             )
         if found["always"]:
-            plans.append(repeat(KINDS[found["always"]]))
+            plans.append(repeat(found["always"]))
         else:
-            plans.append(repeat(KINDS[found["kind"]], TIMES[found["times"]]))
+            plans.append(repeat(found["kind"], TIMES[found["times"]]))
     return chain(*plans, repeat(None))
 
 
-def recurring(every: int) -> Iterator[Kind | None]:
-    """Yield a fault for one in *every* invocations, and None for the others.
+def recurring(every: int) -> Iterator[str | None]:
+    """Yield the kind of a fault for one in *every* invocations, and None for the others.
 
     Each fault is of the next kind, and after the last kind comes the first kind again.
     """
     while True:
-        for kind in KINDS.values():
+        for kind in KINDS:
             yield from repeat(None, every - 1)
             yield kind
 
 
-def faulty(function: Function, faults: Iterator[Kind | None]) -> Function:
-    """Return a function that invokes *function*, with the next of *faults* in each invocation."""
+def faulty(
+    function: Function,
+    faults: Iterator[str | None],
+    on_fault: Callable[[str], object] = lambda kind: None,
+) -> Function:
+    """Return a function that invokes *function*, with the next of *faults* in each invocation.
+
+    *on_fault* is called with the kind of each fault.
+    """
     lock = Lock()
 
     def invoke(event: dict[str, Any], request_id: str) -> Result:
         with lock:
-            fault = next(faults)
-        return fault(function, event, request_id) if fault else function(event, request_id)
+            kind = next(faults)
+        if kind is None:
+            return function(event, request_id)
+        on_fault(kind)
+        return KINDS[kind](function, event, request_id)
 
     return invoke

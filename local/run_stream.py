@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from event_source_mapping import threads
 from event_source_mapping.destinations import deliver_to
-from event_source_mapping.faults import Kind, faulty
+from event_source_mapping.faults import faulty, recurring
 from event_source_mapping.functions import Handler, in_process, one_at_a_time
 from event_source_mapping.identity import Identity
 from event_source_mapping.kinesis import KinesisSource
@@ -37,6 +38,7 @@ RIDE_EVENTS, PREDICTIONS = "ride_events", "ride_predictions"
 SHARDS = 2
 MODELS, REJECTS = "ride-models", "ride-rejects"
 PER_SECOND = 1000.0
+FAILURE_EVERY, SMALL_BATCH = 3, 100  # for runs with failures
 PATIENCE_SECONDS = 60  # the run ends after this time without a prediction or a rejection
 READ_SECONDS = 0.2  # between two reads of the results
 POLL_SECONDS = 0.02  # between two reads of the ride events
@@ -74,6 +76,13 @@ class StreamProgress:
     published: list[Published] = field(default_factory=list)
     rejected: dict[str, str] = field(default_factory=dict)
     """Event id -> the reason for its rejection."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Kind of failure -> the number of invocations that were made to fail in this way."""
+
+    @property
+    def predicted(self) -> int:
+        """The number of rides with a prediction, which may have been published several times."""
+        return len({each.event_id for each in self.published})
 
 
 def create_resources(aws: Embedded) -> None:
@@ -101,13 +110,15 @@ def run(
     on_progress: Callable[[StreamProgress], None],
     per_second: float = PER_SECOND,
     patience: float = PATIENCE_SECONDS,
-    faults: Iterator[Kind | None] | None = None,
+    with_failures: bool = False,
 ) -> StreamProgress:
     """Send *messages* and deliver them to *handler* until all of them are processed.
 
     Sends *per_second* messages a second, and calls *on_progress* when there are new results.  The
-    run also ends after *patience* seconds without a new result.  *faults* has the fault of each
-    invocation, or None.
+    run also ends after *patience* seconds without a new result.
+
+    *with_failures* makes one in `FAILURE_EVERY` invocations fail, in turn in each way of
+    `event_source_mapping.faults`.  Batches are then small, so that each way occurs.
     """
     progress, stop = StreamProgress(), Event()
     with ThreadPoolExecutor(2) as workers:
@@ -120,7 +131,13 @@ def run(
             stopped=stop.is_set,
         )
         delivering = workers.submit(
-            deliver, aws, handler, stop=stop, finished=sending.done, faults=faults
+            deliver,
+            aws,
+            handler,
+            stop=stop,
+            finished=sending.done,
+            on_failure=(lambda kind: progress.failures.update([kind])) if with_failures else None,
+            **({"batch_size": SMALL_BATCH} if with_failures else {}),
         )
         try:
             _read_results(aws, progress, (sending, delivering), on_progress, patience)
@@ -136,7 +153,7 @@ def deliver(
     stop: Event,
     finished: Callable[[], bool] = lambda: False,
     idle: float = POLL_SECONDS,
-    faults: Iterator[Kind | None] | None = None,
+    on_failure: Callable[[str], object] | None = None,
     **settings: Any,
 ) -> None:
     """Deliver ride events to *handler* until *finished* returns True and all are processed.
@@ -144,6 +161,9 @@ def deliver(
     Setting *stop* ends the delivery at once.  *idle* is the time in seconds between two reads
     without new records.  *settings* replace those of the template.  There is one instance of the
     function, so invocations do not overlap.
+
+    If *on_failure* is given, invocations are made to fail, and it is called with each kind of
+    failure.
     """
     mapping, timeout = scorer_settings(REJECTS, **settings)
     source = KinesisSource(aws.kinesis(), RIDE_EVENTS)
@@ -151,7 +171,7 @@ def deliver(
     function = one_at_a_time(in_process(handler, names, timeout))
     target = mapping.destination
     threads.run(
-        function if faults is None else faulty(function, faults),
+        function if on_failure is None else faulty(function, recurring(FAILURE_EVERY), on_failure),
         source,
         mapping,
         names,

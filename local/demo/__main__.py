@@ -51,7 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     console = Console(file=sys.stdout)  # sys.stdout is redirected later
     try:
-        return demo(options.rides, options.data, options.output, DemoConsole(console))
+        return demo(
+            options.rides,
+            options.data,
+            options.output,
+            DemoConsole(console),
+            with_failures=options.faults,
+        )
     except (DemoInputError, ServiceError) as exc:
         print(f"demo: {exc}", file=sys.stderr)
         return BAD_INPUT
@@ -60,11 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def demo(rides: int, data: Path | None, output: Path, console: DemoConsole) -> int:
+def demo(
+    rides: int,
+    data: Path | None,
+    output: Path,
+    console: DemoConsole,
+    *,
+    with_failures: bool = False,
+) -> int:
     """Run the demo, write its files to *output*, and return the exit code.
 
     *rides* is the number of rides to stream, and *data* is a directory with the TLC's files; with
-    None, the rides are simulated.
+    None, the rides are simulated.  *with_failures* makes invocations fail.
     """
     # TLC data is read first, so that errors in it are reported before anything starts.
     ready = None if data is None else _with_trips(tlc(data), rides)
@@ -80,7 +93,9 @@ def demo(rides: int, data: Path | None, output: Path, console: DemoConsole) -> i
             step("starting the function")
             function = _function(aws, result)
             gc.freeze()  # without this, a collection takes 0.5 s after training
-        progress = _stream(aws, function.lambda_handler, streamed, output, console)
+        progress = _stream(
+            aws, function.lambda_handler, streamed, output, console, with_failures=with_failures
+        )
         counted = counts.count(
             sent=progress.sent,
             arrived=run_stream.arrivals(aws),
@@ -94,6 +109,8 @@ def demo(rides: int, data: Path | None, output: Path, console: DemoConsole) -> i
         flavour=function.model.flavour,
         source=months.name,
     )
+    if with_failures:
+        summary["failures"] = dict(progress.failures)
     faults = counts.faults(counted)
     with console.steps() as step:
         step("drawing the report")
@@ -121,6 +138,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         metavar="DIR",
         help="directory of TLC Parquet files; rides are simulated without it",
+    )
+    parser.add_argument(
+        "--faults",
+        action="store_true",
+        help="make invocations fail, in turn in each way in which they can",
     )
     parser.add_argument(
         "--output", type=Path, metavar="DIR", default=OUTPUT, help="output directory (%(default)s)"
@@ -197,6 +219,8 @@ def _stream(
     streamed: Sequence[Trip],
     output: Path,
     console: DemoConsole,
+    *,
+    with_failures: bool,
 ) -> run_stream.StreamProgress:
     messages = list(producer.messages(trip.event for trip in streamed))
     by_id = {str(trip.ride_id): trip for trip in streamed}
@@ -206,7 +230,9 @@ def _stream(
         console.streaming(by_id, bad) as on_progress,
         contextlib.redirect_stdout(lines),
     ):
-        return run_stream.run(aws, handler, messages, on_progress=on_progress)
+        return run_stream.run(
+            aws, handler, messages, on_progress=on_progress, with_failures=with_failures
+        )
 
 
 def _figures(

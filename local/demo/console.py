@@ -92,7 +92,7 @@ class DemoConsole:
 
             def show(progress: StreamProgress) -> None:
                 bars.update(sent, completed=len(progress.sent))
-                bars.update(predicted, completed=len(progress.published))
+                bars.update(predicted, completed=progress.predicted)
                 bars.update(rejected, completed=len(progress.rejected))
                 live.update(Group(bars, latest(progress.published[-rows:], trips)))
 
@@ -118,11 +118,11 @@ class DemoConsole:
 
         def show(progress: StreamProgress) -> None:
             nonlocal reached, last
-            quarter = QUARTERS * len(progress.published) // rides
+            quarter = QUARTERS * progress.predicted // rides
             if quarter > reached or time.monotonic() - last >= SILENCE_SECONDS:
                 reached, last = quarter, time.monotonic()
                 self._console.print(
-                    f"- {len(progress.published):,} of {many(rides, 'ride')} predicted,"
+                    f"- {progress.predicted:,} of {many(rides, 'ride')} predicted,"
                     f" {many(len(progress.rejected), 'record')} rejected",
                     highlight=False,
                 )

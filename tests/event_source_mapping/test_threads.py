@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def test_each_record_is_delivered_once_and_in_the_order_of_its_key(
 @given(kinds=st.lists(st.sampled_from(sorted(KINDS)), max_size=4))
 def test_nothing_is_lost_under_faults(kinds: Sequence[str]) -> None:
     function = Function()
-    faults = iter([*(KINDS[kind] for kind in kinds), *[None] * 1000])
+    faults = chain(kinds, repeat(None))
     stream = stream_of(30, shards=2)
     mapping = Settings(
         batch_size=8, bisect_batch_on_function_error=True, function_response_types=REPORTS

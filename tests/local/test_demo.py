@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from event_source_mapping.faults import KINDS
 from local.demo.__main__ import _empty_directory, main
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,18 @@ def test_a_demo_accounts_for_every_ride(tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "report.html").read_text()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert sum(line["published"][0] for line in lines) >= 300
+
+
+@pytest.mark.slow
+def test_a_demo_with_faults_loses_nothing(tmp_path: Path) -> None:
+    done = demo("--rides", "3000", "--faults", "--output", str(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["failures"].keys() == KINDS.keys()
+    assert (summary["lost"], summary["rides_predicted"]) == (0, 3000)
+    assert summary["rejected"] == summary["bad_records_sent"]
+    assert summary["duplicates"] > 0
 
 
 @pytest.mark.parametrize(
