@@ -29,10 +29,10 @@ from model_service.settings import Settings
 
 from .. import producer, run_stream
 from ..aws.server import Embedded, embedded
+from ..rides import RideMonths, RidesError, Trip, check_directory, simulated, tlc, trips
 from . import counts, html_report
 from .console import DemoConsole
 from .counts import StreamCounts
-from .rides import DemoInputError, RideMonths, Trip, check_directory, simulated, tlc, trips
 
 if TYPE_CHECKING:
     from training.pipeline import TrainingResult
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             DemoConsole(console),
             with_failures=options.faults,
         )
-    except (DemoInputError, ServiceError) as exc:
+    except (RidesError, ServiceError) as exc:
         print(f"demo: {exc}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
@@ -165,7 +165,7 @@ def _empty_directory(path: Path) -> None:
             (path / name).unlink(missing_ok=True)
         (path / METRICS).write_text("")
     except OSError as exc:
-        raise DemoInputError(f"{path} cannot be written to: {exc.strerror}.") from None
+        raise RidesError(f"{path} cannot be written to: {exc.strerror}.") from None
 
 
 def _with_trips(months: RideMonths, rides: int) -> tuple[RideMonths, list[Trip]]:

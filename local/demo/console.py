@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..formatting import many, rounded
+from ..rides import Trip
 from ..run_stream import Published, StreamProgress
-from .rides import Trip
 
 ROWS = 12  # the maximum for the live table
 OTHER_LINES = 18  # for steps, bars, the head and the frame of the table, and the cursor

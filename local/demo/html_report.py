@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..formatting import many, rounded, were
+from ..rides import Trip
 from . import plots
 from .counts import PredictedRide
 from .plots import Floats
-from .rides import Trip
 
 SAMPLE = 14  # rides in the table
 FLAVOURS = {"onnx": "ONNX", "sklearn": "scikit-learn"}

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from local.demo.console import DemoConsole
-from local.demo.rides import Trip
 from local.producer import Message
+from local.rides import Trip
 from local.run_stream import Published, StreamProgress
 
 TRIPS = {

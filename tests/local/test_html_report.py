@@ -10,7 +10,7 @@ import pytest
 
 from local.demo.counts import PredictedRide
 from local.demo.html_report import ReportFigures, render
-from local.demo.rides import Trip
+from local.rides import Trip
 from training.reports.svg_style import VARIABLES
 
 VOID = {"meta"}

@@ -9,8 +9,8 @@ import pytest
 from local import run_stream
 from local.aws.server import Embedded
 from local.demo.counts import count
-from local.demo.rides import DemoInputError, consecutive, tlc
 from local.producer import Message
+from local.rides import RidesError, consecutive, tlc
 from tests.support import embedded_aws
 
 
@@ -102,7 +102,7 @@ def test_the_first_consecutive_months_are_taken() -> None:
 
 
 def test_missing_data_is_reported_on_one_line(tmp_path: Any) -> None:
-    with pytest.raises(DemoInputError, match=r"^There is no directory .*nowhere\.$"):
+    with pytest.raises(RidesError, match=r"^There is no directory .*nowhere\.$"):
         tlc(tmp_path / "nowhere")
-    with pytest.raises(DemoInputError, match="it has no green_tripdata"):
+    with pytest.raises(RidesError, match="it has no green_tripdata"):
         tlc(tmp_path)

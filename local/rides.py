@@ -13,8 +13,8 @@ import numpy as np
 
 from model_service.datasets.months import months
 
-from ..formatting import many
-from ..producer import ride_event
+from .formatting import many
+from .producer import ride_event
 
 if TYPE_CHECKING:
     from training.data.dataset import Rides
@@ -24,7 +24,7 @@ SIMULATED_RIDES = 20_000  # per month, at least
 SPARE = 1.5  # simulated rides per streamed ride, because some are invalid
 
 
-class DemoInputError(Exception):
+class RidesError(Exception):
     """The demo cannot run with its arguments; the message is for the person who runs it."""
 
 
@@ -61,28 +61,28 @@ class Trip:
 def tlc(directory: Path) -> RideMonths:
     """Return the first two consecutive months of TLC data in *directory*.
 
-    Raises `DemoInputError` if there are no such months, and a `ServiceError` if the first month
+    Raises `RidesError` if there are no such months, and a `ServiceError` if the first month
     cannot be read.
     """
     from training.data import dataset
 
     check_directory(directory)
     if not directory.is_dir():
-        raise DemoInputError(f"There is no directory {directory}.")
+        raise RidesError(f"There is no directory {directory}.")
     found = dataset.months(directory)
     pair = consecutive(found)
     if pair is None:
         has = ", ".join(found) or "no green_tripdata_YYYY-MM.parquet"
-        raise DemoInputError(f"{directory} needs two consecutive months; it has {has}.")
+        raise RidesError(f"{directory} needs two consecutive months; it has {has}.")
     dataset.read(directory, pair[0], "duration")  # reports errors before anything starts
     return RideMonths("tlc", directory, *pair)
 
 
 def check_directory(path: Path) -> None:
-    """Raise `DemoInputError` if *path* or one of its parents exists and is not a directory."""
+    """Raise `RidesError` if *path* or one of its parents exists and is not a directory."""
     for each in (path, *path.parents):
         if each.exists() and not each.is_dir():
-            raise DemoInputError(f"{each} is a file, not a directory.")
+            raise RidesError(f"{each} is a file, not a directory.")
 
 
 def simulated(directory: Path, rides: int, seed: int = 0) -> RideMonths:
@@ -110,10 +110,10 @@ def consecutive(found: Iterable[str]) -> tuple[str, str] | None:
 def trips(rides: Rides, count: int, seed: int = 0) -> list[Trip]:
     """Return a random sample of *count* rides, sorted by pick-up time.
 
-    Raises `DemoInputError` if *rides* has fewer rides.
+    Raises `RidesError` if *rides* has fewer rides.
     """
     if count > len(rides):
-        raise DemoInputError(
+        raise RidesError(
             f"RIDES is {count:,}, but the month has only {many(len(rides), 'valid ride')}."
         )
     picked = np.random.default_rng(seed).choice(len(rides), count, replace=False)
