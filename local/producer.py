@@ -1,197 +1,221 @@
-"""Sends rides to a stream, with broken records between them.
+"""Sends rides to a stream: ``python -m local.producer --stream ride_events --rate 500 --rides N``.
 
-The records depend only on the rides: one ride in `GZIP_EVERY` is compressed, and one in
-`BROKEN_EVERY` is followed by a broken record.  The kinds of broken records in `BROKEN` take turns.
-A retry does not repair a broken record, so the service must reject each of them.
+The rides are simulated, or the TLC's own: ``--from-tlc DIR --months 2022-01 --speed 60`` sends an
+hour of rides in a minute, each at the time of its pick-up.  Without ``--endpoint``, the records go
+to the stack of `make stack` on this machine.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
+import argparse
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import batched, cycle
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .aws.kinesis_reader import event_id
+from model_service.errors import ServiceError
+
 from .formatting import many
+from .messages import Message, encoded
+from .rides import RidesError, Trip, check_directory, simulated, trips
+from .sending import put_to, send_at
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
 
-GZIP_EVERY = 7  # rides
-BROKEN_EVERY = 60  # rides
-MOST_RECORDS = 500  # per PutRecords call; an AWS limit
-MOST_BYTES = 5 * 1024 * 1024  # per PutRecords call; all implementations accept this
-CALLS_PER_SECOND = 20
-ATTEMPTS = 10
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds before a record is sent again
-BOMB_BYTES = 16 * 1024 * 1024
+RIDES, RATE, PER_AGGREGATE = 1_000, 500.0, 20
+SECONDS_BETWEEN_LINES = 10.0
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
+AWS = "aws"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A record to send; *broken* describes its defect, and is None if it has no defect."""
+@dataclass(slots=True)
+class Totals:
+    """What was sent so far."""
 
-    key: str
-    data: bytes
-    broken: str | None = None
-
-
-Put = Callable[[Sequence[Message]], list[str | None]]
-"""A function that sends messages and returns for each its event id, or None if it was refused."""
+    rides: int = 0
+    records: int = 0
+    again: int = 0
 
 
-def ride_event(
-    ride_id: int | str, pickup: int, dropoff: int, distance: float, pickup_datetime: str
-) -> dict[str, Any]:
-    """Return a ride event in the service's input format.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Send rides as the command line requests, and return the exit code."""
+    from botocore.exceptions import BotoCoreError, ClientError
 
-    *pickup* and *dropoff* are TLC zone ids, *distance* is in miles, and *pickup_datetime* is in the
-    format of RFC 3339."""
-    return {
-        "ride": {
-            "PULocationID": pickup,
-            "DOLocationID": dropoff,
-            "trip_distance": distance,
-            "pickup_datetime": pickup_datetime,
-        },
-        "ride_id": ride_id,
-    }
-
-
-def messages(events: Iterable[dict[str, Any]]) -> Iterator[Message]:
-    """Yield the rides in order as messages, with broken records between them."""
-    kinds = cycle([(kind, make()) for kind, make in BROKEN.items()])
-    for number, event in enumerate(events, start=1):
-        data = json.dumps(event).encode()
-        if number % GZIP_EVERY == 0:
-            data = gzip.compress(data, mtime=0)
-        yield Message(str(event["ride_id"]), data)
-        if number % BROKEN_EVERY == 1:
-            kind, broken = next(kinds)
-            yield Message(f"broken-{number}", broken, kind)
+    options = _options(arguments)
+    try:
+        client = _client(options.endpoint)
+        client.describe_stream_summary(StreamName=options.stream)
+        _send(client, options, _trips(options))
+    except (RidesError, ServiceError, BotoCoreError, ClientError) as exc:
+        print(f"producer: {exc}", file=sys.stderr)
+        return BAD_INPUT
+    except RuntimeError as exc:
+        print(f"producer: {exc}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("producer: stopped", file=sys.stderr)
+        return INTERRUPTED
+    return 0
 
 
-def send(
-    messages: Sequence[Message],
-    put: Put,
-    *,
-    per_second: float,
-    sent: Callable[[dict[str, Message]], None],
-    stopped: Callable[[], bool] = lambda: False,
-) -> None:
-    """Send *messages* with *put*, *per_second* messages a second.
+def _send(client: KinesisClient, options: argparse.Namespace, rides: Sequence[Trip]) -> None:
+    totals, began = Totals(), time.monotonic()
+    per_record = PER_AGGREGATE if options.kpl else 1
+    messages = encoded((trip.event for trip in rides), zipped=options.gzip, per_record=per_record)
 
-    *sent* is called with the messages of each PutRecords call, by event id.  Sending ends early if
-    *stopped* returns True.  Raises `RuntimeError` if the stream refuses a record `ATTEMPTS` times.
-    """
-    began = time.monotonic()
-    count = 0
-    for chunk in chunks(messages, max(1, round(per_second / CALLS_PER_SECOND))):
-        if stopped():
-            return
-        time.sleep(max(0.0, began + count / per_second - time.monotonic()))
-        sent(_accepted(chunk, put))
-        count += len(chunk)
+    def refused(count: int) -> None:
+        totals.again += count
 
+    with _progress(len(rides)) as show:
 
-def chunks(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
-    """Yield *messages* in order, in chunks that one PutRecords call accepts.
+        def sent(accepted: dict[str, Message]) -> None:
+            totals.records += len(accepted)
+            totals.rides += sum(message.rides for message in accepted.values())
+            show(totals.rides)
 
-    *most* is the maximum number of messages in a chunk.
-    """
-    for piece in batched(messages, min(most, MOST_RECORDS), strict=False):
-        chunk: list[Message] = []
-        total = 0
-        for message in piece:
-            size = len(message.data) + len(message.key.encode())
-            if chunk and total + size > MOST_BYTES:
-                yield chunk
-                chunk, total = [], 0
-            chunk.append(message)
-            total += size
-        yield chunk
+        due = _schedule(rides, messages, rate=options.rate, speed=options.speed)
+        send_at(due, put_to(client, options.stream), sent=sent, refused=refused)
+    seconds = time.monotonic() - began
+    again = f", {many(totals.again, 'record')} sent again" if totals.again else ""
+    print(
+        f"sent {many(totals.rides, 'ride')} in {many(totals.records, 'record')} to"
+        f" {options.stream} in {seconds:.1f} s{again}"
+    )
 
 
-def put_to(kinesis: KinesisClient, stream: str) -> Put:
-    """Return a function that writes messages to *stream*, as a `Put`."""
+def _schedule(
+    rides: Sequence[Trip], messages: Iterator[Message], *, rate: float, speed: float | None
+) -> Iterator[tuple[float, Message]]:
+    """Yield each message with its time: that of its last ride, in seconds after the start."""
+    first = datetime.fromisoformat(rides[0].pickup_datetime)
+    done = 0
+    for message in messages:
+        done += message.rides
+        if speed is None:
+            yield (done - 1) / rate, message
+        else:
+            pickup = datetime.fromisoformat(rides[done - 1].pickup_datetime)
+            yield max(0.0, (pickup - first).total_seconds() / speed), message
 
-    def put(messages: Sequence[Message]) -> list[str | None]:
-        response = kinesis.put_records(
-            StreamName=stream,
-            Records=[{"PartitionKey": each.key, "Data": each.data} for each in messages],
+
+def _trips(options: argparse.Namespace) -> list[Trip]:
+    """Return the rides to send, in the order of their pick-ups."""
+    from training.data import dataset
+
+    if options.from_tlc is None:
+        count = options.rides or RIDES
+        with tempfile.TemporaryDirectory(prefix="rides-") as scratch:
+            months = simulated(Path(scratch), count)
+            return trips(dataset.read(months.directory, months.train, "duration"), count)
+    check_directory(options.from_tlc)
+    wanted = options.months or dataset.months(options.from_tlc)
+    if not wanted:
+        raise RidesError(f"{options.from_tlc} has no green_tripdata_YYYY-MM.parquet.")
+    found: list[Trip] = []
+    for month in wanted:
+        rides = dataset.read(options.from_tlc, month, "duration")
+        found += trips(rides, len(rides), first_id=len(found) + 1)
+        if options.rides is not None and len(found) >= options.rides:
+            return found[: options.rides]
+    return found
+
+
+def _client(endpoint: str | None) -> Any:
+    """Return a client of Kinesis.  Raises `RidesError` if no local stack runs."""
+    import boto3
+
+    from .aws.server import KEY, REGION
+    from .stack import ENVIRONMENT, address
+
+    if endpoint == AWS:
+        return boto3.client("kinesis")
+    found = endpoint or address(ENVIRONMENT)
+    if found is None:
+        raise RidesError(
+            f"No local stack runs here (make stack). Start it, or give --endpoint URL, or"
+            f" --endpoint {AWS} for AWS itself."
         )
-        return [
-            None if entry.get("ErrorCode") else event_id(entry["ShardId"], entry["SequenceNumber"])
-            for entry in response["Records"]
-        ]
-
-    return put
-
-
-def pause(attempt: int) -> float:
-    """Return the seconds to wait before attempt number *attempt*, counted from 0.
-
-    >>> [pause(attempt) for attempt in range(4)]
-    [0.0, 0.05, 0.1, 0.2]
-    """
-    return min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE) if attempt else 0.0
+    return boto3.client(
+        "kinesis",
+        endpoint_url=found,
+        region_name=REGION,
+        aws_access_key_id=KEY,
+        aws_secret_access_key=KEY,
+    )
 
 
-def _accepted(chunk: Sequence[Message], put: Put) -> dict[str, Message]:
-    """Send *chunk*, and send refused messages again; return the messages by event id."""
-    accepted: dict[str, Message] = {}
-    for attempt in range(ATTEMPTS):
-        time.sleep(pause(attempt))
-        identifiers = put(chunk)
-        pairs = list(zip(chunk, identifiers, strict=True))
-        accepted |= {identifier: message for message, identifier in pairs if identifier}
-        chunk = [message for message, identifier in pairs if not identifier]
-        if not chunk:
-            return accepted
-    raise RuntimeError(f"the stream refused {many(len(chunk), 'record')} {ATTEMPTS} times")
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal, and lines elsewhere; yield the function that moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console, last = Console(), time.monotonic()
+    if not console.is_terminal:
+
+        def line(done: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                console.print(f"- {done:,} of {many(total, 'ride')} sent", highlight=False)
+
+        yield line
+        return
+    columns = (TextColumn("rides sent"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bars:
+        task = bars.add_task("", total=total)
+        yield lambda done: bars.update(task, completed=done)
 
 
-def _broken_ride(**changes: Any) -> bytes:
-    event = ride_event("broken", 130, 205, 3.66, "2021-03-01T08:15:00")
-    event["ride"] |= changes
-    return json.dumps(event).encode()
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m local.producer", description="Send rides to a Kinesis stream."
+    )
+    parser.add_argument("--stream", default="ride_events", help="name (%(default)s)")
+    parser.add_argument(
+        "--endpoint", metavar="URL", help=f"of Kinesis, or {AWS}; the local stack without it"
+    )
+    parser.add_argument("--rides", type=_whole, metavar="N", help="how many; 1,000 if simulated")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument(
+        "--rate", type=_positive, default=RATE, metavar="N", help="rides a second (%(default)s)"
+    )
+    pace.add_argument(
+        "--speed", type=_positive, metavar="X", help="X times the pace of the pick-ups instead"
+    )
+    parser.add_argument("--gzip", action="store_true", help="compress each ride")
+    parser.add_argument(
+        "--kpl", action="store_true", help=f"put {PER_AGGREGATE} rides in a record, as the KPL does"
+    )
+    parser.add_argument("--from-tlc", type=Path, metavar="DIR", help="directory of TLC files")
+    parser.add_argument("--months", nargs="+", metavar="YYYY-MM", help="months in it; all without")
+    options = parser.parse_args(arguments)
+    if options.months and options.from_tlc is None:
+        parser.error("--months needs --from-tlc")
+    return options
 
 
-def _without(field: str) -> bytes:
-    event = json.loads(_broken_ride())
-    del event["ride"][field]
-    return json.dumps(event).encode()
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, not {text!r}")
+    return int(text)
 
 
-def _bomb() -> bytes:
-    return gzip.compress(_broken_ride() + b" " * BOMB_BYTES, mtime=0)
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, not {text!r}")
+    return value
 
 
-def _nested() -> bytes:
-    depth = 20_000
-    return _broken_ride()[:-1] + b', "notes": ' + b"[" * depth + b"]" * depth + b"}"
-
-
-BROKEN: Mapping[str, Callable[[], bytes]] = {
-    "not JSON": lambda: b"ride 17, from zone 130 to zone 205, 3.66 miles",
-    "a field is missing": lambda: _without("trip_distance"),
-    "the distance is NaN": lambda: _broken_ride(trip_distance=float("nan")),
-    "there is no zone 266": lambda: _broken_ride(DOLocationID=266),
-    "the distance is negative": lambda: _broken_ride(trip_distance=-3.66),
-    "text for a number": lambda: _broken_ride(PULocationID="130"),
-    "nested too deeply": _nested,
-    "a gzip bomb": _bomb,
-    "gzip that ends early": lambda: gzip.compress(_broken_ride(), mtime=0)[:-12],
-    "empty record": lambda: b"",
-    "a KPL record with a wrong checksum": lambda: (
-        b"\xf3\x89\x9a\xc2" + b"\x0a\x011\x1a\x02\x08\x00" + bytes(16)
-    ),
-    "bytes that are not UTF-8": lambda: _broken_ride().replace(b"broken", b"\xff\xfe"),
-    "no object": lambda: b"[130, 205, 3.66]",
-    "no such day": lambda: _broken_ride(pickup_datetime="2021-02-30T08:15:00"),
-}
-"""Description of the defect of a broken record -> a function that returns the record's bytes."""
+if __name__ == "__main__":
+    sys.exit(main())

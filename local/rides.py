@@ -14,7 +14,7 @@ import numpy as np
 from model_service.datasets.months import months
 
 from .formatting import many
-from .producer import ride_event
+from .messages import ride_event
 
 if TYPE_CHECKING:
     from training.data.dataset import Rides
@@ -107,7 +107,7 @@ def consecutive(found: Iterable[str]) -> tuple[str, str] | None:
     return next((pair for pair in pairwise(known) if len(months(*pair)) == 2), None)
 
 
-def trips(rides: Rides, count: int, seed: int = 0) -> list[Trip]:
+def trips(rides: Rides, count: int, seed: int = 0, first_id: int = 1) -> list[Trip]:
     """Return a random sample of *count* rides, sorted by pick-up time.
 
     Raises `RidesError` if *rides* has fewer rides.
@@ -128,5 +128,5 @@ def trips(rides: Rides, count: int, seed: int = 0) -> list[Trip]:
             pickup_datetime=str(np.datetime_as_string(rides.pickup_datetime[i], unit="s")),
             minutes=float(rides.target[i]),
         )
-        for number, i in enumerate(picked.tolist(), start=1)
+        for number, i in enumerate(picked.tolist(), start=first_id)
     ]

@@ -24,11 +24,11 @@ from event_source_mapping.functions import Handler, in_process, one_at_a_time
 from event_source_mapping.identity import Identity
 from event_source_mapping.kinesis import KinesisSource
 
-from . import producer
+from . import sending
 from .aws.kinesis_reader import Reader, Record, event_id, readers
 from .aws.lambda_api import ARN
 from .aws.server import Embedded
-from .producer import Message
+from .messages import Message
 from .template import scorer_settings
 
 if TYPE_CHECKING:
@@ -122,10 +122,10 @@ def run(
     """
     progress, stop = StreamProgress(), Event()
     with ThreadPoolExecutor(2) as workers:
-        sending = workers.submit(
-            producer.send,
+        producing = workers.submit(
+            sending.send,
             messages,
-            producer.put_to(aws.kinesis(), RIDE_EVENTS),
+            sending.put_to(aws.kinesis(), RIDE_EVENTS),
             per_second=per_second,
             sent=progress.sent.update,
             stopped=stop.is_set,
@@ -135,12 +135,12 @@ def run(
             aws,
             handler,
             stop=stop,
-            finished=sending.done,
+            finished=producing.done,
             on_failure=(lambda kind: progress.failures.update([kind])) if with_failures else None,
             **({"batch_size": SMALL_BATCH} if with_failures else {}),
         )
         try:
-            _read_results(aws, progress, (sending, delivering), on_progress, patience)
+            _read_results(aws, progress, (producing, delivering), on_progress, patience)
         finally:
             stop.set()
     return progress

@@ -131,6 +131,17 @@ def _say(text: str) -> None:
     print(text, end="", file=sys.__stdout__, flush=True)
 
 
+def address(environment: Path) -> str | None:
+    """Return the endpoint in the file of a running stack; None if there is no such file.
+
+    >>> address(Path("no stack"))
+    """
+    if not environment.exists():
+        return None
+    pairs = [shlex.split(line)[1].split("=", 1) for line in environment.read_text().splitlines()]
+    return dict(pairs)["AWS_ENDPOINT_URL"]
+
+
 def shell(variables: Mapping[str, str]) -> str:
     """Return *variables* as export commands for a shell.
 

@@ -7,7 +7,6 @@ out of date.  The files depend only on the source code, so they are the same on 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ import msgspec
 from event_source_mapping.identity import Identity
 from event_source_mapping.lambda_event import event_of
 from event_source_mapping.records import Record
-from model_service.payloads import KPL_DATA, KPL_MAGIC, KPL_RECORDS
+from local import kpl
 from model_service.rides import Ride, RideEvent
 from tools.schemas import write_or_check
 
@@ -76,30 +75,8 @@ def documents() -> dict[str, str]:
 
 
 def aggregated(payloads: Sequence[bytes]) -> bytes:
-    """Return the bytes of a record that the Kinesis Producer Library would make of *payloads*.
-
-    It is an aggregate in which all user records have the same partition key.
-    """
-    record = b"".join(
-        _field(KPL_RECORDS, b"\x08\x00" + _field(KPL_DATA, data))  # field 1: the key's index, 0
-        for data in payloads
-    )
-    message = _field(1, b"a") + record
-    return KPL_MAGIC + message + hashlib.md5(message, usedforsecurity=False).digest()
-
-
-def _field(number: int, data: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(data)) + data
-
-
-def _varint(value: int) -> bytes:
-    """Return *value* as a variable-length integer of Protocol Buffers.
-
-    >>> _varint(300).hex()
-    'ac02'
-    """
-    low, rest = value & 0x7F, value >> 7
-    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
+    """Return an aggregate of *payloads* that have the same partition key."""
+    return kpl.aggregated([("a", data) for data in payloads])
 
 
 def _encode(ride: RideEvent) -> bytes:

@@ -27,7 +27,7 @@ from rich.console import Console
 from model_service.errors import ServiceError
 from model_service.settings import Settings
 
-from .. import producer, run_stream
+from .. import messages, run_stream
 from ..aws.server import Embedded, embedded
 from ..rides import RideMonths, RidesError, Trip, check_directory, simulated, tlc, trips
 from . import counts, html_report
@@ -222,16 +222,16 @@ def _stream(
     *,
     with_failures: bool,
 ) -> run_stream.StreamProgress:
-    messages = list(producer.messages(trip.event for trip in streamed))
+    records = list(messages.messages(trip.event for trip in streamed))
     by_id = {str(trip.ride_id): trip for trip in streamed}
-    bad = sum(message.broken is not None for message in messages)
+    bad = sum(message.broken is not None for message in records)
     with (
         open(output / METRICS, "w", encoding="utf-8") as lines,
         console.streaming(by_id, bad) as on_progress,
         contextlib.redirect_stdout(lines),
     ):
         return run_stream.run(
-            aws, handler, messages, on_progress=on_progress, with_failures=with_failures
+            aws, handler, records, on_progress=on_progress, with_failures=with_failures
         )
 
 

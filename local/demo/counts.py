@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formatting import many, were
-from ..producer import Message
+from ..messages import Message
 from ..run_stream import Published
 
 

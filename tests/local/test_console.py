@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from local.demo.console import DemoConsole
-from local.producer import Message
+from local.messages import Message
 from local.rides import Trip
 from local.run_stream import Published, StreamProgress
 

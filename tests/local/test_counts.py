@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.demo.counts import StreamCounts, count, faults, summary
-from local.producer import Message
+from local.messages import Message
 from local.run_stream import Published
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -1,151 +1,203 @@
-"""The producer sends every ride once, and broken records that the service rejects."""
+"""The producer sends rides to any stream, at their rate or at the pace of their pick-ups."""
 
+from __future__ import annotations
+
+import base64
+import gzip
 import json
-from collections import Counter
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from aws_kinesis_agg.deaggregator import deaggregate_records
+from botocore.exceptions import ClientError, ConnectTimeoutError
+from hypothesis import given
 from hypothesis import strategies as st
 
-from event_source_mapping.identity import identity
-from event_source_mapping.lambda_event import event_of
-from event_source_mapping.records import Record
-from local import producer
-from local.producer import BROKEN, Message, chunks, messages, ride_event, send
-from model_service import rides
-from model_service.errors import RideRejected
-from model_service.kinesis import records
-from model_service.rides import RideEvent
+from local import producer, sending
+from local.aws.kinesis_reader import readers
+from local.aws.server import Embedded
+from local.kpl import aggregated
+from local.messages import Message, encoded, ride_event
+from local.rides import Trip
+from local.sending import put_to, send_at
+from model_service import payloads
+
+from ..support import embedded_aws
+from .test_demo import month_of_one_ride
+
+SECOND = 1.0
 
 
-def read(data: bytes) -> RideEvent | RideRejected:
-    """Return the ride event, or the rejection, that the service reads from a record with *data*."""
-    names = identity("ride_events", "ride-predictions")
-    sent = [Record("1", "key", data, datetime.now(UTC).timestamp())]
-    [record] = records.read(event_of(sent, "shardId-000000000000", names))
-    [result] = rides.read(record.data, record.event_id, None)
-    return result.event
+@pytest.fixture
+def aws(session_aws: Embedded) -> Embedded:
+    embedded_aws.clear(session_aws)
+    kinesis = session_aws.kinesis()
+    kinesis.create_stream(StreamName="rides", ShardCount=2)
+    kinesis.get_waiter("stream_exists").wait(StreamName="rides", WaiterConfig={"Delay": 1})
+    return session_aws
 
 
-def events(count: int) -> list[dict[str, object]]:
-    return [ride_event(n, 130, 205, 3.66, "2021-03-01T08:15:00") for n in range(1, count + 1)]
+def stored(aws: Embedded) -> list[bytes]:
+    return [record.data for reader in readers(aws.kinesis(), "rides") for record in reader()]
 
 
-class FakeStream:
-    """A stream that refuses a message as often as *refused* counts by its key, then accepts it."""
-
-    def __init__(self, refused: dict[str, int]) -> None:
-        self.refusals = Counter(refused)
-        self.taken: list[str] = []
-
-    def put(self, sent: Sequence[Message]) -> list[str | None]:
-        return [self.take(message) for message in sent]
-
-    def take(self, message: Message) -> str | None:
-        if self.refusals[message.key]:
-            self.refusals[message.key] -= 1
-            return None
-        self.taken.append(message.key)
-        return f"shardId-000000000000:{len(self.taken)}"
+def user_records(data: bytes) -> list[dict[str, Any]]:
+    found = payloads.payloads(base64.b64encode(data).decode(), "event")
+    return [json.loads(each.content) for each in found if isinstance(each.content, bytes)]
 
 
-@pytest.mark.parametrize("kind", BROKEN)
-def test_the_service_rejects_each_kind_of_broken_record(kind: str) -> None:
-    assert isinstance(read(BROKEN[kind]()), RideRejected)
-
-
-def test_the_service_reads_every_ride_gzipped_or_not() -> None:
-    sent = [message for message in messages(events(100)) if not message.broken]
-
-    found = [read(message.data) for message in sent]
-    assert [isinstance(ride, RideEvent) and ride.ride_id for ride in found] == [*range(1, 101)]
-    assert any(message.data.startswith(b"\x1f\x8b") for message in sent)
-
-
-def test_rides_are_partitioned_by_their_ids() -> None:
-    sent = [message for message in messages(events(3)) if not message.broken]
-
-    assert [message.key for message in sent] == ["1", "2", "3"]
-
-
-def test_broken_records_are_few_and_reproducible() -> None:
-    once, again = (list(messages(events(1000))) for _ in range(2))
-
-    assert once == again
-    assert sum(message.broken is not None for message in once) == 17
-    assert {message.broken for message in once} - {None} == set(BROKEN)
-
-
-def test_a_single_ride_is_followed_by_a_broken_record() -> None:
-    assert [message.broken is None for message in messages(events(1))] == [True, False]
-
-
-@given(st.lists(st.integers(0, 3 * 1024 * 1024), max_size=8), st.integers(1, 1000))
-@settings(max_examples=30, deadline=None)
-def test_chunks_contain_all_messages_in_order_within_the_limits(
-    sizes: list[int], most: int
+@pytest.mark.parametrize("options", [[], ["--gzip"], ["--kpl"], ["--kpl", "--gzip"]])
+def test_each_ride_is_sent_once(
+    aws: Embedded, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sent = [Message(str(number), bytes(size)) for number, size in enumerate(sizes)]
+    command = ["--stream", "rides", "--endpoint", aws.endpoint, "--rides", "45", "--rate", "1000"]
 
-    pieces = list(chunks(sent, most))
+    assert producer.main([*command, *options]) == 0
 
-    assert [message for piece in pieces for message in piece] == sent
-    assert all(len(piece) <= min(most, producer.MOST_RECORDS) for piece in pieces)
-    assert all(sum(len(m.data) + len(m.key) for m in p) <= producer.MOST_BYTES for p in pieces)
-
-
-@given(st.dictionaries(st.integers(1, 12).map(str), st.integers(1, 2), max_size=4))
-@settings(max_examples=8, deadline=None)
-def test_only_refused_records_are_sent_again(refused: dict[str, int]) -> None:
-    stream = FakeStream(refused)
-    known: dict[str, Message] = {}
-    sent = list(messages(events(12)))
-
-    send(sent, stream.put, per_second=1e6, sent=known.update)
-
-    assert sorted(stream.taken) == sorted(message.key for message in sent)
-    assert {name: stream.taken[int(name.split(":")[1]) - 1] for name in known} == {
-        name: message.key for name, message in known.items()
-    }
+    records = stored(aws)
+    found = [event["ride_id"] for data in records for event in user_records(data)]
+    assert sorted(found) == list(range(1, 46))
+    assert len(records) == (3 if "--kpl" in options else 45)
+    assert f"sent 45 rides in {len(records)} records to rides" in capsys.readouterr().out
 
 
-def test_a_stream_that_keeps_refusing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producer, "ATTEMPTS", 2)
+def test_rides_of_the_tlc_are_sent_month_by_month(aws: Embedded, tmp_path: Path) -> None:
+    for month in ("2021-01", "2021-02"):
+        month_of_one_ride(tmp_path, month)
+    command = ["--stream", "rides", "--endpoint", aws.endpoint, "--from-tlc", str(tmp_path)]
 
-    with pytest.raises(RuntimeError, match="refused 1 record 2 times"):
-        send([Message("1", b"")], FakeStream({"1": 9}).put, per_second=1e6, sent=lambda _: None)
+    assert producer.main([*command, "--months", "2021-02", "2021-01", "--rate", "1000"]) == 0
+
+    times = {json.loads(data)["ride"]["pickup_datetime"]: data for data in stored(aws)}
+    assert sorted(times) == ["2021-01-02T08:00:00", "2021-02-02T08:00:00"]
 
 
-def test_records_are_sent_at_the_given_rate() -> None:
-    began = datetime.now(UTC)
+def test_rides_keep_the_pace_of_their_pickups() -> None:
+    rides = [
+        Trip(number, 130, 205, 3.66, f"2021-03-01T08:{minute:02d}:00", 10.0)
+        for number, minute in enumerate((0, 1, 30), start=1)
+    ]
+    messages = encoded(trip.event for trip in rides)
 
-    send(
-        [Message(str(number), b"") for number in range(30)],
-        FakeStream({}).put,
-        per_second=100,
-        sent=lambda _: None,
+    due = producer._schedule(rides, messages, rate=500, speed=60)
+
+    assert [at for at, _ in due] == [0, SECOND, 30 * SECOND]
+
+
+@given(st.lists(st.tuples(st.text(min_size=1, max_size=9), st.binary(max_size=300)), min_size=1))
+def test_another_reader_of_aggregates_finds_the_same_user_records(
+    users: list[tuple[str, bytes]],
+) -> None:
+    data = base64.b64encode(aggregated(users)).decode()
+    record = {"kinesis": {"data": data, "sequenceNumber": "1", "partitionKey": "a",
+                          "approximateArrivalTimestamp": 1.0, "kinesisSchemaVersion": "1.0"},
+              "eventID": "1", "eventSource": "aws:kinesis", "eventVersion": "1.0",
+              "eventName": "aws:kinesis:record", "invokeIdentityArn": "r", "awsRegion": "r",
+              "eventSourceARN": "s"}  # fmt: skip
+
+    found = deaggregate_records([record])
+
+    assert [
+        (each["kinesis"]["partitionKey"], base64.b64decode(each["kinesis"]["data"]))
+        for each in found
+    ] == users
+
+
+class FlakyKinesis:
+    """A client whose calls fail as planned, and then accept every other record once."""
+
+    def __init__(self, failures: Sequence[Exception]) -> None:
+        self.failures = list(failures)
+        self.taken: list[str] = []
+        self.number = count(1)
+        self.refused: set[str] = set()
+
+    def put_records(self, *, StreamName: str, Records: list[dict[str, Any]]) -> Any:
+        if self.failures:
+            raise self.failures.pop(0)
+        return {"Records": [self.put(record["PartitionKey"]) for record in Records]}
+
+    def put(self, key: str) -> dict[str, str]:
+        if int(key) % 2 and key not in self.refused:
+            self.refused.add(key)
+            return {"ErrorCode": "ProvisionedThroughputExceededException"}
+        self.taken.append(key)
+        return {"ShardId": "shardId-000000000000", "SequenceNumber": str(next(self.number))}
+
+
+def error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code}}, "PutRecords")
+
+
+def send(kinesis: FlakyKinesis, on_sent: Callable[[dict[str, Message]], None]) -> int:
+    again = 0
+
+    def refused(number: int) -> None:
+        nonlocal again
+        again += number
+
+    messages = [(0.0, Message(str(n), b"")) for n in range(10)]
+    put: Any = put_to(kinesis, "rides")  # type: ignore[arg-type]
+    send_at(messages, put, sent=on_sent, refused=refused)
+    return again
+
+
+def test_only_refused_records_are_sent_again_and_failed_calls_entirely() -> None:
+    kinesis = FlakyKinesis(
+        [error("ThrottlingException"), ConnectTimeoutError(endpoint_url="http://x")]
     )
+    known: dict[str, Message] = {}
 
-    assert 0.2 <= (datetime.now(UTC) - began).total_seconds() < 2
+    again = send(kinesis, known.update)
 
-
-def test_sending_can_be_stopped() -> None:
-    stream = FakeStream({})
-
-    send([Message("1", b"")], stream.put, per_second=1, sent=lambda _: None, stopped=lambda: True)
-
-    assert stream.taken == []
+    assert sorted(kinesis.taken) == [str(n) for n in range(10)]
+    assert len(known) == 10
+    assert again == 10 + 10 + 5
 
 
-def test_a_ride_event_is_in_the_wire_format() -> None:
-    assert json.loads(json.dumps(events(1)[0])) == {
-        "ride": {
-            "PULocationID": 130,
-            "DOLocationID": 205,
-            "trip_distance": 3.66,
-            "pickup_datetime": "2021-03-01T08:15:00",
-        },
-        "ride_id": 1,
-    }
+def test_an_error_that_a_retry_does_not_mend_is_raised() -> None:
+    with pytest.raises(ClientError, match="AccessDenied"):
+        send(FlakyKinesis([error("AccessDeniedException")]), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--stream", "nowhere"], "Stream nowhere under account"),
+        (["--from-tlc", "no such directory"], "There is no directory"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    aws: Embedded, options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert producer.main(["--stream", "rides", "--endpoint", aws.endpoint, *options]) == 2
+
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_without_a_local_stack_nothing_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert producer.main(["--stream", "rides"]) == 2
+    assert "No local stack runs here (make stack)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--rides", "0"], ["--rate", "-1"], ["--months", "2021-01"]])
+def test_wrong_options_are_refused(options: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        producer.main(options)
+
+
+def test_a_ride_is_a_record_with_its_id_as_the_key() -> None:
+    [message] = encoded([ride_event(7, 130, 205, 3.66, "2021-03-01T08:15:00")], zipped=True)
+
+    assert message.key == "7"
+    assert json.loads(gzip.decompress(message.data))["ride_id"] == 7
+    assert sending.MOST_RECORDS == 500

@@ -9,7 +9,7 @@ import pytest
 from local import run_stream
 from local.aws.server import Embedded
 from local.demo.counts import count
-from local.producer import Message
+from local.messages import Message
 from local.rides import RidesError, consecutive, tlc
 from tests.support import embedded_aws
 
