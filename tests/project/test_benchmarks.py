@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import handler, image, memory, quote, reading, results, rivals, web
+from benchmarks import handler, image, mapping, memory, quote, reading, results, rivals, web
 from benchmarks.tutorial import features
 from model_service import rides as ride_events
 from model_service.features import columns
@@ -175,6 +175,10 @@ def test_quote_benchmark_times_each_part(golden_model: GoldenModel) -> None:
 
     assert two.duration == two.cost == one.duration
     assert all(quote.microseconds(part, [asked]) > 0 for part in parts.values())
+
+
+def test_mapping_benchmark_delivers_rides_to_a_handler_that_does_nothing() -> None:
+    assert mapping.per_second(2_000, shards=2, batch_size=100, factor=2) > 0
 
 
 def test_web_benchmark_reports_a_missing_model(tmp_path: Path) -> None:
