@@ -54,16 +54,23 @@ def test_a_demo_with_faults_loses_nothing(tmp_path: Path) -> None:
     assert summary["duplicates"] > 0
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [("--rides", "0"), ("--rides", "many"), ("--data", "no such directory"), ("--unknown",)],
-)
-def test_wrong_arguments_print_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    done = demo(*arguments, "--output", str(tmp_path / "out"))
+def test_the_command_exits_with_the_code_of_its_main_function(tmp_path: Path) -> None:
+    done = demo("--data", "no such directory", "--output", str(tmp_path / "out"))
 
     assert done.returncode == 2
     assert done.stderr.strip().count("\n") == 0
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--rides", "0"), ("--rides", "many"), ("--unknown",)])
+def test_wrong_arguments_print_one_line(
+    arguments: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main([*arguments, "--output", str(tmp_path / "out")])
+
+    assert exit.value.code == 2
+    assert capsys.readouterr().err.strip().count("\n") == 0
 
 
 def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

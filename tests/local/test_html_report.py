@@ -84,6 +84,32 @@ def page() -> Page:
 PAGE = render(figures())
 
 
+@pytest.fixture(scope="module")
+def unusual() -> str:
+    """A page of unusual figures; drawing one page for several tests saves much of their time."""
+    counts = {
+        "rides_sent": 1,
+        "bad_records_sent": 1,
+        "rides_predicted": 1,
+        "rejected": 1,
+        "lost": 1,
+    }
+    halves = {"rmse_minutes": 3.545, "rmse_minutes_streamed": 3.505}
+    rows = [
+        (Trip(number, 130, 205, 3.66, begins, 12.0), 13.5)
+        for number, begins in ((7, "2023-02-02T08:15:00"), (9, "2023-02-01T08:15:00"))
+    ]
+    return render(
+        figures(
+            summary={**figures().summary, **counts, **halves},
+            faults=["2 records were lost."],
+            reasons={("<b>", "<script>alert(1)</script>"): 1},
+            version='"><script>',
+            rows=rows,
+        )
+    )
+
+
 def test_every_tag_is_closed(page: Page) -> None:
     assert page.open == []
 
@@ -138,41 +164,36 @@ def test_the_same_figures_make_the_same_page() -> None:
     assert render(figures()) == PAGE
 
 
-def test_rides_are_sorted_by_pick_up_time() -> None:
-    rows = [
-        (Trip(number, 130, 205, 3.66, begins, 12.0), 13.5)
-        for number, begins in ((7, "2023-02-02T08:15:00"), (9, "2023-02-01T08:15:00"))
-    ]
-
-    text = Page(render(figures(rows=rows))).text
+def test_rides_are_sorted_by_pick_up_time(unusual: str) -> None:
+    text = Page(unusual).text
 
     assert text.index("2023-02-01 08:15:00") < text.index("2023-02-02 08:15:00")
 
 
-def test_a_count_of_one_is_singular() -> None:
-    one = {"rides_sent": 1, "bad_records_sent": 1, "rides_predicted": 1, "rejected": 1, "lost": 1}
-
-    text = Page(render(figures(summary={**figures().summary, **one}))).text
+def test_a_count_of_one_is_singular(unusual: str) -> None:
+    text = Page(unusual).text
 
     assert "1 simulated ride and 1 broken record were sent to a stream." in text
     assert "1 record was set aside, 1 was lost." in text
     assert not re.search(r"\b1 (rides|records|duplicates)\b", text)
 
 
-def test_a_half_is_rounded_up_as_on_the_console() -> None:
-    halves = {"rmse_minutes": 3.545, "rmse_minutes_streamed": 3.505}
-
-    text = Page(render(figures(summary={**figures().summary, **halves}))).text
+def test_a_half_is_rounded_up_as_on_the_console(unusual: str) -> None:
+    text = Page(unusual).text
 
     assert "3.55 min" in text
     assert "3.51 minutes" in text
 
 
-def test_wrong_counts_are_reported_first() -> None:
-    text = Page(render(figures(faults=["2 records were lost."]))).text
+def test_wrong_counts_are_reported_first(unusual: str) -> None:
+    text = Page(unusual).text
 
     assert "The counts do not add up" in text
     assert "2 records were lost." in text
+
+
+def test_external_text_is_escaped(unusual: str) -> None:
+    assert "<script>" not in unusual
 
 
 def test_a_run_without_predictions_has_a_report() -> None:
@@ -186,9 +207,3 @@ def test_a_run_without_predictions_has_a_report() -> None:
     assert "No ride was predicted." in render(
         figures(summary=summary, rides=[], rows=[], reasons={})
     )
-
-
-def test_external_text_is_escaped() -> None:
-    wrong = {("<b>", "<script>alert(1)</script>"): 1}
-
-    assert "<script>" not in render(figures(reasons=wrong, version='"><script>'))
