@@ -2,15 +2,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 from hypothesis import settings
 
 from local.aws.server import Embedded, embedded
 
 from .support import embedded_aws, golden
 from .support.golden import GoldenModel, Target
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 pytest_plugins = ["event_source_mapping.pytest_plugin"]
 collect_ignore = ["support/sam_transform.py"]  # runs in the environment of the SAM CLI
@@ -38,6 +45,17 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_loader() -> Iterator[None]:
+    """Read botocore's descriptions of services once, because a new session takes long to read them.
+
+    The code under test makes sessions as always.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", cache(create_loader))
+        yield
+
+
 @pytest.fixture(scope="session")
 def session_aws() -> Iterator[Embedded]:
     """The embedded AWS of the session, with the contents that earlier tests left."""
@@ -50,6 +68,19 @@ def module_aws(session_aws: Embedded) -> Embedded:
     """The embedded AWS of the session, empty at the first test of each module."""
     embedded_aws.clear(session_aws)
     return session_aws
+
+
+@pytest.fixture(scope="session")
+def session_s3(session_aws: Embedded) -> S3Client:
+    """A client of the embedded AWS of the session, because each new client takes long to make."""
+    return session_aws.s3()
+
+
+@pytest.fixture(scope="module")
+def s3(module_aws: Embedded, session_s3: S3Client, request: pytest.FixtureRequest) -> S3Client:
+    """A client of `module_aws`, which has the bucket that the module of the test names `BUCKET`."""
+    session_s3.create_bucket(Bucket=request.module.BUCKET)
+    return session_s3
 
 
 @pytest.fixture(scope="session")

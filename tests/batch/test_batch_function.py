@@ -43,12 +43,11 @@ def level() -> Iterator[None]:
 
 
 @pytest.fixture
-def s3(module_aws: Embedded) -> Iterator[S3Client]:
-    client = module_aws.s3()
-    client.create_bucket(Bucket=BUCKET)
-    yield client
-    for key in keys(client):
-        client.delete_object(Bucket=BUCKET, Key=key)
+def s3(s3: S3Client) -> Iterator[S3Client]:
+    """Deletes all objects after each test."""
+    yield s3
+    for key in keys(s3):
+        s3.delete_object(Bucket=BUCKET, Key=key)
 
 
 @pytest.fixture(scope="module")

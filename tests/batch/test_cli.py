@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from random import Random
 from time import monotonic, sleep
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +27,11 @@ from model_service.settings import BatchSettings
 from ..support.batch_factories import ROW, TLC_ROW, files, rejected, scored, write
 from .test_job import rows
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 ROOT = Path(__file__).parents[2]
+BUCKET = "rides"
 
 
 class CommandResult(NamedTuple):
@@ -374,39 +378,37 @@ def wait_for(path: Path) -> None:
 # --- S3 -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def aws(module_aws: Embedded) -> Embedded:
-    module_aws.s3().create_bucket(Bucket="rides")
-    return module_aws
+def put(s3: S3Client, key: str, path: Path) -> None:
+    s3.upload_file(str(path), BUCKET, key)
 
 
-def put(aws: Embedded, key: str, path: Path) -> None:
-    aws.s3().upload_file(str(path), "rides", key)
-
-
-def there(aws: Embedded, prefix: str) -> dict[str, bytes]:
-    s3 = aws.s3()
-    keys = [o["Key"] for o in s3.list_objects_v2(Bucket="rides", Prefix=prefix).get("Contents", [])]
+def there(s3: S3Client, prefix: str) -> dict[str, bytes]:
+    keys = [o["Key"] for o in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])]
     return {
-        key.removeprefix(prefix): s3.get_object(Bucket="rides", Key=key)["Body"].read()
+        key.removeprefix(prefix): s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
         for key in keys
     }
 
 
 def test_command_reads_from_s3_and_writes_to_s3(
-    command: Command, tmp_path: Path, month: Path, golden_location: str, aws: Embedded
+    command: Command,
+    tmp_path: Path,
+    month: Path,
+    golden_location: str,
+    module_aws: Embedded,
+    s3: S3Client,
 ) -> None:
-    put(aws, "in/year=2021/green_tripdata_2021-03.parquet", month)
-    put(aws, "in/year=2022/green_tripdata_2022-03.parquet", month)
-    put(aws, "in/year=2021/other.parquet", month)
-    environ = {"MODEL_LOCATION": golden_location, **aws.environ}
+    put(s3, "in/year=2021/green_tripdata_2021-03.parquet", month)
+    put(s3, "in/year=2022/green_tripdata_2022-03.parquet", month)
+    put(s3, "in/year=2021/other.parquet", month)
+    environ = {"MODEL_LOCATION": golden_location, **module_aws.environ}
     arguments = ("score", "s3://rides/in/*/green_*.parquet", "--output", "s3://rides/out")
 
     done = command(*arguments, **environ)
 
     assert done.code == 0, done.err
     assert done.out.startswith("82 rows: 80 scored, 2 rejected\n")
-    written = there(aws, "out/")
+    written = there(s3, "out/")
     kinds = sorted(name.partition("/")[0] for name in written)
     assert kinds == ["done"] * 2 + ["rejected"] * 2 + ["rides"] * 2
 
@@ -415,7 +417,7 @@ def test_command_reads_from_s3_and_writes_to_s3(
     assert again.err.count("scored by an earlier job") == 2
     forced = command(*arguments, "--force", **environ)
     assert forced.code == 0
-    assert there(aws, "out/") == written
+    assert there(s3, "out/") == written
 
 
 @pytest.mark.parametrize(
@@ -430,21 +432,28 @@ def test_command_reads_from_s3_and_writes_to_s3(
     ],
 )
 def test_objects_match_by_name_folder_and_glob(
-    month: Path, aws: Embedded, monkeypatch: Any, pattern: str, number: int
+    month: Path,
+    module_aws: Embedded,
+    s3: S3Client,
+    monkeypatch: Any,
+    pattern: str,
+    number: int,
 ) -> None:
-    for name, value in aws.environ.items():
+    for name, value in module_aws.environ.items():
         monkeypatch.setenv(name, value)
     for key in ("a/1.parquet", "a/2.parquet", "b/1.parquet", "a/_SUCCESS"):
-        put(aws, f"glob/{key}", month)
+        put(s3, f"glob/{key}", month)
 
     assert len(datasets_files.inputs([pattern])) == number
 
 
-def test_table_with_a_log_on_s3_is_refused(month: Path, aws: Embedded, monkeypatch: Any) -> None:
-    for name, value in aws.environ.items():
+def test_table_with_a_log_on_s3_is_refused(
+    month: Path, module_aws: Embedded, s3: S3Client, monkeypatch: Any
+) -> None:
+    for name, value in module_aws.environ.items():
         monkeypatch.setenv(name, value)
     for key in ("table/_delta_log/0.json", "table/1.parquet", "tables/1.parquet"):
-        put(aws, f"delta/{key}", month)
+        put(s3, f"delta/{key}", month)
 
     for pattern in ("delta", "delta/table/", "delta/table/*.parquet"):
         with pytest.raises(FileError, match="s3://rides/delta/table/ is a Delta, Iceberg or Hudi"):
@@ -459,10 +468,16 @@ def test_table_with_a_log_on_s3_is_refused(month: Path, aws: Embedded, monkeypat
         ("s3://rides/none/*", "s3://rides/out", "there is no file s3://rides/none/*"),
     ],
 )
+@pytest.mark.usefixtures("s3")
 def test_missing_input_on_s3_is_one_line_of_error(
-    command: Command, golden_location: str, aws: Embedded, source: str, output: str, message: str
+    command: Command,
+    golden_location: str,
+    module_aws: Embedded,
+    source: str,
+    output: str,
+    message: str,
 ) -> None:
-    environ = {"MODEL_LOCATION": golden_location, **aws.environ}
+    environ = {"MODEL_LOCATION": golden_location, **module_aws.environ}
 
     done = command("score", source, "--output", output, **environ)
 
@@ -472,9 +487,9 @@ def test_missing_input_on_s3_is_one_line_of_error(
 
 
 def test_missing_output_bucket_is_one_line_of_error(
-    command: Command, month: Path, golden_location: str, aws: Embedded
+    command: Command, month: Path, golden_location: str, module_aws: Embedded
 ) -> None:
-    environ = {"MODEL_LOCATION": golden_location, **aws.environ}
+    environ = {"MODEL_LOCATION": golden_location, **module_aws.environ}
 
     done = command("score", month, "--output", "s3://nowhere/out", **environ)
 

@@ -24,26 +24,14 @@ pytestmark = models.MLFLOW_IMPORT
 BUCKET = "models"
 
 
-@pytest.fixture(scope="module")
-def aws(module_aws: Embedded) -> Embedded:
-    return module_aws
-
-
-@pytest.fixture(scope="module")
-def s3(aws: Embedded) -> S3Client:
-    client = aws.s3()
-    client.create_bucket(Bucket=BUCKET)
-    return client
-
-
 @pytest.fixture
 def operations(
-    aws: Embedded, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    module_aws: Embedded, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> list[str]:
     """The names of all S3 operations that the test makes."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("copies")))
     names: list[str] = []
-    for name, value in aws.environ.items():
+    for name, value in module_aws.environ.items():
         monkeypatch.setenv(name, value)
     session = boto3.session.Session()
     session.events.register("before-call.s3", lambda model, **_: names.append(model.name))

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,12 +25,6 @@ print([bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]
 """
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Embedded]:
-    with embedded() as running:
-        yield running
-
-
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -47,26 +40,26 @@ def ends(pid: int) -> bool:
     return not alive(pid)
 
 
-def test_the_server_listens_on_loopback_only(aws: Embedded) -> None:
-    assert aws.endpoint.startswith("http://127.0.0.1:")
+def test_the_server_listens_on_loopback_only(module_aws: Embedded) -> None:
+    assert module_aws.endpoint.startswith("http://127.0.0.1:")
 
 
-def test_two_servers_have_separate_ports_and_contents(aws: Embedded) -> None:
-    aws.s3().create_bucket(Bucket="of-the-first")
+def test_two_servers_have_separate_ports_and_contents(module_aws: Embedded) -> None:
+    module_aws.s3().create_bucket(Bucket="of-the-first")
 
     with embedded() as other:
-        assert other.endpoint != aws.endpoint
+        assert other.endpoint != module_aws.endpoint
         assert other.s3().list_buckets()["Buckets"] == []
 
 
-def test_clients_need_only_the_environment_variables_of_the_server(aws: Embedded) -> None:
-    aws.kinesis().create_stream(StreamName="of-a-plain-client", ShardCount=1)
-    aws.s3().create_bucket(Bucket="of-a-plain-client")
+def test_clients_need_only_the_environment_variables_of_the_server(module_aws: Embedded) -> None:
+    module_aws.kinesis().create_stream(StreamName="of-a-plain-client", ShardCount=1)
+    module_aws.s3().create_bucket(Bucket="of-a-plain-client")
     elsewhere = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
 
     run = subprocess.run(
         [sys.executable, "-c", PLAIN_CLIENTS],
-        env={**os.environ, **elsewhere, **aws.environ},
+        env={**os.environ, **elsewhere, **module_aws.environ},
         capture_output=True,
         text=True,
         timeout=60,

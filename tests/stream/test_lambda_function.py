@@ -88,20 +88,8 @@ def level() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def aws(module_aws: Embedded) -> Embedded:
-    return module_aws
-
-
-@pytest.fixture(scope="module")
-def s3(aws: Embedded) -> S3Client:
-    client = aws.s3()
-    client.create_bucket(Bucket=BUCKET)
-    return client
-
-
-@pytest.fixture(scope="module")
-def kinesis(aws: Embedded) -> KinesisClient:
-    client = aws.kinesis()
+def kinesis(module_aws: Embedded) -> KinesisClient:
+    client = module_aws.kinesis()
     client.create_stream(StreamName=STREAM, ShardCount=1)
     client.get_waiter("stream_exists").wait(StreamName=STREAM)
     return client
@@ -138,11 +126,11 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Start:
 
 
 @pytest.fixture(scope="module")
-def handler(aws: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Handler:
+def handler(module_aws: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Handler:
     """A function with a model that raises on rides from one zone, publishing and keeping."""
     directory = tmp_path_factory.mktemp("moody")
     settings = {
-        **aws.environ,
+        **module_aws.environ,
         "MODEL_LOCATION": str(models.save_python(directory / "model", minutes_unless_unlucky)),
         "ALLOW_PICKLED_MODELS": "true",
         "REJECTS_LOCATION": REJECTS,
@@ -325,10 +313,12 @@ def test_an_invocation_that_is_no_batch_is_an_error(
 
 
 def test_the_older_settings_find_the_model_on_s3(
-    start: Start, aws: Embedded, s3: S3Client, outside: Outside, line: Path
+    start: Start, module_aws: Embedded, s3: S3Client, outside: Outside, line: Path
 ) -> None:
     models.upload(s3, line, BUCKET, "1/Test123/artifacts/model")
-    function = start(**aws.environ, MODEL_BUCKET=BUCKET, RUN_ID="Test123", REJECTS_LOCATION=REJECTS)
+    function = start(
+        **module_aws.environ, MODEL_BUCKET=BUCKET, RUN_ID="Test123", REJECTS_LOCATION=REJECTS
+    )
 
     answer = function.lambda_handler(kinesis_event(payload(256)), Context())
 
@@ -346,9 +336,9 @@ def test_predictions_are_partitioned_by_ride(handler: Handler, outside: Outside)
 
 
 def test_nothing_is_kept_where_losing_rejects_is_accepted(
-    start: Start, aws: Embedded, outside: Outside, line: Path
+    start: Start, module_aws: Embedded, outside: Outside, line: Path
 ) -> None:
-    function = start(**aws.environ, MODEL_LOCATION=str(line), REJECTS_LOCATION="none")
+    function = start(**module_aws.environ, MODEL_LOCATION=str(line), REJECTS_LOCATION="none")
 
     answer = function.lambda_handler(kinesis_event(b"{}", payload(256)), Context())
 
@@ -358,9 +348,11 @@ def test_nothing_is_kept_where_losing_rejects_is_accepted(
 
 
 def test_a_reject_that_cannot_be_kept_is_delivered_again(
-    start: Start, aws: Embedded, outside: Outside, line: Path
+    start: Start, module_aws: Embedded, outside: Outside, line: Path
 ) -> None:
-    function = start(**aws.environ, MODEL_LOCATION=str(line), REJECTS_LOCATION="s3://no-bucket")
+    function = start(
+        **module_aws.environ, MODEL_LOCATION=str(line), REJECTS_LOCATION="s3://no-bucket"
+    )
     event = kinesis_event(payload(1), b"{}")
 
     answer = function.lambda_handler(event, Context())
@@ -370,10 +362,10 @@ def test_a_reject_that_cannot_be_kept_is_delivered_again(
 
 
 def test_a_stream_that_is_not_there_gets_the_batch_delivered_again(
-    start: Start, aws: Embedded, outside: Outside, line: Path
+    start: Start, module_aws: Embedded, outside: Outside, line: Path
 ) -> None:
     function = start(
-        **aws.environ,
+        **module_aws.environ,
         MODEL_LOCATION=str(line),
         REJECTS_LOCATION=REJECTS,
         PREDICTIONS_STREAM_NAME="no_such_stream",
@@ -502,10 +494,14 @@ def assert_counted(capsys: pytest.CaptureFixture[str], **counts: int) -> None:
 
 
 def test_at_no_log_level_is_a_customer_s_data_logged(
-    start: Start, aws: Embedded, outside: Outside, line: Path, caplog: pytest.LogCaptureFixture
+    start: Start,
+    module_aws: Embedded,
+    outside: Outside,
+    line: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     function = start(
-        **aws.environ, MODEL_LOCATION=str(line), REJECTS_LOCATION=REJECTS, LOG_LEVEL="DEBUG"
+        **module_aws.environ, MODEL_LOCATION=str(line), REJECTS_LOCATION=REJECTS, LOG_LEVEL="DEBUG"
     )
 
     function.lambda_handler(kinesis_event(payload("a customer"), b'{"ride": "a secret"}'), None)

@@ -1,20 +1,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import boto3
 import numpy as np
 import polars as pl
 import pytest
 import skops.io
-from moto.server import ThreadedMotoServer
 from sklearn.linear_model import LinearRegression
 
+from local.aws.server import Embedded
 from model_service.features import columns
 from model_service.models import flavours, loader, trust
 from model_service.models.description import TrainingRides
@@ -30,20 +29,21 @@ from training.registry import tracking
 from training.registry.tracking import Destination, RunRecord, TrackingError
 from training.registry.two_flavour_model import TwoFlavourModel
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 RIDES = columns([Ride(130, 205, 3.66), Ride(1, 2, 0.0)])
 
 
+BUCKET = "models"
+
+
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
-        monkeypatch.setenv(name, "us-east-1")
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    boto3.client("s3").create_bucket(Bucket="models")
-    yield "s3://models/runs"
-    server.stop()
+def runs(module_aws: Embedded, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The location of artifacts on S3; clients in this process use the embedded AWS."""
+    for name, value in module_aws.environ.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/runs"
 
 
 def test_each_step_is_announced_before_it_begins(result: TrainingResult, steps: list[str]) -> None:
@@ -211,9 +211,9 @@ def test_a_directory_with_other_files_is_left_alone(result: TrainingResult, tmp_
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_model_of_cost_is_logged_to_s3(plan: TrainingPlan, s3: str, tmp_path: Path) -> None:
+def test_a_model_of_cost_is_logged_to_s3(plan: TrainingPlan, runs: str, tmp_path: Path) -> None:
     calibrated = replace(plan, calibrate="2021-02", test="2021-03")
-    to_s3 = replace(calibrated, target="cost", artifacts=s3, experiment="cost")
+    to_s3 = replace(calibrated, target="cost", artifacts=runs, experiment="cost")
 
     result = pipeline.train(to_s3, on_step=lambda _: None)
     tracking.copy_model(result.model_location, tmp_path / "model")
@@ -230,7 +230,8 @@ MODEL = TwoFlavourModel("duration", LinearRegression(), b"", TRAINED_ON)
 RECORD = RunRecord({}, {}, {}, Path(), months=(), dropped=())
 
 
-def test_a_missing_bucket_is_reported(plan: TrainingPlan, s3: str) -> None:
+@pytest.mark.usefixtures("runs")
+def test_a_missing_bucket_is_reported(plan: TrainingPlan) -> None:
     lost = Destination(plan.tracking_uri, "lost", "s3://nowhere/runs")
 
     with pytest.raises(TrackingError, match="MLflow cannot use"):
