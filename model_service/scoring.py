@@ -5,9 +5,10 @@ This module does no I/O of its own.
 Rule 1: a batch of any size is scored in one call to the model, if there is enough time.  If the
         duration of a call with one ride shows that the time left may not be enough, the batch is
         scored in parts until the time is up.
-Rule 2: if a call raises an exception, or returns the wrong number of values, each half of the rides
-        is scored separately, down to single rides.  Each single ride for which the call fails is
-        rejected; all other rides get the same predictions as without the rejected rides.
+Rule 2: if a call raises an exception, or returns the wrong number of values, the first ride is
+        scored alone, however little time is left, and each half of the others separately, down to
+        single rides.  Each single ride for which the call fails is rejected; all other rides get
+        the same predictions as without the rejected rides.
 Rule 3: a ride is rejected only if the model works.  If a call fails, the model has to score the
         warm-up ride.  If it cannot, the model is at fault, and the whole batch fails.
 Rule 4: a ride is rejected if its value is not finite or outside the target's range, or if its
@@ -143,7 +144,11 @@ def _score_part(model: Model, target: Target, rides: RideColumns, time_left: Tim
         return _ask(model, target, rides)
     except Exception as exc:  # a model may raise anything
         warm_up(model, because=exc)
-        scores = _isolate(model, target, rides, time_left)
+        # The call may have used up the time.  The first ride is settled nevertheless: otherwise the
+        # same rides would come again, and would fail in the same way.
+        scores = _isolate(model, target, rides[:1], lambda: inf)
+        if len(rides) > 1:
+            scores = _joined(scores, _isolate(model, target, rides[1:], time_left))
         warm_up(model, because=exc)
         return scores
 

@@ -105,7 +105,7 @@ def test_a_model_that_breaks_during_the_search_rejects_nobody() -> None:
 
 def test_the_search_ends_when_there_is_no_time_left() -> None:
     model = FakeModel(cannot=cannot(0))
-    times = iter([1.0, 1.0, 1.0, 1.0, 0.0])
+    times = iter([1.0])
 
     outcomes = score(model, TARGET, rides(0, 1, 2, 3), time_left=lambda: next(times, 0.0))
 
@@ -235,6 +235,18 @@ def test_a_slow_model_scores_some_rides_within_the_time(
     assert scored <= max(1, 2 * seconds)  # where the first part is underestimated by half
     if seconds > 10 * number * expected:
         assert scored == number
+
+
+@given(st.floats(0, 20), st.integers(1, 40), st.integers(0, 39))
+def test_a_slow_model_settles_the_first_ride_also_where_a_ride_makes_it_fail(
+    seconds: float, number: int, failing: int
+) -> None:
+    model = SlowModel(seconds, 1.0)
+    model.cannot = cannot(float(failing))
+
+    outcomes = score(model, TARGET, rides(*range(number)), time_left=model.time_left)
+
+    assert outcomes[0] is not None
 
 
 def test_a_fast_model_is_called_once_whatever_the_time() -> None:

@@ -214,8 +214,8 @@ def test_rides_that_the_time_did_not_reach_are_to_retry() -> None:
 
     report = process(event, seconds=0.0)
 
-    assert failures(report) == [{"itemIdentifier": sequence_number(event, 0)}]
-    assert len(report.to_retry) == 2
+    assert failures(report) == [{"itemIdentifier": sequence_number(event, 1)}]
+    assert len(report.rejected) == len(report.to_retry) == 1
 
 
 def test_publishing_leaves_time_to_answer() -> None:
