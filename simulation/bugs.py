@@ -179,19 +179,6 @@ def _ignore_the_deadline_while_reading() -> list[Replaced]:
     return [(processor, "_read", read)]
 
 
-def _ignore_the_deadline_while_publishing() -> list[Replaced]:
-    original = publisher.KinesisPublisher.__call__
-
-    def publish(self: Any, entries: Any, time_left: Any) -> Any:
-        def unlimited() -> float:
-            time_left()
-            return 1000.0
-
-        return original(self, entries, unlimited)
-
-    return [(publisher.KinesisPublisher, "__call__", publish)]
-
-
 def _drop_what_was_not_read_in_time() -> list[Replaced]:
     original = processor._read
 
@@ -315,7 +302,6 @@ BUGS = tuple(
         (_take_the_arrival_of_the_first_record, "all rides have the first record's arrival"),
         (_share_the_budget_of_a_record, "a batch shares what a record's gzips may hold"),
         (_ignore_the_deadline_while_reading, "reading may use up the invocation"),
-        (_ignore_the_deadline_while_publishing, "publishing may use up the invocation"),
         (_drop_what_was_not_read_in_time, "unread records are left out of the report"),
         (_reject_what_was_not_scored_in_time, "unscored rides are rejected"),
         (_report_a_rejected_record, "a rejected record is reported as a failure"),

@@ -13,6 +13,7 @@ from random import Random
 from .faults import PUT_OBJECT_FAULTS, PUT_RECORDS_FAULTS
 
 UNLIMITED = -1
+SLOWEST_RIDE = 0.2  # seconds in which the model scores one ride
 ONNX_EVERY = 10  # runs; the other runs score with a stub
 
 
@@ -84,6 +85,8 @@ def draw(seed: int, *, small: bool = False) -> Options:
     calm = random.random() < 0.05
     records = random.randint(8, 24) if small else random.choice([60, 120, 250, 500])
     slow = random.random() < 0.15
+    ride_seconds = random.choice([0.0, 0.02, SLOWEST_RIDE] if slow else [0.0, 0.0001])
+    kpl_share = random.choice([0.0, 0.02, 0.1])
     return Options(
         seed=seed,
         records=records,
@@ -94,10 +97,11 @@ def draw(seed: int, *, small: bool = False) -> Options:
         bad_share=random.choice([0.0, 0.02, 0.1, 0.3]),
         poison_share=random.choice([0.0, 0.0, 0.02, 0.1]),
         gzip_share=random.choice([0.0, 0.05, 0.3]),
-        kpl_share=random.choice([0.0, 0.02, 0.1]),
+        # The slowest model may take longer for an aggregate than an invocation lasts.
+        kpl_share=kpl_share if ride_seconds < SLOWEST_RIDE else 0.0,
         repeat_share=random.choice([0.0, 0.0, 0.1]),
         bombs=not small and random.random() < 0.004,
-        batch_size=random.choice([10, 20] if small else [8, 10, 12, 24]),
+        batch_size=random.choice([24, 50] if slow else [10, 20] if small else [8, 10, 12, 24]),
         window=random.choice([0, 0, 1, 5]),
         factor=1 if random.random() < 0.8 else random.randint(2, 4),
         bisect=random.random() < 0.5,
@@ -106,9 +110,9 @@ def draw(seed: int, *, small: bool = False) -> Options:
         onnx=seed % ONNX_EVERY == 0,
         intervals=random.random() < 0.3,
         redeploys=0 if random.random() < 0.6 else random.randint(1, 3),
-        timeout=random.choice([5.0, 10.0, 60.0]),
-        read_seconds=random.choice([0.05, 0.2]) if slow else random.choice([0.0, 0.001]),
-        ride_seconds=random.choice([0.0, 0.0001, 0.02] if slow else [0.0, 0.0001]),
+        timeout=10.0 if slow else random.choice([5.0, 10.0, 60.0]),
+        read_seconds=random.choice([0.05, 0.2] if slow else [0.0, 0.001]),
+        ride_seconds=ride_seconds,
         faulty_seconds=0.0 if calm else random.choice([30.0, 120.0, 600.0]),
         put_records=put_records,
         put_records_rate=random.choice([0.02, 0.1, 0.3]) if put_records else 0.0,
