@@ -160,10 +160,12 @@ def _gets() -> dict[str, Any]:
         "/ping": _get(
             "ping",
             "Check that every model can score a ride, as MLflow's clients do",
-            _text("An empty line", JSON),
+            _text("An empty line", "text/plain"),
             "unavailable",
         ),
-        "/version": _get("version", "Version of MLflow's protocol", _text("The version", JSON)),
+        "/version": _get(
+            "version", "Version of MLflow's protocol", _text("The version", "text/plain")
+        ),
         "/livez": _get(
             "livez", "Check that the process is running", _content("It is running", JSON, alive)
         ),

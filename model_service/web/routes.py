@@ -28,6 +28,7 @@ from .quotes import Quote, QuoteRequest
 
 SCORE_SECONDS = 10.0  # time limit for isolating the rides that make a model fail
 EXTENSION = "ride-predictions"
+TEXT = "text/plain; charset=utf-8"
 OUTCOMES = {"invalid-ride": "invalid", "unscorable": "unscorable", "unavailable": "unanswered"}
 """Kind of problem of a row -> outcome of the ride in the metrics."""
 
@@ -110,12 +111,12 @@ def invoke() -> Response:
 def ping() -> Response:
     """Answer as MLflow's server does: 200 if the models can score rides."""
     readyz()
-    return fresh(b"\n", openapi.JSON)
+    return fresh(b"\n", TEXT)
 
 
 @routes.get("/version")
 def version() -> Response:
-    return fresh(invocations.MLFLOW_VERSION.encode(), openapi.JSON)
+    return fresh(invocations.MLFLOW_VERSION.encode(), TEXT)
 
 
 @routes.get("/livez")
