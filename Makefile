@@ -126,8 +126,8 @@ bench: .venv/run-installed build/model/MLmodel  ## compare the handler with a pe
 bench-web: .venv/run-installed $(MODELS)  ## load-test the web service (Debian packages wrk, hey)
 	$(PY) -m benchmarks.web
 	$(PY) -m benchmarks.workers
-	$(PY) -m benchmarks.memory
 	$(PY) -m benchmarks.quote
+	$(PY) -m benchmarks.memory
 
 bench-image: docker .venv/dev-installed image build/model/MLmodel  ## compare the images with the tutorial's
 	$(PY) -m benchmarks.image

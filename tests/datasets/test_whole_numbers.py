@@ -52,3 +52,15 @@ def test_number_without_a_fraction_is_an_integer_in_files(tmp_path: Path, kind: 
     [found] = parsed.rides.to_pylist()
     assert (found["PULocationID"], found["DOLocationID"], found["ride_id"]) == (130, 205, "256")
     assert found["pickup_datetime"] is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_null_leaves_the_pickup_time_to_the_tlcs_field(tmp_path: Path, order: int) -> None:
+    times = {"pickup_datetime": None, "lpep_pickup_datetime": "2021-03-01 08:15:00"}
+    path = tmp_path / "rides.jsonl"
+    path.write_text(json.dumps({**FLOATS, **dict(list(times.items())[::order])}) + "\n")
+
+    [chunk] = reader.chunks(path, name=path.name)
+
+    [found] = chunk.parse().rides.to_pylist()
+    assert found["pickup_datetime"] is not None

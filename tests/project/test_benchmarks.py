@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import handler, image, mapping, memory, quote, reading, results, rivals, web
+from benchmarks import (
+    handler,
+    image,
+    mapping,
+    memory,
+    quote,
+    reading,
+    results,
+    rivals,
+    web,
+    workers,
+)
 from benchmarks.tutorial import features
 from model_service import rides as ride_events
 from model_service.features import columns
@@ -158,6 +169,20 @@ def test_web_benchmark_compares_servers_within_a_round() -> None:
         "| this service, one model | 300 | 10 µs | 1.0 ms | 2.0 ms |  |  |",
         "| fixed response | 400 | 5 µs | 1.0 ms | 2.0 ms | 0.75 (0.50) |  |",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(web.missing_tools()), reason="needs wrk and hey")
+def test_worker_benchmark_measures_each_figure(golden_model: GoldenModel) -> None:
+    model = Path(golden_model.model_location)
+
+    [found] = workers.measure(model, model, ["gevent"], rounds=1, seconds=1).values()
+
+    figures = workers.figures(found)
+    assert figures["answered_beside_slow_heads"] > 0
+    assert figures["answered_beside_slow_bodies"] > 0
+    assert figures["stop_answered"] > 0
+    assert workers.table({"gevent": figures}).splitlines()[-1].startswith("| gevent | ")
 
 
 def test_web_benchmark_says_whether_the_goals_are_met() -> None:

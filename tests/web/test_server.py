@@ -270,6 +270,15 @@ def test_unix_socket_is_answered(line: Path, tmp_path: Path, gunicorn: str) -> N
         assert client.recv(12) == b"HTTP/1.1 200"
 
 
+def test_path_prefix_of_the_environment_is_in_the_links(line: Path) -> None:
+    with server(line, SCRIPT_NAME="/taxi") as (_, port):
+        status = send(port, "/taxi/predict")[0]
+        document = json.loads(send(port, "/taxi/openapi.json", None)[1])
+
+    assert status == 200
+    assert document["servers"] == [{"url": "/taxi"}]
+
+
 @pytest.mark.parametrize(
     "sent", [REQUEST.partition(b"\r\n\r\n")[0], REQUEST[:-1]], ids=["head", "body"]
 )
