@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 pytest_plugins = ["event_source_mapping.pytest_plugin"]
-collect_ignore = ["support/sam_transform.py"]  # runs in the environment of the SAM CLI
+collect_ignore = [
+    "support/sam_transform.py",  # runs in the environment of the SAM CLI
+    "web/clients",  # run in the environment of the generated clients
+]
 
 OURS = ("AWS_", "MODEL_", "PREDICTION", "KINESIS_", "MLFLOW_", "REJECTS_")
 
