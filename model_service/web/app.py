@@ -40,6 +40,7 @@ def create_app(models: Models, *, write: Write, multiprocess_dir: str = "") -> F
     app.register_error_handler(RideRejected, ride_problem)
     app.register_error_handler(RowRejected, row_problem)
     app.register_error_handler(Exception, failure_problem)
+    # Only the prefix is believed: it changes links in the response to the same request.
     prefixed = ProxyFix(app.wsgi_app, x_for=0, x_proto=0, x_host=0, x_port=0, x_prefix=1)
     instrumented = middleware.instrument(prefixed, app.extensions[EXTENSION].metrics, write)
     app.wsgi_app = instrumented  # type: ignore[assignment, method-assign]

@@ -56,14 +56,15 @@ def service() -> Service:
 def predict() -> Response:
     """Answer with the quote of one ride, or with a problem if it has none."""
     request.environ["rides"] = 1
-    counts = service().metrics.rides
+    ours = service()
+    counts = ours.metrics.rides
     try:
         ride = quotes.decode(body(), datetime.now(UTC))
     except RideRejected as exc:
         if not isinstance(exc, MalformedJson):  # without JSON there is no ride to count
             counts["invalid"].inc()
         raise
-    [outcome] = quotes.quote(service().models, [ride], time_left=_time_left())
+    [outcome] = quotes.quote(ours.models, [ride], time_left=_time_left())
     if not isinstance(outcome, Quote):
         return problem_response(_problem(outcome))
     counts["quoted"].inc()
