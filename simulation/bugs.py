@@ -239,11 +239,11 @@ def _give_user_records_one_identity() -> list[Replaced]:
 
 def _remember_the_time_of_the_ride_before() -> list[Replaced]:
     original = rides.with_time
-    remembered: list[Any] = []
+    before: list[Any] = [None]
 
     def with_time(ride: Any, moment: Any, *, path: str = "$") -> Any:
-        remembered.append(moment)
-        return original(ride, remembered[-2] if remembered[1:] else moment, path=path)
+        earlier, before[0] = before[0], moment
+        return original(ride, earlier or moment, path=path)
 
     return [(rides, "with_time", with_time)]
 
