@@ -238,14 +238,14 @@ def _give_user_records_one_identity() -> list[Replaced]:
 
 
 def _remember_the_time_of_the_ride_before() -> list[Replaced]:
-    original = rides.with_time
+    original = rides._ride
     before: list[Any] = [None]
 
-    def with_time(ride: Any, moment: Any, *, path: str = "$") -> Any:
+    def ride(json: Any, moment: Any, path: str) -> Any:
         earlier, before[0] = before[0], moment
-        return original(ride, earlier or moment, path=path)
+        return original(json, earlier or moment, path)
 
-    return [(rides, "with_time", with_time)]
+    return [(rides, "_ride", ride)]
 
 
 def _keep_the_version_of_the_first_deployment() -> list[Replaced]:
