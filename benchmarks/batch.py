@@ -234,9 +234,10 @@ def measure(files: Sequence[str], location: str) -> dict[str, dict[str, float]]:
 
 
 def memory(files: Sequence[str], location: str) -> dict[str, float]:
-    """Return the peak memory in MB for one file, for all *files*, and for four copies of all files.
+    """Return the peak memory in MB of scoring one file, all *files*, and four copies of all files.
 
-    *location* is the location of the model.
+    *location* is the location of the model.  Each is scored by the command in a new process.  The
+    keys of the result are the numbers of files, such as ``10 months``.
     """
     with TemporaryDirectory() as directory:
         copies = [

@@ -13,7 +13,10 @@ NOTHING_PROCESSED = "No records processed"
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard, its lanes, and the records after its checkpoint that were already read."""
+    """The state of a shard, with the records that were read and that its checkpoint has not passed.
+
+    The records are divided into lanes, the parallel sequences of batches (see `lanes`).
+    """
 
     info: ShardInfo
     position: str

@@ -75,7 +75,7 @@ def mapping_of(
 
     *parameters* are values for the template's parameters, *given* are settings that replace those
     of the template, and *event* is the name of an event source, if the function has several.
-    Raises `MappingError` if there is none, or a value in it cannot be read.
+    Raises `MappingError` if the function has no mapping, or if a value in it cannot be read.
     """
     reader = _Reader(template, function, dict(parameters or {}), dict(given or {}))
     properties = reader.source(event)

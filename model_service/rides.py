@@ -129,7 +129,9 @@ LIKE_A_PICKUP = re.compile(rb"pick[-_ ]?up", re.IGNORECASE)
 
 
 def read(data: str, event_id: str, arrived_at: datetime | None) -> Iterator[RideResult]:
-    """Yield the ride events in a record from a stream or from the archive, in order.
+    """Yield the result of each ride in a record from a stream or from the archive, in order.
+
+    A result has a ride event, or the rejection of an invalid ride.
 
     *data* is the record's base64 text, and *event_id* is its event id.  If a ride has no pick-up
     time, its time is set to *arrived_at*, unless *arrived_at* is None.

@@ -128,7 +128,7 @@ class Invocation:
         self.steps += 1
 
     def in_time(self) -> None:
-        """End the function if its time is over."""
+        """Raise `Killed` if the invocation has reached its timeout."""
         if self.clock.now >= self.deadline:
             raise Killed("timed out")
 

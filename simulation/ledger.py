@@ -119,7 +119,12 @@ class Ledger:
         self.shards.setdefault(record.shard_id, []).insert(0, record)
 
     def batch(self, records: Sequence[Record], version: int) -> Batch:
-        """Return the batch of an invocation with *records*."""
+        """Return *records* with the expected result of each ride event in them.
+
+        *records* are the records that one invocation received.  *version* is the number of the
+        model's version that the invocation uses.  Raises `Violation` if there are no records, or
+        if one of them is already resolved.
+        """
         if not records:
             raise Violation(STUCK, "an invocation has no records")
         found = [self.records[record.sequence_number] for record in records]

@@ -22,7 +22,10 @@ from .ledger import Ledger
 
 
 def shown(decision: Decision, ledger: Ledger, now: float) -> str:
-    """Return a few words about *decision*; records are named by their numbers in *ledger*."""
+    """Return a few words about *decision*, made at the virtual time *now* (seconds since 1970).
+
+    Records are named by their numbers in *ledger*.
+    """
 
     def numbers(records: Sequence[Record]) -> str:
         found = [ledger.records[record.sequence_number].number for record in records]

@@ -108,7 +108,11 @@ class Ride:
         return ""
 
     def prediction(self, event_id: str, arrived: float, version: int) -> bytes:
-        """Return the prediction event that version number *version* makes of the ride."""
+        """Return the bytes of the prediction event that is expected for the ride.
+
+        *event_id* is the ride's event id.  *arrived* is its time of arrival on the stream, in
+        seconds since 1970.  *version* is the number of the model's version that scores it.
+        """
         arrived_at, minute = _arrival(arrived)
         if self.local:
             minute = 60 * self.local.hour + self.local.minute

@@ -101,7 +101,11 @@ class DemoConsole:
     def show_result(
         self, summary: Mapping[str, Any], faults: Sequence[str], files: Sequence[Path]
     ) -> None:
-        """Print the summary, the faults, and *files*, the paths of the written files."""
+        """Print the results of the demo.
+
+        *summary* has the figures of the run.  *faults* has a sentence for each count that is
+        wrong.  *files* are the paths of the written files.
+        """
         table = Table(show_header=False, title="Ride predictions", title_justify="left")
         table.add_column()
         table.add_column(justify="right")

@@ -69,7 +69,7 @@ class Record(Struct, frozen=True):
 
 
 class BatchRange(Struct, frozen=True):
-    """The part of a stream from which a batch was read; all texts are empty for an empty batch."""
+    """The part of a stream from which a batch was read; all fields are empty for an empty batch."""
 
     stream: str = ""
     shard: str = ""

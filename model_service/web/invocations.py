@@ -36,7 +36,11 @@ class Predictions(Struct, frozen=True):
 
 
 class RowRejected(Exception):
-    """A row that refuses its request; *rejected* is None if the time ran out before it."""
+    """Raised for the first row because of which the whole request is refused.
+
+    *row* is the index of the row, from 0, and *kind* a key of `problems.KINDS`.  *rejected* is the
+    rejection of the row, or None if the time ran out before the row was scored.
+    """
 
     def __init__(self, row: int, kind: str, rejected: RideRejected | None) -> None:
         super().__init__(row, kind)

@@ -61,7 +61,7 @@ class DescribedModel(Struct):
 
 
 class DescribedModels(Struct):
-    """The models that make the quotes."""
+    """For each configured model, its version and the rides on which it was trained."""
 
     duration: DescribedModel
     cost: Annotated[DescribedModel | None, Meta(description="null if no cost model is configured")]

@@ -48,7 +48,7 @@ def read(file: Path) -> DownloadRecord | None:
 
 
 def write(file: Path, record: DownloadRecord) -> None:
-    """Write the record of *file*, atomically."""
+    """Write *record* atomically to the record file beside *file*."""
     path = _path(file)
     unfinished = path.with_suffix(".new")
     unfinished.write_bytes(msgspec.json.encode(record))

@@ -49,7 +49,7 @@ class MonthUse:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """Return the fingerprint of the file at *path*."""
+    """Return the fingerprint (name, size and SHA-256) of the file at *path*."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Fingerprint(path.name, path.stat().st_size, digest)
