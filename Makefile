@@ -122,6 +122,7 @@ mlflow-ui: .venv/run-installed  ## show the runs of make model on http://127.0.0
 bench: .venv/run-installed build/model/MLmodel  ## compare the handler with a per-record baseline
 	$(PY) -m benchmarks.handler
 	$(PY) -m benchmarks.reading
+	$(PY) -m benchmarks.archive
 
 bench-web: .venv/run-installed $(MODELS)  ## load-test the web service (Debian packages wrk, hey)
 	$(PY) -m benchmarks.web
