@@ -54,7 +54,7 @@ lock = env -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL -u PIP_FIND_LINKS PIP_CONFIG_
 
 .PHONY: help docker install demo model web mlflow-ui bench bench-web bench-image bench-batch \
 	bench-spark smoke stack image build push event invoke test test-slow test-all faults simulate image-test lint \
-	check template sbom audit format schemas events pictures lock clean
+	check template sbom audit format schemas events pictures capacity lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -226,6 +226,9 @@ schemas: .venv/run-installed  ## generate docs/events/ from the code's types
 
 events: .venv/run-installed  ## generate the sample events in events/
 	$(PY) -m tools.sample_events events
+
+capacity: .venv/dev-installed  ## write the tables and plots of docs/capacity.md
+	$(PY) -m tools.capacity_page docs
 
 pictures: .venv/dev-installed $(MODELS)  ## generate the screenshots in docs/images/ (needs Chromium)
 	$(PY) -m tests.support.page_pictures

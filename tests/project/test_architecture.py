@@ -229,6 +229,24 @@ def test_only_entry_points_read_the_environment() -> None:
     }
 
 
+def test_capacity_is_calculated_by_pure_modules() -> None:
+    folder = ROOT / "operate/capacity"
+    pure = [path for path in python_files(folder) if path.name != "__main__.py"]
+    found = {one for path in pure for one in imported(path)}
+
+    assert {one.partition(".")[0] for one in found} == {
+        "__future__",
+        "collections",
+        "dataclasses",
+        "enum",
+        "itertools",
+        "math",
+        "operate",
+        "typing",
+    }
+    assert {one.split(".")[1] for one in found if one.startswith("operate.")} == {"capacity"}
+
+
 MAPPING_CORE = {
     "assumed",
     "core",
