@@ -1,9 +1,9 @@
 """Measures the archive's work and the sizes of records: ``python -m benchmarks.archive``.
 
-The archive's function stores a batch of ride events in memory instead of on S3, so the figures
-include only its own work.  The sizes are those of real prediction events and log lines.  The
-figures are what `operate.capacity` calculates with.  Writes build/bench/results.json, and prints a
-table to standard output.
+The archive's function stores a batch in memory instead of on S3, so the figures include only its
+own work.  The sizes are those of records as the service reads and writes them.  `operate.capacity`
+calculates with these figures.  Writes build/bench/results.json, and prints a table to standard
+output.
 """
 
 from __future__ import annotations
