@@ -106,8 +106,10 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser = _parser()
     given = parser.parse_args(arguments)
     made = {name: value for name in CHOSEN if (value := getattr(given, name)) is not None}
+    if given.mode is not None:
+        made["mode"] = Mode(given.mode)
     workload = Workload(given.rides_per_second, given.record_bytes, given.models, given.peak)
-    question = Question(workload, given.latency, {**made, "archive": given.archive})
+    question = Question(workload, given.latency, {**made, "archive": Archive(given.archive)})
     return Options(question, given.json)
 
 
@@ -129,9 +131,9 @@ def _parser() -> Parser:
         help="the highest load divided by the mean (%(default)s)")  # fmt: skip
     add("--latency", type=number(0.1, 3600), metavar="SECONDS", default=LATENCY,
         help="the longest time from a ride to its prediction (%(default)s)")  # fmt: skip
-    add("--archive", type=Archive, choices=list(Archive), default=Archive.BOTH,
+    add("--archive", choices=list(map(str, Archive)), default=str(Archive.BOTH),
         help="the streams that are archived (%(default)s)")  # fmt: skip
-    add("--mode", type=Mode, choices=list(Mode), help="the capacity mode of the streams")
+    add("--mode", choices=list(map(str, Mode)), help="the capacity mode of the streams")
     add("--batch-size", type=whole_number(1, 10_000), metavar="N", help="rides in a batch, at most")
     add("--batch-window", dest="window_seconds", type=whole_number(0, 300), choices=WINDOWS,
         metavar="SECONDS",

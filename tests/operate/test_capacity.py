@@ -358,8 +358,14 @@ def test_every_option_changes_the_result() -> None:
         ("--rides-per-second 9 --batch-size 10001", "expected a whole number from 1 to 10000"),
         ("--rides-per-second 9 --parallelization 11", "expected a whole number from 1 to 10"),
         ("--rides-per-second 9 --memory 64", "expected a whole number from 128 to 10240"),
-        ("--rides-per-second 9 --archive all", "--archive"),
-        ("--rides-per-second 9 --mode free", "--mode"),
+        (
+            "--rides-per-second 9 --archive all",
+            "invalid choice: 'all' (choose from",
+        ),
+        (
+            "--rides-per-second 9 --mode free",
+            "invalid choice: 'free' (choose from",
+        ),
         ("--rides-per-second 9 --firehose", "unrecognized arguments: --firehose"),
         ("--rides-per-second 9 --models 9", "more than 5 functions read the stream of rides"),
         ("--rides-per-second 9 --json missing/a.json", "cannot write missing/a.json"),
