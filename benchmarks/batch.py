@@ -236,8 +236,8 @@ def measure(files: Sequence[str], location: str) -> dict[str, dict[str, float]]:
 def memory(files: Sequence[str], location: str) -> dict[str, float]:
     """Return the peak memory in MB of scoring one file, all *files*, and four copies of all files.
 
-    *location* is the location of the model.  Each is scored by the command in a new process.  The
-    keys of the result are the numbers of files, such as ``10 months``.
+    *location* is the location of the model.  Each of these three runs has its own process.  The
+    keys of the result name the number of files, such as ``10 months``.
     """
     with TemporaryDirectory() as directory:
         copies = [

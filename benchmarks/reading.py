@@ -1,7 +1,7 @@
 """Measures the reading of whole numbers with a decimal point: ``python -m benchmarks.reading``.
 
 A thousand ride events are read as the stream reads them, once written with ``130`` and once with
-``130.0``, in turns.  The ratio is the median over the rounds.  The benchmark exits with 1 if the
+``130.0``, alternately.  The ratio is the median over the rounds.  The benchmark exits with 1 if the
 ratio is above 1.2.  Writes build/bench/results.json, and prints a table to standard output.
 """
 
@@ -46,7 +46,7 @@ def records(*, with_point: bool) -> list[str]:
 
 
 def seconds(data: Sequence[str]) -> float:
-    """Return the processor time to read all records."""
+    """Return the processor time in seconds of reading all records in *data*."""
     began = time.process_time()
     for n, record in enumerate(data):
         for _ in rides.read(record, f"shard:{n}", NOW):

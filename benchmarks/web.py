@@ -1,11 +1,11 @@
 """Compares the web service with other servers under load: ``python -m benchmarks.web``.
 
 Each server runs on 127.0.0.1 with two workers.  All servers except MLflow's run under gunicorn with
-this project's settings; `benchmarks.rivals` describes them.  They are measured in turns.
-In each round, wrk measures the maximum throughput of a server with a thousand different rides
-(because trees are faster for a ride that they have just scored).  Then hey measures the latency at
-half of this throughput, with a single ride.  Ratios compare servers within a round; all figures are
-medians over the rounds.
+this project's settings; `benchmarks.rivals` describes them.  In each round, the servers are
+measured one after another.  First, wrk measures the maximum throughput of a server with a thousand
+different rides (because trees are faster for a ride that they have just scored).  Then hey measures
+the latency at half of this throughput, with a single ride.  Ratios compare servers within a round;
+all figures are medians over the rounds.
 
 Writes build/bench/results.json, and prints a table to standard output.  Needs the Debian packages
 wrk and hey.
@@ -91,7 +91,7 @@ class Server(NamedTuple):
 
     @property
     def body(self) -> str:
-        """Return the first request body in the file *bodies*."""
+        """Return the first body in the file with the bodies of requests."""
         with self.bodies.open() as lines:
             return next(lines).strip()
 
@@ -170,7 +170,10 @@ def rides() -> list[dict[str, float]]:
 
 
 def split(model: Path, rides: Iterable[dict[str, float]]) -> Iterator[str]:
-    """Yield a request body for MLflow's server for each ride, with the columns of the signature."""
+    """Yield the body of a request to MLflow's server for each of *rides*.
+
+    The body has the columns in the signature of *model*, in the format ``dataframe_split``.
+    """
     from .rivals import ZONES, all_features
     from .tutorial.features import places
 
@@ -187,7 +190,7 @@ def split(model: Path, rides: Iterable[dict[str, float]]) -> Iterator[str]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process and all its descendants."""
+    """Return the processor time in seconds of the process *pid* and all its descendants."""
     process = Path(f"/proc/{pid}")
     fields = (process / "stat").read_text().rpartition(")")[2].split()
     children = (process / f"task/{pid}/children").read_text().split()
@@ -196,7 +199,10 @@ def cpu_seconds(pid: int) -> float:
 
 
 def send_all(server: Server, seconds: float) -> dict[str, float]:
-    """Send requests as fast as possible, and return the figures of `web.lua`."""
+    """Send requests as fast as possible for *seconds* seconds.
+
+    Returns the figures that ``web.lua`` prints, by name.
+    """
     options = f"--threads=1 --connections={CLIENTS} --duration={seconds}s --timeout=10s".split()
     command = ["wrk", *options, f"--script={ROOT / 'benchmarks/web.lua'}", server.url]
     out = subprocess.check_output(
@@ -215,7 +221,10 @@ def warm_up(server: Server) -> None:
 
 
 def peak(server: Server, seconds: float) -> tuple[float, float]:
-    """Return the maximum requests per second, and the processor time in µs for each request."""
+    """Return the maximum requests per second, and the processor time in µs for each request.
+
+    *seconds* is the length of the measurement.
+    """
     before = cpu_seconds(server.pid)
     found = send_all(server, seconds)
     used = cpu_seconds(server.pid) - before
@@ -227,7 +236,10 @@ def peak(server: Server, seconds: float) -> tuple[float, float]:
 
 
 def latencies(server: Server, rate: float, seconds: float) -> list[float]:
-    """Return the milliseconds of each response at *rate* requests per second."""
+    """Return the response time in ms of each request, at *rate* requests per second.
+
+    *seconds* is the length of the measurement.
+    """
     clients = max(1, min(CLIENTS // 2, int(rate)))
     command = f"hey -z {seconds}s -c {clients} -q {rate / clients:.3f} -o csv".split()
     sent = ["-m", "POST", "-T", "application/json", "-d", server.body, server.url]
@@ -247,7 +259,12 @@ def turn(server: Server, seconds: float) -> Turn:
 def measure(
     model: Path, cost_model: Path, names: list[str], rounds: int, seconds: float
 ) -> dict[str, list[Turn]]:
-    """Measure the contenders in *names* in turns, *rounds* times; all servers run all the time."""
+    """Measure the servers in *names* one after another, and repeat this *rounds* times.
+
+    *model* and *cost_model* are directories of models.  Each of the two measurements of a server in
+    a round takes *seconds* seconds.  All servers run until the end.  Returns the measurements of
+    each server by its name.
+    """
     found: dict[str, list[Turn]] = {name: [] for name in names}
     with ExitStack() as stack:
         servers = {
@@ -263,7 +280,10 @@ def measure(
 
 
 def figures(found: Mapping[str, list[Turn]]) -> dict[str, dict[str, float]]:
-    """Return the medians by name of a contender, with the ratios to the other contenders."""
+    """Return the figures of each server by its name, from the measurements *found*.
+
+    The figures are medians over the rounds, and ratios to the other servers.
+    """
     return {
         name: {
             "requests_per_second": round(median(turn.per_second for turn in turns), 1),
@@ -282,7 +302,7 @@ def figures(found: Mapping[str, list[Turn]]) -> dict[str, dict[str, float]]:
 
 
 def ratios(turns: list[Turn], others: list[Turn]) -> tuple[float, float]:
-    """Return the median ratios of *turns* to *others*.
+    """Return the median ratios of a server's measurements *turns* to those of another, *others*.
 
     The first is the ratio of throughput, and the second of requests per processor second.
     """
@@ -319,7 +339,7 @@ def table(results: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def goals(results: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return a sentence for each goal that *results* has the figures for."""
+    """Return a sentence for each goal whose figure is in *results*: whether it is met."""
     ours = results.get("two", {})
     found = [
         (f"times the request rate of {CONTENDERS[name].title}", ours[f"of_{name}"], ">=", goal)

@@ -1,10 +1,11 @@
 """Compares gunicorn's worker classes under this service: ``python -m benchmarks.workers``.
 
 The service runs with two workers and two models under each worker class.  All servers run at the
-same time and are measured in turns, as in `benchmarks.web`: the highest request rate, the processor
-time per request, and the latency at half of the rate.  Then 200 clients send each server the head
-of a request, or its body, and do not finish it, while other clients send whole requests.  At last
-each server gets a SIGTERM while eight clients send requests, each on a new connection.
+same time.  In each round, they are measured one after another, as in `benchmarks.web`: the highest
+request rate, the processor time per request, and the latency at half of the rate.  Then 200 clients
+send each server a part of the head, or of the body, of a request, while other clients send complete
+requests.  At the end, each server gets a SIGTERM while eight clients send requests, each on a new
+connection.
 
 Writes build/bench/results.json, and prints a table to standard output.  Needs the Debian packages
 wrk and hey.
@@ -77,7 +78,10 @@ def whole_request(server: Server) -> bytes:
 
 
 def send(port: int, request: bytes, seconds: float) -> str:
-    """Send *request* on a new connection, and return what happened to it."""
+    """Send *request* on a new connection to *port*, and wait at most *seconds* for the response.
+
+    Returns ``answered`` (with status 200), ``refused``, ``reset`` or ``no answer``.
+    """
     try:
         with socket.create_connection((HOST, port), seconds) as client:
             client.sendall(request)
@@ -90,7 +94,10 @@ def send(port: int, request: bytes, seconds: float) -> str:
 
 
 def answered_beside_slow_clients(server: Server, sent: bytes) -> int:
-    """Return how many of `REQUESTS` are answered while `SLOW_CLIENTS` have sent only *sent*."""
+    """Return how many of `REQUESTS` complete requests are answered beside slow clients.
+
+    `SLOW_CLIENTS` connections have sent only *sent*, the first bytes of a request.
+    """
     with ExitStack() as stack:
         for _ in range(SLOW_CLIENTS):
             slow = stack.enter_context(socket.create_connection((HOST, server.port), 10))
@@ -103,7 +110,10 @@ def answered_beside_slow_clients(server: Server, sent: bytes) -> int:
 
 
 def stop_under_load(server: Server) -> tuple[Counter[str], float]:
-    """Send SIGTERM under load; return what happened to the requests, and the seconds to the end."""
+    """Send SIGTERM to *server* while `STOP_CLIENTS` clients send requests.
+
+    Returns the number of requests by result (see `send`), and the seconds until the server ended.
+    """
     found: Counter[str] = Counter()
     ended = threading.Event()
     request = whole_request(server)

@@ -77,7 +77,7 @@ class Lane:
 
 @dataclass(slots=True)
 class Turn:
-    """A step of one shard: its input, and the decisions and resolved records up to now."""
+    """One step of `core` for a shard: its input, and the decisions and resolved records so far."""
 
     settings: Settings
     shard_id: str
@@ -106,7 +106,7 @@ def arrive(lane: Lane, records: tuple[Record, ...]) -> Lane:
 def proceed(lane: Lane, number: int, turn: Turn) -> Lane:
     """Advance *lane* until it waits for records, a time or the function.
 
-    *number* is the number of the lane.
+    *number* is the number of the lane.  The decisions are added to *turn*.
     """
     while not lane.invoking:
         if not lane.batches:
@@ -170,7 +170,10 @@ def respond(
 
 
 def throttle(lane: Lane, number: int, turn: Turn) -> Lane:
-    """Return *lane* after an invocation that did not reach the function."""
+    """Return *lane* after an invocation that did not reach the function.
+
+    *number* is the number of the lane.  The decisions are added to *turn*.
+    """
     batch = lane.batches[0]
     return _later(lane, replace(batch, throttles=batch.throttles + 1), number, turn, "throttled")
 

@@ -38,7 +38,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The state of a mapping."""
+    """The state of a mapping: its shards, and counts and checkpoints that belong to no shard."""
 
     shards: Mapping[str, Shard] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)

@@ -64,9 +64,10 @@ def replay(
 ) -> ReplayReport:
     """Replay the *pending* objects, mark each replayed object, and return the results.
 
-    *invoke* invokes the function, and *advance* is called after each invocation.  *most* is the
-    maximum number of records in an invocation.  *sleep* is called with the seconds to wait.  Raises
-    `CommandError` if the function cannot be invoked or an object cannot be marked.
+    *invoke* invokes the function.  *advance* is called after each invocation, with the number of
+    records that it processed.  *most* is the maximum number of records in an invocation.  *sleep*
+    is called with the seconds to wait.  Raises `CommandError` if the function cannot be invoked or
+    an object cannot be marked.
     """
     report = ReplayReport()
     without_progress = 0

@@ -1,9 +1,9 @@
 """Smoke test of a running stack: ``python -m operate.smoke --stack NAME``.
 
 The command sends ten rides and a broken record to the input stream.  The stack works if every model
-publishes ten predictions on the output stream, and the broken record is found in the rejects.  It
-does not work if a ride is found there, too, and the command then ends at once with the reasons.  A
-stack that CloudFormation does not know, such as a local one, is given by its streams and rejects
+publishes ten predictions on the output stream, and the broken record is found in the rejects.  If
+one of the rides is also found in the rejects, the command ends at once with the reasons.  For a
+stack that CloudFormation does not know, such as a local stack, pass the streams and the rejects
 location: ``--input``, ``--output-stream`` and ``--rejects``.
 
 Every run has new ride ids, reads the output stream from its end, and recognises predictions by the
@@ -115,7 +115,7 @@ def summary(
     """Return the lines that a smoke test prints at its end.
 
     *rides* are the event ids of the rides.  *reasons* has the reason for each rejected record, by
-    event id; those that are not of *rides* are of the broken record.  *seconds* is the time that
+    event id; reasons of other event ids belong to the broken record.  *seconds* is the time that
     the test waited for the results.
     """
     lines = [

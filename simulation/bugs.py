@@ -25,7 +25,7 @@ Replaced = tuple[object, str, Any]
 
 
 class Bug(NamedTuple):
-    """A bug that can be planted."""
+    """A bug to plant: its name, a sentence about it, and a function that returns its changes."""
 
     name: str
     meaning: str

@@ -31,15 +31,15 @@ FAILED = object()
 
 
 class Killed(BaseException):
-    """The function's process ends here; no code of the service may catch this."""
+    """Ends the function's process; not an `Exception`, so no code of the service catches it."""
 
 
 class Broken(Exception):
-    """The exception that a model raises while it is at fault."""
+    """The exception that a model raises while it is broken."""
 
 
 class Outcome(NamedTuple):
-    """The end of an invocation."""
+    """How an invocation ended."""
 
     response: Any
     """The function's response, or `FAILED`."""
@@ -144,7 +144,7 @@ class Invocation:
         return int(1000 * (self.deadline - self.clock.now)) / 1000
 
     def score(self, seconds: float) -> None:
-        """Let the *seconds* pass in which the model scores; raise `Broken` if it is at fault."""
+        """Let the *seconds* pass in which the model scores; raise `Broken` if it is broken."""
         self.clock.advance(seconds)
         self.in_time()
         self.step()
@@ -157,7 +157,10 @@ class Invocation:
         self.step()
 
     def call_all[T](self, calls: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
-        """Make *calls* at the same virtual time, as `model_service.kinesis.calls.CallAll` says."""
+        """Make *calls* at the same virtual time, and wait at most *seconds* for them.
+
+        This is a `model_service.kinesis.calls.CallAll` function: the result of a late call is None.
+        """
         begun = self.clock.now
         limit = begun + max(0.0, seconds)
         free = [begun] * IN_FLIGHT

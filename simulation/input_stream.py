@@ -52,7 +52,10 @@ class InputStream:
         """The shards at the beginning."""
 
     def put(self, records: Sequence[Sent], now: float) -> list[str]:
-        """Put *records* on the stream; return the ids of the shards that they reach."""
+        """Put *records* on the stream; return the ids of the shards that they reach.
+
+        *now* is the virtual time, in seconds since 1970.
+        """
         arrived = round(now, 3)
         reached: dict[str, None] = {}
         for sent in records:

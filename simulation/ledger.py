@@ -5,12 +5,13 @@
 1. A published prediction is for a ride event that was sent, and that is in the function's batch.
 2. A prediction event has the bytes that it would have in a run without faults: the identity, the
    arrival time and the value of its own ride event, and the version of the model.
-3. A kept rejection is for a ride event that was sent, and has the bytes of its own record and its
-   own reason.
+3. A kept rejection (one that is stored on S3) is for a ride event that was sent, and has the bytes
+   of its own record and its own reason.
 4. If a ride event has to be rejected and is not kept yet, no later prediction of its batch is
    published.
-5. The function's report gives each ride event of the batch one fate, in the order of the records.
-   If the report says that a ride event was published or rejected, it is on the stream or on S3.
+5. The function's report names one fate for each ride event of the batch (published, rejected, or
+   to be retried), in the order of the records.  If the report says that a ride event was published
+   or rejected, it is on the stream or on S3.
 6. The checkpoint passes a record only if each of its ride events is published or kept, or if the
    record is at the destination.
 
@@ -52,7 +53,7 @@ class Violation(BaseException):
 
 @dataclass(slots=True, eq=False)
 class Delivered:
-    """A record of the input stream; mutable, because it passes the checkpoint once."""
+    """A record of the input stream; mutable, because a checkpoint passes it once."""
 
     number: int
     """Its number in the run, for messages."""
@@ -68,7 +69,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The batch of one invocation, and the version of the model that it meets."""
+    """The batch of one invocation, and the version of the model that scores it."""
 
     records: Sequence[Delivered]
     version: int
@@ -88,7 +89,11 @@ _published = msgspec.json.Decoder(_Published)
 
 
 def delivered(number: int, record: Record, shard_id: str, sent: Sent, event: Any) -> Delivered:
-    """Return a record of the input stream; *event* is its envelope."""
+    """Return record number *number* of the input stream.
+
+    *sent* has the expected results of its ride events.  *event* is the record as Lambda delivers
+    it.
+    """
     name = event["eventID"]
     if sent.aggregated:
         events = tuple((f"{name}#{n}", truth) for n, truth in enumerate(sent.truths))
@@ -235,7 +240,7 @@ class Ledger:
             raise Violation(MISREPORTED, "the checkpoint is not the first record to retry")
 
     def _expanded(self, batch: Batch, event_ids: Sequence[str]) -> list[str]:
-        """Return *event_ids*, with those of its ride events for each aggregate that is not read."""
+        """Return *event_ids*; ids of ride events replace that of an aggregate that is not read."""
         expanded: list[str] = []
         for event_id in event_ids:
             if event_id in batch.events:

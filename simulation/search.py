@@ -107,8 +107,9 @@ def search(
 ) -> Summary:
     """Run *count* seeds from *first* on, with progress on standard error.
 
-    If *batches* is not 0, end as soon as this many batches have run.  Ctrl+C ends the search, too;
-    the summary then has the runs so far.
+    *workers* is the number of processes.  If *small*, the runs have few records.  *bug* is the name
+    of a bug to plant, or empty.  If *batches* is not 0, end as soon as this many batches have run.
+    Ctrl+C ends the search, too; the summary then has the runs so far.
     """
     total = Summary()
     tasks = (

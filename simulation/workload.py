@@ -74,7 +74,7 @@ BROKEN: tuple[bytes, ...] = (
 
 
 class Broken(NamedTuple):
-    """The expected result of a broken ride event: it is rejected and kept for *reason*."""
+    """The expected result of a broken ride event: its rejection for *reason* is stored."""
 
     reason: str
 
@@ -100,7 +100,7 @@ class Ride:
     interval: bool
 
     def rejection(self, version: int) -> str:
-        """Return the reason for which version number *version* rejects the ride; empty for none."""
+        """Return why the model's version number *version* rejects the ride, or an empty text."""
         if self.miles >= models.FAR_MILES:
             return OUTSIDE
         if self.poison and self.miles == models.poison_miles(version):
@@ -160,7 +160,7 @@ def broken() -> tuple[tuple[bytes, Broken], ...]:
 
 @cache
 def bombs() -> tuple[bytes, Broken]:
-    """Return an aggregate of gzips that hold more than a record may, except for its last one."""
+    """Return a gzip that holds more bytes than a payload may have, and its expected result."""
     bomb = gzip.compress(b" " * (MAX_PAYLOAD + 1), mtime=0)
     return bomb, Broken(f"gzip holds more than {MAX_PAYLOAD} bytes")
 

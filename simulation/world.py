@@ -4,7 +4,7 @@
 shard is read, an invocation ends, a late write applies, a shard is split, another version of the
 model is deployed, the mapping wakes up.  An invocation runs at once when it begins, on a clock that
 starts at that time; the mapping learns of its end when that time comes.  So invocations of several
-lanes overlap in virtual time.
+lanes (the parallel sequences of batches of a shard) overlap in virtual time.
 
 **Liveness.**  When the faults have ended, every invocation has to make progress: `MAX_IDLE`
 invocations of a lane in a row without any are a violation.  So is a run that ends with a record

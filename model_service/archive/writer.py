@@ -2,10 +2,12 @@
 
 Rule 1: every record is archived, whether it holds a valid ride event or not.
 Rule 2: an object has all records of the batch that are from one shard and arrived in one hour, so
-        readers can tell from the names which lines two objects share (see `archive_format`).  So
-        the event source mapping must not divide a shard: its parallelization factor must be 1.
-Rule 3: if an object cannot be stored, Lambda delivers again from its first record.  Objects that
-        were stored and have later records are then stored twice, under overlapping names.
+        readers can tell from the names which lines two objects share (see `archive_format`).  For
+        this reason, the event source mapping must not divide a shard: its parallelization factor
+        must be 1.
+Rule 3: if an object cannot be stored, Lambda delivers its first record and all later records again.
+        The later records that are already stored are then stored twice, in objects with
+        overlapping names.
 Rule 4: the same records give the same bytes.
 """
 
@@ -37,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ArchiveObject:
-    """An object to store."""
+    """An object to store on S3: the lines of some records of a batch."""
 
     key: ObjectKey
     body: bytes
@@ -50,7 +52,7 @@ class ArchiveObject:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveReport:
-    """The result of a batch."""
+    """The result of archiving a batch: the stored objects, and where Lambda has to continue."""
 
     objects: tuple[ArchiveObject, ...]
     """The objects that were stored."""
@@ -73,10 +75,11 @@ def process(
     time_left: TimeLeft,
     now: Callable[[], datetime] = utc_now,
 ) -> ArchiveReport:
-    """Archive a batch and return a report, within *time_left*.
+    """Archive a batch, and return a report.
 
-    *event* is the event of a Lambda invocation.  *now* returns the time in UTC.  Raises
-    `EventError` if *event* is not a batch of Kinesis records.
+    *event* is the event of a Lambda invocation.  *store* stores the objects.  *time_left* returns
+    the seconds that are left for this, and *now* returns the time in UTC.  Raises `EventError` if
+    *event* is not a batch of Kinesis records.
     """
     batch = records.read(event)
     written = objects(batch)
@@ -128,7 +131,10 @@ class S3Store:
     call_all: CallAll = call_in_threads
 
     def __call__(self, written: Sequence[ArchiveObject], time_left: TimeLeft) -> frozenset[int]:
-        """Store the objects; stop when no time is left."""
+        """Store the objects *written*; stop when *time_left* is over.
+
+        Returns the positions of the objects that may not be stored.
+        """
         puts = [partial(self._put, one) for one in written]
         results = self.call_all(puts, time_left())  # None is a late call: nobody knows
         return frozenset(n for n, is_stored in enumerate(results) if not is_stored)

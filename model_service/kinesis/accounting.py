@@ -2,17 +2,16 @@
 
 Rule 1: every ride event gets exactly one *fate*: published, rejected, or to be retried.
 Rule 2: Lambda delivers again all records from the lowest sequence number that a consumer reports.
-        So a consumer reports at most one number, that of the *checkpoint*: the first record with
-        a ride event to retry.  A record is never reported because it is rejected: Lambda would
-        deliver it again and again, and the shard would be blocked.
+        So a consumer reports at most one number, that of the *checkpoint*: the first record with a
+        ride event to retry.  A rejection is no reason to report a record: Lambda would deliver the
+        record again and again, and the shard would be blocked.
 Rule 3: rejections are kept (stored by `rejects`) before anything is published.  If a ride event was
         not read or not scored in time, no rejections of later records are kept.  If a rejection
         cannot be kept, no event of its record or of a later record is published.  Otherwise those
         events would be published again with every retry, until the rejection can be kept.
 Rule 4: Lambda delivers the record of the checkpoint and all later records again, so the rejected
         events in these records are to be retried.  Some of their rejections are already kept, and
-        may be kept again.  So whoever counts kept rejections must count each model and event id
-        once.
+        may be kept again.  To count kept rejections, count each model and event id once.
 Rule 5: the fate of a ride event does not depend on how the records were divided into batches.
 Rule 6: every stage uses at most its share of the invocation's time, and leaves the rest to the
         stages that follow.  If one stage used all the time, no event of the batch would be

@@ -22,7 +22,7 @@ class Context(Protocol):
 
 
 class Invocation(NamedTuple):
-    """The invocation of the function that processed a batch; empty texts if Lambda did not say."""
+    """The invocation of the function that processed a batch; unknown texts are empty."""
 
     request_id: str = ""
     function_version: str = ""
@@ -33,7 +33,7 @@ class Invocation(NamedTuple):
 
 
 def identify(context: Context | None, *, cold_start: bool, replay: bool = False) -> Invocation:
-    """Return the invocation that *context* belongs to; the other arguments are fields of it."""
+    """Return the invocation with the id in *context*; the other arguments become its fields."""
     if context is None:
         return Invocation(cold_start=cold_start, replay=replay)
     return Invocation(context.aws_request_id, context.function_version, cold_start, replay)

@@ -51,10 +51,10 @@ class RejectsKey:
     >>> str(RejectsKey("a_model", "ride_events", "shardId-000000000000", "4961", "4963"))
     'a_model/ride_events/shardId-000000000000/4961-4963'
 
-    Two objects may begin and end with the same records: another version of the model may reject
-    fewer rides between them, or other rides of one aggregate; and with enhanced fan-out, several
-    records have the same sequence number.  So the key ends with a digest of the event ids, unless
-    the object has a single rejection, of a record as a whole.
+    Two objects may begin and end with the same records.  For example, another version of the model
+    may reject fewer rides between these records, or other rides of one aggregate.  With enhanced
+    fan-out, several records may also have the same sequence number.  So the key ends with a digest
+    of the event ids, unless the object has a single rejection, of a record as a whole.
     """
 
     model: str
@@ -113,7 +113,10 @@ class S3Rejects:
     now: Callable[[], datetime] = utc_now
 
     def __call__(self, rejections: Sequence[Rejection], time_left: TimeLeft) -> frozenset[int]:
-        """Store *rejections* in one or more objects for each shard; stop when no time is left."""
+        """Store *rejections* in one or more objects for each shard; stop when no time is left.
+
+        Returns the positions of the rejections that may not be stored.
+        """
         parts = list(_parts(rejections))
         writes = [partial(self._put, [rejections[n] for n in part]) for part in parts]
         kept = self.call_all(writes, time_left())  # None is a late write: nobody knows

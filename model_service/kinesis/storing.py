@@ -1,4 +1,4 @@
-"""Stores an object on S3, and takes only S3's own proof for it."""
+"""Stores an object on S3, and accepts only S3's own confirmation."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ NO_ETAG = "S3 returned no ETag"
 
 
 def stored(client: S3Client, location: str, key: str, body: bytes, content_type: str) -> str:
-    """Store *body*, and return the fault: an error code, or an empty text if there is none.
+    """Store *body*; return an empty text, or the error code if the object is not stored.
 
     *location* is ``s3://bucket`` or ``s3://bucket/prefix``, and *key* the key below it.  An object
     counts as stored only if the response has its ETag, because a proxy may answer with any 200.
-    The fault never has the message of an error, which may name the account and the role.
+    The message of an error is not returned, because it may name the account and the role.
     """
     bucket, _, prefix = location.removeprefix("s3://").partition("/")
     path = "/".join(filter(None, [prefix.strip("/"), key]))

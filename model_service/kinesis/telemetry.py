@@ -3,7 +3,7 @@
 Counts, times and statistics of the predictions are metrics with two sets of dimensions: (service,
 model) and (service, model, version).  The metrics of a replay have another set, (service, model,
 delivery): its rides are old, and some are still invalid, which says nothing about the service now.
-So a replay cannot set off the alarms, which look at (service, model).  ``prediction_mean`` is also
+So a replay cannot set off the alarms, which read (service, model).  ``prediction_mean`` is also
 recorded by the version of the function, for the alarm of a canary.  The other fields are not
 metrics: a metric for each reason or shard would be expensive, because their number has no limit.
 The line contains no payload and no value from a ride event.

@@ -2,7 +2,7 @@
 
 The rows have the columns of a ride, not the features in the model's own signature.  A row is read
 by the same rules as the body of ``POST /predict``.  Predictions are not rounded.  A request is
-answered as a whole: one invalid row refuses all of them.
+answered as a whole: if one row is invalid, the request is refused.
 """
 
 from __future__ import annotations
@@ -73,9 +73,10 @@ def decode(data: bytes, now: datetime) -> list[Ride]:
 
 
 def predict(served: Served, asked: Sequence[Ride], *, time_left: TimeLeft) -> Predictions:
-    """Return the prediction for each ride.
+    """Return the predicted duration of each ride in *asked*, in order.
 
-    Raises `RowRejected` for the first ride without one, and `ModelError` if the model fails.
+    *time_left* returns the seconds that scoring may still take.  Raises `RowRejected` for the first
+    ride that gets no prediction, and `ModelError` if the model fails.
     """
     scores = score(served.model, served.target, columns(asked), time_left=time_left)
     if not scores.scored.all():

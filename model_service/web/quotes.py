@@ -111,7 +111,11 @@ def decode_batch(data: bytes, now: datetime) -> list[QuoteRequest | RideRejected
 def quote(
     models: Models, asked: Sequence[QuoteRequest], *, time_left: TimeLeft
 ) -> list[QuoteOutcome]:
-    """Return the outcome of each request, in order.  Raises `ModelError` if a model fails."""
+    """Return the outcome of each request in *asked*, in order.
+
+    *time_left* returns the seconds that scoring may still take.  Raises `ModelError` if a model
+    fails.
+    """
     asked_rides = columns([one.ride for one in asked])
     durations = _score(models.duration, asked_rides, time_left)
     costs: Sequence[ScoreOutcome | UnsetType] = (

@@ -110,7 +110,7 @@ def invoke() -> Response:
 
 @routes.get("/ping")
 def ping() -> Response:
-    """Answer as MLflow's server does: 200 if the models can score rides."""
+    """Answer in MLflow's protocol: 200 if the models can score rides, otherwise 503."""
     readyz()
     return fresh(b"\n", TEXT)
 
@@ -161,7 +161,7 @@ def problem_response(problem: Problem) -> Response:
 
 
 def fresh(content: bytes, media_type: str, status: int = 200) -> Response:
-    """Return a response that nobody may store."""
+    """Return a response that no browser or proxy may store."""
     headers = [("Content-Type", media_type), ("Cache-Control", "no-store")]
     return Response(content, status, headers)
 
