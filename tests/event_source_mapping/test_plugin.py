@@ -12,6 +12,7 @@ from event_source_mapping.errors import MappingError
 from event_source_mapping.faults import KINDS
 from event_source_mapping.messages import message_on_s3, object_key
 from event_source_mapping.pytest_plugin import KinesisMapping
+from event_source_mapping.records import PAYLOAD_BYTES
 from event_source_mapping.virtual import BEGINNING
 
 QUEUE = {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:123456789012:q"}}
@@ -128,6 +129,18 @@ def test_a_batch_that_is_given_up_without_a_destination_is_lost(
 
     assert mapping.lost == lost
     assert mapping.destination == []
+
+
+def test_a_batch_stays_within_the_limit_of_an_invocation(kinesis_mapping: KinesisMapping) -> None:
+    mapping = kinesis_mapping(works)
+    for number in range(10):
+        mapping.put(bytes(1_000_000), partition_key=str(number))
+
+    mapping.run()
+
+    assert [len(call.records) for call in mapping.invocations] == [4, 4, 2]
+    sizes = [len(json.dumps(call.event)) for call in mapping.invocations]
+    assert max(sizes) <= PAYLOAD_BYTES
 
 
 def test_the_batching_window_gathers_records(kinesis_mapping: KinesisMapping) -> None:
