@@ -53,10 +53,11 @@ COPY model_service/*.py model_service/zones.csv /code/model_service/
 COPY model_service/models /code/model_service/models/
 
 FROM core AS stream-code
-COPY lambda_function.py archive_function.py /code/
+COPY lambda_function.py archive_function.py decision_function.py /code/
 COPY model_service/kinesis /code/model_service/kinesis/
 COPY model_service/stream /code/model_service/stream/
 COPY model_service/archive /code/model_service/archive/
+COPY model_service/decisions /code/model_service/decisions/
 RUN sh /images/compiled /code /var/task
 
 # --- ride-predictions:onnx --------------------------------------------------------------------

@@ -17,6 +17,11 @@ from typing import Any, Self
 from .errors import SettingsError
 
 NO_REJECTS = "none"
+DECISIONS = "decisions"
+"""The name of the decisions' function in metrics and in the keys of rejected predictions."""
+NO_LOCATION = (
+    "is not set: give s3://bucket/prefix, or none to accept that rejected records are lost"
+)
 MAX_PORT = 65535
 LABEL = "(?!-)[a-zA-Z0-9-]{1,63}(?<!-)"  # RFC 1123, 2.1
 NAME = rf"{LABEL}(?:\.{LABEL})*\.?"
@@ -24,6 +29,7 @@ HOST = rf"({NAME}|\[[0-9a-fA-F:.]+\])"  # a name, an IPv4 address, or an IPv6 ad
 PRINTABLE = r"[^\0-\x1f\x7f]"  # also spaces and letters of all languages
 MAX_KEY = 1024  # bytes of a key on S3
 MAX_PREFIX = 500  # characters; the names that the service adds have up to 500 more
+MAX_DEADLINE = 24 * 60 * 60  # seconds; a stream keeps records for a day or longer
 BUCKET = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 
 Parser = Callable[[str], Any]
@@ -50,6 +56,20 @@ def _number(text: str) -> float:
     if not isfinite(number):
         raise ValueError("must be a number")
     return number
+
+
+def _seconds(text: str) -> float:
+    seconds = _number(text)
+    if not 1 <= seconds <= MAX_DEADLINE:
+        raise ValueError(f"must be seconds, from 1 to {MAX_DEADLINE}")
+    return seconds
+
+
+def _names(text: str) -> frozenset[str]:
+    names = [name.strip() for name in text.split(",")]
+    if len(set(names)) != len(names):
+        raise ValueError("must not name a model twice")
+    return frozenset(_name(name) for name in names)
 
 
 def _workers(text: str) -> int:
@@ -127,9 +147,17 @@ _location = _on_s3(
     "s3://bucket/prefix, or a path",
 )
 _prefix = _on_s3(rf"s3://[^/]+/{PRINTABLE}{{1,{MAX_PREFIX}}}", "s3://…")
+_rejects = _on_s3(
+    rf"s3://[^/]+(/{PRINTABLE}{{0,{MAX_PREFIX}}})?|{NO_REJECTS}",
+    f"s3://bucket/prefix with a prefix of at most {MAX_PREFIX} characters, or none",
+)
 # A stream (Kinesis API Reference, CreateStream), or a part of an S3 key and a dimension of metrics.
 _name = _matching(
     "(?![.]+$)[a-zA-Z0-9_.-]{1,128}", "1 to 128 letters, digits, underscores, dots or hyphens"
+)
+# DynamoDB Developer Guide, "Supported data types and naming rules".
+_table = _matching(
+    "[a-zA-Z0-9_.-]{3,255}", "3 to 255 letters, digits, underscores, dots or hyphens"
 )
 # A namespace and a dimension of metrics (CloudWatch API Reference, PutMetricData and Dimension).
 _namespace = _matching(
@@ -146,6 +174,7 @@ AWS_SETTINGS: Mapping[str, Parser] = {
     "AWS_REGION": _region,
     "AWS_DEFAULT_REGION": _region,
     "AWS_ENDPOINT_URL": url,
+    "AWS_ENDPOINT_URL_DYNAMODB": url,
     "AWS_ENDPOINT_URL_KINESIS": url,
     "AWS_ENDPOINT_URL_S3": url,
 }
@@ -223,12 +252,7 @@ class Settings(_Settings):
     prediction_min: float = _setting(_number, 0.0)
     prediction_max: float = _setting(_number, 1440.0)
     predictions_stream_name: str = _setting(_name, "ride_predictions")
-    rejects_location: str = _setting(
-        _on_s3(
-            rf"s3://[^/]+(/{PRINTABLE}{{0,{MAX_PREFIX}}})?|{NO_REJECTS}",
-            f"s3://bucket/prefix with a prefix of at most {MAX_PREFIX} characters, or none",
-        )
-    )
+    rejects_location: str = _setting(_rejects)
     test_run: bool = _setting(_flag, False)
     return_predictions: bool = _setting(_flag, True)
     kinesis_endpoint_url: str = _setting(url)
@@ -247,10 +271,7 @@ class Settings(_Settings):
         if not self.model_location and not (self.model_bucket and self.run_id):
             found["MODEL_LOCATION"] = "is not set (nor are MODEL_BUCKET and RUN_ID together)"
         if not self.rejects_location and not self.test_run:
-            found["REJECTS_LOCATION"] = (
-                "is not set: give s3://bucket/prefix, or none to accept that rejected records"
-                " are lost"
-            )
+            found["REJECTS_LOCATION"] = NO_LOCATION
         return found | _range("PREDICTION", self.prediction_min, self.prediction_max)
 
 
@@ -270,6 +291,35 @@ class ArchiveSettings(_Settings):
 
     def contradictions(self) -> Faults:
         return {} if self.archive_location else {"ARCHIVE_LOCATION": "is not set"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionSettings(_Settings):
+    """Settings of decisions.
+
+    >>> DecisionSettings.from_env({"EXPECTED_MODELS": "one,one", "REJECTS_LOCATION": "none"})
+    Traceback (most recent call last):
+    model_service.errors.SettingsError: EXPECTED_MODELS must not name a model twice
+    """
+
+    expected_models: frozenset[str] = _setting(_names, frozenset())
+    decision_deadline_seconds: float = _setting(_seconds, 60.0)
+    decision_policy: str = _setting(_location)
+    decisions_table_name: str = _setting(_table, "ride_decisions")
+    decisions_stream_name: str = _setting(_name, "ride_decisions")
+    rejects_location: str = _setting(_rejects)
+    kinesis_endpoint_url: str = _setting(url)
+    powertools_metrics_namespace: str = _setting(_namespace, "RidePredictions")
+    powertools_service_name: str = _setting(_dimension, "ride-predictions")
+    log_level: str = _setting(_level, "INFO")
+
+    def contradictions(self) -> Faults:
+        found = {}
+        if not self.expected_models:
+            found["EXPECTED_MODELS"] = "is not set: name the models, separated by commas"
+        if not self.rejects_location:
+            found["REJECTS_LOCATION"] = NO_LOCATION
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

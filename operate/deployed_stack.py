@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OUTPUTS = ("RideEventsStreamName", "RidePredictionsStreamName", "RejectsLocation")
 """The outputs of the template that name the streams and the rejects location of a stack."""
-SCORER = re.compile(r"(?!Batch)\w+FunctionName")
+SCORER = re.compile(r"(?!Batch|Decision)\w+FunctionName")
 """Matches the name of the output for each model's function."""
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from model_service.kinesis.records import REPLAY_MARK, Record
-from model_service.settings import Settings
+from model_service.settings import DECISIONS, Settings
 
 from .aws import client
 from .command import CommandError
@@ -62,6 +62,7 @@ class DeployedFunction:
     bare_name: str
     """The name of the function without account and alias."""
     model: str
+    """The name of its model, or `DECISIONS`: the first part of the keys of its rejected records."""
 
     @classmethod
     def named(cls, client: LambdaClient, name: str) -> DeployedFunction:
@@ -77,6 +78,8 @@ class DeployedFunction:
         if environment.get("TEST_RUN", "").strip().lower() == "true":
             raise CommandError(f"the function {name} publishes nothing: its TEST_RUN is True")
         model = environment.get("MODEL_NAME", "").strip() or Settings().model_name
+        if "EXPECTED_MODELS" in environment:
+            model = DECISIONS
         arn = found.get("FunctionArn")
         if not arn:
             raise CommandError(f"the reply for the function {name} did not come from Lambda")

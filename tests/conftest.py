@@ -25,7 +25,7 @@ collect_ignore = [
     "web/clients",  # run in the environment of the generated clients
 ]
 
-OURS = ("AWS_", "MODEL_", "PREDICTION", "KINESIS_", "MLFLOW_", "REJECTS_")
+OURS = ("AWS_", "MODEL_", "PREDICTION", "KINESIS_", "MLFLOW_", "REJECTS_", "DECISION", "EXPECTED_")
 
 
 # The Makefile chooses the thorough profile for test-all.

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from model_service.decisions.decision import Decision
 from model_service.rides import RideEvent, RideId
 from model_service.scoring import Target
 
@@ -74,6 +75,7 @@ EVENTS: dict[str, Any] = {
     "ride-event": RideEvent,
     "duration-prediction-event": DurationPredictionEvent,
     "cost-prediction-event": CostPredictionEvent,
+    "decision-event": Decision,
 }
 
 
@@ -106,12 +108,13 @@ def _asyncapi() -> dict[str, Any]:
         "info": {
             "title": "Ride predictions",
             "version": VERSION,
-            "description": "Ride events, and the predictions for them, on Kinesis streams.",
+            "description": "Ride events, predictions and decisions, on Kinesis streams.",
         },
         "defaultContentType": "application/json",
         "channels": {
             "rides": channel("ride_events", "Partitioned by str(ride_id).", names[0]),
-            "predictions": channel("ride_predictions", "Partitioned by str(ride_id).", *names[1:]),
+            "predictions": channel("ride_predictions", "Partitioned by str(ride_id).", *names[1:3]),
+            "decisions": channel("ride_decisions", "Partitioned by str(ride_id).", names[3]),
         },
         "operations": {
             "scoreRides": {"action": "receive", "channel": reference("channels", "rides")},
@@ -119,6 +122,8 @@ def _asyncapi() -> dict[str, Any]:
                 "action": "send",
                 "channel": reference("channels", "predictions"),
             },
+            "decideRides": {"action": "receive", "channel": reference("channels", "predictions")},
+            "publishDecisions": {"action": "send", "channel": reference("channels", "decisions")},
         },
         "components": {
             "messages": {

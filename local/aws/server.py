@@ -1,4 +1,4 @@
-"""Runs the embedded AWS: Kinesis and S3 in a separate process, on a free port of 127.0.0.1.
+"""Runs the embedded AWS: Kinesis, S3 and DynamoDB, in another process on a port of 127.0.0.1.
 
 `embedded` starts moto's server and stops it at the end of the block.  The server also ends when its
 standard input closes.  So it ends with its parent process, even if that process is killed.  The
@@ -51,6 +51,10 @@ class Embedded:
     def s3(self) -> S3Client:
         client: S3Client = self._client("s3")
         return client
+
+    def dynamodb(self) -> Any:
+        """Return a client of DynamoDB, for whose types the project has no package."""
+        return self._client("dynamodb")
 
     def _client(self, service: str) -> Any:
         import boto3  # the server process does not need it

@@ -59,7 +59,7 @@ def log_line(
             "prediction_mean": Metric("None", [sum(predictions) / len(predictions)]),
             "prediction_max": Metric("None", [max(predictions)]),
         }
-    metrics["latency_ms"] = Metric("Milliseconds", _sample(sorted(report.latencies_ms)))
+    metrics["latency_ms"] = Metric("Milliseconds", sample(sorted(report.latencies_ms)))
     delivery = REPLAY if invocation.replay else STREAM
     of_stream = {"model": model_name}, {"model": model_name, "version": version}
     of_replay = ({"model": model_name, "delivery": REPLAY},)
@@ -93,14 +93,14 @@ def _by_function_version(model_name: str, invocation: Invocation) -> Breakdown |
     return Breakdown("prediction_mean", dimensions)
 
 
-def _sample(ordered: Sequence[float]) -> Sequence[float]:
+def sample(ordered: Sequence[float]) -> Sequence[float]:
     """Return at most `MAX_VALUES` of the values, with the same percentiles (nearest rank).
 
     If there are more values, the sample has the 1st to the 99th percentile and, as its last value,
     the 99.5th.  The maximum would have the weight of 1 % of the rides, whatever their number, and
     would decide the 99th percentile of the metric.
 
-    >>> _sample([float(n) for n in range(1, 1001)])[-3:]
+    >>> sample([float(n) for n in range(1, 1001)])[-3:]
     [980.0, 990.0, 995.0]
     """
     if len(ordered) <= MAX_VALUES:

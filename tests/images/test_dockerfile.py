@@ -13,7 +13,7 @@ import pytest
 from ..project.test_architecture import CORE, IMPORTS, folder_of_name, imported
 
 ROOT = Path(__file__).parents[2]
-STREAM = {"lambda_function.py", "archive_function.py"}
+STREAM = {"lambda_function.py", "archive_function.py", "decision_function.py"}
 ENTRY_POINTS = {
     "onnx": STREAM,
     "lambda": STREAM,

@@ -38,6 +38,7 @@ OUTPUTS = {
     "DurationFunctionName": "scores-durations",
     "CostFunctionName": "scores-costs",
     "BatchFunctionName": "scores-files",
+    "DecisionFunctionName": "decides",
 }
 
 

@@ -31,6 +31,7 @@ IMPORTS: dict[str, set[str]] = {
     "datasets": {CORE},
     "stream": {CORE, "kinesis"},
     "archive": {CORE, "kinesis"},
+    "decisions": {CORE, "kinesis"},
     "web": {CORE, "models"},
     "batch": {CORE, "datasets", "models"},
 }
@@ -170,7 +171,7 @@ USES = {
     "training": {CORE, "datasets", "models"},
     "operate": {CORE, "kinesis", "models"},
     "local": {CORE, "datasets"},
-    "tools": {CORE},
+    "tools": {CORE, "decisions"},
 }
 """Top-level folder → the folders of ``model_service`` that it imports: no entry point's."""
 

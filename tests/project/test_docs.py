@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from model_service import rides
-from model_service.settings import Settings
+from model_service.decisions.decision import Decision
+from model_service.settings import DecisionSettings, Settings
 from tests.project.test_architecture import CORE, IMPORTS
 from tools import schemas
 
@@ -132,6 +133,18 @@ def test_every_setting_is_documented_with_its_default(field: Field[Any]) -> None
     assert shown.strip("`") == default_text(field.default)
 
 
+@pytest.mark.parametrize(
+    "field",
+    [one for one in fields(DecisionSettings) if one.name.startswith(("decision", "expected"))],
+    ids=lambda field: field.name,
+)
+def test_every_setting_of_decisions_is_documented_with_its_default(field: Field[Any]) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    [shown] = re.findall(rf"^\| `{field.name.upper()}` \| (.*?) \|", page, re.MULTILINE)
+
+    assert shown.strip("`") == default_text(field.default or "")
+
+
 def default_text(default: object) -> str:
     if default == "":
         return "\N{EN DASH}"
@@ -178,10 +191,11 @@ def test_the_replay_policy_covers_every_rejects_location() -> None:
 
 
 def test_the_example_events_match_their_types() -> None:
-    ride, prediction = blocks(ROOT / "docs" / "events" / "README.md", "json")
+    ride, prediction, decision = blocks(ROOT / "docs" / "events" / "README.md", "json")
 
     assert rides.decode(ride.encode()).ride_id == 256
     msgspec.json.decode(prediction, type=schemas.DurationPredictionEvent)
+    assert msgspec.json.decode(decision, type=Decision).flag == "review"
 
 
 def test_the_version_is_the_same_everywhere() -> None:

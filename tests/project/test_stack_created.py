@@ -38,7 +38,11 @@ pytestmark = [
 
 HOST = "127.0.0.1"
 REGION, NAME = stacks.PSEUDO["AWS::Region"], stacks.PSEUDO["AWS::StackName"]
-OTHER_STREAMS = {"RideEventsStreamName": "others", "PredictionsStreamName": "of_others"}
+OTHER_STREAMS = {
+    "RideEventsStreamName": "others",
+    "PredictionsStreamName": "of_others",
+    "DecisionsStreamName": "decisions_of_others",
+}
 SECONDS = 30  # to start, to create, to delete, to answer: each
 
 REFUSED = {
@@ -53,9 +57,16 @@ REFUSED = {
 """Resource types that ministack cannot create, with the reason: the test leaves them out."""
 
 FORGOTTEN = {
+    "AWS::DynamoDB::Table": {
+        "BillingMode",
+        "PointInTimeRecoverySpecification",
+        "SSESpecification",
+        "Tags",
+        "TimeToLiveSpecification",
+    },
     "AWS::KMS::Key": {"Tags"},
     "AWS::Kinesis::Stream": {"StreamEncryption", "Tags"},
-    "AWS::Lambda::EventSourceMapping": {"MetricsConfig"},
+    "AWS::Lambda::EventSourceMapping": {"Enabled", "MetricsConfig"},
     "AWS::Lambda::Function": {"SnapStart", "Tags"},
     "AWS::Logs::LogGroup": {"KmsKeyId", "Tags"},
     "AWS::S3::Bucket": {
@@ -90,6 +101,7 @@ ARNS = {
     "Role": "iam::000000000000:role/{}",
     "Scorer": f"lambda:{REGION}:000000000000:function:{{}}",
     "Stream": f"kinesis:{REGION}:000000000000:stream/{{}}",
+    "Table": f"dynamodb:{REGION}:000000000000:table/{{}}",
     "Throttled": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
 }
 """The ARN of a resource, by the end of its logical id; ``{}`` stands for its name."""
@@ -263,7 +275,9 @@ def log_group(aws: Aws, name: str) -> Any:
 
 def mapping(aws: Aws, which: str) -> Any:
     found = aws("lambda").get_event_source_mapping(UUID=which)
-    return found | {"FunctionName": found["FunctionArn"]}
+    arn = found["FunctionArn"]
+    is_alias = arn.count(":") > 6
+    return found | {"FunctionName": arn if is_alias else arn.rpartition(":")[2]}
 
 
 def queue(aws: Aws, url: str) -> Any:
@@ -283,6 +297,10 @@ def subscription(aws: Aws, arn: str) -> Any:
     return {one["SubscriptionArn"]: one for one in found}[arn]
 
 
+def table(aws: Aws, name: str) -> Any:
+    return aws("dynamodb").describe_table(TableName=name)["Table"]
+
+
 def topic_policy(aws: Aws, topic: str) -> Any:
     policy = aws("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
     return {"Topics": [topic], "PolicyDocument": json.loads(policy)}
@@ -291,6 +309,7 @@ def topic_policy(aws: Aws, topic: str) -> Any:
 TELL = {
     "AWS::CloudWatch::Alarm": alarm,
     "AWS::CloudWatch::Dashboard": ask("cloudwatch", "get_dashboard", "DashboardName"),
+    "AWS::DynamoDB::Table": table,
     "AWS::IAM::Role": role,
     "AWS::KMS::Key": key,
     "AWS::Kinesis::Stream": ask(
@@ -382,6 +401,9 @@ def test_outputs_name_the_created_resources(aws: Aws, ids: Ids) -> None:
         "ArchiveLocation": "s3://<ArchiveBucket>",
         "BatchLocation": "s3://<ArchiveBucket>/scored",
         "BatchFunctionName": "<BatchFunction>",
+        "DecisionFunctionName": "<DecisionFunction>",
+        "DecisionsStreamName": "<DecisionsStream>",
+        "DecisionsTableName": "<DecisionsTable>",
         "KeyArn": "<Key.Arn>",
         "AlarmTopicArn": "<AlarmTopic>",
         "DurationFunctionName": "<DurationScorer>",

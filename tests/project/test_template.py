@@ -16,18 +16,26 @@ from typing import Any
 
 import pytest
 
-from model_service import archive, stream
+from model_service import archive, decisions, stream
 from model_service.archive import telemetry as archive_telemetry
 from model_service.batch import schedule
+from model_service.decisions import policy, sweep
+from model_service.decisions import telemetry as decision_telemetry
 from model_service.emf import Destination
 from model_service.kinesis import telemetry
 from model_service.kinesis.invocation import Invocation
 from model_service.scoring import Answers, Target
-from model_service.settings import ArchiveSettings, ScheduleSettings, Settings
+from model_service.settings import (
+    ArchiveSettings,
+    DecisionSettings,
+    ScheduleSettings,
+    Settings,
+)
 from operate.deployed_stack import OUTPUTS, SCORER
 
 from .. import mutate_template
 from ..support import cloudwatch, stacks
+from ..support.decisions import MemoryTable, prediction_bytes, rules
 from ..support.factories import (
     INVOCATION,
     FakeModel,
@@ -58,6 +66,8 @@ NO_VARIABLES = {
 }
 
 DIMENSIONS_OF_AWS = {
+    ("AWS/DynamoDB", "ConsumedWriteCapacityUnits"): "TableName",
+    ("AWS/DynamoDB", "WriteThrottleEvents"): "TableName",
     ("AWS/Lambda", "ConcurrentExecutions"): "FunctionName",
     ("AWS/Lambda", "DestinationDeliveryFailures"): "FunctionName",
     ("AWS/Lambda", "DroppedEventCount"): "EventSourceMappingUUID",
@@ -157,6 +167,21 @@ MAY: dict[str, dict[str, set[str]]] = {
         "arn:aws:s3:::models": {"s3:ListBucket"},
         "arn:aws:kms:eu-west-1:000000000000:key/models": {"kms:Decrypt"},
     },
+    "DecisionFunctionRole": {
+        "<PredictionsStream.Arn>": READ_A_STREAM | {"kinesis:DescribeStreamSummary"},
+        "<DecisionsStream.Arn>": {"kinesis:PutRecords"},
+        "<DecisionsTable.Arn>": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+        "<DecisionsTable.Arn>/index/due": {"dynamodb:Query"},
+        "<RejectsBucket.Arn>/rejects/decisions/*": {"s3:PutObject"},  # model_service.rejects
+        "<RejectsBucket.Arn>/aws/lambda/*": {"s3:PutObject"},  # the mapping, for what it gives up
+        "<RejectsBucket.Arn>": {"s3:ListBucket"},  # the mapping asks for it too
+        "<Key.Arn>": {"kms:Decrypt", "kms:GenerateDataKey"},
+        "<DecisionLogs.Arn>": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        LOG_KEY: USE_A_LOG_KEY,
+        "arn:aws:s3:::models/decisions/policy.json": {"s3:GetObject"},
+        "arn:aws:kms:eu-west-1:000000000000:key/models": {"kms:Decrypt"},
+    },
+    "DecisionSweepRole": {"<DecisionFunction.Arn>": {"lambda:InvokeFunction"}},
     "BatchScheduleRole": {
         "<BatchFunction.Arn>": {"lambda:InvokeFunction"},
         "<BatchGivenUpQueue.Arn>": {"sqs:SendMessage"},
@@ -210,6 +235,25 @@ def run_line() -> dict[str, Any]:
         )
     )
     return found
+
+
+@cache
+def decision_lines() -> list[dict[str, Any]]:
+    """The log lines of a batch of predictions, and of a sweep."""
+    by, table = rules(), MemoryTable()
+    report = decisions.process(
+        kinesis_event(prediction_bytes(), prediction_bytes(NAMES["Cost"])),
+        rules=by,
+        store=table,
+        publish=MemoryPublisher(),
+        keep=MemoryRejects(),
+        time_left=lambda: 60.0,
+    )
+    swept = sweep.sweep(rules=by, store=table, publish=MemoryPublisher(), time_left=lambda: 60.0)
+    return [
+        json.loads(decision_telemetry.log_line(report, INVOCATION, METRICS)),
+        json.loads(decision_telemetry.sweep_line(swept, INVOCATION, METRICS)),
+    ]
 
 
 @cache
@@ -370,7 +414,7 @@ def test_whoever_writes_to_an_encrypted_log_group_may_use_its_key(stack: Stack) 
     groups = stack.of_type("AWS::Logs::LogGroup").values()
 
     assert {group["KmsKeyId"] for group in groups} == {"<Key.Arn>"}
-    assert len(writers) == 5
+    assert len(writers) == 6
     assert allowed == dict.fromkeys(writers, USE_A_LOG_KEY)
 
 
@@ -380,6 +424,8 @@ def test_roles_are_assumed_only_by_their_services(stack: Stack) -> None:
         "BatchScheduleRole": "scheduler.amazonaws.com",
         "CostScorerRole": "lambda.amazonaws.com",
         "DurationScorerRole": "lambda.amazonaws.com",
+        "DecisionFunctionRole": "lambda.amazonaws.com",
+        "DecisionSweepRole": "scheduler.amazonaws.com",
         "DeploymentRole": "codedeploy.amazonaws.com",
         "PredictionsArchiveRole": "lambda.amazonaws.com",
         "RideEventsArchiveRole": "lambda.amazonaws.com",
@@ -395,14 +441,15 @@ def test_rejects_and_models_are_in_buckets_of_this_account(stack: Stack) -> None
     """Otherwise, the next owner of the name of a deleted bucket could provide the models."""
     checked = 0
     for role, statement in stack.statements():
-        if not role.endswith(("ScorerRole", "ArchiveRole")) and role != "BatchFunctionRole":
+        if not role.endswith(("ScorerRole", "ArchiveRole", "FunctionRole")):
             continue
         conditions = statement.get("Condition", {}).get("StringEquals", {})
         resources = each(statement["Resource"])
         if any(r.startswith(("<RejectsBucket", "arn:aws:s3:::models")) for r in resources):
             assert conditions["s3:ResourceAccount"] == "000000000000"
             checked += 1
-    assert checked == 2 * len(MODELS) + 2 * (len(MODELS) + 1) + 2 * len(ARCHIVES)
+    of_decisions = 3  # rejects twice, and the policy
+    assert checked == 2 * len(MODELS) + 2 * (len(MODELS) + 1) + 2 * len(ARCHIVES) + of_decisions
 
 
 def test_models_are_listed_by_prefix(stack: Stack) -> None:
@@ -446,6 +493,101 @@ def all_statements(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield name, statement
 
 
+# --- decisions ------------------------------------------------------------------------------
+
+
+def test_the_predictions_are_read_as_rides_are(stack: Stack) -> None:
+    mappings = stack.of_type("AWS::Lambda::EventSourceMapping")
+    rides = mappings["DurationScorerRides"]
+
+    assert mappings["DecisionFunctionPredictions"] == rides | {
+        "EventSourceArn": "<PredictionsStream.Arn>",
+        "FunctionName": "<DecisionFunction>",
+        "BatchSize": 10_000,
+        "MaximumBatchingWindowInSeconds": 10,
+    }
+
+
+def test_the_function_of_decisions_starts_with_its_variables(stack: Stack) -> None:
+    function = stack.of_type("AWS::Lambda::Function")["DecisionFunction"]
+    variables = stacks.deployed(function["Environment"]["Variables"])
+
+    settings = DecisionSettings.from_env(variables)
+
+    assert function["ImageConfig"]["Command"] == ["decision_function.lambda_handler"]
+    assert variables.keys() == {field.name.upper() for field in fields(DecisionSettings)} - {
+        "KINESIS_ENDPOINT_URL"
+    }
+    assert settings.expected_models == {*NAMES.values()}
+    assert settings.decision_policy == "s3://models/decisions/policy.json"
+    assert settings.decision_deadline_seconds == 60
+    assert settings.decisions_table_name == "DecisionsTable"
+    assert settings.decisions_stream_name == "DecisionsStream"
+    assert settings.rejects_location == "s3://rejectsbucket/rejects"
+
+
+@pytest.mark.slow
+def test_the_policy_in_the_image_is_the_default() -> None:
+    function = stacks.stack(DecisionPolicy="").of_type("AWS::Lambda::Function")["DecisionFunction"]
+
+    assert policy.load(function["Environment"]["Variables"]["DECISION_POLICY"]).rules
+
+
+def test_the_table_is_encrypted_on_demand_and_can_be_restored(stack: Stack) -> None:
+    table = stack.of_type("AWS::DynamoDB::Table")["DecisionsTable"]
+
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["SSESpecification"] == {
+        "SSEEnabled": True,
+        "SSEType": "KMS",
+        "KMSMasterKeyId": "<Key.Arn>",
+    }
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+    [index] = table["GlobalSecondaryIndexes"]
+    assert (index["IndexName"], index["Projection"]) == ("due", {"ProjectionType": "ALL"})
+
+
+def test_a_failed_sweep_is_left_to_the_next_one(stack: Stack) -> None:
+    configs = stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+
+    [config] = [one for one in configs if one["FunctionName"] == "<DecisionFunction>"]
+    assert config == {
+        "FunctionName": "<DecisionFunction>",
+        "Qualifier": "$LATEST",
+        "MaximumRetryAttempts": 0,
+        "MaximumEventAgeInSeconds": 60,
+    }
+
+
+def test_a_sweep_runs_every_minute_and_the_function_knows_its_event(stack: Stack) -> None:
+    found = stack.of_type("AWS::Scheduler::Schedule")["DecisionSweep"]
+
+    assert found == {
+        "Description": "Decides the rides whose deadline has passed",
+        "ScheduleExpression": "rate(1 minute)",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "State": "ENABLED",
+        "Target": {
+            "Arn": "<DecisionFunction.Arn>",
+            "RoleArn": "<DecisionSweepRole.Arn>",
+            "Input": '{"scheduled_time": "<aws.scheduler.scheduled-time>"}',
+            "RetryPolicy": {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60},
+        },
+    }
+    assert 'SCHEDULED = "scheduled_time"' in (ROOT / "decision_function.py").read_text()
+
+
+@pytest.mark.slow
+def test_without_expected_models_there_are_no_decisions(stack: Stack) -> None:
+    none = stacks.stack(ExpectedModels="")
+
+    missing = stack.resources.keys() - none.resources.keys()
+    assert missing
+    assert all(name.startswith("Decision") for name in missing)
+    assert not [name for name in none.resources if name.startswith("Decision")]
+
+
 # --- what is kept ---------------------------------------------------------------------------
 
 
@@ -474,7 +616,7 @@ def test_buckets_are_encrypted_and_private_and_expire_objects(stack: Stack) -> N
 
 
 def test_resources_with_data_are_retained(stack: Stack) -> None:
-    kinds = {"AWS::S3::Bucket", "AWS::Kinesis::Stream", "AWS::KMS::Key"}
+    kinds = {"AWS::S3::Bucket", "AWS::Kinesis::Stream", "AWS::KMS::Key", "AWS::DynamoDB::Table"}
     for resource in stack.resources.values():
         if resource["Type"] in kinds:
             assert resource["DeletionPolicy"] == "RetainExceptOnCreate"
@@ -484,6 +626,8 @@ def test_resources_with_data_are_retained(stack: Stack) -> None:
 STATEFUL = {
     "AlarmTopic": "AWS::SNS::Topic",  # whose subscriptions somebody confirmed
     "ArchiveBucket": "AWS::S3::Bucket",
+    "DecisionsStream": "AWS::Kinesis::Stream",
+    "DecisionsTable": "AWS::DynamoDB::Table",
     "Key": "AWS::KMS::Key",
     "PredictionsStream": "AWS::Kinesis::Stream",
     "RejectsBucket": "AWS::S3::Bucket",
@@ -493,7 +637,7 @@ STATEFUL = {
 
 
 def test_resources_with_data_keep_their_logical_ids(stack: Stack) -> None:
-    kinds = {*STATEFUL.values(), "AWS::DynamoDB::Table"}
+    kinds = {*STATEFUL.values()}
     found = {name: it["Type"] for name, it in stack.resources.items() if it["Type"] in kinds}
 
     assert found == STATEFUL
@@ -563,12 +707,13 @@ def test_a_stack_has_metrics_of_its_own(stack: Stack) -> None:
     The functions write to the namespace with the stack's name, and nothing else is looked at.
     """
     functions = stack.of_type("AWS::Lambda::Function")
-    kinds: dict[str, type[Settings | ScheduleSettings | ArchiveSettings]] = {
+    kinds: dict[str, type[Settings | ScheduleSettings | ArchiveSettings | DecisionSettings]] = {
         "DurationScorer": Settings,
         "CostScorer": Settings,
         "BatchFunction": ScheduleSettings,
         "RideEventsArchive": ArchiveSettings,
         "PredictionsArchive": ArchiveSettings,
+        "DecisionFunction": DecisionSettings,
     }
     for name, kind in kinds.items():
         variables = stacks.deployed(functions[name]["Environment"]["Variables"])
@@ -597,7 +742,7 @@ def test_the_namespace_of_metrics_is_a_parameter() -> None:
 
 
 def test_alarms_and_dashboards_name_metrics_that_exist_by_their_dimensions(stack: Stack) -> None:
-    written = [line(), line(telemetry.REPLAY), run_line()]
+    written = [line(), line(telemetry.REPLAY), run_line(), *decision_lines()]
 
     for where, model, namespace, metric, dimensions in watched(stack):
         if namespace.startswith("AWS/"):
@@ -641,14 +786,21 @@ def test_a_replay_sets_off_no_alarm(stack: Stack) -> None:
 def watchable(dimension: str, model: str) -> set[str]:
     """The values that *dimension* may have in an alarm or dashboard of *model*, or of a stream."""
     return {
-        "FunctionName": {f"<{model}Scorer>", "<BatchFunction>", *ARCHIVES},
+        "FunctionName": {
+            f"<{model}Scorer>",
+            "<BatchFunction>",
+            "<DecisionFunction>",
+            *ARCHIVES,
+        },
+        "TableName": {"<DecisionsTable>"},
         "QueueName": {"<BatchGivenUpQueue.QueueName>"},
         "EventSourceMappingUUID": {
             f"<{model}ScorerRides>",
             "<RideEventsArchiveRecords>",
             "<PredictionsArchiveRecords>",
+            "<DecisionFunctionPredictions>",
         },
-        "StreamName": {"<RideEventsStream>", "<PredictionsStream>"},
+        "StreamName": {"<RideEventsStream>", "<PredictionsStream>", "<DecisionsStream>"},
     }[dimension]
 
 
@@ -717,7 +869,18 @@ OF_RUNS = {
     "BatchLate": {"batch_delay_seconds"},
     "BatchRejects": {"batch_rows", "batch_rejected"},
     "BatchGivenUp": {"ApproximateNumberOfMessagesVisible"},
+    "DecisionsIteratorAge": {"IteratorAge"},
+    "DecisionsErrors": {"Errors"},
+    "DecisionsThrottles": {"Throttles"},
+    "DecisionsGivenUp": {"OnFailureDestinationDeliveredEventCount"},
+    "DecisionsToRetry": {"to_retry"},
+    "DecisionsRejects": {"received", "rejected"},
+    "DecisionsIncomplete": {"decided", "swept"},
+    "DecisionsSweepMissing": {"sweeps"},
 }
+"""The alarms of scheduled runs and of decisions, and their metrics."""
+SILENT = {"BatchMissing", "DecisionsSweepMissing", "ProducersSilent"}
+"""The alarms that are about silence, besides those whose name ends with ``Unseen``."""
 
 
 def test_every_alarm_monitors_the_metric_of_its_name(stack: Stack) -> None:
@@ -766,8 +929,7 @@ def test_every_alarm_notifies_and_is_documented(stack: Stack) -> None:
         assert anchor in headings, name
         assert name.lower().endswith(anchor) or name in PARTS
     for name, alarm in alarms.items():
-        # Silence is what they are about.
-        silent = name in ("BatchMissing", "ProducersSilent") or name.endswith("Unseen")
+        silent = name in SILENT or name.endswith("Unseen")
         assert alarm["TreatMissingData"] == ("breaching" if silent else "notBreaching"), name
 
 
@@ -803,7 +965,7 @@ def test_alarm_thresholds_follow_the_parameters(stack: Stack) -> None:
     assert alarms["DurationRejects"]["Threshold"] == 5
     assert alarms["DurationIteratorAge"]["Threshold"] == 60_000
     for name, alarm in alarms.items():
-        if name not in ("BatchMissing", "ProducersSilent") and not name.endswith("Unseen"):
+        if name not in SILENT and not name.endswith("Unseen"):
             assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
         names = {entry["Id"] for entry in alarm.get("Metrics", []) if "MetricStat" in entry}
         for entry in alarm.get("Metrics", []):
@@ -983,6 +1145,11 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({"Models": "Cost", "DurationModel": ""}, "Batch scores durations, so set DurationModel"),
     ({"ModelBucket": ""}, "The image contains one model, so two models need ModelBucket"),
     ({"PredictionsStreamName": "ride_events"}, "to different names"),
+    ({"DecisionsStreamName": "ride_events"}, "Set DecisionsStreamName to a name of its own"),
+    ({"DecisionsStreamName": "ride_predictions"}, "Set DecisionsStreamName to a name of its own"),
+    ({"ModelBucket": ""}, "DecisionPolicy is a key in ModelBucket"),
+    ({"ExpectedModels": "one, two"}, "ExpectedModels"),
+    ({"DecisionDeadlineSeconds": "0"}, "DecisionDeadlineSeconds"),
     ({"RecordAgeSeconds": "86400"}, "RecordAgeSeconds is not less than StreamRetentionHours"),
     (
         {"RecordAgeSeconds": "604800", "StreamRetentionHours": "168"},
@@ -1025,7 +1192,14 @@ PINNED = {"DurationModelSha256": "0" * 64, "CostModelSha256": "f" * 64}
     [
         {},
         {"Models": "Duration", "CostModel": "", "CostModelSha256": ""},
-        {"Models": "Duration", "ModelBucket": "", "DurationModel": "", "Batch": "Off"},
+        {
+            "Models": "Duration",
+            "ModelBucket": "",
+            "DurationModel": "",
+            "Batch": "Off",
+            "DecisionPolicy": "",
+        },
+        {"ExpectedModels": ""},
         {"RecordAgeSeconds": "604800", "StreamRetentionHours": "192"},
         {"BatchWindowSeconds": "300", "LatencyMilliseconds": "600000"},
         {"RejectsPercent": "0"},
@@ -1058,7 +1232,7 @@ def test_rules_refuse_every_record_age_and_latency_without_sense() -> None:
 
 @pytest.mark.slow
 def test_a_model_inside_the_image_needs_no_bucket() -> None:
-    baked = stacks.stack(ModelBucket="")
+    baked = stacks.stack(ModelBucket="", DecisionPolicy="")
 
     variables = baked.resources["DurationScorer"]["Properties"]["Environment"]["Variables"]
     assert variables["MODEL_LOCATION"] == "/opt/model"

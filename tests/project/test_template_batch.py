@@ -36,7 +36,7 @@ def stack() -> Stack:
 
 
 def test_every_setting_of_the_schedule_is_explicit(stack: Stack) -> None:
-    [schedule] = stack.of_type("AWS::Scheduler::Schedule").values()
+    schedule = stack.of_type("AWS::Scheduler::Schedule")["BatchSchedule"]
 
     assert schedule == {
         "Description": "Scores the last complete hour, day or month of the archive",
@@ -55,8 +55,9 @@ def test_every_setting_of_the_schedule_is_explicit(stack: Stack) -> None:
 
 
 def test_a_failed_run_is_retried_and_then_queued(stack: Stack) -> None:
-    [config] = stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+    configs = stack.of_type("AWS::Lambda::EventInvokeConfig").values()
 
+    [config] = [one for one in configs if one["FunctionName"] == "<BatchFunction>"]
     assert config == {
         "FunctionName": "<BatchFunction>",
         "Qualifier": "$LATEST",

@@ -24,6 +24,8 @@ PARAMETERS = {
     "Release": "1669154400",
     "AlarmEmail": "night@example.org",
     "Batch": "Daily",
+    "ExpectedModels": "ride_duration_prediction_model,ride_cost_prediction_model",
+    "DecisionPolicy": "decisions/policy.json",
 }
 PSEUDO = {
     "AWS::AccountId": "000000000000",

@@ -60,8 +60,13 @@ def test_wrong_arguments_print_the_usage(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+UNRELEASED = {"decision-event"}
+"""Events that the next release adds."""
+
+
 def test_released_schemas_exist() -> None:
-    assert {path.name for path in RELEASED} == {f"{name}.schema.json" for name in schemas.EVENTS}
+    released = schemas.EVENTS.keys() - UNRELEASED
+    assert {path.name for path in RELEASED} == {f"{name}.schema.json" for name in released}
 
 
 @pytest.mark.parametrize("released", RELEASED, ids=lambda path: path.name)
