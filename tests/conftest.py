@@ -29,8 +29,9 @@ OURS = ("AWS_", "MODEL_", "PREDICTION", "KINESIS_", "MLFLOW_", "REJECTS_", "DECI
 
 
 # The Makefile chooses the thorough profile for test-all.
-settings.register_profile("thorough", settings(), max_examples=100)
-settings.register_profile("quick", settings(), max_examples=50)
+# Without a deadline: it measures how busy the machine is.
+settings.register_profile("thorough", settings(), max_examples=100, deadline=None)
+settings.register_profile("quick", settings(), max_examples=50, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 

@@ -94,7 +94,11 @@ def train(plan: TrainingPlan, *, on_step: OnStep) -> TrainingResult:
 def _fit_and_test(plan: TrainingPlan, data: TrainingData, on_step: OnStep) -> TestedModel:
     on_step(f"fitting a model to {len(data.training):,} rides")
     fitted = champion.fit(
-        data.training, seed=plan.seed, calibration=data.calibration, parameters=plan.parameters
+        data.training,
+        seed=plan.seed,
+        calibration=data.calibration,
+        parameters=plan.parameters,
+        spread_parameters=plan.spread_parameters,
     )
     predicted = champion.predict(fitted, data.test.columns)
     on_step("fitting the linear baseline")

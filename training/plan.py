@@ -9,7 +9,7 @@ from model_service.datasets.months import months
 
 from .data.dataset import DataError, Target
 from .data.tlc import Kind
-from .model import parameters
+from .model import champion, parameters
 from .model.parameters import Parameters
 
 
@@ -34,6 +34,8 @@ class TrainingPlan:
     that memory and time are bounded."""
     seed: int = 0
     parameters: Parameters = parameters.DEFAULTS
+    spread_parameters: Parameters = champion.SPREAD
+    """The hyper-parameters of the trees that predict the spread of the errors."""
     card: bool = True
     """Whether to make a model card; a model without a card cannot be promoted."""
 

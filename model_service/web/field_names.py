@@ -34,7 +34,8 @@ def warnings(data: bytes | Raw, *, wrapped: bool) -> list[str]:
 
     *data* is the JSON of a valid ride, or of a ride event if *wrapped*.
 
-    >>> warnings(b'{"PickupDatetime": 1}', wrapped=False)
+    >>> ride = b'{"PULocationID": 1, "DOLocationID": 2, "trip_distance": 3, "PickupDatetime": 4}'
+    >>> warnings(ride, wrapped=False)
     ['`PickupDatetime` was ignored; the field is named `pickup_datetime`']
     """
     if bytes(data).count(b'"') <= 2 * (len(REQUIRED) + wrapped):  # around the required names

@@ -66,6 +66,7 @@ def predicted() -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_smoke_and_replay_work_on_the_local_stack(
     running: subprocess.Popen[str], tmp_path: Path, capsys: Any
 ) -> None:

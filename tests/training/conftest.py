@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.training_factories import QUICK, Months, fit_quickly, simulated_months
+from tests.support.training_factories import (
+    FEW_BINS,
+    QUICK,
+    QUICK_SPREAD,
+    Months,
+    fit_quickly,
+    simulated_months,
+)
 from training import pipeline
 from training.data import simulation
 from training.model.champion import FittedChampion
@@ -76,7 +83,8 @@ def plan(
         target="duration",
         tracking_uri=new_database(directory / "mlflow.db"),
         artifacts=str(directory / "artifacts"),
-        parameters=QUICK,
+        parameters={**QUICK, **FEW_BINS},
+        spread_parameters=QUICK_SPREAD,
         card=False,
     )
 

@@ -48,6 +48,7 @@ def test_months_that_are_not_consecutive_are_refused(tmp_path: Path) -> None:
     assert command.main(["compare", "--data", str(tmp_path)]) == 2
 
 
+@pytest.mark.slow
 def test_every_model_predicts_the_same_rides(rides: Path, compared: Comparison) -> None:
     for line in compared.lines:
         assert line.trained == len(dataset.read(rides, line.pair.train, line.target))
@@ -56,6 +57,7 @@ def test_every_model_predicts_the_same_rides(rides: Path, compared: Comparison) 
     assert len(compared.lines) == len(models) * 2
 
 
+@pytest.mark.slow
 def test_the_error_of_the_champion_equals_that_of_its_predictions(
     rides: Path, compared: Comparison
 ) -> None:
@@ -73,6 +75,7 @@ def test_the_error_of_the_champion_equals_that_of_its_predictions(
     assert line.whole.p90 == pytest.approx(float(np.quantile(np.abs(error), 0.9)))
 
 
+@pytest.mark.slow
 def test_unknown_inputs_increase_the_error(compared: Comparison) -> None:
     for pair in comparison_pairs(compared):
         of = {one.what: one for one in compared.unknown if (one.target, one.pair) == pair}
@@ -84,6 +87,7 @@ def comparison_pairs(compared: Comparison) -> set[Any]:
     return {(one.target, one.pair) for one in compared.unknown}
 
 
+@pytest.mark.slow
 def test_the_tables_have_every_model_and_pair(compared: Comparison) -> None:
     text = comparison_tables.markdown(compared)
 
@@ -98,6 +102,7 @@ def test_the_tables_have_every_model_and_pair(compared: Comparison) -> None:
         assert len({row.count("|") for row in table.splitlines() if "|" in row}) <= 1
 
 
+@pytest.mark.slow
 def test_the_comparison_is_written_to_files(tmp_path: Path, capsys: Capture) -> None:
     simulation.write(tmp_path / "rides", MONTHS[:2], 150, seed=0)
     (tmp_path / "found.json").write_text(json.dumps({"parameters": dict(QUICK)}))
@@ -140,11 +145,13 @@ def uri(place: Path) -> str:
     return f"sqlite:///{place}/mlflow.db"
 
 
+@pytest.mark.slow
 def test_the_result_is_no_worse_than_the_present_parameters(found: dict[str, Any]) -> None:
     assert found["rmse"] <= found["before"]
     assert found["trials"] == 7
 
 
+@pytest.mark.slow
 def test_the_error_of_a_trial_is_the_error_of_its_model(rides: Path, found: dict[str, Any]) -> None:
     months = [dataset.read(rides, month, "duration") for month in ("2021-01", "2021-03")]
     trained = champion.with_hidden_times(months[0], 0)
@@ -155,6 +162,7 @@ def test_the_error_of_a_trial_is_the_error_of_its_model(rides: Path, found: dict
     assert float(np.sqrt(np.mean(error**2))) == pytest.approx(found["rmse"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_each_trial_is_a_run_nested_in_the_run_of_the_search(
     place: Path, found: dict[str, Any]
 ) -> None:
@@ -173,6 +181,7 @@ def test_each_trial_is_a_run_nested_in_the_run_of_the_search(
     assert float(outer.data.params["best_max_iter"]) == found["parameters"]["max_iter"]
 
 
+@pytest.mark.slow
 def test_a_model_can_be_trained_with_the_result(
     rides: Path, place: Path, found: dict[str, Any], capsys: Capture
 ) -> None:

@@ -20,7 +20,7 @@ import yaml
 from local.aws.server import Embedded
 from model_service.models import loader
 from model_service.settings import Settings
-from tests.support.training_factories import FEW_BINS, QUICK, write_yellow_month
+from tests.support.training_factories import FEW_BINS, QUICK, QUICK_SPREAD, write_yellow_month
 from training import __main__ as command
 from training import drift, pipeline
 from training.data import simulation
@@ -75,6 +75,7 @@ def models(place: Path, aws: Embedded) -> dict[str, TrainingResult]:
         artifacts="s3://models/runs",
         experiment="rides",
         parameters={**QUICK, **FEW_BINS},
+        spread_parameters=QUICK_SPREAD,
     )
     plans = {"poor": replace(good, train=("2021-01",), most=150), "good": good}
     return {name: pipeline.train(plan, on_step=lambda _: None) for name, plan in plans.items()}
