@@ -557,6 +557,7 @@ def test_a_failed_sweep_is_left_to_the_next_one(stack: Stack) -> None:
         "Qualifier": "$LATEST",
         "MaximumRetryAttempts": 0,
         "MaximumEventAgeInSeconds": 60,
+        "DestinationConfig": {},
     }
 
 
