@@ -77,7 +77,10 @@ class Lane:
 
 @dataclass(slots=True)
 class Turn:
-    """One step of `core` for a shard: its input, and the decisions and resolved records so far."""
+    """The state of one call of `core.step` for one shard.
+
+    It has the input of the call, and collects the decisions and the records that were resolved.
+    """
 
     settings: Settings
     shard_id: str

@@ -61,7 +61,8 @@ def message_on_s3(discard: Discard, names: Identity, at: float) -> dict[str, Any
 def object_key(discard: Discard, names: Identity, at: float) -> str:
     """Return the key of the S3 object with the message about *discard*.
 
-    The key has the time *at*, in seconds since 1970, and a UUID that depends on the batch.
+    *names* identifies the mapping, whose UUID is in the key.  The key also has the time *at*, in
+    seconds since 1970, and a UUID that depends on the batch.
     """
     moment = datetime.fromtimestamp(at, UTC)
     first = discard.records[0].sequence_number

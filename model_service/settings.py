@@ -295,7 +295,7 @@ class ArchiveSettings(_Settings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionSettings(_Settings):
-    """Settings of decisions.
+    """Settings of the function that joins the models' predictions for a ride into one decision.
 
     >>> DecisionSettings.from_env({"EXPECTED_MODELS": "one,one", "REJECTS_LOCATION": "none"})
     Traceback (most recent call last):

@@ -28,7 +28,7 @@ DownloadStatus = Literal["downloaded", "unchanged", "failed"]
 
 
 class DownloadError(ServiceError):
-    """No month can be downloaded to this directory."""
+    """The directory for downloaded months cannot be used, for example because it is read-only."""
 
 
 class MonthError(ServiceError):

@@ -178,6 +178,10 @@ def actual_values(
 ) -> dict[str, pa.Array]:
     """Return the actual durations in minutes, and the actual costs in dollars without the tip.
 
+    The keys are ``ride_duration_actual`` and ``ride_cost_actual``.  *amounts* has columns of
+    dollars by name; costs need ``total_amount`` and ``tip_amount``.  Values that are not known are
+    null: all durations if *dropoff* is None, and all costs if an amount is missing.
+
     As in training, a duration is the difference of the local times if the times have no offset from
     UTC.
     """
