@@ -126,6 +126,8 @@ RUN sh /images/packages /srv packages web
 
 FROM core AS web-code
 COPY predict.py serve.py gunicorn.conf.py /code/
+COPY model_service/kinesis /code/model_service/kinesis/
+COPY model_service/decisions /code/model_service/decisions/
 COPY model_service/web /code/model_service/web/
 RUN sh /images/compiled /code /srv
 

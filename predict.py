@@ -10,6 +10,7 @@ import os
 import sys
 from contextlib import suppress
 
+from model_service.decisions import store
 from model_service.errors import ServiceError
 from model_service.models import served
 from model_service.settings import WebSettings
@@ -27,6 +28,12 @@ try:
     models = served.load(settings)
 except ServiceError as exc:
     sys.exit(f"cannot start: {exc}")
-app = web.create_app(models, write=write, multiprocess_dir=settings.prometheus_multiproc_dir)
+table = store.connect(settings.decisions_table_name) if settings.decisions_table_name else None
+app = web.create_app(
+    models,
+    write=write,
+    multiprocess_dir=settings.prometheus_multiproc_dir,
+    find=table.find if table else None,
+)
 gc.collect()
 gc.freeze()  # garbage collection in a worker would copy the memory that the workers share

@@ -359,6 +359,7 @@ class WebSettings(PairSettings):
     web_concurrency: int = _setting(_workers, 0)
     log_level: str = _setting(_level, "INFO")
     prometheus_multiproc_dir: str = _setting(_text)
+    decisions_table_name: str = _setting(_table)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

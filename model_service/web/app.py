@@ -12,6 +12,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from ..decisions.store import StoreError
 from ..errors import MalformedJson, ModelError, RideRejected
 from ..models.served import Models
 from . import middleware, problems, quotes
@@ -19,19 +20,21 @@ from .invocations import RowRejected
 from .metrics import Metrics
 from .middleware import Write
 from .pages import pages
-from .routes import EXTENSION, Service, problem_response, routes, service
+from .routes import EXTENSION, Find, Service, problem_response, routes, service
 
 
-def create_app(models: Models, *, write: Write, multiprocess_dir: str = "") -> Flask:
+def create_app(
+    models: Models, *, write: Write, multiprocess_dir: str = "", find: Find | None = None
+) -> Flask:
     """Return the web service as a WSGI application.
 
     *write* receives each line of the log.  *multiprocess_dir* is the directory in which workers
-    share their metrics, or empty if there is only one process.
+    share their metrics, or empty if there is only one process.  *find* looks up decisions.
     """
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = quotes.MAX_BODY
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.extensions[EXTENSION] = Service(models, Metrics(models, multiprocess_dir), write)
+    app.extensions[EXTENSION] = Service(models, Metrics(models, multiprocess_dir), write, find)
     app.before_request(record_route)
     app.register_blueprint(routes)
     app.register_blueprint(pages)
@@ -81,5 +84,6 @@ def row_problem(exc: RowRejected) -> Response:
 def failure_problem(exc: Exception) -> Response:
     """Log an exception that the client did not cause, and answer with 503 or 500."""
     service().write(middleware.error_line(exc, request.environ["request_id"]))
-    kind = "unavailable" if isinstance(exc, ModelError) else "error"
+    kinds = {ModelError: "unavailable", StoreError: "no-table"}
+    kind = next((kind for type_, kind in kinds.items() if isinstance(exc, type_)), "error")
     return problem_response(problems.make_problem(kind, root=request.script_root))

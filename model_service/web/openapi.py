@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from ..decisions.decision import Decision
 from ..models.description import TrainingRides
-from ..rides import BareRide, WrappedRide
+from ..rides import MAX_ID_LENGTH, BareRide, WrappedRide
 from ..zones import ZoneTable
 from .invocations import Predictions
 from .problems import KINDS, Problem
@@ -87,6 +88,7 @@ TYPES = (
     DescribedModels,
     ZoneTable,
     Predictions,
+    Decision,
 )
 ANY_ROUTE = ("bad-request", "error")
 ANY_POST = (*ANY_ROUTE, "malformed", "too-large", "not-json", "invalid-ride", "unavailable")
@@ -176,6 +178,16 @@ def _gets() -> dict[str, Any]:
             "unavailable",
         ),
         "/metrics": _get("metrics", "Metrics for Prometheus", _text("The metrics", "text/plain")),
+        "/decisions/{ride_id}": _with_ride_id(
+            _get(
+                "decision",
+                "The decision about one ride",
+                _cacheable(_content("The decision", JSON, _reference("Decision"))),
+                "not-found",
+                "no-decision",
+                "no-table",
+            )
+        ),
         "/openapi.json": _get(
             "openapi",
             "This document",
@@ -297,6 +309,18 @@ def _get(operation_id: str, summary: str, success: dict[str, Any], *kinds: str) 
         }
         responses = {**responses, "304": unchanged}
     return {"get": {"operationId": operation_id, "summary": summary, "responses": responses}}
+
+
+def _with_ride_id(path: dict[str, Any]) -> dict[str, Any]:
+    """Return *path* with the parameter ``ride_id``."""
+    parameter = {
+        "name": "ride_id",
+        "in": "path",
+        "required": True,
+        "description": "the id of a ride event, percent-encoded",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH},
+    }
+    return {"get": {**path["get"], "parameters": [parameter]}}
 
 
 def _responses(success: dict[str, Any], kinds: tuple[str, ...]) -> dict[str, Any]:

@@ -30,6 +30,12 @@ KINDS: Mapping[str, Kind] = {
     "bad-request": Kind(400, "Malformed HTTP request", "Send a valid HTTP/1.1 request."),
     "malformed": Kind(400, "The body is not valid JSON", "Send one JSON document in UTF-8."),
     "not-found": Kind(404, "Not found", "See /docs for the available paths."),
+    "no-decision": Kind(
+        404,
+        "No decision for this ride",
+        "A ride is decided within two minutes of its first prediction. A ride that every model"
+        " rejected has no prediction, and so no decision. Decisions are kept for 14 days.",
+    ),
     "method-not-allowed": Kind(405, "Method not allowed", "Use a method that Allow lists."),
     "too-large": Kind(413, "The body is too large", "Send fewer rides per request."),
     "not-json": Kind(
@@ -41,6 +47,7 @@ KINDS: Mapping[str, Kind] = {
     "unscorable": Kind(422, "No prediction for this ride", "Do not retry: the result is the same."),
     "error": Kind(500, "Internal error", "Report the X-Request-ID of the response."),
     "unavailable": Kind(503, "The models are unavailable", "Try again later."),
+    "no-table": Kind(503, "The decisions are unavailable", "Try again later."),
 }
 
 HTTP_KINDS = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "not-json"}

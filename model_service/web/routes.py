@@ -8,16 +8,20 @@ documents.  A response repeats no value of the request except ``ride_id``.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import msgspec
 from flask import Blueprint, Response, current_app, request
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import NotFound, UnsupportedMediaType
 
 from .. import scoring
+from ..decisions.decision import Decided, State
 from ..errors import MalformedJson, RideRejected
 from ..models.served import Models
+from ..rides import MAX_ID_LENGTH
 from . import invocations, openapi, problems, quotes
 from . import metrics as prometheus
 from .invocations import RowRejected
@@ -28,6 +32,8 @@ from .quotes import Quote, QuoteRequest
 
 SCORE_SECONDS = 10.0  # time limit for isolating the rides that make a model fail
 EXTENSION = "ride-predictions"
+Find = Callable[[str], State]
+"""A function that returns the state of the ride with an id; see `decisions.store.Table.find`."""
 TEXT = "text/plain; charset=utf-8"
 OUTCOMES = {"invalid-ride": "invalid", "unscorable": "unscorable", "unavailable": "unanswered"}
 """Kind of problem of a row -> outcome of the ride in the metrics."""
@@ -39,11 +45,13 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The objects that the routes use: the models, the metrics, and the function that logs."""
+    """The objects that the routes use: the models, the metrics, and two functions."""
 
     models: Models
     metrics: Metrics
     write: Write
+    find: Find | None
+    """Looks up decisions; None if no table is configured."""
 
 
 def service() -> Service:
@@ -90,6 +98,26 @@ def predict_batch() -> Response:
     results = [result(ride) for ride in decoded]
     counts["quoted"].inc(sum(isinstance(one, Quote) for one in results))
     return json_response(results)
+
+
+@routes.get("/decisions/<path:ride_id>", merge_slashes=False)
+def decision(ride_id: str) -> Response:
+    """Answer with the decision of one ride, or with a problem if it has none.
+
+    The text of an integer id finds the ride with that integer.  Raises `NotFound` if no table of
+    decisions is configured, and `StoreError` if the table cannot be read.
+    """
+    find = service().find
+    if find is None:
+        raise NotFound
+    found = find(ride_id) if len(ride_id) <= MAX_ID_LENGTH else None
+    if not isinstance(found, Decided):
+        return problem_response(problems.make_problem("no-decision", root=request.script_root))
+    response = fresh(found.body, openapi.JSON)
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.set_etag(sha256(found.body).hexdigest()[:32])
+    response.make_conditional(request)
+    return response
 
 
 @routes.post("/invocations")

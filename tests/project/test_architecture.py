@@ -32,7 +32,7 @@ IMPORTS: dict[str, set[str]] = {
     "stream": {CORE, "kinesis"},
     "archive": {CORE, "kinesis"},
     "decisions": {CORE, "kinesis"},
-    "web": {CORE, "models"},
+    "web": {CORE, "decisions", "models"},
     "batch": {CORE, "datasets", "models"},
 }
 """Folder of ``model_service`` → all the other folders of it that its modules import."""

@@ -225,7 +225,7 @@ def test_every_documented_path_is_served(client: FlaskClient, served: Models) ->
     routes = {rule.rule for rule in app.url_map.iter_rules()}
     assert document["openapi"].startswith("3.1")
     assert {"/predict", "/predict/batch", "/livez", "/readyz", "/metrics"} <= set(document["paths"])
-    assert {path.replace("{", "<").replace("}", ">") for path in document["paths"]} <= routes
+    assert {path.replace("{", "<path:").replace("}", ">") for path in document["paths"]} <= routes
     assert "Predict" in client.get("/docs").text or "/predict" in client.get("/docs").text
 
 
