@@ -54,6 +54,8 @@ class Display:
             self._seen.add(type(moment.what))
             self._count(moment.what)
             line = self._narrator.line(moment)
+            if line is None:
+                return
             self._print(Text(line, style=_style(line)))
             if self._live is not None:
                 self._live.update(self._table())

@@ -90,6 +90,8 @@ def planned(names: Sequence[str]) -> Iterator[str | None]:
     """
     plans: list[Iterator[str]] = []
     for name in names:
+        if not isinstance(name, str):
+            raise MappingError("faults must be a text, such as 'handler fails once', or a list.")
         found = _NAME.fullmatch(name.replace("handler is always", "handler always is"))
         if found is None:
             raise MappingError(

@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -73,8 +74,11 @@ def in_process(handler: Handler, names: Identity, timeout: float) -> Function:
 
     As in Lambda, an invocation fails if the handler raises an exception, returns a response that is
     not JSON, or takes longer than *timeout* seconds.  Unlike in Lambda, the handler is not stopped
-    after this time, but runs to its end.
+    after this time, but runs to its end.  The traceback of an exception is logged once: if the
+    handler raises the same exception again in the same place, one line is logged.
     """
+
+    logged: set[tuple[str, str]] = set()
 
     def invoke(event: dict[str, Any], request_id: str) -> Result:
         context = Context(
@@ -87,8 +91,9 @@ def in_process(handler: Handler, names: Identity, timeout: float) -> Function:
         try:
             response = json.dumps(handler(event, context))
         except Exception as exc:  # any exception of a function is a failed invocation
-            logger.warning("the function failed", exc_info=True)
-            return Raised(f"{type(exc).__name__}: {exc}")
+            error = f"{type(exc).__name__}: {exc}"
+            _log(error, exc, logged)
+            return Raised(error)
         if time.monotonic() > context.deadline:
             return Raised(timed_out(timeout))
         if len(response) > RESPONSE_BYTES:
@@ -143,6 +148,18 @@ def one_at_a_time(function: Function) -> Function:
 def timed_out(timeout: float) -> str:
     """Return Lambda's error for a function that took longer than *timeout* seconds."""
     return f"Task timed out after {timeout:.2f} seconds"
+
+
+def _log(error: str, exc: Exception, logged: set[tuple[str, str]]) -> None:
+    """Log a failed invocation, with the traceback of *exc* if it is not in *logged* yet."""
+    places = traceback.extract_tb(exc.__traceback__)
+    place = str([(place.filename, place.lineno) for place in places])
+    first = error.partition("\n")[0]
+    if (error, place) in logged:
+        logger.warning("the function failed again: %s", first)
+        return
+    logged.add((error, place))
+    logger.warning("the function failed: %s", first, exc_info=exc)
 
 
 def _result_of(status: int, content: bytes) -> Result:

@@ -35,8 +35,8 @@ class MemoryStream:
     """
 
     def __init__(self, shards: int = 1) -> None:
-        if shards < 1:
-            raise MappingError("A stream has at least one shard.")
+        if not isinstance(shards, int) or shards < 1:
+            raise MappingError("shards must be a whole number of at least 1.")
         bounds = [HASH_KEYS * number // shards for number in range(shards + 1)]
         self._shards: dict[str, Shard] = {}
         self._count = 0

@@ -5,6 +5,7 @@ Register it in your conftest.py: ``pytest_plugins = ["event_source_mapping.pytes
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from .functions import Handler, in_process
 from .identity import identity
 from .memory import MemoryStream
 from .settings import settings_from
-from .virtual import VirtualMapping
+from .virtual import VirtualMapping, not_negative
 
 STREAM = "stream"
 TIMEOUT_SECONDS = 60
@@ -41,7 +42,7 @@ class KinesisMapping:
         faults: str | Sequence[str] = (),
         stream: MemoryStream | None = None,
         shards: int = 1,
-        timeout: int | None = None,
+        timeout: float | None = None,
         duration: float = 0.0,
         **settings: Any,
     ) -> VirtualMapping:
@@ -53,8 +54,15 @@ class KinesisMapping:
         `event_source_mapping.faults` describes *faults*.  *timeout* is the function's timeout in
         seconds.  *duration* is the time in seconds that each invocation takes on the virtual clock.
 
-        Raises `MappingError` for settings that AWS refuses or that are not simulated.
+        Raises `MappingError` for settings that AWS refuses or that are not simulated, and for
+        other arguments of the wrong kind.
         """
+        if not callable(handler):
+            raise MappingError("The handler must be a function, not its name: import it first.")
+        if stream is not None and not isinstance(stream, MemoryStream):
+            raise MappingError("stream= must be the stream of another mapping: mapping.stream.")
+        if template is None:
+            _refuse(function=function, parameters=parameters, event=event)
         name = function or str(getattr(handler, "__name__", "function"))
         default = TIMEOUT_SECONDS
         if template is not None:
@@ -66,13 +74,16 @@ class KinesisMapping:
             )
             settings, default = dict(found.keywords), found.timeout
         stream = MemoryStream(shards) if stream is None else stream
-        self._create(stream, name)
         names = identity(STREAM, name)
-        invoke = in_process(handler, names, default if timeout is None else timeout)
-        plan = planned([faults] if isinstance(faults, str) else faults)
-        return VirtualMapping(
-            faulty(invoke, plan), settings_from(settings), names, stream=stream, duration=duration
-        )
+        timeout = default if timeout is None else not_negative("timeout", timeout)
+        duration = not_negative("duration", duration)
+        if isinstance(faults, str) or not isinstance(faults, Sequence):
+            faults = [faults]
+        plan = planned(faults)
+        invoke = faulty(in_process(handler, names, timeout), plan)
+        checked = settings_from(settings, others=OTHERS)
+        self._create(stream, name)
+        return VirtualMapping(invoke, checked, names, stream=stream, duration=duration)
 
     def _create(self, stream: MemoryStream, function: str) -> None:
         """Raise `CreateError`, as AWS does, if *function* is already mapped to *stream*."""
@@ -83,6 +94,21 @@ class KinesisMapping:
                 f"the function {function} is mapped to this stream already; use another function",
             )
         self._mapped.append((stream, function))
+
+
+def _refuse(**arguments: object) -> None:
+    """Raise `MappingError` if one of *arguments*, which need a template, is given without it."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise MappingError(f"{name}= needs template=: add the template, or leave {name}= out.")
+
+
+OTHERS = tuple(
+    name
+    for name, parameter in inspect.signature(KinesisMapping.__call__).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+)
+"""The keywords of a `KinesisMapping` that are no settings."""
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any
 
 from .errors import MappingError
@@ -15,10 +16,17 @@ SHORTEST_AGE = 60  # seconds; AWS refuses a lower maximum age
 DAY_HOURS = 24
 
 NOT_SIMULATED = {
-    "tumbling_window_in_seconds": "Tumbling windows are not simulated",
-    "filter_criteria": "Filter criteria are not simulated",
-    "starting_position_timestamp": "The starting position AT_TIMESTAMP is not simulated",
+    "tumbling_window_in_seconds": (
+        "Tumbling windows are not simulated: leave tumbling_window_in_seconds out."
+    ),
+    "filter_criteria": "Filter criteria are not simulated: leave filter_criteria out.",
+    "starting_position_timestamp": (
+        "The starting position AT_TIMESTAMP is not simulated: use TRIM_HORIZON or LATEST, without"
+        " starting_position_timestamp."
+    ),
 }
+"""Setting -> the message that refuses it."""
+DESTINATION_FORM = 'write it as {"OnFailure": {"Destination": arn}}.'
 WITHOUT_EFFECT = ("metrics_config", "kms_key_arn", "tags")
 """Settings that change neither the records that a function receives nor their times."""
 
@@ -80,7 +88,7 @@ class Settings:
         if self.function_response_types not in ((), (PARTIAL_RESPONSES,)):
             raise MappingError(f'function_response_types must be [] or ["{PARTIAL_RESPONSES}"].')
         if self.starting_position == "AT_TIMESTAMP":
-            raise MappingError(_not_simulated("starting_position_timestamp"))
+            raise MappingError(NOT_SIMULATED["starting_position_timestamp"])
         if self.starting_position not in (TRIM_HORIZON, LATEST):
             raise MappingError(f"starting_position must be {TRIM_HORIZON} or {LATEST}.")
 
@@ -90,11 +98,13 @@ class Settings:
         return PARTIAL_RESPONSES in self.function_response_types
 
 
-def settings_from(keywords: Mapping[str, Any]) -> Settings:
+def settings_from(keywords: Mapping[str, Any], *, others: Collection[str] = ()) -> Settings:
     """Return the settings for *keywords*: AWS's names in snake case.
 
-    ``destination_config`` has AWS's form, ``{"OnFailure": {"Destination": arn}}``.  Raises
-    `MappingError` for a setting that does not exist, is not simulated or has an invalid value.
+    ``destination_config`` has AWS's form, ``{"OnFailure": {"Destination": arn}}``.  *others* are
+    the names of the caller's keywords that are no settings; the message about an unknown keyword
+    lists them too.  Raises `MappingError` for a setting that does not exist, is not simulated or
+    has an invalid value.
 
     >>> settings_from({"batch_size": 4, "bisect_batch_on_function_error": True}).batch_size
     4
@@ -102,23 +112,38 @@ def settings_from(keywords: Mapping[str, Any]) -> Settings:
     given = {name: value for name, value in keywords.items() if name not in WITHOUT_EFFECT}
     for name in NOT_SIMULATED:
         if given.pop(name, None):
-            raise MappingError(_not_simulated(name))
+            raise MappingError(NOT_SIMULATED[name])
     if not given.pop("enabled", True):
         raise MappingError("The mapping is disabled (enabled is False), so it delivers nothing.")
+    known = {field.name for field in fields(Settings)} - {"destination"} | {"destination_config"}
+    if unknown := sorted(given.keys() - known):
+        raise MappingError(_unknown(unknown[0], known, others))
     if "destination_config" in given:
         given["destination"] = destination_from(given.pop("destination_config"))
-    if "function_response_types" in given:
-        given["function_response_types"] = tuple(given["function_response_types"] or ())
-    known = {field.name for field in fields(Settings)}
-    if unknown := sorted(given.keys() - known):
-        raise MappingError(f"{unknown[0]} is not a setting; the settings are {_listed(known)}.")
+    types = given.get("function_response_types", ())
+    given["function_response_types"] = tuple(types) if isinstance(types, list) else types or ()
     return Settings(**given)
 
 
 def destination_from(config: Mapping[str, Any] | None) -> Destination | None:
-    """Return the destination in *config*, a DestinationConfig of AWS; None if it has none."""
-    arn = ((config or {}).get("OnFailure") or {}).get("Destination")
+    """Return the destination in *config*, a DestinationConfig of AWS; None if it has none.
+
+    Raises `MappingError` if *config* has another form.
+    """
+    on_failure = _only("destination_config", config, "OnFailure")
+    arn = _only("OnFailure in destination_config", on_failure, "Destination")
     return None if arn is None else destination(arn)
+
+
+def _only(name: str, value: Any, key: str) -> Any:
+    """Return what *value* has under its only *key*; None if *value* is None or empty."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise MappingError(f"{name} must be a dict: {DESTINATION_FORM}")
+    if unknown := sorted(str(each) for each in value.keys() - {key}):
+        raise MappingError(f"{name} has the unknown key {unknown[0]}: {DESTINATION_FORM}")
+    return value.get(key)
 
 
 def destination(arn: str) -> Destination:
@@ -136,9 +161,10 @@ def destination(arn: str) -> Destination:
     return Destination(arn)
 
 
-def _not_simulated(name: str) -> str:
-    return f"{NOT_SIMULATED[name]}: leave {name} out."
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(names - {"destination"} | {"destination_config"}))
+def _unknown(name: str, settings: Collection[str], others: Collection[str]) -> str:
+    """Return the message about a keyword *name* that is not in *settings* and *others*."""
+    plain = {known.replace("_", ""): known for known in (*settings, *others)}
+    if close := get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=0.8):
+        return f"{name} is not a setting: did you mean {plain[close[0]]}?"
+    known = f"{name} is not a setting; the settings are {', '.join(sorted(settings))}"
+    return f"{known}, and the other keywords are {', '.join(others)}." if others else f"{known}."

@@ -26,7 +26,7 @@ from .events import Event, RecordsArrived, ShardEnded, ShardsListed, TimePassed
 from .functions import Function, Result
 from .identity import Identity
 from .lambda_event import event_of
-from .outcomes import FAILED, outcome_of
+from .outcomes import notes, outcome_of
 from .settings import Settings
 from .sources import Read, Reader, Source
 from .timeline import Moment, Note
@@ -157,7 +157,9 @@ class _Running:
         if found.caught_up and started_at >= self.finished_at:
             self.read_out.add(shard_id)
         if found.records:
-            self.step(RecordsArrived(shard_id, found.records))
+            arrived = RecordsArrived(shard_id, found.records)
+            self.show(Moment(time.time(), arrived))
+            self.step(arrived)
         if found.ended:
             del self.read_at[shard_id]
             self.step(ShardsListed(self.source.shards()))
@@ -166,8 +168,8 @@ class _Running:
     def ended(self, call: Invoke, result: Result) -> None:
         """Handle the end of the invocation *call*, which had the result *result*."""
         outcome = outcome_of(call, result, self.settings)
-        if outcome.word == FAILED:
-            self.show(Moment(time.time(), Note(call.shard_id, call.records, str(outcome.error))))
+        for note in notes(call, outcome):
+            self.show(Moment(time.time(), note))
         self.step(outcome.event)
 
     def step(self, event: Event) -> None:

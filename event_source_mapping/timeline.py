@@ -1,7 +1,7 @@
 """Writes a run as text, a line for each step, for readers who have never seen a batch split.
 
-Records are numbered in the order in which their shard delivers them, because their sequence numbers
-are too long to compare by eye.  A batch that comes from a split is indented under it.
+Records are numbered in the order in which they arrive from their shard, because their sequence
+numbers are too long to compare by eye.  A batch that comes from a split is indented under it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .decisions import (
     Split,
     Succeeded,
 )
+from .events import RecordsArrived
 from .records import Record
 from .settings import LATEST
 
@@ -42,11 +43,20 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """A text about the last invocation with *records*, which did not fail."""
+
+    shard_id: str
+    records: tuple[Record, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """Something that happened at the time *at*, in seconds."""
 
     at: float
-    what: Decision | Note
+    what: Decision | Note | Remark | RecordsArrived
 
 
 @dataclass(slots=True)
@@ -63,13 +73,14 @@ class Narrator:
         """Return the line with the names of the columns."""
         return _columns(*HEAD)
 
-    def line(self, moment: Moment) -> str:
-        """Return the line of text for *moment*."""
+    def line(self, moment: Moment) -> str | None:
+        """Return the line of text for *moment*; None for an arrival, which only numbers records."""
         what = moment.what
+        if isinstance(what, RecordsArrived):
+            self._number(what)
+            return None
         records = _records(what)
         shard = what.shard_id.removeprefix("shardId-").lstrip("0") or "0"
-        if isinstance(what, Invoke):
-            self._number(what)
         indent = INDENT * self._depth(what, records)
         seconds = f"{moment.at - self.started_at:,.3f}"
         shown = indent + self.names(what.shard_id, records)
@@ -80,17 +91,13 @@ class Narrator:
         found = [self.numbers.get((shard_id, record.sequence_number)) for record in records]
         return ranges([number for number in found if number is not None])
 
-    def _knows(self, shard_id: str, record: Record) -> bool:
-        return (shard_id, record.sequence_number) in self.numbers
+    def _number(self, arrival: RecordsArrived) -> None:
+        first = self.counts.get(arrival.shard_id, 0) + 1
+        for number, record in enumerate(arrival.records, first):
+            self.numbers[arrival.shard_id, record.sequence_number] = number
+        self.counts[arrival.shard_id] = first - 1 + len(arrival.records)
 
-    def _number(self, call: Invoke) -> None:
-        for record in call.records:
-            if not self._knows(call.shard_id, record):
-                self.counts[call.shard_id] = self.counts.get(call.shard_id, 0) + 1
-                key = call.shard_id, record.sequence_number
-                self.numbers[key] = self.counts[call.shard_id]
-
-    def _depth(self, what: Decision | Note, records: Sequence[Record]) -> int:
+    def _depth(self, what: Decision | Note | Remark, records: Sequence[Record]) -> int:
         if not records:
             return 0
         depth = self.depths.get((what.shard_id, records[0].sequence_number), 0)
@@ -99,7 +106,7 @@ class Narrator:
                 self.depths[what.shard_id, record.sequence_number] = depth + 1
         return depth
 
-    def _step(self, at: float, what: Decision | Note) -> str:
+    def _step(self, at: float, what: Decision | Note | Remark) -> str:
         match what:
             case Open(position=position, sequence_number=number):
                 if number is not None:
@@ -112,7 +119,9 @@ class Narrator:
                 again = f", attempt {attempt} with the same batch" if attempt > 1 else ""
                 return f"function invoked with {many}{again}"
             case Note(text=text):
-                return f"failed: {text}"
+                return f"failed: {first_line(text)}"
+            case Remark(text=text):
+                return f"note: {text}"
             case Succeeded():
                 return "processed"
             case Progressed(shard_id=shard_id, done=done, rest=rest):
@@ -175,7 +184,17 @@ def timeline(moments: Iterable[Moment], started_at: float, *, has_destination: b
     told = list(moments)
     kinds = {type(moment.what) for moment in told}
     notes = [text for kind, text in EXPLANATIONS.items() if kind in kinds]
-    return "\n".join([narrator.head(), *map(narrator.line, told), *notes])
+    lines = [line for line in map(narrator.line, told) if line is not None]
+    return "\n".join([narrator.head(), *lines, *notes])
+
+
+def first_line(text: str) -> str:
+    """Return the first line of *text*.
+
+    >>> first_line("AssertionError: assert 1 == 2\\n  +  where 1 = f()")
+    'AssertionError: assert 1 == 2'
+    """
+    return text.partition("\n")[0]
 
 
 def ranges(numbers: Sequence[int]) -> str:
@@ -192,7 +211,7 @@ def _range(numbers: Sequence[int]) -> str:
     return f"{numbers[0]}-{numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
 
 
-def _records(what: Decision | Note) -> tuple[Record, ...]:
+def _records(what: Decision | Note | Remark) -> tuple[Record, ...]:
     match what:
         case Progressed(done=done, rest=rest):
             return done + rest

@@ -6,22 +6,23 @@ import heapq
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 from . import core
 from .decisions import Decision, Discard, Expired, Invoke, Open
+from .errors import MappingError
 from .events import Ended, Event, RecordsArrived, ShardEnded, ShardsListed, TimePassed
 from .functions import Function
 from .identity import Identity
 from .lambda_event import event_of
 from .memory import MemoryStream
 from .messages import message, message_on_s3
-from .outcomes import FAILED, outcome_of
+from .outcomes import notes, outcome_of
 from .records import Record
 from .settings import Settings
 from .sources import Reader
-from .timeline import Moment, Note, timeline
+from .timeline import Moment, timeline
 
 BEGINNING = 1_767_225_600.0
 """The time at which a virtual clock starts: 2026-01-01T00:00:00Z."""
@@ -114,14 +115,17 @@ class VirtualMapping:
         ]
 
     def put(self, data: bytes | str | dict[str, Any], partition_key: str = KEY) -> Record:
-        """Put a record on the stream, and return it.  A dict is written as JSON."""
-        encoded = json.dumps(data) if isinstance(data, dict) else data
-        raw = encoded.encode() if isinstance(encoded, str) else encoded
-        return self.stream.put(raw, partition_key)[1]
+        """Put a record on the stream, and return it.  A dict is written as JSON.
+
+        Raises `MappingError` if *data* has another type, or if *partition_key* is not text.
+        """
+        if not isinstance(partition_key, str) or not partition_key:
+            raise MappingError("partition_key must be a text that is not empty, such as str(5).")
+        return self.stream.put(_encoded(data), partition_key)[1]
 
     def wait(self, seconds: float) -> None:
         """Move the clock by *seconds* and deliver nothing, as if Lambda did not poll the stream."""
-        self.stream.now += seconds
+        self.stream.now += not_negative("seconds", seconds)
 
     def run(self, seconds: float | None = None) -> None:
         """Deliver records until nothing is left to do, or until *seconds* have passed.
@@ -129,7 +133,7 @@ class VirtualMapping:
         Nothing is left to do when every record was processed, sent to the destination or lost.
         This always happens at some time, because a record is lost when it leaves the stream.
         """
-        end = inf if seconds is None else self.stream.now + seconds
+        end = inf if seconds is None else self.stream.now + not_negative("seconds", seconds)
         while True:
             self._read()
             ended = self._pending[0][0] if self._pending else inf
@@ -163,7 +167,9 @@ class VirtualMapping:
             return False
         found = self._readers[shard_id]()
         if found.records:
-            self._step(RecordsArrived(shard_id, found.records))
+            arrived = RecordsArrived(shard_id, found.records)
+            self.moments.append(Moment(self.stream.now, arrived))
+            self._step(arrived)
         if found.ended:
             self._step(ShardEnded(shard_id))
         return bool(found.records) or found.ended
@@ -191,9 +197,7 @@ class VirtualMapping:
         request_id = self.names.request_id(call.request)
         given, kept = (event_of(call.records, call.shard_id, self.names) for _ in range(2))
         outcome = outcome_of(call, self._function(given, request_id), self.settings)
-        if outcome.word == FAILED:
-            note = Note(call.shard_id, call.records, str(outcome.error))
-            self.moments.append(Moment(self.stream.now, note))
+        self.moments += [Moment(self.stream.now, note) for note in notes(call, outcome)]
         self.invocations.append(
             Invocation(kept, request_id, outcome.word, self.now, outcome.error, call.records)
         )
@@ -208,3 +212,33 @@ class VirtualMapping:
             self.destination.append(message_on_s3(discard, self.names, self.stream.now))
         else:
             self.destination.append(message(discard, self.names, self.stream.now))
+
+
+def not_negative(name: str, seconds: float) -> float:
+    """Return *seconds*, the value of the argument *name*.
+
+    Raises `MappingError` if it is not a number of at least 0.
+    """
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not isfinite(seconds) or seconds < 0:
+        raise MappingError(f"{name} must be a number of seconds, and at least 0.")
+    return seconds
+
+
+def _encoded(data: bytes | str | dict[str, Any]) -> bytes:
+    """Return the bytes of a record."""
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, str):
+        return data.encode()
+    if not isinstance(data, dict):
+        raise MappingError(
+            f"put takes bytes, text or a dict, not {type(data).__name__}: for other JSON, put"
+            " json.dumps(value)."
+        )
+    try:
+        return json.dumps(data).encode()
+    except (TypeError, ValueError) as exc:
+        raise MappingError(
+            f"put cannot write the dict as JSON ({exc}): convert it first."
+        ) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import pytest
+
 from event_source_mapping.pytest_plugin import KinesisMapping
 
 
@@ -66,3 +68,88 @@ def test_an_unbroken_run_needs_no_explanation(kinesis_mapping: KinesisMapping) -
     mapping.run()
 
     assert "\n\n" not in mapping.timeline()
+
+
+def columns(line: str) -> tuple[str, str]:
+    """Return the records and the step in a line of a timeline."""
+    return line[19:43].strip(), line[43:]
+
+
+def test_a_record_that_is_lost_before_its_first_delivery_has_a_number(
+    kinesis_mapping: KinesisMapping,
+) -> None:
+    mapping = kinesis_mapping(raises_on_bad, maximum_record_age_in_seconds=60)
+    mapping.put("too old")
+    mapping.wait(90)
+    mapping.put("2")
+    mapping.run()
+
+    assert [columns(line) for line in mapping.timeline().split("\n\n")[0].splitlines()[2:]] == [
+        ("1", "given up because of its age: LOST"),
+        ("", "checkpoint: all records up to 1 are resolved"),
+        ("2", "function invoked with 1 record"),
+        ("2", "processed"),
+        ("", "checkpoint: all records up to 2 are resolved"),
+    ]
+
+
+@pytest.mark.parametrize("factor", [1, 4])
+def test_records_are_numbered_in_the_order_of_their_arrival(
+    kinesis_mapping: KinesisMapping, factor: int
+) -> None:
+    mapping = kinesis_mapping(raises_on_bad, batch_size=1, parallelization_factor=factor)
+    for number in range(1, 13):
+        mapping.put(str(number), partition_key=str(number))
+    mapping.run()
+
+    told = [columns(line) for line in mapping.timeline().splitlines()]
+    invoked = [int(records) for records, step in told if step.startswith("function invoked")]
+    assert invoked == [int(call.data[0]) for call in mapping.invocations]
+
+
+def reports_the_last(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    number = event["Records"][-1]["kinesis"]["sequenceNumber"]
+    return {"batchItemFailures": [{"itemIdentifier": number}]}
+
+
+def test_a_response_that_the_settings_ignore_has_a_note(kinesis_mapping: KinesisMapping) -> None:
+    mapping = kinesis_mapping(reports_the_last)
+    mapping.put("1")
+    mapping.run()
+
+    assert mapping.invocations[0].outcome == "succeeded"
+    assert [columns(line) for line in mapping.timeline().splitlines()][2:5] == [
+        ("1", "function invoked with 1 record"),
+        (
+            "1",
+            "note: batchItemFailures in the response is ignored: to use it, set"
+            ' function_response_types=["ReportBatchItemFailures"]',
+        ),
+        ("1", "processed"),
+    ]
+
+
+def test_a_response_that_the_settings_use_has_no_note(kinesis_mapping: KinesisMapping) -> None:
+    mapping = kinesis_mapping(
+        reports_the_last,
+        function_response_types=["ReportBatchItemFailures"],
+        maximum_retry_attempts=0,
+    )
+    mapping.put("1")
+    mapping.put("2")
+    mapping.run()
+
+    assert "note:" not in mapping.timeline()
+
+
+def test_an_error_of_several_lines_has_one_line(kinesis_mapping: KinesisMapping) -> None:
+    def fails(event: dict[str, Any], context: Any) -> None:
+        raise AssertionError("first line\nsecond line")
+
+    mapping = kinesis_mapping(fails, maximum_retry_attempts=0)
+    mapping.put("1")
+    mapping.run()
+
+    assert "failed: AssertionError: first line\n" in mapping.timeline()
+    assert "second line" not in mapping.timeline()
+    assert "second line" in str(mapping.invocations[0].error)

@@ -281,6 +281,7 @@ def test_the_core_of_the_mapping_imports_itself_and_pure_modules_only() -> None:
         "__future__",
         "collections",
         "dataclasses",
+        "difflib",
         "event_source_mapping",
         "hashlib",
         "itertools",
