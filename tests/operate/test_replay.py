@@ -779,6 +779,15 @@ def test_records_of_another_model_or_function_need_the_option_from_any(
     assert command("--function", "f", "--yes", "--from-any", lambda_=lambda_) == 0
 
 
+def test_rejected_predictions_go_to_the_function_of_decisions(s3: Any, capsys: Any) -> None:
+    reject(s3, raws(1), model="decisions")
+    decides = FakeLambda(fine, environment={"EXPECTED_MODELS": "one,two"})
+
+    assert command("--function", "f", "--yes", lambda_=FakeLambda(fine)) == 2
+    assert "rejected by decisions" in capsys.readouterr().err
+    assert command("--function", "f", "--yes", lambda_=decides) == 0
+
+
 def test_an_interrupted_replay_says_how_to_continue(s3: Any, capsys: Any) -> None:
     reject(s3, raws(1))
 
