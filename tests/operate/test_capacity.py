@@ -520,13 +520,16 @@ def metrics_of(line: str) -> int:
 def resources(
     found: dict[str, Any], models: int = 1, times: int = 1
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """The type, number and properties of each resource, without those of scheduled batches."""
+    """The type, number and properties of each resource of the default parameters.
+
+    Scheduled batches and decisions are turned on by parameters.
+    """
     for name, body in found.items():
         if name.startswith("Fn::ForEach::"):
             _, values, inner = body
             count = len(values) if isinstance(values, list) else models
             yield from resources(inner, models, times * count)
-        elif body.get("Condition") != "BatchIsScheduled":
+        elif body.get("Condition") not in ("BatchIsScheduled", "RidesAreDecided"):
             yield body["Type"], times, body.get("Properties", {})
 
 
