@@ -154,7 +154,7 @@ def test_a_function_that_rejects_every_ride_fails_at_once_and_says_why(
     assert re.search(
         r"\d+ of 10 rides were rejected to s3://rejects/of-a-test: JSON is malformed", said
     )
-    assert said.endswith("The stack does not work.\n")
+    assert "The stack does not work.\n" in said  # the function's log line may follow it
     assert ended - handled[0] < 30, "the patience is two minutes"
 
 
