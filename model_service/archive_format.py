@@ -1,8 +1,8 @@
 """The format of the archive: the names of its objects, and their lines.
 
 The archive has one line of JSON for each Kinesis record.  An object holds the lines of one batch of
-one shard that arrived in the same hour.  Its name tells which: the stream, the hour (UTC), the
-shard, and the sequence numbers of the first and the last record.
+one shard that arrived in the same hour.  Its name has the stream, the hour (UTC), the shard, and
+the sequence numbers of the first and the last record.
 
 Lambda may deliver records again: a whole batch, the rest of a batch, or a part of it.  So two
 objects of an hour and shard may overlap.  Because a batch has all records of its shard between the
@@ -21,6 +21,8 @@ from msgspec import Struct
 
 NAME = re.compile(r"([^/]+)/(\d{4}/\d\d/\d\d/\d\d)/(shardId-\d+)-(\d+)-(\d+)\.jsonl\.gz$")
 HOUR = "%Y/%m/%d/%H"
+SEQUENCE_NUMBER = re.compile("0|[1-9][0-9]{0,128}")
+"""Source: Kinesis Data Streams API Reference, "Record", the pattern of SequenceNumber."""
 
 
 class Line(Struct, frozen=True, kw_only=True):
@@ -37,7 +39,7 @@ class Line(Struct, frozen=True, kw_only=True):
     def sequence_number(self) -> int:
         """The sequence number in the event id; 0 if it has none."""
         number = self.event_id.partition(":")[2].partition("#")[0]
-        return int(number) if number.isdecimal() else 0
+        return int(number) if SEQUENCE_NUMBER.fullmatch(number) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,13 @@ def covered(locations: Iterable[str]) -> dict[str, int]:
     """Return location -> the sequence number up to which other objects have the same lines.
 
     If a reader of each object skips the lines up to that number, it reads every line once.  The
-    result leaves out objects that overlap no other, and files whose name is not an `ObjectKey`.
+    result leaves out objects that overlap no other.  It also leaves out files whose location does
+    not end in an `ObjectKey`, with the folders of the stream and the hour.
 
     An object covers another one of its folder and shard if it starts earlier.  If both start at
     the same record, the longer object covers the shorter one.
     """
-    keys = [(location, key) for location in locations if (key := ObjectKey.parse(location))]
+    keys = [(location, key) for location in {*locations} if (key := ObjectKey.parse(location))]
     keys.sort(key=lambda one: (_group(*one), one[1].first, -one[1].last))
     found: dict[str, int] = {}
     for _, group in groupby(keys, lambda one: _group(*one)):

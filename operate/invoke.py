@@ -23,6 +23,8 @@ from .aws import client
 from .command import CommandError
 from .failed_records import function_name
 
+ARCHIVE = "the archive"
+"""Stands for the model of a function that archives records.  No model can have this name."""
 READ_TIMEOUT_SECONDS = 910  # Lambda ends a function after 900 seconds at the latest
 SDK_ATTEMPTS = 10  # with pauses of up to 20 s: a few minutes of throttling
 TRANSIENT = frozenset({"TooManyRequestsException", "EC2ThrottledException", "ServiceException"})
@@ -62,13 +64,16 @@ class DeployedFunction:
     bare_name: str
     """The name of the function without account and alias."""
     model: str
-    """The name of its model, or `DECISIONS`: the first part of the keys of its rejected records."""
+    """The name of its model, or `DECISIONS`: the first part of the keys of its rejected records.
+
+    `ARCHIVE` if the function archives records, because such a function rejects none.
+    """
 
     @classmethod
     def named(cls, client: LambdaClient, name: str) -> DeployedFunction:
         """Look up the function *name* (a name or an ARN, with or without an alias) and return it.
 
-        Raises `CommandError` if the function does not exist or does not publish predictions.
+        Raises `CommandError` if the function does not exist, or runs as a test.
         """
         try:
             found = client.get_function_configuration(FunctionName=name)
@@ -80,6 +85,8 @@ class DeployedFunction:
         model = environment.get("MODEL_NAME", "").strip() or Settings().model_name
         if "EXPECTED_MODELS" in environment:
             model = DECISIONS
+        if "ARCHIVE_LOCATION" in environment:
+            model = ARCHIVE
         arn = found.get("FunctionArn")
         if not arn:
             raise CommandError(f"the reply for the function {name} did not come from Lambda")
@@ -113,7 +120,7 @@ class DeployedFunction:
 def connect(name: str) -> DeployedFunction:
     """Return the function *name* (a name or an ARN) in the caller's AWS account.
 
-    Raises `CommandError` if the function does not exist or does not publish predictions.
+    Raises `CommandError` if the function does not exist, or runs as a test.
     """
     patient = client(
         "lambda",

@@ -27,7 +27,7 @@ from .command import FAILED, CommandError, whole_number
 from .console import OperatorConsole
 from .failed_records import FailedRecordStore
 from .inventory import Inventory, take_inventory
-from .invoke import DeployedFunction
+from .invoke import ARCHIVE, DeployedFunction
 from .redelivery import ReplayReport, Sleep, replay
 
 BATCH_SIZE = 1000
@@ -39,6 +39,11 @@ def check(inventory: Inventory, function: DeployedFunction) -> None:
     """Raise `CommandError` if some objects in *inventory* are not from *function* or its model."""
     models = {each.model for each in inventory.pending} - {"", function.model}
     functions = {each.function for each in inventory.pending} - {"", function.bare_name}
+    if function.model == ARCHIVE and (models or functions):
+        raise CommandError(
+            f"{function.name} archives records, but some objects are from other functions: name the"
+            " folder of its event source mapping, s3://bucket/aws/lambda/<mapping id>"
+        )
     if models:
         raise CommandError(
             f"the function {function.name} serves {function.model}, but some objects were rejected"
@@ -66,6 +71,11 @@ def run(
     if not options.function:
         return 0
     function = connect(options.function)
+    if function.model == ARCHIVE and options.from_any:
+        raise CommandError(
+            f"{function.name} archives records, so --from-any is not allowed: records of another"
+            " function have gaps, and readers of the archive would skip the records in these gaps"
+        )
     if not options.from_any:
         check(inventory, function)
     if not options.yes:

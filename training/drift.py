@@ -21,7 +21,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from model_service import archive_format, storage, truth
+from model_service import storage, truth
+from model_service.datasets import files
 from model_service.datasets.arrow import numpy
 from model_service.datasets.formats.reader import chunks
 from model_service.datasets.schema import columns
@@ -178,14 +179,14 @@ def read_rides(paths: Sequence[Path], target: Target) -> tuple[Rides, int]:
 
     The files are in a format that batch scoring reads, such as ride events or the archive.  The
     true value of a ride is NaN if its file does not have it, or if it is outside the limits of
-    training.  Raises `FileError` if a file cannot be read, and `DataError` if no file has a valid
-    ride.
+    training.  A file that is given twice is read once, and so are lines that two objects of the
+    archive have in common.  Raises `FileError` if a file cannot be read, and `DataError` if no file
+    has a valid ride.
     """
     parts: list[Rides] = []
     rejected = 0
-    covered = archive_format.covered(map(str, paths))
-    for path in paths:
-        for chunk in chunks(path, name=str(path), skip_through=covered.get(str(path), -1)):
+    for one in files.inputs([str(path) for path in paths]):
+        for chunk in chunks(Path(one.location), name=one.location, skip_through=one.skip_through):
             parsed = chunk.parse()
             rejected += len(parsed.rejected)
             if len(parsed.rides):

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..archive_format import Line, ObjectKey
+from ..errors import EventError
 from ..kinesis import accounting, records
 from ..kinesis.calls import CallAll, call_in_threads
 from ..kinesis.records import BatchRange, Record, batch_range, utc_now
@@ -79,9 +80,12 @@ def process(
 
     *event* is the event of a Lambda invocation.  *store* stores the objects.  *time_left* returns
     the seconds that are left for this, and *now* returns the time in UTC.  Raises `EventError` if
-    *event* is not a batch of Kinesis records.
+    *event* is not a batch of Kinesis records, or if they came with enhanced fan-out: several of
+    such records can have one sequence number.
     """
     batch = records.read(event)
+    if any(record.is_fanned_out for record in batch):
+        raise EventError("the archive must read the stream without enhanced fan-out")
     written = objects(batch)
     lost = store(written, accounting.work_time(time_left))
     start = min((written[n].start for n in lost), default=None)
@@ -105,9 +109,8 @@ def objects(batch: Sequence[Record]) -> list[ArchiveObject]:
 
 def response(report: ArchiveReport) -> dict[str, Any]:
     """Return the Lambda function's response: the checkpoint, if there is one."""
-    return {
-        "batchItemFailures": [{"itemIdentifier": report.checkpoint}] if report.checkpoint else []
-    }
+    failures = [] if report.checkpoint is None else [{"itemIdentifier": report.checkpoint}]
+    return {"batchItemFailures": failures}
 
 
 def connect(location: str) -> S3Store:
@@ -163,6 +166,10 @@ def _line(record: Record) -> Line:
     return Line(
         event_id=record.event_id,
         arrived_at=record.arrived_at,
-        partition_key=record.raw["kinesis"].get("partitionKey", ""),
+        # A part of a UTF-16 pair cannot be written as UTF-8.
+        partition_key=record.raw["kinesis"]
+        .get("partitionKey", "")
+        .encode(errors="replace")
+        .decode(),
         data=record.data,
     )

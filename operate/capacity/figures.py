@@ -59,7 +59,7 @@ class Figures:
         ASSUMED,
     )
     archive_days: Figure = Figure("time for which the archive is kept", 90, "days", TEMPLATE)
-    alarms: Figure = Figure("metrics in alarms, for one model", 30, "metrics", TEMPLATE)
+    alarms: Figure = Figure("metrics in alarms, for one model", 34, "metrics", TEMPLATE)
     alarms_more: Figure = Figure(
         "metrics in alarms, for each further model", 16, "metrics", TEMPLATE
     )

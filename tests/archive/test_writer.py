@@ -128,6 +128,24 @@ def test_an_event_of_another_service_is_refused() -> None:
         archive.process({"Records": [{"s3": {}}]}, store=MemoryStore(), time_left=lambda: 60.0)
 
 
+def test_records_of_enhanced_fan_out_are_refused() -> None:
+    record = kinesis_record(b"a", 1)
+    record["eventSourceARN"] += "/consumer/archive:1654161514"
+
+    with pytest.raises(EventError, match="without enhanced fan-out"):
+        process([record], MemoryStore())
+
+
+def test_a_partition_key_that_utf_8_cannot_hold_does_not_stop_the_batch() -> None:
+    store = MemoryStore()
+    record = kinesis_record(b"a", 1)
+    record["kinesis"]["partitionKey"] = "a\ud800"
+
+    process([record], store)
+
+    assert store.lines()[0]["partition_key"] == "a?"
+
+
 # --- the law: every record once, whatever is delivered --------------------------------------------
 
 

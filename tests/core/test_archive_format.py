@@ -66,6 +66,10 @@ def test_only_objects_of_one_hour_and_shard_overlap(other: str) -> None:
     assert covered([location(1, 9), other]) == {}
 
 
+def test_a_location_that_is_given_twice_does_not_cover_itself() -> None:
+    assert covered([location(1, 9), location(1, 9)]) == {}
+
+
 def test_sequence_numbers_are_compared_as_numbers() -> None:
     assert covered([location(9, 10), location(2, 9)]) == {location(9, 10): 9}
 
@@ -78,6 +82,8 @@ def test_sequence_numbers_are_compared_as_numbers() -> None:
         ("256", 0),
         ("", 0),
         ("shardId-0:x", 0),
+        ("shardId-0:" + "9" * 5_000, 0),
+        ("shardId-0:\u0664\u0662", 0),  # digits, but not of ASCII
     ],
 )
 def test_a_line_knows_its_sequence_number(event_id: str, number: int) -> None:

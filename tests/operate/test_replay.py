@@ -779,6 +779,20 @@ def test_records_of_another_model_or_function_need_the_option_from_any(
     assert command("--function", "f", "--yes", "--from-any", lambda_=lambda_) == 0
 
 
+def test_the_archive_gets_only_the_batches_on_which_its_own_mapping_gave_up(
+    s3: Any, capsys: Any
+) -> None:
+    """Readers skip what lies between the first and the last record of an object."""
+    archive = FakeLambda(fine, environment={"ARCHIVE_LOCATION": "s3://archive"})
+    reject(s3, raws(1))
+
+    assert command("--function", "f", "--yes", lambda_=archive) == 2
+    assert "name the folder of its event source mapping" in capsys.readouterr().err
+    assert command("--function", "f", "--yes", "--from-any", lambda_=archive) == 2
+    assert "--from-any is not allowed" in capsys.readouterr().err
+    assert archive.batches == []
+
+
 def test_rejected_predictions_go_to_the_function_of_decisions(s3: Any, capsys: Any) -> None:
     reject(s3, raws(1), model="decisions")
     decides = FakeLambda(fine, environment={"EXPECTED_MODELS": "one,two"})

@@ -91,6 +91,8 @@ UNNAMED = {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::Lambda:
 ARNS = {
     "Queue": f"sqs:{REGION}:000000000000:{{}}",
     "Archive": f"lambda:{REGION}:000000000000:function:{{}}",
+    "ArchiveDestinationFailures": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
+    "ArchiveDropped": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
     "ArchiveFails": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
     "ArchiveGivenUp": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
     "ArchiveLate": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",

@@ -861,6 +861,8 @@ OF_STREAMS = {
     "ArchiveLate": {"IteratorAge": "<{}Archive>"},
     "ArchiveFails": {"Errors": "<{}Archive>", "archive_to_retry": "<{}Stream>"},
     "ArchiveGivenUp": {"OnFailureDestinationDeliveredEventCount": "<{}ArchiveRecords>"},
+    "ArchiveDropped": {"DroppedEventCount": "<{}ArchiveRecords>"},
+    "ArchiveDestinationFailures": {"DestinationDeliveryFailures": "<{}Archive>"},
 }
 """Alarm of a stream -> its metrics, and the resource in the last dimension of each."""
 OF_RIDES = {"RidesArrive", "ProducersSilent"}

@@ -4,13 +4,14 @@ import gzip
 import json
 from base64 import b64encode
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
+from model_service.archive_format import Line
 from model_service.errors import FileError, ModelError
 from model_service.features import NO_TIME, RideColumns
 from tests.core.test_payloads import aggregated
@@ -206,6 +207,28 @@ def test_few_finished_rides_are_not_judged(trained: Baseline) -> None:
 
     assert drift.slipped(known, few) == []
     assert len(drift.slipped(known, msgspec.structs.replace(few, rides=1000))) == 4
+
+
+def test_a_ride_that_is_in_two_files_of_the_archive_is_read_once(tmp_path: Path) -> None:
+    hour = tmp_path / "ride_events/2022/06/02/09"
+    hour.mkdir(parents=True)
+    lines = [
+        msgspec.json.encode(
+            Line(
+                event_id=f"shardId-0:{number}",
+                arrived_at=datetime(2022, 6, 2, 9, tzinfo=UTC),
+                data=b64encode(payload(number)).decode(),
+            )
+        )
+        for number in (1, 2, 3)
+    ]
+    (hour / "shardId-0-1-2.jsonl.gz").write_bytes(gzip.compress(b"\n".join(lines[:2])))
+    (hour / "shardId-0-2-3.jsonl.gz").write_bytes(gzip.compress(b"\n".join(lines[1:])))
+    files = sorted(hour.iterdir())
+
+    rides, rejected = drift.read_rides([*files, *files], "duration")
+
+    assert (len(rides), rejected) == (3, 0)
 
 
 def test_files_without_valid_rides_are_refused(tmp_path: Path) -> None:
