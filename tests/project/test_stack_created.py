@@ -51,7 +51,6 @@ REFUSED = {
     "AWS::CodeDeploy::Application": "ministack has no CodeDeploy",
     "AWS::CodeDeploy::DeploymentGroup": "ministack has no CodeDeploy",
     "AWS::IAM::RolePolicy": "ministack makes policies inside of roles, and AWS::IAM::Policy",
-    "AWS::Logs::LogStream": "ministack makes none before 1.5",
     "AWS::Logs::QueryDefinition": "ministack saves no queries",
 }
 """Resource types that ministack cannot create, with the reason: the test leaves them out."""
@@ -93,7 +92,6 @@ ARNS = {
     "Archive": f"lambda:{REGION}:000000000000:function:{{}}",
     "ArchiveDestinationFailures": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
     "ArchiveDropped": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
-    "ArchiveFails": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
     "ArchiveGivenUp": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
     "ArchiveLate": f"cloudwatch:{REGION}:000000000000:alarm:{{}}",
     "Bucket": "s3:::{}",

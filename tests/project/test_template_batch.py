@@ -145,11 +145,12 @@ def test_the_batch_dashboard_shows_the_alarms_of_batch_and_archive(stack: Stack)
     widgets = json.loads(body)["widgets"]
 
     alarms = stack.of_type("AWS::CloudWatch::Alarm").items()
-    names = {alarm["AlarmName"] for name, alarm in alarms if name.startswith("Batch")}
+    ours = ("Batch", "RideEventsArchiveFails")
+    names = {alarm["AlarmName"] for name, alarm in alarms if name.startswith(ours)}
     assert set(re.findall(r'alarm:([\w-]+)"', body)) == names
     of_archive = [
         f"RideEventsArchive{alarm}"
-        for alarm in ("Late", "Fails", "GivenUp", "Dropped", "DestinationFailures")
+        for alarm in ("Late", "GivenUp", "Dropped", "DestinationFailures")
     ]
     assert re.findall(r'"<(\w+)\.Arn>"', body) == of_archive
     assert [w["y"] for w in widgets] == sorted(w["y"] for w in widgets)
