@@ -26,9 +26,9 @@ def write(line: bytes) -> None:
 try:
     settings = WebSettings.from_env(os.environ)
     models = served.load(settings)
+    table = store.connect(settings.decisions_table_name) if settings.decisions_table_name else None
 except ServiceError as exc:
     sys.exit(f"cannot start: {exc}")
-table = store.connect(settings.decisions_table_name) if settings.decisions_table_name else None
 app = web.create_app(
     models,
     write=write,

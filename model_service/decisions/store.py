@@ -26,6 +26,7 @@ from typing import Any, Protocol
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ..errors import SettingsError
 from .decision import Decided, State, Waiting
 from .predictions import Prediction
 
@@ -62,7 +63,10 @@ class Due:
 
 
 def connect(table: str) -> Table:
-    """Return the store in the table named *table*."""
+    """Return the store in the table named *table*.
+
+    Raises `SettingsError` if the region, the profile or the endpoint is missing or wrong.
+    """
     import boto3
     from botocore.config import Config
 
@@ -73,7 +77,11 @@ def connect(table: str) -> Table:
         tcp_keepalive=True,
         parameter_validation=False,  # unnecessary: this module builds all parameters
     )
-    return Table(boto3.client("dynamodb", config=quick), table)
+    try:
+        return Table(boto3.client("dynamodb", config=quick), table)
+    except (BotoCoreError, ValueError) as exc:  # ValueError: an endpoint
+        check = "check AWS_DEFAULT_REGION, AWS_PROFILE and AWS_ENDPOINT_URL"
+        raise SettingsError(f"cannot use DynamoDB ({check}): {exc}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +28,7 @@ from model_service.decisions import policy, store, sweep
 from model_service.decisions.decision import Decided, Waiting, advance, expire
 from model_service.decisions.predictions import decode
 from model_service.decisions.store import StoreError, Table
+from model_service.errors import SettingsError
 
 from ..support.decisions import (
     COST,
@@ -62,6 +64,22 @@ def waiting(model: str = DURATION, ride_id: int | str = 256) -> Waiting:
     state = advance(None, [decode(prediction_bytes(model, ride_id))], rules(), now=1000.0)
     assert isinstance(state, Waiting)
     return state
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("AWS_DEFAULT_REGION", ""), ("AWS_ENDPOINT_URL_DYNAMODB", "nowhere")]
+)
+def test_a_client_that_cannot_be_made_is_a_fault_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(SettingsError, match="cannot use DynamoDB"):
+        store.connect("decided")
 
 
 def test_what_is_stored_is_found(table: Table) -> None:

@@ -33,6 +33,12 @@ REQUEST = (
     b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(BODY)
 ) + BODY
 STOP_SECONDS = 30
+NO_REGION = {
+    "AWS_REGION": "",
+    "AWS_DEFAULT_REGION": "",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 
 pytestmark = pytest.mark.slow
 
@@ -361,6 +367,7 @@ def test_1000_simultaneous_connections_are_answered(port: int) -> None:
         ({"MODEL_LOCATION": ""}, "MODEL_LOCATION is not set"),
         ({"MODEL_LOCATION": "build/nowhere"}, "cannot read build/nowhere"),
         ({"LOG_LEVEL": "loud", "BIND": "everywhere"}, "BIND must be"),
+        ({"DECISIONS_TABLE_NAME": "decided", **NO_REGION}, "cannot use DynamoDB"),
     ],
 )
 def test_failed_start_prints_one_sentence_and_leaves_no_files(
