@@ -83,12 +83,15 @@ def _rules(schema: Mapping[str, Any]) -> str:
 
     >>> _rules({"type": "integer", "minimum": 1, "description": "TLC taxi zone"})
     'TLC taxi zone: integer, minimum 1'
+    >>> _rules({"type": ["string", "null"]})
+    'string or null'
     """
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#{name}">{name}</a>'
     choices = " or ".join(_rules(choice) for choice in schema.get("anyOf", []))
-    rules = [] if choices else [str(schema.get("type", "anything"))]
+    types = schema.get("type", "anything")
+    rules = [] if choices else [" or ".join([types] if isinstance(types, str) else types)]
     rules += [
         f"{label} {schema[key]}"
         for key, label in {

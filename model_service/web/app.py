@@ -11,6 +11,7 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import RequestRedirect
 
 from ..decisions.store import StoreError
 from ..errors import MalformedJson, ModelError, RideRejected
@@ -20,7 +21,7 @@ from .invocations import RowRejected
 from .metrics import Metrics
 from .middleware import Write
 from .pages import pages
-from .routes import EXTENSION, Find, Service, problem_response, routes, service
+from .routes import EXTENSION, TEXT, Find, Service, fresh, problem_response, routes, service
 
 
 def create_app(
@@ -34,8 +35,11 @@ def create_app(
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = quotes.MAX_BODY
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    # Werkzeug redirects a path with two slashes, to the host that the client names.
+    app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = Service(models, Metrics(models, multiprocess_dir), write, find)
     app.before_request(record_route)
+    app.before_request(add_slash)
     app.register_blueprint(routes)
     app.register_blueprint(pages)
     app.register_error_handler(HTTPException, http_problem)
@@ -44,7 +48,8 @@ def create_app(
     app.register_error_handler(RowRejected, row_problem)
     app.register_error_handler(Exception, failure_problem)
     # Only the prefix is believed: it changes links in the response to the same request.
-    prefixed = ProxyFix(app.wsgi_app, x_for=0, x_proto=0, x_host=0, x_port=0, x_prefix=1)
+    fixed = ProxyFix(app.wsgi_app, x_for=0, x_proto=0, x_host=0, x_port=0, x_prefix=1)
+    prefixed = middleware.without_foreign_prefix(fixed)
     instrumented = middleware.instrument(prefixed, app.extensions[EXTENSION].metrics, write)
     app.wsgi_app = instrumented  # type: ignore[assignment, method-assign]
     return app
@@ -54,6 +59,18 @@ def record_route() -> None:
     """Store the matched route in the environ; the middleware logs ``other`` if none matched."""
     if request.url_rule:
         request.environ["route"] = request.url_rule.rule
+
+
+def add_slash() -> Response | None:
+    """Redirect the path of the page without its slash, to which its relative links do not apply.
+
+    Werkzeug would redirect to the host that the client names; this redirect names no host.
+    """
+    if not isinstance(request.routing_exception, RequestRedirect):
+        return None
+    response = fresh(b"", TEXT, 308)
+    response.headers["Location"] = f"{request.script_root}/"
+    return response
 
 
 def http_problem(exc: HTTPException) -> Response:

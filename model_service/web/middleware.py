@@ -1,8 +1,8 @@
 """WSGI middleware: gives every request an id, security headers, metrics and a log line.
 
 The middleware handles each request before, and each response after, the rest of the service.  A log
-line never repeats a value of a request: it has the route instead of the path, and the type of an
-exception instead of its message.
+line never repeats a value of a request: it has the route instead of the path, and has the message
+of an exception only if the message cannot quote the request.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from ..decisions.store import StoreError
 from ..errors import ModelError
 from .metrics import Metrics
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 Write = Callable[[bytes], object]
 """A function that writes one line, with its line end, to the log."""
+
+PREFIX = re.compile(r"(/[\w.-]+)*/?", re.ASCII)
+"""A path of which links can be made: with two slashes at its start, a link would name a host."""
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 METHODS = frozenset({"GET", "HEAD", "POST"})  # clients can send any name: others become "other"
@@ -106,20 +110,42 @@ def instrument(app: WSGIApplication, metrics: Metrics, write: Write) -> WSGIAppl
     return instrumented
 
 
+def without_foreign_prefix(app: WSGIApplication) -> WSGIApplication:
+    """Return a WSGI application that calls *app* without an ``X-Forwarded-Prefix`` that is no path.
+
+    Of several prefixes, separated by commas, the last counts: the nearest proxy wrote it.
+    """
+
+    def checked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        prefix = environ.get("HTTP_X_FORWARDED_PREFIX", "").rpartition(",")[2].strip()
+        if not PREFIX.fullmatch(prefix):
+            del environ["HTTP_X_FORWARDED_PREFIX"]
+        return app(environ, start_response)
+
+    return checked
+
+
 def error_line(exc: Exception, request_id: str) -> bytes:
     """Return the log line of *exc*, with its type and its five innermost stack frames.
 
-    The line has the message of *exc* only if *exc* is a `ModelError`: other messages may quote
-    the request.
+    The line has the message of *exc* only if *exc* is a `ModelError` or a `StoreError`: other
+    messages may quote the request.
     """
     frames = traceback.extract_tb(exc.__traceback__)[-5:]
     line = ErrorLog(
         _now(),
-        str(exc) if isinstance(exc, ModelError) else type(exc).__name__,
+        _reason(exc),
         [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames],
         request_id,
     )
     return _encoder.encode(line) + b"\n"
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, ModelError):
+        return str(exc)
+    name = type(exc).__name__
+    return f"{name}: {exc}" if isinstance(exc, StoreError) else name
 
 
 def _now() -> str:

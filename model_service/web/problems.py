@@ -33,8 +33,9 @@ KINDS: Mapping[str, Kind] = {
     "no-decision": Kind(
         404,
         "No decision for this ride",
-        "A ride is decided within two minutes of its first prediction. A ride that every model"
-        " rejected has no prediction, and so no decision. Decisions are kept for 14 days.",
+        "A ride is decided when all expected models have predicted it, or some time after its"
+        " first prediction. A ride that every model rejected has no prediction, and so no"
+        " decision. Old decisions are deleted.",
     ),
     "method-not-allowed": Kind(405, "Method not allowed", "Use a method that Allow lists."),
     "too-large": Kind(413, "The body is too large", "Send fewer rides per request."),
@@ -43,7 +44,9 @@ KINDS: Mapping[str, Kind] = {
         "The content type or encoding is not supported",
         "Send Content-Type: application/json, without compression.",
     ),
-    "invalid-ride": Kind(422, "Invalid ride", "The response names the field and the rule."),
+    "invalid-ride": Kind(
+        422, "Invalid ride or request", "The response names the rule, and the field if it is known."
+    ),
     "unscorable": Kind(422, "No prediction for this ride", "Do not retry: the result is the same."),
     "error": Kind(500, "Internal error", "Report the X-Request-ID of the response."),
     "unavailable": Kind(503, "The models are unavailable", "Try again later."),

@@ -2,7 +2,8 @@
 
 A function reads the request, calls `quotes`, and returns a response.  It raises an exception for a
 request that it cannot answer; `app` registers the functions that turn exceptions into problem
-documents.  A response repeats no value of the request except ``ride_id``.
+documents.  A response repeats two things of the request: the ``ride_id``, and in warnings the names
+of fields.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def predict_batch() -> Response:
     return json_response(results)
 
 
-@routes.get("/decisions/<path:ride_id>", merge_slashes=False)
+@routes.get("/decisions/<path:ride_id>")
 def decision(ride_id: str) -> Response:
     """Answer with the decision of one ride, or with a problem if it has none.
 
@@ -175,7 +176,7 @@ def body() -> bytes:
     too large (Flask's ``MAX_CONTENT_LENGTH``) or damaged.
     """
     encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity")
-    if request.mimetype != openapi.JSON or encoding != "identity":
+    if request.mimetype != openapi.JSON or encoding.lower() != "identity":
         raise UnsupportedMediaType
     return request.get_data(cache=False)
 

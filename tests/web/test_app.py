@@ -138,6 +138,15 @@ def test_other_content_types_and_large_bodies_are_rejected(client: FlaskClient) 
     assert (text.status_code, large.status_code) == (415, 413)
 
 
+@pytest.mark.parametrize(("encoding", "status"), [("Identity", 200), ("GZIP", 415)])
+def test_names_of_encodings_are_compared_without_case(
+    client: FlaskClient, encoding: str, status: int
+) -> None:
+    answer = client.post("/predict", json=RIDE, headers={"Content-Encoding": encoding})
+
+    assert answer.status_code == status
+
+
 def test_batch_returns_quotes_for_valid_rides_and_problems_for_others(client: FlaskClient) -> None:
     answer = client.post("/predict/batch", json=[RIDE, {**RIDE, "DOLocationID": 0}, "x", RIDE])
 
@@ -227,6 +236,40 @@ def test_every_documented_path_is_served(client: FlaskClient, served: Models) ->
     assert {"/predict", "/predict/batch", "/livez", "/readyz", "/metrics"} <= set(document["paths"])
     assert {path.replace("{", "<path:").replace("}", ">") for path in document["paths"]} <= routes
     assert "Predict" in client.get("/docs").text or "/predict" in client.get("/docs").text
+
+
+def test_api_reference_joins_several_types_of_a_field_with_or(client: FlaskClient) -> None:
+    page = client.get("/docs").text
+
+    assert "string or null" in page
+    assert not re.findall(r"<dd>[^<]*\[[^<]*</dd>", page)  # a list as Python prints it
+
+
+@pytest.mark.parametrize(
+    ("path", "statuses"),
+    [
+        ("/predict//batch", [404, 404]),
+        ("//predict", [405, 422]),
+        ("/page//page.js", [404, 404]),
+        ("/docs/", [404, 404]),
+        ("", [308, 404]),  # from "GET http://host HTTP/1.1", or below a prefix
+    ],
+)
+def test_no_redirect_goes_to_the_host_that_the_client_names(
+    client: FlaskClient, path: str, statuses: list[int]
+) -> None:
+    answers = [
+        client.open(
+            method=method,
+            json={},
+            headers={"X-Forwarded-Prefix": "/taxi", "Host": "rides.example"},
+            environ_overrides={"PATH_INFO": path},
+        )
+        for method in ("GET", "POST")
+    ]
+
+    assert [answer.status_code for answer in answers] == statuses
+    assert {answer.headers.get("Location", "/taxi/") for answer in answers} == {"/taxi/"}
 
 
 def test_zones_are_revalidated_with_their_etag(client: FlaskClient) -> None:
@@ -391,6 +434,33 @@ def test_links_have_the_prefix_that_a_proxy_names(client: FlaskClient) -> None:
     links = re.findall(r'(?:href|src)="([^"]*)"', client.get("/docs").text + client.get("/").text)
     assert links
     assert not [link for link in links if link.startswith("/")]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "root"),
+    [
+        ("/taxi/v1.0_a-b", "/taxi/v1.0_a-b"),
+        ("/taxi/", "/taxi"),
+        ("/other, /taxi", "/taxi"),
+        ("//rides.example", ""),
+        ("/taxi//rides.example", ""),
+        ("https://rides.example", ""),
+        ("/taxi?next=", ""),
+        ("/<b>", ""),
+        ("/táxi", ""),
+        ("taxi", ""),
+    ],
+)
+def test_prefix_that_is_not_a_plain_path_is_ignored(
+    client: FlaskClient, prefix: str, root: str
+) -> None:
+    headers = {"X-Forwarded-Prefix": prefix}
+
+    problem = client.post("/predict", json={}, headers=headers).get_json()
+    document = client.get("/openapi.json", headers=headers).get_json()
+
+    assert problem["type"] == f"{root}/docs#invalid-ride"
+    assert document["servers"] == [{"url": root or "/"}]
 
 
 @pytest.mark.parametrize(

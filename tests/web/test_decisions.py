@@ -91,7 +91,7 @@ def test_a_table_that_fails_is_unavailable_and_logged(
     answer = client.get("/decisions/broken")
 
     assert (answer.status_code, answer.get_json()["type"]) == (503, "/docs#no-table")
-    assert any(b'"error":"StoreError"' in one for one in lines)
+    assert any(b'"error":"StoreError: ThrottlingException"' in one for one in lines)
     assert not any(b"decisions/broken" in one for one in lines)
 
 
