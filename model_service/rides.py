@@ -156,7 +156,20 @@ def _ignores_time(event: RideEvent, content: bytes) -> bool:
     quotes = 12 if isinstance(event.ride_id, str) else 10  # around the names that were read
     if content.count(b'"') <= quotes:
         return False
-    return any(LIKE_A_PICKUP.search(found[1]) for found in TIME_FIELD.finditer(content))
+    return name_like_a_pickup_time(content) is not None
+
+
+def name_like_a_pickup_time(content: bytes | Raw) -> str | None:
+    """Return the name of the first field in *content* that looks like a pick-up time, if any.
+
+    *content* is JSON without a valid ``pickup_datetime``.  The name has at most 64 letters, digits,
+    spaces, underscores and hyphens, so a message may repeat it.
+
+    >>> name_like_a_pickup_time(b'{"lpep_pickup_datetime": "2021-03-01 08:15:00"}')
+    'lpep_pickup_datetime'
+    """
+    names = (found[1] for found in TIME_FIELD.finditer(content))
+    return next((name.decode() for name in names if LIKE_A_PICKUP.search(name)), None)
 
 
 def decode(data: bytes, arrived_at: datetime | None = None) -> RideEvent:

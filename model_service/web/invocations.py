@@ -2,12 +2,13 @@
 
 The rows have the columns of a ride, not the features in the model's own signature.  A row is read
 by the same rules as the body of ``POST /predict``.  Predictions are not rounded.  A request is
-answered as a whole: if one row is invalid, the request is refused.
+answered as a whole: if one row is invalid, the request is refused.  The response has no place for
+warnings, so a row whose pick-up time has another name is invalid, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -24,7 +25,7 @@ from ..scoring import Answer, TimeLeft, score
 MLFLOW_VERSION = "3.17.2"
 """The version of MLflow whose protocol this module implements; ``/version`` returns it."""
 
-Row = dict[str, Raw]
+MAX_NAME = 64  # characters; a column with a longer name is ignored before rows are made
 FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 NAMELESS = "has no names of columns; send objects or lists with names, such as `PULocationID`"
 
@@ -54,13 +55,13 @@ class _Split(Struct):
 
 class _Request(Struct):
     dataframe_split: _Split | UnsetType = UNSET
-    dataframe_records: list[Row] | UnsetType = UNSET
+    dataframe_records: list[Raw] | UnsetType = UNSET
     inputs: Raw | UnsetType = UNSET
     instances: Raw | UnsetType = UNSET
 
 
 _request = msgspec.json.Decoder(_Request)
-_records = msgspec.json.Decoder(list[Row])
+_records = msgspec.json.Decoder(list[Raw])
 _columns = msgspec.json.Decoder(dict[str, list[Raw]])
 
 
@@ -87,7 +88,8 @@ def predict(served: Served, asked: Sequence[Ride], *, time_left: TimeLeft) -> Pr
     return Predictions(scores.values.tolist())
 
 
-def _rows(request: _Request) -> list[Row]:
+def _rows(request: _Request) -> list[Raw]:
+    """Return the JSON of each row; a row in a list of objects may still be another value."""
     given = [name for name in FORMATS if getattr(request, name) is not UNSET]
     if len(given) != 1:
         raise RideRejected(f"Expected exactly one of {', '.join(f'`{name}`' for name in FORMATS)}")
@@ -95,20 +97,23 @@ def _rows(request: _Request) -> list[Row]:
         return _split_rows(request.dataframe_split)
     if isinstance(request.dataframe_records, list):
         return request.dataframe_records
-    return _tensor_rows(getattr(request, given[0]), given[0])
+    rows = _tensor_rows(getattr(request, given[0]), given[0])
+    if rows and not bytes(rows[0]).startswith(b"{"):
+        raise RideRejected(f"`{given[0]}` {NAMELESS}")
+    return rows
 
 
-def _split_rows(split: _Split) -> list[Row]:
+def _split_rows(split: _Split) -> list[Raw]:
     if len(set(split.columns)) != len(split.columns):
         raise RideRejected("Expected each column once - at `$.dataframe_split.columns`")
     for n, row in enumerate(split.data):
         if len(row) != len(split.columns):
             reason = RideRejected("Expected one value for each column")
             raise RowRejected(n, "invalid-ride", reason)
-    return [dict(zip(split.columns, row, strict=True)) for row in split.data]
+    return _objects(split.columns, split.data)
 
 
-def _tensor_rows(value: Raw, name: str) -> list[Row]:
+def _tensor_rows(value: Raw, name: str) -> list[Raw]:
     """Return the rows in a list of objects, or in an object with one list for each column."""
     named = bytes(value).startswith(b"{")
     try:
@@ -120,11 +125,25 @@ def _tensor_rows(value: Raw, name: str) -> list[Row]:
         raise RideRejected(f"`{name}` {rule}") from None
     if len({len(column) for column in values.values()}) > 1:
         raise RideRejected(f"Expected lists of the same length - at `$.{name}`")
-    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    return _objects(values, zip(*values.values(), strict=True))
 
 
-def _ride(n: int, row: Row, now: datetime) -> Ride:
+def _objects(names: Iterable[str], rows: Iterable[Sequence[Raw]]) -> list[Raw]:
+    """Return a JSON object for each row, with the values whose *names* have a usual length.
+
+    Each row repeats the names.  Without the limit, one long name would become gigabytes.
+    """
+    kept = [(n, name) for n, name in enumerate(names) if len(name) <= MAX_NAME]
+    encode = msgspec.json.encode
+    return [Raw(encode({name: row[n] for n, name in kept})) for row in rows]
+
+
+def _ride(n: int, row: Raw, now: datetime) -> Ride:
     try:
-        return rides.decode_bare(msgspec.json.encode(row), now)
+        ride = rides.decode_bare(row, now)
+        other = rides.name_like_a_pickup_time(row) if ride.pickup_datetime is now else None
+        if other is not None:
+            raise RideRejected(f"Expected the name `pickup_datetime` - at `$.{other}`")
     except RideRejected as exc:
         raise RowRejected(n, "invalid-ride", exc.detached()) from None
+    return ride

@@ -87,6 +87,6 @@ def ride_problem(kind: str, rejected: RideRejected, *, root: str = "") -> Proble
     'PULocationID'
     """
     detail = str(rejected)
-    found = re.search(r"missing required field `(\w+)`|at `\$.*?(\w+)`$", detail)
+    found = re.search(r"missing required field `(\w+)`|at `\$.*?([\w -]+)`$", detail)
     field = next(filter(None, found.groups()), UNSET) if found else UNSET
     return msgspec.structs.replace(make_problem(kind, detail, root=root), field=field)

@@ -2,8 +2,8 @@
 
 A function reads the request, calls `quotes`, and returns a response.  It raises an exception for a
 request that it cannot answer; `app` registers the functions that turn exceptions into problem
-documents.  A response repeats two things of the request: the ``ride_id``, and in warnings the names
-of fields.
+documents.  A response repeats two things of the request: the ``ride_id``, and the names of fields
+that resemble the name of an optional field.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import mlflow
@@ -11,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from local.aws.lambda_container import HOST
+from model_service import rides
 from model_service.models.served import Models, Served
 from model_service.scoring import Target
 from model_service.web import app as web
@@ -87,6 +89,56 @@ def test_one_invalid_row_refuses_the_request_and_is_named(
     assert "Jane" not in answer.text
 
 
+@pytest.mark.parametrize("row", [5, None, "Jane", [130, 205, 3.66]])
+@pytest.mark.parametrize("name", ["dataframe_records", "inputs", "instances"])
+def test_a_row_that_is_not_an_object_is_named(client: FlaskClient, name: str, row: Any) -> None:
+    answer = client.post("/invocations", json={name: [*RECORDS, row]})
+
+    problem = answer.get_json()
+    assert (answer.status_code, problem["row"]) == (422, 2)
+    assert problem["detail"].startswith("row 2: Expected `object`, got")
+    assert "Jane" not in answer.text
+
+
+TIME = "lpep_pickup_datetime"
+
+
+@pytest.mark.parametrize("moment", ["2021-03-01 08:15:00", "2021-03-01T08:15:00", 1614604500000])
+@pytest.mark.parametrize(
+    "misnamed",
+    [
+        lambda ride: {"dataframe_records": [ride]},
+        lambda ride: {"instances": [{**ride, "pickup_datetime": None}]},
+        lambda ride: {"inputs": {name: [value] for name, value in ride.items()}},
+        lambda ride: {"dataframe_split": {"columns": [*ride], "data": [[*ride.values()]]}},
+    ],
+    ids=["records", "instances", "inputs", "split"],
+)
+def test_a_time_under_another_name_is_refused_with_the_right_name(
+    client: FlaskClient, misnamed: Callable[[Any], Any], moment: Any
+) -> None:
+    answer = client.post("/invocations", json=misnamed({**RECORDS[0], TIME: moment}))
+
+    problem = answer.get_json()
+    assert answer.status_code == 422
+    assert (problem["row"], problem["field"]) == (0, TIME)
+    assert problem["detail"] == f"row 0: Expected the name `pickup_datetime` - at `$.{TIME}`"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {TIME: "2021-03-01 08:15:00", "pickup_datetime": "2021-03-01T08:15"},
+        {TIME: None},
+        {"lpep_dropoff_datetime": "2021-03-01 08:15:00", "pickup_zone": "Jamaica"},
+    ],
+)
+def test_other_unknown_columns_are_ignored(client: FlaskClient, more: dict[str, Any]) -> None:
+    answer = client.post("/invocations", json={"dataframe_records": [{**RECORDS[0], **more}]})
+
+    assert answer.status_code == 200
+
+
 def test_ride_that_cannot_be_scored_refuses_the_request_and_is_named() -> None:
     served = Models(Served(ByDistance(), Target(maximum=10.0)))
     client = web.create_app(served, write=print).test_client()
@@ -116,6 +168,28 @@ def test_malformed_request_gets_a_problem(client: FlaskClient, body: Any) -> Non
 
     assert answer.status_code == 422
     assert answer.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize("name", ["dataframe_split", "inputs"])
+def test_long_name_of_an_ignored_column_is_not_repeated_for_each_row(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    read: list[int] = []
+
+    def decode_bare(data: bytes, now: datetime) -> rides.BareRide:
+        read.append(len(bytes(data)))
+        return original(data, now)
+
+    original = rides.decode_bare
+    monkeypatch.setattr(rides, "decode_bare", decode_bare)
+    columns, rows = [*NAMES, "x" * 100_000], 100
+    table: Any = {"columns": columns, "data": [[130, 205, 3.66, 1]] * rows}
+    if name == "inputs":
+        table = dict(zip(columns, zip(*table["data"], strict=True), strict=True))
+
+    assert client.post("/invocations", json={name: table}).status_code == 200
+    assert len(read) == rows
+    assert sum(read) < 100 * rows
 
 
 def test_no_rows_get_no_predictions(client: FlaskClient) -> None:
