@@ -35,6 +35,9 @@ SLOTS = 8
 RETENTION_SECONDS = 14 * 24 * 60 * 60
 """How long a decision is kept: twice the longest time for which Lambda delivers a record again."""
 
+CONDITION_FAILED = "ConditionalCheckFailedException"
+NO_ANSWER = "NoAnswer"  # as the publisher counts it: the reply is not from AWS
+
 logger = logging.getLogger(__name__)
 
 
@@ -51,7 +54,10 @@ class DynamoDB(Protocol):
 
 
 class StoreError(Exception):
-    """DynamoDB did not answer, or refused a call; the message is an error code."""
+    """DynamoDB did not answer, or refused a call.
+
+    The message is an error code, or the name of an exception.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +107,16 @@ class Table:
         That is *after*, unless the table has another state than *before*.
         """
         try:
-            self.client.put_item(
-                TableName=self.name,
+            self._call(
+                self.client.put_item,
                 Item=self._item(ride, after),
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 **_condition(before),
             )
-        except ClientError as exc:
-            if _code(exc) != "ConditionalCheckFailedException":
-                raise StoreError(_code(exc)) from exc
-            return _refused_item(exc)
-        except BotoCoreError as exc:
-            raise StoreError(type(exc).__name__) from exc
+        except StoreError as exc:
+            if str(exc) != CONDITION_FAILED or not isinstance(exc.__cause__, ClientError):
+                raise
+            return _refused_item(exc.__cause__)
         return after
 
     def find(self, ride: str) -> State:
@@ -132,7 +136,7 @@ class Table:
                     ExpressionAttributeValues={":slot": _number(slot), ":now": _number(int(now))},
                     **start,
                 )
-                for item in page["Items"]:
+                for item in page.get("Items", []):
                     state = state_of(item)
                     if state is not None:
                         yield Due(item["ride"]["S"], state)
@@ -150,7 +154,7 @@ class Table:
                 ConditionExpression="attribute_exists(decision)",  # it may have expired
             )
         except StoreError as exc:
-            if str(exc) != "ConditionalCheckFailedException":
+            if str(exc) != CONDITION_FAILED:
                 raise
 
     def _item(self, ride: str, state: Waiting | Decided) -> dict[str, Any]:
@@ -171,12 +175,21 @@ class Table:
         return item
 
     def _call(self, call: Callable[..., Any], **arguments: Any) -> Any:
+        """Return the reply of DynamoDB to *call*.
+
+        A reply counts only if it states the capacity that the call took, because a proxy may answer
+        with any 200.
+        """
         try:
-            return call(TableName=self.name, **arguments)
+            reply = call(TableName=self.name, ReturnConsumedCapacity="TOTAL", **arguments)
+            is_dynamodb = bool(reply.get("ConsumedCapacity"))
         except ClientError as exc:
             raise StoreError(_code(exc)) from exc
-        except BotoCoreError as exc:
+        except Exception as exc:  # the SDK may raise anything if the reply is not DynamoDB's
             raise StoreError(type(exc).__name__) from exc
+        if not is_dynamodb:
+            raise StoreError(NO_ANSWER)
+        return reply
 
 
 def state_of(item: dict[str, Any]) -> State:

@@ -149,6 +149,28 @@ def test_due_rides_are_read_page_by_page(table: Table) -> None:
     assert len(pages.calls) > store.SLOTS
 
 
+@pytest.mark.parametrize("reply", [{}, {"ConsumedCapacity": {}}, None, []])
+def test_a_reply_that_is_not_from_dynamodb_is_no_answer(reply: Any) -> None:
+    """A proxy may answer a call with any 200, and botocore then returns an empty dict."""
+
+    class Proxy:
+        def answer(self, **arguments: Any) -> Any:
+            return reply
+
+        put_item = get_item = query = update_item = answer
+
+    table = Table(Proxy(), "any")
+
+    for call in (
+        lambda: table.replace("256", None, waiting()),
+        lambda: table.find("256"),
+        lambda: list(table.due(1e9)),
+        lambda: table.published("256"),
+    ):
+        with pytest.raises(StoreError):
+            call()
+
+
 def test_an_item_expires_after_two_weeks(client: Any, table: Table) -> None:
     Table(client, table.name, clock=lambda: 1000.0).replace("256", None, waiting())
 
