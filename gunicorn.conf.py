@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from gevent import monkey
+
+# gevent has to replace ssl before botocore and urllib3 import it, which they do in the master.
+# gunicorn's gevent worker comes too late: HTTPS calls of a worker would recurse until they fail.
+monkey.patch_all()
+
 import atexit
 import os
 import resource

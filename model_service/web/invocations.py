@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from .. import rides
-from ..errors import RideRejected
+from ..errors import MalformedJson, RideRejected
 from ..features import columns
 from ..models.served import Served
 from ..rides import Ride
@@ -118,9 +118,12 @@ def _tensor_rows(value: Raw, name: str) -> list[Raw]:
     named = bytes(value).startswith(b"{")
     try:
         if not named:
-            return _records.decode(value)
-        values: dict[str, list[Raw]] = _columns.decode(value)
-    except msgspec.ValidationError:
+            found: list[Raw] = rides.parse(_records, value)
+            return found
+        values: dict[str, list[Raw]] = rides.parse(_columns, value)
+    except MalformedJson:
+        raise
+    except RideRejected:
         rule = "needs a list of values for each column" if named else NAMELESS
         raise RideRejected(f"`{name}` {rule}") from None
     if len({len(column) for column in values.values()}) > 1:

@@ -16,7 +16,13 @@ from hashlib import sha256
 
 import msgspec
 from flask import Blueprint, Response, current_app, request
-from werkzeug.exceptions import NotFound, UnsupportedMediaType
+from werkzeug.exceptions import (
+    BadRequest,
+    HTTPException,
+    NotFound,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+)
 
 from .. import scoring
 from ..decisions.decision import Decided, State
@@ -173,12 +179,22 @@ def body() -> bytes:
     """Return the body of the request.
 
     Raises an `HTTPException` if the headers do not announce uncompressed JSON, or if the body is
-    too large (Flask's ``MAX_CONTENT_LENGTH``) or damaged.
+    larger than `quotes.MAX_BODY` or damaged.
     """
     encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity")
     if request.mimetype != openapi.JSON or encoding.lower() != "identity":
         raise UnsupportedMediaType
-    return request.get_data(cache=False)
+    try:
+        data = request.get_data(cache=False)
+        # Werkzeug stops at the limit if the body is chunked, and ignores the rest.
+        chunked = request.content_length is None
+        if chunked and len(data) == quotes.MAX_BODY and request.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
+    except HTTPException:
+        raise
+    except Exception as exc:  # the types of a server's exceptions are its own
+        raise BadRequest from exc
+    return data
 
 
 def json_response(content: object) -> Response:

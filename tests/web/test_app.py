@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from model_service.errors import ModelError, SettingsError
 from model_service.models import loader
@@ -19,7 +21,7 @@ from model_service.models.served import Models, Served, load
 from model_service.scoring import Answers, Target
 from model_service.settings import WebSettings
 from model_service.web import app as web
-from model_service.web import pages, quotes
+from model_service.web import field_names, pages, quotes
 from tests.support.golden import GoldenModel
 
 from ..support import golden, models
@@ -354,22 +356,25 @@ def test_golden_rides_get_the_same_predictions_as_in_the_stream(
             assert found == pytest.approx(exact, abs=0.005 + golden.TOLERANCE)
 
 
-def chunked(client: FlaskClient, body: bytes) -> Any:
-    """Send a body without Content-Length, as gunicorn passes a chunked one on."""
-    return client.post(
-        "/predict",
-        input_stream=BytesIO(body),
-        content_type="application/json",
-        environ_overrides={"wsgi.input_terminated": True},
+def chunked(client: FlaskClient, body: bytes) -> int:
+    """Send a body without Content-Length, as gunicorn passes a chunked one on; return the status.
+
+    Flask's client would add the Content-Length again.
+    """
+    builder = EnvironBuilder(
+        path="/predict", method="POST", input_stream=BytesIO(body), content_type="application/json"
     )
+    environ = builder.get_environ() | {"wsgi.input_terminated": True}
+    environ.pop("CONTENT_LENGTH", None)
+    _, status, _ = run_wsgi_app(client.application, environ, buffered=True)
+    return int(status[:3])
 
 
 def test_chunked_body_is_read_up_to_the_limit(client: FlaskClient) -> None:
     body = json.dumps(RIDE).encode()
 
-    assert chunked(client, body).status_code == 200
-    assert chunked(client, body + b" " * (quotes.MAX_BODY - len(body))).status_code == 200
-    assert chunked(client, body + b" " * (quotes.MAX_BODY - len(body) + 1)).status_code == 413
+    sizes = (len(body), quotes.MAX_BODY, quotes.MAX_BODY + 1)
+    assert [chunked(client, body.ljust(size)) for size in sizes] == [200, 200, 413]
 
 
 def test_null_and_whole_numbers_with_a_point_are_read(client: FlaskClient) -> None:
@@ -419,6 +424,83 @@ def test_ignored_field_with_a_similar_name_is_named_in_a_warning(
     assert answer.status_code == 200
     assert [warning.split("`")[1] for warning in warnings] == named
     assert client.post("/predict/batch", json=[body]).get_json() == [answer.get_json()]
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [(b"pickup_datetime%d", field_names.MAX_COMPARED), (b"field%d", 0), (b"driver%d", 0)],
+)
+def test_many_unknown_fields_cost_few_comparisons_and_few_warnings(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, name: bytes, most: int
+) -> None:
+    compared: list[str] = []
+    meant = field_names._meant
+
+    def counted(name: str) -> str | None:
+        compared.append(name)
+        return meant(name)
+
+    monkeypatch.setattr(field_names, "_meant", counted)
+    fields = b"".join(b',"%s":1' % (name % n) for n in range(40_000))
+    body = json.dumps(RIDE).encode().removesuffix(b"}") + fields + b"}"
+
+    for sent in (body, b'{"ride":%s}' % body):
+        compared.clear()
+        answer = client.post("/predict", data=sent, content_type="application/json")
+
+        assert answer.status_code == 200
+        assert len(compared) <= field_names.MAX_COMPARED
+        assert len(answer.get_json().get("warnings", [])) == most
+
+
+def test_a_long_name_is_compared_with_no_field(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+    monkeypatch.setattr(field_names, "_meant", compared.append)
+    long = "ride_id" * 100_000
+
+    answer = client.post("/predict", json={**RIDE, long: 1})
+
+    assert (answer.status_code, compared) == (200, [])
+    assert "warnings" not in answer.get_json()
+
+
+def bodies_with(name: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield a path and a body for each place where a body of the API can have a name."""
+    ride = b'"PULocationID":130,"DOLocationID":205,"trip_distance":3.66'
+    bad = b'"%s":1' % name
+    minute = b'"pickup_datetime":"2021-03-01T08:15"'  # is read a second time, with its seconds
+    objects = [
+        b"{%s,%s}" % (ride, bad),
+        b"{%s,%s}" % (bad, ride),
+        b"{%s,%s,%s}" % (ride, minute, bad),
+        b'{%s,"x":{%s}}' % (ride, bad),
+    ]
+    events = [b'{"ride":%s,"ride_id":7}' % one for one in objects]
+    events += [b'{"ride":{%s},%s}' % (ride, bad), b'{%s,"ride":{%s}}' % (bad, ride)]
+    for one in objects + events:
+        yield "/predict", one
+        yield "/predict/batch", b"[%s]" % one
+    columns = b'"PULocationID","DOLocationID","trip_distance"'
+    values = b'"PULocationID":[130],"DOLocationID":[205],"trip_distance":[3.66]'
+    for kind in (b"inputs", b"instances"):
+        yield "/invocations", b'{"%s":{%s,"%s":[1]}}' % (kind, values, name)
+    for kind in (b"dataframe_records", b"inputs", b"instances"):
+        for one in objects:
+            yield "/invocations", b'{"%s":[%s]}' % (kind, one)
+    split = b'"columns":[%s,"%s"],"data":[[130,205,3.66,1]]' % (columns, name)
+    yield "/invocations", b'{"dataframe_split":{%s}}' % split
+    yield "/invocations", b'{"dataframe_split":{%s,%s}}' % (split, bad)
+    yield "/invocations", b'{"dataframe_records":[{%s}],%s}' % (ride, bad)
+
+
+@pytest.mark.parametrize("name", [b"\xff", rb"\ud800", rb"\q", b"\x01", rb"\u0000"])
+def test_a_faulty_name_of_a_field_never_fails_the_service(client: FlaskClient, name: bytes) -> None:
+    for path, body in bodies_with(name):
+        answer = client.post(path, data=body, content_type="application/json")
+
+        assert answer.status_code in (200, 400, 422), (path, body)
 
 
 def test_links_have_the_prefix_that_a_proxy_names(client: FlaskClient) -> None:

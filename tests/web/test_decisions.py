@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
+import threading
+import zlib
+from base64 import b64encode
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import msgspec
 import pytest
 import requests
 from flask.testing import FlaskClient
@@ -18,7 +25,7 @@ from model_service.web import app as web
 
 from ..support import models
 from ..support.decisions import create_table
-from .test_server import server
+from .test_server import make_certificate, server
 
 BODY = b'{"ride_id": 256, "flag": null}'
 STATES: dict[str, State] = {
@@ -120,3 +127,55 @@ def test_workers_read_the_table_that_the_setting_names(
 
     assert (found.status_code, found.content) == (200, BODY)
     assert (absent.status_code, absent.json()["type"]) == (404, "/docs#no-decision")
+
+
+class OneDecision(BaseHTTPRequestHandler):
+    """Answers each request as DynamoDB does, with the item of a decided ride."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        item = {"decision": {"B": b64encode(zlib.compress(BODY)).decode()}}
+        content = msgspec.json.encode({"Item": item})
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.0")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *values: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture(scope="module")
+def tls_table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The settings with which the service finds a table over HTTPS."""
+    certificate = make_certificate(tmp_path_factory.mktemp("tls"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with ThreadingHTTPServer(("127.0.0.1", 0), OneDecision) as https:
+        https.socket = context.wrap_socket(https.socket, server_side=True)
+        serving = threading.Thread(target=https.serve_forever)
+        serving.start()
+        yield {
+            "DECISIONS_TABLE_NAME": "decided",
+            "AWS_ENDPOINT_URL_DYNAMODB": f"https://127.0.0.1:{https.server_port}",
+            "AWS_CA_BUNDLE": str(certificate),
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+        https.shutdown()
+        serving.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--worker-class=gthread", "--threads=4")])
+def test_workers_read_the_table_over_https(
+    location: str, tls_table: dict[str, str], options: tuple[str, ...]
+) -> None:
+    with server(Path(location), 0, *options, **tls_table) as (_, port):
+        answers = [
+            requests.get(f"http://127.0.0.1:{port}/decisions/256", timeout=30) for _ in range(3)
+        ]
+
+    assert [(answer.status_code, answer.content) for answer in answers] == [(200, BODY)] * 3

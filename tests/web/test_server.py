@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from local.aws.lambda_container import HOST, free_ports, wait_for
+from model_service.web import quotes
 
 from ..support import models
 
@@ -239,8 +240,12 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A PEM file with a key and its certificate for 127.0.0.1."""
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def make_certificate(directory: Path) -> Path:
+    """Write a PEM file with a key and its certificate for 127.0.0.1, and return its path."""
+    path = directory / "both.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days=1"]
     names = ["-subj=/CN=rides", "-addext", f"subjectAltName=IP:{HOST}"]
     subprocess.run(
@@ -399,6 +404,51 @@ def test_unread_body_is_not_parsed_as_the_next_request(port: int) -> None:
     connection.close()
 
     assert statuses == [415, 200, 415, 200]
+
+
+def send_chunked(port: int, chunks: bytes) -> tuple[bytes, bytes]:
+    """Send a POST /predict with a chunked body; return the head and the body of the response."""
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: rides\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection((HOST, port), 30) as client:
+        client.sendall(head + chunks)
+        client.shutdown(socket.SHUT_WR)
+        with client.makefile("rb") as answer:
+            found, _, content = answer.read().partition(b"\r\n\r\n")
+    return found, content
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize(("size", "status"), [(quotes.MAX_BODY, 200), (quotes.MAX_BODY + 1, 413)])
+def test_chunked_body_is_read_up_to_the_limit(port: int, size: int, status: int) -> None:
+    head, _ = send_chunked(port, chunk(BODY) + chunk(b" " * (size - len(BODY))) + b"0\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"zz\r\n",
+        b"5\r\n{}",
+        chunk(BODY)[:-2] + b"??" + b"0\r\n\r\n",
+        chunk(BODY) + b"0\r\nno colon\r\n\r\n",
+        chunk(BODY) + b"0\r\n: no name\r\n\r\n",
+        chunk(BODY) + b"0\r\nname: \x00\r\n\r\n",
+    ],
+    ids=["size", "cut off", "end", "trailer", "name of a trailer", "value of a trailer"],
+)
+def test_damaged_chunks_get_a_problem(line: Path, chunks: bytes, gunicorn: str) -> None:
+    with server(line, gunicorn=gunicorn) as (_, port):
+        head, content = send_chunked(port, chunks)
+
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(content)["type"] == "/docs#bad-request"
 
 
 def test_invalid_number_of_workers_is_reported_in_one_sentence(line: Path) -> None:
