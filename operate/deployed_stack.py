@@ -67,9 +67,13 @@ def put_record(kinesis: KinesisClient, stream: str, key: str, data: bytes) -> st
     """
     try:
         response = kinesis.put_record(StreamName=stream, PartitionKey=key, Data=data)
+        return f"{response['ShardId']}:{response['SequenceNumber']}"
     except (ClientError, BotoCoreError) as exc:
         raise CommandError(f"the stream {stream} cannot be written to: {exc}") from None
-    return f"{response['ShardId']}:{response['SequenceNumber']}"
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise CommandError(
+            f"the stream {stream} cannot be written to: the reply did not come from Kinesis"
+        ) from None
 
 
 class PredictionSource(msgspec.Struct):

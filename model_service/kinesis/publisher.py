@@ -185,10 +185,16 @@ class KinesisPublisher:
 
 
 def _code(exc: ClientError) -> str:
-    """Return the error code of a failed call; `InternalFailure` if Kinesis itself failed."""
+    """Return the error code of a failed call.
+
+    It is `InternalFailure` if Kinesis itself failed, and `NO_ANSWER` if the error is not one of
+    Kinesis: botocore then takes the HTTP status for the code.
+    """
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
     code = exc.response.get("Error", {}).get("Code")
-    return code if isinstance(code, str) and status < 500 else "InternalFailure"
+    if status >= 500 or not isinstance(code, str):
+        return "InternalFailure"
+    return NO_ANSWER if not code or code.isdecimal() else code
 
 
 def _refusal(entry: Any) -> _Refusal | None:

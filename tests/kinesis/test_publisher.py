@@ -308,13 +308,16 @@ def test_a_reply_without_sequence_numbers_publishes_nothing(body: Any) -> None:
     "body",
     [b"null", b"[]", b"\xff\xfe", b"<html>", b'{"Records": [null]}', b"", b'{"Records": {}}'],
 )
-def test_any_body_of_a_200_is_no_answer_to_the_real_client(body: bytes) -> None:
+@pytest.mark.parametrize("status", [200, 302, 403, 404, 407, 429])
+def test_any_body_that_is_not_from_kinesis_is_no_answer_to_the_real_client(
+    body: bytes, status: int
+) -> None:
     """The SDK parses the body of a proxy; whatever it raises, the entry is sent again later."""
 
     class Proxy(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -330,6 +333,7 @@ def test_any_body_of_a_200_is_no_answer_to_the_real_client(body: bytes) -> None:
         server.shutdown()
 
     assert published.refused == {0}
+    assert {*published.refusals} == {publisher.NO_ANSWER}
 
 
 def test_entries_refused_inside_a_200_are_counted_and_logged_without_the_account(

@@ -289,3 +289,13 @@ def test_a_stream_is_still_read_after_a_shard_is_split(aws: None) -> None:
     found = [*tail.predictions(), *tail.predictions(), *tail.predictions()]
 
     assert len(found) == 40
+
+
+@pytest.mark.parametrize("reply", [{}, None, []])
+def test_a_reply_that_is_not_from_kinesis_ends_the_smoke_test_in_one_sentence(reply: Any) -> None:
+    class Proxy:
+        def put_record(self, **_: Any) -> Any:
+            return reply
+
+    with pytest.raises(CommandError, match="the reply did not come from Kinesis"):
+        deployed_stack.put_record(Proxy(), "ride_events", "1", b"{}")  # type: ignore[arg-type]
