@@ -135,7 +135,8 @@ class OneDecision(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         item = {"decision": {"B": b64encode(zlib.compress(BODY)).decode()}}
-        content = msgspec.json.encode({"Item": item})
+        capacity = {"TableName": "decided", "CapacityUnits": 1.0}
+        content = msgspec.json.encode({"Item": item, "ConsumedCapacity": capacity})
         self.send_response(200)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
         self.send_header("Content-Length", str(len(content)))
