@@ -173,10 +173,12 @@ def test_web_benchmark_compares_servers_within_a_round() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(web.missing_tools()), reason="needs wrk and hey")
-def test_worker_benchmark_measures_each_figure(golden_model: GoldenModel) -> None:
-    model = Path(golden_model.model_location)
+def test_worker_benchmark_measures_each_figure(
+    golden_model: GoldenModel, golden_cost_model: GoldenModel
+) -> None:
+    models = Path(golden_model.model_location), Path(golden_cost_model.model_location)
 
-    [found] = workers.measure(model, model, ["gevent"], rounds=1, seconds=1).values()
+    [found] = workers.measure(*models, ["gevent"], rounds=1, seconds=1).values()
 
     figures = workers.figures(found)
     assert figures["answered_beside_slow_heads"] > 0
