@@ -247,19 +247,18 @@ for _ in range(100):
 """
 
 
-def test_the_archive_function_converts_records_to_lines() -> None:
-    metadata = {
-        "shardId": "shardId-000000000000",
-        "sequenceNumber": "4963",
-        "partitionKey": "256",
-        "approximateArrivalTimestamp": 1654161514132,
-    }
-    record = {"recordId": "1", "data": "cmlkZQ==", "kinesisRecordMetadata": metadata}
+def test_the_archive_function_stores_records_on_s3(aws: Embedded) -> None:
+    aws.s3().create_bucket(Bucket="records")
+    settings = {key: value for key, value in aws.environ.items() if value}
+    settings["ARCHIVE_LOCATION"] = "s3://records"
 
-    with container(ONNX, {}, handler="archive_function.lambda_handler") as port:
-        answer = invoke(port, {"records": [record]})
+    with container(ONNX, settings, handler="archive_function.lambda_handler") as port:
+        answer = invoke(port, kinesis_event(payload(256), b"no ride"))
 
-    assert [each["result"] for each in answer["records"]] == ["Ok"]
+    assert answer == {"batchItemFailures": []}
+    [found] = aws.s3().list_objects_v2(Bucket="records")["Contents"]
+    body = aws.s3().get_object(Bucket="records", Key=found["Key"])["Body"].read()
+    assert len(gzip.decompress(body).splitlines()) == 2
 
 
 def test_a_window_of_the_archive_is_scored_from_s3_to_s3(aws: Embedded, line: Path) -> None:
@@ -330,10 +329,10 @@ print(json.dumps({"modules": found, "boto3": find_spec("boto3").origin}))
 
 
 FOLDERS = {
-    ONNX: {"models", "kinesis", "stream"},
-    LAMBDA: {"models", "kinesis", "stream"},
+    ONNX: {"models", "kinesis", "stream", "archive", "decisions"},
+    LAMBDA: {"models", "kinesis", "stream", "archive", "decisions"},
     BATCH: {"models", "datasets", "batch"},
-    WEB: {"models", "web"},
+    WEB: {"models", "kinesis", "decisions", "web"},
 }
 
 
@@ -367,8 +366,8 @@ def test_the_bill_of_materials_lists_the_installed_packages(image: str, bills: P
 
 @either
 def test_the_packages_of_the_base_system_are_listed(image: str, bills: Path) -> None:
-    listed = (bills / f"{image.rpartition(':')[2]}-system.txt").read_text()
-    names = [line.split()[0] for line in listed.splitlines()]
+    listed = json.loads((bills / f"{image.rpartition(':')[2]}-system.json").read_text())
+    names = [one["name"] for one in listed["components"]]
     assert {"bash", "ca-certificates"} <= set(names)
 
 
