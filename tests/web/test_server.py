@@ -122,6 +122,8 @@ def connect_and_send(port: int) -> str:
     except ConnectionRefusedError:
         time.sleep(0.01)
         return "refused"
+    except ConnectionResetError as exc:  # the port was closed between the packets of connecting
+        return type(exc).__name__
     with client:
         try:
             client.sendall(REQUEST)
